@@ -1,0 +1,44 @@
+"""One error tree: every refusal names the offending value and, in `hint`, what would be right."""
+
+from __future__ import annotations
+
+
+class CtrlGError(Exception):
+    """Root of all errors this library raises on purpose.
+
+    message: what is wrong, with the offending value.
+    hint: what the caller can do about it; shown after the message.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(f"{message}\n  hint: {hint}" if hint else message)
+
+
+class ArgumentError(CtrlGError, ValueError):
+    """An argument is outside its range (bits, thresholds, shapes, probabilities that do not sum to 1)."""
+
+
+class ConstraintError(CtrlGError, ValueError):
+    """A promise cannot be understood, compiled or kept."""
+
+
+class UnsatisfiableError(ConstraintError):
+    """No text keeps the promise, whatever the budget."""
+
+
+class BudgetError(ConstraintError):
+    """The promise can be kept, but not within the tokens (or automaton states) it is given."""
+
+
+class VocabularyError(CtrlGError, ValueError):
+    """Token ids, vocabulary sizes or tokenizers do not fit together."""
+
+
+class CheckpointError(CtrlGError):
+    """A checkpoint is truncated, foreign, or states what its tensors do not hold."""
+
+
+class DataError(CtrlGError, ValueError):
+    """A data file is missing, empty, or lacks what the work needs."""
