@@ -1,0 +1,106 @@
+"""The operations of a row-stochastic matrix in plain torch: any device, the dtype of the input.
+
+A matrix is anything with `shape`, `device` and `column_block(start, stop, dtype)`; each operation decodes
+`BLOCK_ENTRIES` entries at a time and multiplies, so no dense matrix is ever built. These are the
+definitions that the fast kernels are held against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+BLOCK_ENTRIES = 2**22
+"""Entries decoded at a time: 16 MB of float32."""
+
+
+class ColumnBlocks(Protocol):
+    """What the reference kernels need of a matrix."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def column_block(self, start: int, stop: int, dtype: torch.dtype) -> Tensor: ...
+
+
+def left(matrix: ColumnBlocks, x: Tensor) -> Tensor:
+    """`x @ M`: [B, H] -> [B, N]."""
+    out = x.new_empty(len(x), matrix.shape[1])
+    for start, stop in _spans(matrix):
+        out[:, start:stop] = x @ matrix.column_block(start, stop, x.dtype)
+    return out
+
+
+def right(matrix: ColumnBlocks, y: Tensor) -> Tensor:
+    """`y @ M.T`: [S, N] -> [S, H]."""
+    out = y.new_zeros(len(y), matrix.shape[0])
+    for start, stop in _spans(matrix):
+        out += y[:, start:stop] @ matrix.column_block(start, stop, y.dtype).T
+    return out
+
+
+def columns(matrix: ColumnBlocks, ids: Tensor) -> Tensor:
+    """`M[:, ids].T`: int64 [n] in [-1, N) -> float32 [n, H]; -1 gives ones."""
+    distinct, position = torch.unique(ids.clamp(min=0), return_inverse=True)
+    out = torch.empty(len(distinct), matrix.shape[0], device=matrix.device)
+    for i, v in enumerate(distinct.tolist()):
+        out[i] = matrix.column_block(v, v + 1, torch.float32)[:, 0]
+    return ones_where_missing(out[position], ids)
+
+
+def ones_where_missing(picked: Tensor, ids: Tensor) -> Tensor:
+    """Rows of `picked` [n, H], replaced by ones where the id is -1: a missing token excludes no state."""
+    return picked.masked_fill((ids < 0)[:, None], 1.0)
+
+
+def class_sums(matrix: ColumnBlocks, class_of: Tensor, num_classes: int) -> Tensor:
+    """Sum of the columns of each class: int [N] in [0, K) -> float32 [K, H]."""
+    out = torch.zeros(num_classes, matrix.shape[0], device=matrix.device)
+    for start, stop in _spans(matrix):
+        block = matrix.column_block(start, stop, torch.float32)
+        out.index_add_(0, class_of[start:stop].long(), block.T)
+    return out
+
+
+def scores(
+    matrix: ColumnBlocks, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor
+) -> Tensor:
+    """Log-ratio of `weights[row_of[b, class_of[v]]] @ M[:, v]` over `predictive[b] @ M[:, v]`; [B, N].
+
+    Classes whose columns of `row_of` agree share one product. Each row of weights is divided by its largest
+    entry, whose log is added at the end, so that small weights do not underflow.
+    """
+    peak = weights.amax(dim=1) if len(weights) else weights.new_empty(0)
+    peak = torch.where(peak > 0, peak, 1.0)
+    # one row of zeros at the end: the dead index -1 selects it
+    unit = torch.cat([weights / peak[:, None], weights.new_zeros(1, weights.shape[1])])
+    log_peak = torch.cat([peak.log(), peak.new_zeros(1)])
+
+    row_choices, choice_of_class = torch.unique(row_of.long(), dim=1, return_inverse=True)
+    choice_of = choice_of_class[class_of.long()]
+    out = predictive.new_empty(len(predictive), matrix.shape[1])
+    for start, stop in _spans(matrix):
+        block = matrix.column_block(start, stop, predictive.dtype)
+        denominator = predictive @ block
+        choice_in_block = choice_of[start:stop]
+        for choice in torch.unique(choice_in_block).tolist():
+            tokens = (choice_in_block == choice).nonzero()[:, 0]
+            rows = row_choices[:, choice]
+            numerator = unit[rows] @ block[:, tokens]
+            below = denominator[:, tokens]
+            ratio = numerator.log() - below.log() + log_peak[rows, None]
+            out[:, start + tokens] = ratio.masked_fill((numerator <= 0) | (below <= 0), -torch.inf)
+    return out
+
+
+def _spans(matrix: ColumnBlocks) -> Iterator[tuple[int, int]]:
+    hidden_states, size = matrix.shape
+    width = max(1, BLOCK_ENTRIES // hidden_states)
+    for start in range(0, size, width):
+        yield start, min(start + width, size)

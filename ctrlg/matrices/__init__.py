@@ -1,0 +1,7 @@
+"""Row-stochastic matrices behind one interface: dense and compressed, the same operations on both."""
+
+from ctrlg.matrices.base import StochasticMatrix
+from ctrlg.matrices.compressed import CompressedMatrix, RowEntries
+from ctrlg.matrices.dense import DenseMatrix
+
+__all__ = ["CompressedMatrix", "DenseMatrix", "RowEntries", "StochasticMatrix"]

@@ -1,0 +1,164 @@
+"""The one interface of a row-stochastic matrix `M` [H, N], and what every storage gets for free.
+
+A storage says how to decode a block of columns, `column_block`; every operation then follows by decoding and
+multiplying block after block (`ctrlg.kernels.reference`). A storage with a faster way overrides the operation and
+keeps its meaning. Operations check shapes and index ranges before any kernel runs.
+"""
+
+from __future__ import annotations
+
+import abc
+
+import torch
+from torch import Tensor
+
+from ctrlg.errors import ArgumentError, VocabularyError
+from ctrlg.kernels import reference
+
+MISSING = -1
+"""The id of a missing token in `columns`, and of a dead next state in `row_of`."""
+
+
+class StochasticMatrix(abc.ABC):
+    """`M` [H, N], entries >= 0, every row sums to 1. Floats come and go as tensors on `device`."""
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(H, N)."""
+
+    @property
+    @abc.abstractmethod
+    def nbytes(self) -> int:
+        """Bytes of memory held: every tensor of the storage, indices included."""
+
+    @property
+    @abc.abstractmethod
+    def device(self) -> torch.device:
+        """Where the storage lives and inputs are expected."""
+
+    @abc.abstractmethod
+    def to(self, device: torch.device | str) -> StochasticMatrix:
+        """The same matrix on another device."""
+
+    @abc.abstractmethod
+    def column_block(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+        """`M[:, start:stop]`, decoded: [H, stop - start] of `dtype`, 0 <= start <= stop <= N."""
+
+    def left(self, x: Tensor) -> Tensor:
+        """`x @ M`: [B, H] -> [B, N]. ArgumentError for another shape."""
+        self._require("x", x, (None, self.shape[0]))
+        return reference.left(self, x)
+
+    def right(self, y: Tensor) -> Tensor:
+        """`y @ M.T`: [S, N] -> [S, H]. ArgumentError for another shape."""
+        self._require("y", y, (None, self.shape[1]))
+        return reference.right(self, y)
+
+    def columns(self, ids: Tensor) -> Tensor:
+        """`M[:, ids].T`: int64 [n] -> float32 [n, H]; id -1 (a missing token) gives ones.
+
+        VocabularyError for any other id outside [0, N).
+        """
+        self._require_ids(ids)
+        return reference.columns(self, ids)
+
+    def class_sums(self, class_of: Tensor, num_classes: int) -> Tensor:
+        """Mass of every class of columns: int [N] in [0, num_classes) -> float32 [num_classes, H].
+
+        `class_sums(c, K)[k, h] = sum of M[h, v] over v with c[v] == k`.
+        ArgumentError for a class out of range.
+        """
+        self._require_classes(class_of, num_classes)
+        return reference.class_sums(self, class_of, num_classes)
+
+    def scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+        """Next-token scores: the log of a ratio of two mixtures of rows, [B, N].
+
+            log(weights[row_of[b, class_of[v]]] @ M[:, v]) - log(predictive[b] @ M[:, v])
+
+        weights: [R, H], >= 0, any scale (each row is rescaled by its largest entry on the way).
+        predictive: [B, H], >= 0, rows sum to 1.
+        row_of: int [B, K], in [-1, R): the row of `weights` that sequence b uses for tokens of class k;
+            -1 is dead.
+        class_of: int [N], in [0, K).
+        The result is -inf where row_of is -1 or the numerator or the denominator is 0; never NaN, never +inf.
+        ArgumentError where shapes or ranges do not fit.
+        """
+        self._require_scores(weights, predictive, row_of, class_of)
+        return reference.scores(self, weights, predictive, row_of, class_of)
+
+    def add_scores(
+        self,
+        log_probs: Tensor,
+        weights: Tensor,
+        predictive: Tensor,
+        row_of: Tensor,
+        class_of: Tensor,
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """`log_probs + scores(...)` [B, N] and its log-sum-exp over each row [B], in one pass.
+
+        log_probs: [B, N], of the language model; unnormalised logits are fine, -inf is fine.
+        out: where the sums go, [B, N]; may be `log_probs` itself. A new tensor where None.
+        A row without any live token has log-sum-exp -inf.
+        The other arguments and the errors are those of `scores`.
+        """
+        self._require_scores(weights, predictive, row_of, class_of)
+        self._require("log_probs", log_probs, (len(predictive), self.shape[1]))
+        if out is not None:
+            self._require("out", out, tuple(log_probs.shape))
+        joined = torch.add(log_probs, reference.scores(self, weights, predictive, row_of, class_of), out=out)
+        return joined, torch.logsumexp(joined, dim=-1)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """`M[ids]`: int64 [n] in [0, H) -> float32 [n, N]; for inspection and sampling."""
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.shape[0]:
+            raise ArgumentError(
+                f"row ids reach from {int(ids.min())} to {int(ids.max())}, H is {self.shape[0]}"
+            )
+        one_hot = torch.zeros(len(ids), self.shape[0], device=self.device)
+        return self.left(one_hot.scatter_(1, ids.long()[:, None], 1.0))
+
+    def to_dense(self) -> Tensor:
+        """All of `M`, float32 [H, N]. Memory H * N * 4 bytes: for tests and small matrices."""
+        return self.column_block(0, self.shape[1], torch.float32)
+
+    def _require(self, name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
+        given = tuple(tensor.shape)
+        if len(given) != len(shape) or any(
+            b is not None and a != b for a, b in zip(given, shape, strict=True)
+        ):
+            wanted = ", ".join("any" if size is None else str(size) for size in shape)
+            raise ArgumentError(
+                f"{name} has shape {list(given)}, expected [{wanted}]",
+                hint=f"the matrix has shape {list(self.shape)}",
+            )
+
+    def _require_ids(self, ids: Tensor) -> None:
+        self._require("ids", ids, (None,))
+        if ids.numel() and not MISSING <= int(ids.min()) <= int(ids.max()) < self.shape[1]:
+            raise VocabularyError(
+                f"token ids reach from {int(ids.min())} to {int(ids.max())}, N is {self.shape[1]}",
+                hint="ids lie in [0, N); -1 stands for a missing token",
+            )
+
+    def _require_classes(self, class_of: Tensor, num_classes: int) -> None:
+        self._require("class_of", class_of, (self.shape[1],))
+        if class_of.numel() and not 0 <= int(class_of.min()) <= int(class_of.max()) < num_classes:
+            raise ArgumentError(
+                f"classes reach from {int(class_of.min())} to {int(class_of.max())}, there are {num_classes}",
+                hint="every class lies in [0, K)",
+            )
+
+    def _require_scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> None:
+        hidden_states = self.shape[0]
+        self._require("weights", weights, (None, hidden_states))
+        self._require("predictive", predictive, (None, hidden_states))
+        self._require("row_of", row_of, (len(predictive), None))
+        self._require_classes(class_of, row_of.shape[1])
+        if row_of.numel() and not MISSING <= int(row_of.min()) <= int(row_of.max()) < len(weights):
+            raise ArgumentError(
+                f"row_of reaches from {int(row_of.min())} to {int(row_of.max())}, R is {len(weights)}",
+                hint="-1 marks a dead next state, other values are rows of weights",
+            )

@@ -1,0 +1,60 @@
+"""A row-stochastic matrix that is simply held as a tensor."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ctrlg.errors import ArgumentError
+from ctrlg.kernels import reference
+from ctrlg.matrices.base import StochasticMatrix
+
+
+class DenseMatrix(StochasticMatrix):
+    """Wraps probabilities [H, N] without copying them; the caller vouches that rows sum to 1.
+
+    ArgumentError for a tensor that is not a floating-point matrix with at least one row and column.
+    """
+
+    def __init__(self, probabilities: Tensor) -> None:
+        if probabilities.dim() != 2 or not probabilities.numel() or not probabilities.is_floating_point():
+            raise ArgumentError(
+                f"a matrix of probabilities is needed, got {probabilities.dtype} {list(probabilities.shape)}",
+                hint="pass a floating-point tensor [H, N]",
+            )
+        self.probabilities = probabilities.detach()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.probabilities.shape[0], self.probabilities.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        return self.probabilities.numel() * self.probabilities.element_size()
+
+    @property
+    def device(self) -> torch.device:
+        return self.probabilities.device
+
+    def to(self, device: torch.device | str) -> DenseMatrix:
+        return DenseMatrix(self.probabilities.to(device))
+
+    def column_block(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+        return self.probabilities[:, start:stop].to(dtype)
+
+    def left(self, x: Tensor) -> Tensor:
+        if x.dtype != self.probabilities.dtype:
+            return super().left(x)
+        self._require("x", x, (None, self.shape[0]))
+        return x @ self.probabilities
+
+    def right(self, y: Tensor) -> Tensor:
+        if y.dtype != self.probabilities.dtype:
+            return super().right(y)
+        self._require("y", y, (None, self.shape[1]))
+        return y @ self.probabilities.T
+
+    def columns(self, ids: Tensor) -> Tensor:
+        self._require_ids(ids)
+        picked = self.probabilities[:, ids.clamp(min=0)].T.to(torch.float32)
+        return reference.ones_where_missing(picked, ids)
