@@ -1,0 +1,114 @@
+"""Boolean algebra of automata: products over joint token classes, built from the start state outwards.
+
+A pair of states (a, b) goes to (delta_a[a, i], delta_b[b, j]) for every pair (i, j) of classes that some token
+has; only pairs that are reached, and from which both can still accept, become states. A union is the complement of
+the product of complements, so it too stops expanding where its outcome is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctrlg.automata.classes import joint
+from ctrlg.automata.dfa import DFA
+from ctrlg.automata.exploration import DEAD, explore
+from ctrlg.automata.minimization import minimize
+from ctrlg.errors import ArgumentError, ConstraintError, VocabularyError
+
+MAX_STATES = 200_000
+
+
+def product(
+    dfas: Sequence[DFA],
+    mode: Literal["intersection", "union"] = "intersection",
+    *,
+    vocab_size: int | None = None,
+    max_states: int = MAX_STATES,
+) -> DFA:
+    """The automaton that accepts what all of `dfas` accept, or what at least one does.
+
+    Only reachable states are built, two automata at a time, the smallest first; what lies in between is minimised,
+    the result of the last step is not. An empty intersection accepts everything and an empty union nothing, over
+    `vocab_size` tokens.
+
+    ArgumentError for another mode; ConstraintError for no automata without `vocab_size`; VocabularyError where
+    vocabularies differ in size; BudgetError where a step needs more than `max_states` states.
+    """
+    if mode not in ("intersection", "union"):
+        raise ArgumentError(f"mode is {mode!r}", hint="use 'intersection' or 'union'")
+    if mode == "union":
+        return ~product([~dfa for dfa in dfas], vocab_size=vocab_size, max_states=max_states)
+    if vocab_size is None and not dfas:
+        raise ConstraintError(
+            "an empty product does not know its vocabulary", hint="pass vocab_size, or at least one automaton"
+        )
+    size = dfas[0].vocab_size if vocab_size is None else vocab_size
+    for dfa in dfas:
+        require_vocabulary(dfa, size)
+    if not dfas:
+        return constant(True, size)
+    first, *others = sorted(dfas, key=lambda dfa: dfa.num_states)
+    result = first
+    for position, other in enumerate(others):
+        result = _intersection(minimize(result) if position else result, other, max_states)
+    return result
+
+
+def constant(accepted: bool, vocab_size: int) -> DFA:
+    """One state: accepts every token string, or none. VocabularyError for a vocabulary without tokens."""
+    if vocab_size < 1:
+        raise VocabularyError(f"vocab_size is {vocab_size}", hint="a vocabulary has at least one token")
+    return DFA(np.zeros(vocab_size, np.int32), np.zeros((1, 1), np.int32), 0, np.array([accepted]))
+
+
+def forbid(dfa: DFA, token_ids: Iterable[int]) -> DFA:
+    """`dfa` with the given tokens leading to a dead state. VocabularyError for an id outside [0, V)."""
+    ids = np.array(sorted({int(token) for token in token_ids}), dtype=np.int64)
+    if not len(ids):
+        return dfa
+    if ids[0] < 0 or ids[-1] >= dfa.vocab_size:
+        wrong = ids[0] if ids[0] < 0 else ids[-1]
+        raise VocabularyError(
+            f"token id {wrong} is outside the automaton's vocabulary of {dfa.vocab_size} tokens",
+            hint=f"token ids run from 0 to {dfa.vocab_size - 1}",
+        )
+    class_of = dfa.class_of.copy()
+    class_of[ids] = dfa.num_classes
+    dead = dfa.num_states
+    delta = np.full((dfa.num_states + 1, dfa.num_classes + 1), dead, dtype=np.int32)
+    delta[:-1, :-1] = dfa.delta
+    return DFA(class_of, delta, dfa.initial, np.append(dfa.accepting, False))
+
+
+def require_vocabulary(dfa: DFA, vocab_size: int) -> None:
+    """VocabularyError unless the automaton reads `vocab_size` tokens."""
+    if dfa.vocab_size != vocab_size:
+        raise VocabularyError(
+            f"automata over {vocab_size} and {dfa.vocab_size} tokens cannot be combined",
+            hint="build all of them with the vocab_size of the HMM",
+        )
+
+
+def _intersection(first: DFA, second: DFA, max_states: int) -> DFA:
+    class_of, first_class, second_class = joint(
+        first.class_of, second.class_of, first.num_classes, second.num_classes
+    )
+    first_delta, second_delta = first.delta[:, first_class], second.delta[:, second_class]
+    first_live = first.distances() < DFA.UNREACHABLE
+    second_live = second.distances() < DFA.UNREACHABLE
+    width = second.num_states
+
+    def follow(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        following_first, following_second = first_delta[pairs // width], second_delta[pairs % width]
+        live = first_live[following_first] & second_live[following_second] & (pairs >= 0)[:, None]
+        return np.where(live, following_first.astype(np.int64) * width + following_second, DEAD)
+
+    start_live = first_live[first.initial] and second_live[second.initial]
+    start = first.initial * width + second.initial if start_live else DEAD
+    pairs, delta = explore(start, follow, max_states, f"product of {first!r} and {second!r}")
+    accepting = first.accepting[pairs // width] & second.accepting[pairs % width] & (pairs >= 0)
+    return DFA(class_of, delta, 0, accepting)

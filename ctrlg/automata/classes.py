@@ -1,0 +1,53 @@
+"""Token classes: tokens with equal columns in a transition table share one.
+
+Only the distinct columns are kept, so tables stay small whatever the size of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+_DENSE_CODES = 2**24  # codes below this are compacted by a table, others by sorting
+
+
+def first_tokens(class_of: NDArray[np.int32], classes: int) -> NDArray[np.int64]:
+    """The smallest token of every class, int64 [K]; every class has one."""
+    first = np.empty(classes, dtype=np.int64)
+    first[class_of[::-1]] = np.arange(len(class_of) - 1, -1, -1)
+    return first
+
+
+def joint(
+    first_class_of: NDArray[np.int32],
+    second_class_of: NDArray[np.int32],
+    first_classes: int,
+    second_classes: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """Classes of tokens that are alike in two partitions: that of every token, and of which two each consists."""
+    codes = first_class_of.astype(np.int64) * second_classes + second_class_of
+    if first_classes * second_classes <= _DENSE_CODES:
+        found = np.zeros(first_classes * second_classes, dtype=bool)
+        found[codes] = True
+        number = np.cumsum(found) - 1
+        pairs, class_of = np.flatnonzero(found), number[codes]
+    else:
+        pairs, class_of = np.unique(codes, return_inverse=True)
+    return class_of.astype(np.int32), pairs // second_classes, pairs % second_classes
+
+
+def join_equal(
+    class_of: NDArray[np.int32], delta: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Classes with equal columns of delta [S, K] become one; they are numbered by their smallest token."""
+    joined = np.empty(delta.shape[1], dtype=np.int32)
+    number: dict[bytes, int] = {}
+    kept: list[int] = []
+    for column in np.argsort(first_tokens(class_of, delta.shape[1])).tolist():
+        digest = hashlib.blake2b(delta[:, column].tobytes(), digest_size=16).digest()
+        joined[column] = number.setdefault(digest, len(number))
+        if joined[column] == len(kept):
+            kept.append(column)
+    return joined[class_of], delta[:, kept]

@@ -1,0 +1,146 @@
+"""One automaton after another, by subset construction.
+
+While a string is read nobody knows where the first part ends, so a state is a pair: where the first automaton is, and
+the set of states in which the second may be, having started at any moment the first accepted:
+
+    (a, T) --k--> (a', {delta(t, k) for t in T} + {start of the second, if a' accepts})
+
+A set keeps only states whose language is not contained in that of another one in it, which leaves sets of one or two
+states where plain subsets would multiply.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctrlg.automata.algebra import MAX_STATES, require_vocabulary
+from ctrlg.automata.classes import joint
+from ctrlg.automata.dfa import DFA
+from ctrlg.automata.exploration import explore
+from ctrlg.automata.minimization import minimize
+
+_INCLUSION_WORK = 2**25  # pairs of states times classes up to which containment is decided for all pairs
+
+
+def concatenate(first: DFA, second: DFA, *, max_states: int = MAX_STATES) -> DFA:
+    """Accepts every string that splits into one `first` accepts and one `second` accepts; either may be empty.
+
+    The result is not minimised. VocabularyError where vocabularies differ in size; BudgetError where more than
+    `max_states` states are needed.
+    """
+    require_vocabulary(second, first.vocab_size)
+    what = f"concatenation of {first!r} and {second!r}"
+    first, second = minimize(first), minimize(second)
+    class_of, first_class, second_class = joint(
+        first.class_of, second.class_of, first.num_classes, second.num_classes
+    )
+    sets = _StateSets(second)
+    over = first.num_states  # the first part can no longer end, or no longer matters
+    width = first.num_states + 1
+    live = first.distances() < DFA.UNREACHABLE
+    following_first = np.full((width, len(first_class)), over, dtype=np.int64)
+    following_first[:over] = np.where(live[first.delta], first.delta, over)[:, first_class]
+    ends = np.append(first.accepting, False)
+
+    def name(state: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
+        return number * width + np.where(sets.everything(number), over, state)
+
+    def follow(names: NDArray[np.int64]) -> NDArray[np.int64]:
+        state = following_first[names % width]
+        return name(state, sets.follow(names // width, second_class, ends[state]))
+
+    start = name(np.array([first.initial]), sets.starting(bool(first.accepting[first.initial])))
+    names, delta = explore(int(start[0]), follow, max_states, what)
+    return DFA(class_of, delta, 0, sets.accepting(names // width))
+
+
+class _StateSets:
+    """Sets of states of a minimal automaton, numbered as they are met; what each becomes is computed once."""
+
+    def __init__(self, dfa: DFA) -> None:
+        self._dfa = dfa
+        self._dead = np.flatnonzero(dfa.distances() == DFA.UNREACHABLE)
+        self._universal = _universal(dfa)
+        self._contained = _strictly_contained(dfa, self._dead, self._universal)
+        self._number: dict[bytes, int] = {}
+        self._members = np.zeros((0, dfa.num_states), dtype=bool)
+        self._next = np.zeros((0, 2, dfa.num_classes), dtype=np.int64)
+
+    def starting(self, entered: bool) -> NDArray[np.int64]:
+        """The set before the first token: the start state if `entered`, else empty; int64 [1]."""
+        members = np.zeros((1, self._dfa.num_states), dtype=bool)
+        members[0, self._dfa.initial] = entered
+        return self._numbers(members)
+
+    def follow(
+        self, sets: NDArray[np.int64], classes: NDArray[np.int64], entered: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Sets after one token: of n sets, for every class of [K], with the start state added where `entered` [n, K]."""
+        missing = np.unique(sets[self._next[sets, 0, 0] < 0])
+        for begin in range(0, len(missing), 64):
+            self._compute(missing[begin : begin + 64])
+        return self._next[sets[:, None], entered.astype(np.int64), classes]
+
+    def accepting(self, sets: NDArray[np.int64]) -> NDArray[np.bool_]:
+        accepting = np.asarray(self._members & self._dfa.accepting).any(axis=1)
+        return accepting[sets]
+
+    def everything(self, sets: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which sets accept whatever follows."""
+        everything = np.asarray(self._members[:, self._universal]).any(axis=1)
+        return everything[sets]
+
+    def _compute(self, sets: NDArray[np.int64]) -> None:
+        classes = self._dfa.num_classes
+        after = np.zeros((len(sets), 2, classes, self._dfa.num_states), dtype=bool)
+        row, state = np.nonzero(self._members[sets])
+        after[row[:, None], 0, np.arange(classes), self._dfa.delta[state]] = True
+        after[:, 1] = after[:, 0]
+        after[:, 1, :, self._dfa.initial] = True
+        numbers = self._numbers(after.reshape(-1, self._dfa.num_states))
+        self._next[sets] = numbers.reshape(len(sets), 2, classes)
+
+    def _numbers(self, members: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The numbers of sets bool [n, S], new ones where they were not met before."""
+        members[:, self._dead] = False
+        members = members & (members.astype(np.float32) @ self._contained.T == 0)
+        numbers = np.empty(len(members), dtype=np.int64)
+        fresh: list[int] = []
+        for row, packed in enumerate(np.packbits(members, axis=1)):
+            number = self._number.setdefault(packed.tobytes(), len(self._number))
+            if number == len(self._members) + len(fresh):
+                fresh.append(row)
+            numbers[row] = number
+        self._members = np.concatenate([self._members, members[fresh]])
+        unknown = np.full((len(fresh), 2, self._dfa.num_classes), -1, dtype=np.int64)
+        self._next = np.concatenate([self._next, unknown])
+        return numbers
+
+
+def _universal(dfa: DFA) -> NDArray[np.int64]:
+    """States of a minimal automaton that accept whatever follows: at most one."""
+    stays = (dfa.delta == np.arange(dfa.num_states)[:, None]).all(axis=1)
+    return np.flatnonzero(stays & dfa.accepting)
+
+
+def _strictly_contained(
+    dfa: DFA, dead: NDArray[np.int64], universal: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """1 where the language of state s is a proper part of that of state t, float32 [S, S], of a minimal automaton.
+
+    In a large one only what the dead and the universal state contain is known, and the rest is 0.
+    """
+    states = dfa.num_states
+    if states * states * dfa.num_classes > _INCLUSION_WORK:
+        contained = np.zeros((states, states), dtype=bool)
+        contained[dead] = True
+        contained[:, universal] = True
+    else:
+        contained = ~dfa.accepting[:, None] | dfa.accepting
+        before = -1
+        while before != (before := int(contained.sum())):
+            for column in dfa.delta.T:
+                contained &= contained[column][:, column]
+    np.fill_diagonal(contained, False)
+    return contained.astype(np.float32)
