@@ -1,0 +1,75 @@
+"""Files of sampled data: safetensors of our own, and Ctrl-G's `.pt` sequence files for reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ctrlg.distillation.sampling import Samples
+from ctrlg.errors import DataError
+from ctrlg.files import write_tensors
+
+EMBEDDINGS_SUFFIX = ".embeddings"  # Ctrl-G's file name: <sequences file>.embeddings
+
+
+def write_samples(path: str | Path, samples: Samples, metadata: dict[str, str] | None = None) -> None:
+    """Write sequences to `path` and, where there are any, embeddings to `path`.embeddings, atomically."""
+    if samples.embeddings is not None:
+        write_tensors(f"{path}{EMBEDDINGS_SUFFIX}", {"embeddings": samples.embeddings}, metadata)
+    write_tensors(path, {"sequences": samples.sequences.int()}, metadata)
+
+
+def read_sequences(path: str | Path) -> Tensor:
+    """Sequences int64 [n, T] of a file of ours or of Ctrl-G's. Raises DataError for anything else."""
+    sequences = _read(path, "sequences")
+    if sequences.dim() != 2 or sequences.is_floating_point() or not sequences.numel():
+        raise DataError(
+            f"{path} holds {sequences.dtype} of shape {tuple(sequences.shape)}",
+            hint="sequences are whole numbers of shape [n, length]",
+        )
+    return sequences.long()
+
+
+def read_embeddings(path: str | Path, mask: Tensor) -> Tensor:
+    """Embeddings [tokens, D] of the predicted tokens. Ctrl-G's files hold [n, T, D]: `mask` [n, T] selects from them."""
+    embeddings = _read(path, "embeddings")
+    if embeddings.dim() == 3:
+        if embeddings.shape[:2] != mask.shape:
+            raise DataError(
+                f"{path} holds embeddings of {tuple(embeddings.shape[:2])} tokens for {tuple(mask.shape)}",
+                hint="give the embeddings that belong to the sequences",
+            )
+        embeddings = embeddings[mask]
+    if embeddings.dim() != 2 or not embeddings.is_floating_point():
+        raise DataError(f"{path} holds no embeddings but {embeddings.dtype} {tuple(embeddings.shape)}")
+    return embeddings
+
+
+def _read(path: str | Path, name: str) -> Tensor:
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"no such data file: {path}", hint="sample_data.py writes sequences and embeddings")
+    try:
+        tensors = load_file(path)
+    except SafetensorError:
+        return _read_torch(path)
+    if name not in tensors:
+        raise DataError(f"{path} holds {', '.join(tensors)}, not {name}", hint="is this the right file?")
+    return tensors[name]
+
+
+def _read_torch(path: Path) -> Tensor:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for foreign files; all of them mean the same here
+        raise DataError(
+            f"{path} is neither a safetensors file nor a tensor saved by torch: {error}",
+            hint="the file is truncated or foreign",
+        ) from error
+    if not isinstance(content, Tensor):
+        raise DataError(f"{path} holds {type(content).__name__}, not a tensor")
+    return content

@@ -1,0 +1,100 @@
+"""Writing that never leaves half a file: write beside the target, then rename over it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ctrlg.errors import ArgumentError, CheckpointError
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """A temporary file in the target's folder, renamed to `path` when the block ends without an error.
+
+    Raises ArgumentError where the folder cannot be written.
+    """
+    path = Path(path)
+    folder = writable_folder(path.parent)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its place when the block ends without an error."""
+    path = Path(path)
+    parent = writable_folder(path.parent)
+    temporary = Path(tempfile.mkdtemp(dir=parent, prefix=f".{path.name}."))
+    temporary.chmod(0o755)
+    try:
+        yield temporary
+        retired = temporary.with_name(temporary.name + ".old")
+        if path.exists():
+            path.rename(retired)
+        temporary.rename(path)
+        shutil.rmtree(retired, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def writable_folder(folder: str | Path) -> Path:
+    """The folder, made if need be. Raises ArgumentError where it cannot be written."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"cannot make the folder {folder}: {error}", hint="choose another output") from error
+    if not os.access(folder, os.W_OK):
+        raise ArgumentError(f"cannot write to {folder}", hint="choose another output, or change its permissions")
+    return folder
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write `content` as indented JSON, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file, atomically."""
+    with atomic_file(path) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+
+
+def fetch_checkpoint(name: str | Path, options: Mapping[str, Any] | None = None) -> Path:
+    """The folder of a checkpoint: `name` itself where it is a folder, else the hub's snapshot of it.
+
+    options: `revision`, `cache_dir`, `force_download`, `token`, `local_files_only` of huggingface_hub.
+    Raises CheckpointError where neither exists.
+    """
+    from huggingface_hub import snapshot_download
+
+    if Path(name).is_dir():
+        return Path(name)
+    known = ("revision", "cache_dir", "force_download", "token", "local_files_only")
+    arguments = {key: value for key, value in (options or {}).items() if key in known and value is not None}
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "*.md"], **arguments))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise CheckpointError(
+            f"no checkpoint {str(name)!r}: neither a folder nor a repository that can be fetched ({error})",
+            hint="check the path, or the name and the connection",
+        ) from error
