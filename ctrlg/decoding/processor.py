@@ -1,0 +1,262 @@
+"""The logits processor: a promise, an HMM and a language model joined inside `transformers.generate`.
+
+Ctrl-G (Zhang et al. 2024, arXiv 2406.13892) with one difference in meaning: the event is a set of whole
+texts. A text keeps the promise when it is content and then the suffix, the automaton accepts the content, its
+length lies in range, and it holds no end-of-text token. Only the suffix ends a text, so every text is counted
+once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import LogitsProcessor
+
+from ctrlg.automata.dfa import DFA
+from ctrlg.decoding.choices import Guide
+from ctrlg.decoding.content import as_dfa, content_automaton
+from ctrlg.decoding.joining import Joiner
+from ctrlg.decoding.lookahead import TABLE_BYTES, LookAhead
+from ctrlg.decoding.model import HiddenMarkovModel
+from ctrlg.decoding.reachability import Horizon, Reachability
+from ctrlg.decoding.sequences import SequenceReader, Sequences, take
+from ctrlg.decoding.suffix import check_ids, suffix_probabilities, suffix_tokens
+from ctrlg.errors import ArgumentError, VocabularyError
+
+LARGEST_LOGIT = 1e30  # stands for +inf in the language model's scores; far from the end of float32
+
+
+class ConstraintLogitsProcessor(LogitsProcessor):
+    """Masks every token after which the promise cannot be kept any more, and weighs the others by how likely
+    it is kept.
+
+    hmm_model: HMM or QuantizedHMM over V tokens; None for the mask alone (then eos_token_id is needed).
+    dfa_model: DFAModel or DFA over the same V tokens; it reads the content only.
+    min_new_tokens, max_new_tokens: least and most content tokens, suffix not counted. To write the whole
+        suffix, `generate` needs max_new_tokens + len(suffix_ids); with fewer, what it returns can still be
+        completed.
+    prompt_ids: what `generate` is called with; only its length is used, so prompts of one batch are of one
+        length.
+    prefix_ids: what the HMM has read before the content begins.
+    suffix_ids: what follows the content; the end-of-text token is appended where it does not close it, for
+        only it ends a text.
+    temperature: divides the joined scores, > 0.
+    token_ranges: [[least, most], ...] instead of the two numbers: one for all rows, or one for each prompt of
+        the batch in order.
+    hmm_batch_size: sequences scored at a time, all where None; bounds memory.
+    eos_token_id: the token that ends a text; the HMM's where None.
+    table_bytes: memory for look-ahead tables before some are computed again instead of kept.
+
+    Rows after the end-of-text token, and rows that have left every way to keep the promise, may only go on
+    with the end-of-text token. Raises UnsatisfiableError, BudgetError, VocabularyError, ArgumentError when it
+    is built.
+    """
+
+    def __init__(
+        self,
+        hmm_model: HiddenMarkovModel | None,
+        dfa_model: nn.Module | DFA,
+        min_new_tokens: int,
+        max_new_tokens: int,
+        prompt_ids: Sequence[int],
+        prefix_ids: Sequence[int] = (),
+        suffix_ids: Sequence[int] = (),
+        temperature: float = 1.0,
+        token_ranges: Sequence[Sequence[int]] | None = None,
+        hmm_batch_size: int | None = None,
+        *,
+        eos_token_id: int | None = None,
+        table_bytes: int = TABLE_BYTES,
+    ) -> None:
+        dfa = as_dfa(dfa_model)
+        eos = _end_of_text(hmm_model, dfa, eos_token_id)
+        _check_vocabularies(hmm_model, dfa_model, dfa)
+        if hmm_model is not None:
+            check_ids("prefix_ids", prefix_ids, hmm_model.vocab_size)
+        self.prompt_ids = list(prompt_ids)
+        self.prefix_ids = list(prefix_ids)
+        self.suffix_ids = list(suffix_ids)
+        self.eos_token_id = eos
+        self.vocab_size = dfa.vocab_size
+        self.temperature = temperature
+        self.hmm_batch_size = hmm_batch_size
+        self.token_ranges = _checked_ranges(token_ranges or [[min_new_tokens, max_new_tokens]])
+        _checked_temperature(temperature)
+        distinct = sorted({tuple(token_range) for token_range in self.token_ranges})
+        self._label = np.array([distinct.index(tuple(token_range)) for token_range in self.token_ranges])
+
+        suffix = suffix_tokens(suffix_ids, eos, dfa.vocab_size)
+        automaton = content_automaton(dfa, eos)
+        reachability = Reachability(automaton, distinct)
+        self._device = torch.device("cpu") if hmm_model is None else hmm_model.initial.device
+        with torch.no_grad():
+            probabilities = None if hmm_model is None else suffix_probabilities(hmm_model, suffix)
+            look_ahead = None
+            if hmm_model is not None and probabilities is not None:
+                look_ahead = LookAhead(hmm_model, automaton, probabilities, reachability, table_bytes)
+            self._reader = SequenceReader(hmm_model, automaton, suffix, tuple(self.prefix_ids))
+        self._guide = Guide(automaton, suffix, distinct, reachability, look_ahead, probabilities)
+        self._joiner = Joiner(automaton, eos, None if hmm_model is None else hmm_model.emission, self._device)
+
+    @torch.no_grad()
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Log-probabilities of the next token, [B, W], -inf where it must not come.
+
+        input_ids: int64 [B, prompt + tokens so far].
+        scores: of the language model, [B, W], W >= V; ids from V on are never allowed.
+        Raises VocabularyError for W < V, ArgumentError for fewer ids than the prompt has.
+        """
+        sequences = self._read(input_ids)
+        if scores.shape[1] < self.vocab_size:
+            raise VocabularyError(
+                f"the language model scores {scores.shape[1]} tokens, the HMM {self.vocab_size}",
+                hint="use the HMM that was distilled from this language model",
+            )
+        logits = _finite(scores[:, : self.vocab_size].to(self._device, torch.float32))
+        result = None
+        for chosen, rows in self._batches(sequences):
+            joined = self._joined(logits, chosen, rows)
+            if len(rows) == len(logits) and scores.shape[1] == self.vocab_size:
+                return joined.to(scores.device, scores.dtype)
+            result = _end_only(scores, self.eos_token_id, self._device) if result is None else result
+            result[torch.from_numpy(rows).to(self._device), : self.vocab_size] = joined
+        if result is None:
+            result = _end_only(scores, self.eos_token_id, self._device)
+        return result.to(scores.device, scores.dtype)
+
+    @torch.no_grad()
+    def log_ratio(self, input_ids: Tensor) -> Tensor:
+        """log p(promise, v | so far) - log p(v | so far) under the HMM for every token v, float32 [B, V].
+
+        At most 0, -inf where masked and in rows that are over. Without an HMM it is 0 where allowed.
+        """
+        sequences = self._read(input_ids)
+        result = torch.full((len(input_ids), self.vocab_size), -math.inf, device=self._device)
+        for chosen, rows in self._batches(sequences):
+            choices = self._guide.choices(chosen)
+            result[torch.from_numpy(rows).to(self._device)] = self._joiner.log_ratio(chosen, choices)
+        return result
+
+    @property
+    def log_probability(self) -> list[float]:
+        """log p(promise | prefix) under the HMM, in nats, for each of `token_ranges`.
+
+        Raises ArgumentError without an HMM.
+        """
+        start = self._reader.start.predictive
+        if self._guide.look_ahead is None or start is None:
+            raise ArgumentError(
+                "a mask without an HMM gives a promise no probability", hint="pass an hmm_model"
+            )
+        initial = np.array([self._guide.automaton.initial])
+        logs = []
+        for label in self._label:
+            value = self._guide.look_ahead.value(Horizon(*self._guide.token_ranges[label]), initial)
+            mass = float((start @ value.values[0]).double())
+            logs.append(math.log(mass) + float(value.log_scale[0]) if mass > 0 else -math.inf)
+        return logs
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of look-ahead tables in memory; 0 without an HMM."""
+        return 0 if self._guide.look_ahead is None else self._guide.look_ahead.nbytes
+
+    def _read(self, input_ids: Tensor) -> Sequences:
+        rows, length = input_ids.shape
+        if length < len(self.prompt_ids):
+            raise ArgumentError(
+                f"input_ids has {length} tokens in a row, the prompt has {len(self.prompt_ids)}",
+                hint="call generate with the prompt_ids that the processor was built with",
+            )
+        generated = input_ids[:, len(self.prompt_ids) :].cpu().numpy()
+        return self._reader.read(generated, self._labels(rows))
+
+    def _labels(self, rows: int) -> np.ndarray:
+        """The token range of each row: rows of one prompt (its beams or samples) follow each other."""
+        if rows % len(self._label):
+            raise ArgumentError(
+                f"{len(self._label)} token_ranges for a batch of {rows} rows",
+                hint="give one range, or one for each prompt of the batch",
+            )
+        return np.repeat(self._label, rows // len(self._label))
+
+    def _batches(self, sequences: Sequences) -> Iterator[tuple[Sequences, np.ndarray]]:
+        """Sequences that are not over, hmm_batch_size at a time, and their rows, to which `of_row` belongs."""
+        running = ~sequences.over[sequences.of_row]
+        members = np.flatnonzero(~sequences.over)
+        size = self.hmm_batch_size or max(1, len(members))
+        for first in range(0, len(members), size):
+            chosen = members[first : first + size]
+            rows = np.flatnonzero(running & np.isin(sequences.of_row, chosen))
+            part = sequences if len(chosen) == len(sequences.state) else take(sequences, chosen)
+            yield part._replace(of_row=np.searchsorted(chosen, sequences.of_row[rows])), rows
+
+    def _joined(self, logits: Tensor, chosen: Sequences, rows: np.ndarray) -> Tensor:
+        """Normalised log-probabilities of `rows`, [b, V]; end of text where no token is allowed."""
+        if len(rows) < len(logits):
+            logits = logits[torch.from_numpy(rows).to(logits.device)]
+        joined = self._joiner.join(logits, chosen, self._guide.choices(chosen))
+        if self.temperature != 1:
+            joined = (joined / _checked_temperature(self.temperature)).log_softmax(dim=1)
+        return joined
+
+
+def _end_of_text(hmm: HiddenMarkovModel | None, dfa: DFA, eos_token_id: int | None) -> int:
+    if eos_token_id is None:
+        if hmm is None:
+            raise ArgumentError("without an HMM the end-of-text token is not known", hint="pass eos_token_id")
+        eos_token_id = hmm.eos_token_id
+    check_ids("eos_token_id", [eos_token_id], dfa.vocab_size)
+    return int(eos_token_id)
+
+
+def _check_vocabularies(hmm: HiddenMarkovModel | None, dfa_model: nn.Module | DFA, dfa: DFA) -> None:
+    if hmm is None:
+        return
+    if hmm.vocab_size != dfa.vocab_size:
+        raise VocabularyError(
+            f"the HMM has {hmm.vocab_size} tokens, the automaton {dfa.vocab_size}",
+            hint="compile the promise with vocab_size=hmm.vocab_size",
+        )
+    ours, theirs = getattr(hmm, "fingerprint", None), getattr(dfa_model, "fingerprint", None)
+    if ours is not None and theirs is not None and ours != theirs:
+        raise VocabularyError(
+            f"the HMM was distilled over vocabulary {ours[:12]}, the promise is compiled for {theirs[:12]}",
+            hint="compile it with the tokenizer of the language model that the HMM was distilled from",
+        )
+
+
+def _checked_ranges(token_ranges: Sequence[Sequence[int]]) -> list[list[int]]:
+    ranges = [[int(number) for number in token_range] for token_range in token_ranges]
+    for token_range in ranges:
+        if len(token_range) != 2 or not 0 <= token_range[0] <= token_range[1]:
+            raise ArgumentError(
+                f"{token_range} is no range of content tokens",
+                hint="a range is [least, most] with 0 <= least <= most (min_new_tokens and max_new_tokens)",
+            )
+    return ranges
+
+
+def _checked_temperature(temperature: float) -> float:
+    if not temperature > 0 or math.isinf(temperature):
+        raise ArgumentError(f"temperature is {temperature}", hint="a temperature is a finite number above 0")
+    return temperature
+
+
+def _finite(logits: Tensor) -> Tensor:
+    """`logits` with NaN taken as -inf and +inf as a number above all others; itself where neither occurs."""
+    largest = logits.amax(dim=1)
+    if bool((largest < math.inf).all()):
+        return logits
+    return logits.nan_to_num(nan=-math.inf, posinf=LARGEST_LOGIT, neginf=-math.inf)
+
+
+def _end_only(scores: Tensor, eos_token_id: int, device: torch.device) -> Tensor:
+    """Log-probabilities of the shape of `scores` under which the end-of-text token is certain."""
+    result = torch.full(scores.shape, -math.inf, device=device)
+    result[:, eos_token_id] = 0.0
+    return result

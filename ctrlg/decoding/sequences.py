@@ -1,0 +1,152 @@
+"""What is known about each sequence in a batch, carried from one step to the next and found by its tokens.
+
+Beam search reorders and copies rows between steps, so a sequence is recognised by the tokens generated so
+far. Only the sequences of the
+last step are kept: memory is O(live sequences x H), whatever the number of steps and of calls. A sequence
+    that was not there in the last step (another `generate` call, a row that came from elsewhere) is read
+    again from its first token.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctrlg.decoding.content import ContentAutomaton
+from ctrlg.decoding.model import HiddenMarkovModel
+from ctrlg.decoding.suffix import Endings, advance
+
+
+class Sequences(NamedTuple):
+    """The distinct sequences of one step, U of them.
+
+    of_row: int64 [B]; which of them each row of the batch is; they are numbered in the order of their first
+        row.
+    step: tokens generated so far, the same for all.
+    label: int64 [U]; what the caller tells rows with the same tokens apart by (their token range).
+    state: int64 [U]; the automaton state if everything so far is content.
+    endings: endings in progress of each, whatever the length of their content.
+    over: bool [U]; the end-of-text token (or one that no vocabulary holds) was generated: nothing more is
+        content.
+    predictive: float32 [U, H]; p(z = h | prefix, tokens so far), rows sum to 1; of no meaning where `over`.
+        None without an HMM.
+    """
+
+    of_row: np.ndarray
+    step: int
+    label: np.ndarray
+    state: np.ndarray
+    endings: list[Endings]
+    over: np.ndarray
+    predictive: Tensor | None
+
+
+class SequenceReader:
+    """Follows sequences through the automaton, the suffix and the HMM.
+
+    prefix: tokens the HMM reads first; the automaton does not see them. start: the sequence without any
+        generated token.
+    """
+
+    def __init__(
+        self,
+        hmm: HiddenMarkovModel | None,
+        automaton: ContentAutomaton,
+        suffix: tuple[int, ...],
+        prefix: tuple[int, ...],
+    ) -> None:
+        self._automaton = automaton
+        self._suffix = suffix
+        self._emission = hmm.emission if hmm is not None else None
+        self._transition = hmm.transition if hmm is not None else None
+        start: Endings = (0,) if automaton.accepting[automaton.initial] else ()
+        predictive = None
+        if hmm is not None:
+            predictive = _normalised(hmm.initial.float()[None].clone())
+        self.start = Sequences(
+            of_row=np.zeros(1, dtype=np.int64),
+            step=0,
+            label=np.zeros(1, dtype=np.int64),
+            state=np.array([automaton.initial], dtype=np.int64),
+            endings=[start],
+            over=np.zeros(1, dtype=bool),
+            predictive=predictive,
+        )
+        for token in prefix:
+            token_array = np.array([token], dtype=np.int64)
+            self.start = self.start._replace(predictive=self._absorb(self.start, token_array))
+        self._known: dict[bytes, int] = {}
+        self._last = self.start
+
+    def read(self, generated: np.ndarray, label: np.ndarray) -> Sequences:
+        """The distinct sequences among the rows of `generated`, int64 [B, t], with labels int64 [B]."""
+        rows = np.concatenate([label[:, None], generated], axis=1, dtype=np.int64)
+        keys = [row.tobytes() for row in rows]
+        position: dict[bytes, int] = {}
+        index = np.array([position.setdefault(key, len(position)) for key in keys], dtype=np.int64)
+        _, first = np.unique(index, return_index=True)
+        sequences = self._find(rows[first], list(position))
+        self._known, self._last = position, sequences
+        return sequences._replace(of_row=index)
+
+    def _find(self, rows: np.ndarray, keys: list[bytes]) -> Sequences:
+        """Distinct sequences, each a label and its tokens: kept, one token after kept ones, or read again."""
+        step = rows.shape[1] - 1
+        if step == self._last.step and all(key in self._known for key in keys):
+            return take(self._last, np.array([self._known[key] for key in keys], dtype=np.int64))
+        if step == self._last.step + 1:
+            parents = [self._known.get(key[: -rows.itemsize], -1) for key in keys]
+            if min(parents) >= 0:
+                return self._after(take(self._last, np.array(parents, dtype=np.int64)), rows[:, -1])
+        sequences = take(self.start, np.zeros(len(rows), dtype=np.int64))._replace(label=rows[:, 0])
+        for column in range(step):
+            sequences = self._after(sequences, rows[:, 1 + column])
+        return sequences
+
+    def _after(self, sequences: Sequences, tokens: np.ndarray) -> Sequences:
+        """The same sequences one token later; tokens int64 [U]."""
+        automaton, suffix = self._automaton, self._suffix
+        no_content = (tokens < 0) | (tokens >= automaton.vocab_size) | (tokens == suffix[-1])
+        over = sequences.over | no_content
+        known = np.where(no_content, 0, tokens)
+        classes = np.where(no_content, 0, automaton.class_of[known])
+        state = np.where(over, sequences.state, automaton.delta[sequences.state, classes])
+        endings = [
+            () if done else advance(suffix, before, int(token), bool(automaton.accepting[after]))
+            for done, before, token, after in zip(over, sequences.endings, tokens, state, strict=True)
+        ]
+        absorbed = self._absorb(sequences, np.where(over, -1, tokens))
+        return Sequences(
+            sequences.of_row, sequences.step + 1, sequences.label, state, endings, over, absorbed
+        )
+
+    def _absorb(self, sequences: Sequences, tokens: np.ndarray) -> Tensor | None:
+        """p(z_{t+1} | x_1..x_t) from p(z_t | x_1..x_{t-1}); a token the HMM cannot emit is not seen."""
+        predictive = sequences.predictive
+        if predictive is None or self._emission is None or self._transition is None:
+            return None
+        emitted = self._emission.columns(torch.from_numpy(tokens).to(predictive.device)).to(predictive)
+        seen = predictive * emitted
+        total = seen.sum(dim=1, keepdim=True)
+        posterior = torch.where(total > 0, seen / total.clamp_min(torch.finfo(total.dtype).tiny), predictive)
+        return _normalised(self._transition.left(posterior))
+
+
+def _normalised(rows: Tensor) -> Tensor:
+    return rows.div_(rows.sum(dim=1, keepdim=True))
+
+
+def take(sequences: Sequences, which: np.ndarray) -> Sequences:
+    """The sequences numbered `which`, int64 [n], each the only row of its own."""
+    predictive = sequences.predictive
+    return sequences._replace(
+        of_row=np.arange(len(which)),
+        label=sequences.label[which],
+        state=sequences.state[which],
+        endings=[sequences.endings[i] for i in which],
+        over=sequences.over[which],
+        predictive=None if predictive is None else predictive[torch.from_numpy(which).to(predictive.device)],
+    )
