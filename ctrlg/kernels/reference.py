@@ -68,9 +68,7 @@ def class_sums(matrix: ColumnBlocks, class_of: Tensor, num_classes: int) -> Tens
     return out
 
 
-def scores(
-    matrix: ColumnBlocks, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor
-) -> Tensor:
+def scores(matrix: ColumnBlocks, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
     """Log-ratio of `weights[row_of[b, class_of[v]]] @ M[:, v]` over `predictive[b] @ M[:, v]`; [B, N].
 
     Classes whose columns of `row_of` agree share one product. Each row of weights is divided by its largest

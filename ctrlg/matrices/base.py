@@ -104,19 +104,14 @@ class StochasticMatrix(abc.ABC):
         A row without any live token has log-sum-exp -inf.
         The other arguments and the errors are those of `scores`.
         """
-        self._require_scores(weights, predictive, row_of, class_of)
-        self._require("log_probs", log_probs, (len(predictive), self.shape[1]))
-        if out is not None:
-            self._require("out", out, tuple(log_probs.shape))
+        self._require_add_scores(log_probs, weights, predictive, row_of, class_of, out)
         joined = torch.add(log_probs, reference.scores(self, weights, predictive, row_of, class_of), out=out)
         return joined, torch.logsumexp(joined, dim=-1)
 
     def rows(self, ids: Tensor) -> Tensor:
         """`M[ids]`: int64 [n] in [0, H) -> float32 [n, N]; for inspection and sampling."""
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.shape[0]:
-            raise ArgumentError(
-                f"row ids reach from {int(ids.min())} to {int(ids.max())}, H is {self.shape[0]}"
-            )
+            raise ArgumentError(f"row ids reach from {int(ids.min())} to {int(ids.max())}, H is {self.shape[0]}")
         one_hot = torch.zeros(len(ids), self.shape[0], device=self.device)
         return self.left(one_hot.scatter_(1, ids.long()[:, None], 1.0))
 
@@ -126,9 +121,7 @@ class StochasticMatrix(abc.ABC):
 
     def _require(self, name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
         given = tuple(tensor.shape)
-        if len(given) != len(shape) or any(
-            b is not None and a != b for a, b in zip(given, shape, strict=True)
-        ):
+        if len(given) != len(shape) or any(b is not None and a != b for a, b in zip(given, shape, strict=True)):
             wanted = ", ".join("any" if size is None else str(size) for size in shape)
             raise ArgumentError(
                 f"{name} has shape {list(given)}, expected [{wanted}]",
@@ -162,3 +155,19 @@ class StochasticMatrix(abc.ABC):
                 f"row_of reaches from {int(row_of.min())} to {int(row_of.max())}, R is {len(weights)}",
                 hint="-1 marks a dead next state, other values are rows of weights",
             )
+
+    def _require_add_scores(
+        self,
+        log_probs: Tensor,
+        weights: Tensor,
+        predictive: Tensor,
+        row_of: Tensor,
+        class_of: Tensor,
+        out: Tensor | None,
+    ) -> None:
+        self._require_scores(weights, predictive, row_of, class_of)
+        self._require("log_probs", log_probs, (len(predictive), self.shape[1]))
+        if out is not None:
+            self._require("out", out, tuple(log_probs.shape))
+            if out.dtype != log_probs.dtype:
+                raise ArgumentError(f"out is {out.dtype}, log_probs is {log_probs.dtype}")

@@ -7,12 +7,14 @@ emitted tokens are read. *Dense*: a code for every entry, uint8 [H, N]. Neither 
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
+from ctrlg.kernels import cpu_kernels
 from ctrlg.matrices.base import StochasticMatrix
 
 SMALL_INDEX = 65536
@@ -87,9 +89,7 @@ class CompressedMatrix(StochasticMatrix):
         scale, background, codebook = _levels(scale, background, codebook, shape)
         indptr, columns = indptr.long(), columns.to(torch.int64)
         if len(indptr) != hidden_states + 1 or int(indptr[0]) or bool((indptr.diff() < 0).any()):
-            raise ArgumentError(
-                f"indptr must hold {hidden_states + 1} offsets that start at 0 and never fall"
-            )
+            raise ArgumentError(f"indptr must hold {hidden_states + 1} offsets that start at 0 and never fall")
         if not int(indptr[-1]) == len(columns) == len(codes):
             raise ArgumentError(
                 f"indptr ends at {int(indptr[-1])}, there are {len(columns)} columns and {len(codes)} codes"
@@ -97,17 +97,13 @@ class CompressedMatrix(StochasticMatrix):
         codes = _checked_codes(codes, codebook)
         rows = torch.repeat_interleave(torch.arange(hidden_states, device=indptr.device), indptr.diff())
         if len(columns) and not 0 <= int(columns.min()) <= int(columns.max()) < size:
-            raise ArgumentError(
-                f"columns reach from {int(columns.min())} to {int(columns.max())}, N is {size}"
-            )
+            raise ArgumentError(f"columns reach from {int(columns.min())} to {int(columns.max())}, N is {size}")
         if bool(((rows * size + columns).diff() <= 0).any()):
             raise ArgumentError("columns of a row must be strictly increasing")
         stored = codebook.double()[codes.int()] * scale.double()[rows]
         if len(stored) and float((stored + background[rows]).min()) < -ROW_SUM_TOLERANCE / size:
             raise ArgumentError("scale * codebook + background is negative")
-        _check_row_sums(
-            torch.zeros_like(scale.double()).index_add_(0, rows, stored) + background.double() * size
-        )
+        _check_row_sums(torch.zeros_like(scale.double()).index_add_(0, rows, stored) + background.double() * size)
 
         order = torch.argsort(columns, stable=True)
         starts = torch.zeros(size + 1, dtype=torch.int64, device=columns.device)
@@ -123,9 +119,7 @@ class CompressedMatrix(StochasticMatrix):
         )
 
     @classmethod
-    def from_codes(
-        cls, codes: Tensor, scale: Tensor, background: Tensor, codebook: Tensor
-    ) -> CompressedMatrix:
+    def from_codes(cls, codes: Tensor, scale: Tensor, background: Tensor, codebook: Tensor) -> CompressedMatrix:
         """The dense layout: codes uint8 [H, N], one for every entry. The rest is as in `from_rows`."""
         if codes.dim() != 2 or not codes.numel():
             raise ArgumentError(f"codes must be a matrix [H, N], got shape {list(codes.shape)}")
@@ -178,10 +172,57 @@ class CompressedMatrix(StochasticMatrix):
         order = torch.argsort(rows, stable=True)
         indptr = torch.zeros(hidden_states + 1, dtype=torch.int64, device=self.device)
         indptr[1:] = torch.bincount(rows, minlength=hidden_states).cumsum(0)
-        columns = torch.repeat_interleave(
-            torch.arange(size, device=self.device), self.column_starts.long().diff()
-        )
+        columns = torch.repeat_interleave(torch.arange(size, device=self.device), self.column_starts.long().diff())
         return RowEntries(indptr, columns[order].to(_index_dtype(size)), self.codes[order])
+
+    def left(self, x: Tensor) -> Tensor:
+        self._require("x", x, (None, self._shape[0]))
+        kernels = self._kernels(x)
+        return kernels.left(self, x) if kernels else super().left(x)
+
+    def right(self, y: Tensor) -> Tensor:
+        self._require("y", y, (None, self._shape[1]))
+        kernels = self._kernels(y)
+        return kernels.right(self, y) if kernels else super().right(y)
+
+    def columns(self, ids: Tensor) -> Tensor:
+        self._require_ids(ids)
+        kernels = self._kernels(ids)
+        return kernels.columns(self, ids) if kernels else super().columns(ids)
+
+    def class_sums(self, class_of: Tensor, num_classes: int) -> Tensor:
+        self._require_classes(class_of, num_classes)
+        kernels = self._kernels(class_of)
+        if kernels:
+            return kernels.class_sums(self, class_of, num_classes)
+        return super().class_sums(class_of, num_classes)
+
+    def scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+        kernels = self._kernels(weights, predictive, row_of, class_of)
+        if kernels is None:
+            return super().scores(weights, predictive, row_of, class_of)
+        self._require_scores(weights, predictive, row_of, class_of)
+        return kernels.scores(self, weights, predictive, row_of, class_of)
+
+    def add_scores(
+        self,
+        log_probs: Tensor,
+        weights: Tensor,
+        predictive: Tensor,
+        row_of: Tensor,
+        class_of: Tensor,
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        kernels = self._kernels(log_probs, weights, predictive, row_of, class_of)
+        if kernels is None or (out is not None and not out.is_contiguous()):
+            return super().add_scores(log_probs, weights, predictive, row_of, class_of, out)
+        self._require_add_scores(log_probs, weights, predictive, row_of, class_of, out)
+        joined = torch.empty_like(log_probs) if out is None else out
+        return joined, kernels.add_scores(self, log_probs, weights, predictive, row_of, class_of, joined)
+
+    def _kernels(self, *inputs: Tensor) -> ModuleType | None:
+        """The numba kernels of the sparse layout where they apply."""
+        return cpu_kernels(self.codes, *inputs) if self.layout == "sparse" else None
 
     def column_block(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
         scale, background = self.scale.to(dtype)[:, None], self.background.to(dtype)[:, None]
@@ -207,9 +248,7 @@ def _levels(
         if tuple(tensor.shape) != (hidden_states,):
             raise ArgumentError(f"{name} has shape {list(tensor.shape)}, expected [{hidden_states}]")
     if codebook.dim() != 1 or not 1 <= len(codebook) <= MAX_LEVELS:
-        raise ArgumentError(
-            f"codebook has shape {list(codebook.shape)}, expected [L] with 1 <= L <= {MAX_LEVELS}"
-        )
+        raise ArgumentError(f"codebook has shape {list(codebook.shape)}, expected [L] with 1 <= L <= {MAX_LEVELS}")
     for name, tensor in (("scale", scale), ("background", background), ("codebook", codebook)):
         if not bool(torch.isfinite(tensor).all()):
             raise ArgumentError(f"{name} holds a number that is not finite")

@@ -1,0 +1,133 @@
+"""What numba cannot say itself: loops over stored entries with 16 sums in registers, and the bits of a float.
+
+numba unrolls an inner loop of 16 into scalar code, so `mix` and `spread` are written in LLVM's own language; any
+target of LLVM takes them. After a change here delete the folder `__pycache__`: numba's cache of the kernels in
+`compiled` looks at the date of that file only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+LANES = 16
+"""Sequences handled together: one 512-bit register of float32."""
+
+WIDE = 2 * LANES
+"""Rows that `spread` handles together: there every entry is a read, an addition and a write."""
+
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_INT64 = ir.IntType(64)
+_INT32 = ir.IntType(32)
+
+
+@intrinsic
+def mix(  # noqa: ANN201
+    typing: Any, out: Any, at: Any, start: Any, table: Any, rows: Any, codes: Any, levels: Any, first: Any, last: Any
+):
+    """out[at : at + LANES] = start + sum of levels[codes[e]] * table[rows[e]] over first <= e < last.
+
+    out: float32 [any], start: [LANES], table: [H, LANES]; all contiguous.
+    """
+    signature = types.void(out, types.int64, start, table, rows, codes, levels, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        out, start, table, rows, codes, levels = _data(context, builder, signature, args, (0, 2, 3, 4, 5, 6))
+        initial = builder.load(_vector_at(builder, start, _INT64(0)), align=4)
+        before, head, body, after = _loop(builder)
+        builder.position_at_end(head)
+        entry, total = builder.phi(_INT64), builder.phi(_VECTOR)
+        builder.cbranch(builder.icmp_signed("<", entry, args[8]), body, after)
+        builder.position_at_end(body)
+        row, level = _entry(builder, entry, rows, codes, levels)
+        state = builder.load(_vector_at(builder, table, builder.mul(row, _INT64(LANES))), align=4)
+        entry.add_incoming(args[7], before)
+        total.add_incoming(initial, before)
+        entry.add_incoming(builder.add(entry, _INT64(1)), body)
+        total.add_incoming(_multiply_add(builder, total, level, state), body)
+        builder.branch(head)
+        builder.position_at_end(after)
+        builder.store(total, _vector_at(builder, out, args[1]), align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def spread(  # noqa: ANN201
+    typing: Any, table: Any, values: Any, at: Any, rows: Any, codes: Any, levels: Any, first: Any, last: Any
+):
+    """table[rows[e]] += levels[codes[e]] * values[at : at + WIDE] for first <= e < last.
+
+    table: float32 [H, WIDE], values: float32 [any]; both contiguous.
+    """
+    signature = types.void(table, values, types.int64, rows, codes, levels, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        table, values, rows, codes, levels = _data(context, builder, signature, args, (0, 1, 3, 4, 5))
+        added = [
+            (offset, builder.load(_vector_at(builder, values, builder.add(args[2], _INT64(offset))), align=4))
+            for offset in range(0, WIDE, LANES)
+        ]
+        before, head, body, after = _loop(builder)
+        builder.position_at_end(head)
+        entry = builder.phi(_INT64)
+        builder.cbranch(builder.icmp_signed("<", entry, args[7]), body, after)
+        builder.position_at_end(body)
+        row, level = _entry(builder, entry, rows, codes, levels)
+        for offset, vector in added:
+            place = _vector_at(builder, table, builder.add(builder.mul(row, _INT64(WIDE)), _INT64(offset)))
+            builder.store(_multiply_add(builder, builder.load(place, align=4), level, vector), place, align=4)
+        entry.add_incoming(args[6], before)
+        entry.add_incoming(builder.add(entry, _INT64(1)), body)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def bits_of(typing: Any, x: Any):  # noqa: ANN201
+    """The bits of a float32 as int32."""
+    return types.int32(types.float32), lambda _, builder, __, args: builder.bitcast(args[0], _INT32)
+
+
+@intrinsic
+def float_of(typing: Any, bits: Any):  # noqa: ANN201
+    """The float32 that has the bits of an int32."""
+    return types.float32(types.int32), lambda _, builder, __, args: builder.bitcast(args[0], ir.FloatType())
+
+
+def _data(context: Any, builder: Any, signature: Any, args: Any, positions: tuple[int, ...]) -> list[Any]:
+    return [context.make_array(signature.args[i])(context, builder, args[i]).data for i in positions]
+
+
+def _vector_at(builder: Any, base: Any, lane: Any) -> Any:
+    return builder.bitcast(builder.gep(base, [lane]), _VECTOR.as_pointer())
+
+
+def _loop(builder: Any) -> tuple[Any, Any, Any, Any]:
+    """The current block, now branching to head; and the new blocks head, body and after."""
+    before = builder.block
+    head, body, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))
+    builder.branch(head)
+    return before, head, body, after
+
+
+def _entry(builder: Any, entry: Any, rows: Any, codes: Any, levels: Any) -> tuple[Any, Any]:
+    """The entry's row, and its level in every lane."""
+    row = builder.zext(builder.load(builder.gep(rows, [entry])), _INT64)
+    code = builder.zext(builder.load(builder.gep(codes, [entry])), _INT64)
+    level = builder.load(builder.gep(levels, [code]))
+    nothing = ir.Constant(_VECTOR, ir.Undefined)
+    first = builder.insert_element(nothing, level, _INT32(0))
+    everywhere = ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES)
+    return row, builder.shuffle_vector(first, nothing, everywhere)
+
+
+def _multiply_add(builder: Any, total: Any, level: Any, vector: Any) -> Any:
+    return builder.fadd(total, builder.fmul(level, vector, flags=["contract"]), flags=["contract"])
