@@ -47,7 +47,7 @@ def _load(name: Path | str, device: str | torch.device, dtype: torch.dtype, opti
         source = str(Path(name).parent)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **files)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **files, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **files, **options)
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"cannot load the language model {name}: {error}",

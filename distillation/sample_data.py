@@ -16,7 +16,7 @@ import json
 from pathlib import Path
 
 import torch
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from transformers import AutoTokenizer
 
 from ctrlg.distillation.processes import Processes, joined_processes
@@ -58,7 +58,7 @@ def draw_chunk(
     chunk: int,
     file: Path,
     progress: Progress,
-    task: object,
+    task: TaskID,
 ) -> None:
     """Every prompt gets its share, every process its part of each share; process 0 joins the parts."""
     settings = SamplingSettings(arguments.max_new_tokens, arguments.temperature, arguments.top_k, arguments.top_p)

@@ -1,6 +1,38 @@
 """Promises as deterministic finite automata over token classes: algebra, builders and Ctrl-G's names."""
 
 from ctrlg.automata.algebra import product
+from ctrlg.automata.builders import contains, trivial
 from ctrlg.automata.dfa import DFA
+from ctrlg.automata.graphs import (
+    AhoCorasickBuilder,
+    DFA_concatenate,
+    DFA_minimize,
+    DFA_negate,
+    DFA_prod,
+    DFA_size,
+    DFAModel,
+    EOSBuilder,
+    KMPBuilder,
+    TrivialBuilder,
+    WordCountBuilder,
+    as_dfa,
+)
 
-__all__ = ["DFA", "product"]
+__all__ = [
+    "DFA",
+    "AhoCorasickBuilder",
+    "DFAModel",
+    "DFA_concatenate",
+    "DFA_minimize",
+    "DFA_negate",
+    "DFA_prod",
+    "DFA_size",
+    "EOSBuilder",
+    "KMPBuilder",
+    "TrivialBuilder",
+    "WordCountBuilder",
+    "as_dfa",
+    "contains",
+    "product",
+    "trivial",
+]

@@ -1,8 +1,8 @@
 """Boolean algebra of automata: products over joint token classes, built from the start state outwards.
 
-A pair of states (a, b) goes to (delta_a[a, i], delta_b[b, j]) for every pair (i, j) of classes that some token
-has; only pairs that are reached, and from which both can still accept, become states. A union is the complement of
-the product of complements, so it too stops expanding where its outcome is settled.
+A pair of states (a, b) goes to (delta_a[a, i], delta_b[b, j]) for every pair (i, j) of classes that some
+token has; only pairs that are reached, and from which both can still accept, become states. A union is the
+complement of the product of complements, so it too stops expanding where its outcome is settled.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def product(
 ) -> DFA:
     """The automaton that accepts what all of `dfas` accept, or what at least one does.
 
-    Only reachable states are built, two automata at a time, the smallest first; what lies in between is minimised,
-    the result of the last step is not. An empty intersection accepts everything and an empty union nothing, over
-    `vocab_size` tokens.
+    Only reachable states are built, two automata at a time, the smallest first; what lies in between is
+    minimised, the result of the last step is not. An empty intersection accepts everything and an empty union
+    nothing, over `vocab_size` tokens.
 
-    ArgumentError for another mode; ConstraintError for no automata without `vocab_size`; VocabularyError where
-    vocabularies differ in size; BudgetError where a step needs more than `max_states` states.
+    ArgumentError for another mode; ConstraintError for no automata without `vocab_size`; VocabularyError
+    where vocabularies differ in size; BudgetError where a step needs more than `max_states` states.
     """
     if mode not in ("intersection", "union"):
         raise ArgumentError(f"mode is {mode!r}", hint="use 'intersection' or 'union'")
@@ -63,6 +63,11 @@ def constant(accepted: bool, vocab_size: int) -> DFA:
     if vocab_size < 1:
         raise VocabularyError(f"vocab_size is {vocab_size}", hint="a vocabulary has at least one token")
     return DFA(np.zeros(vocab_size, np.int32), np.zeros((1, 1), np.int32), 0, np.array([accepted]))
+
+
+def empty_string(vocab_size: int) -> DFA:
+    """Accepts the empty string alone."""
+    return DFA(np.zeros(vocab_size, np.int32), np.ones((2, 1), np.int32), 0, np.array([True, False]))
 
 
 def forbid(dfa: DFA, token_ids: Iterable[int]) -> DFA:
@@ -94,9 +99,7 @@ def require_vocabulary(dfa: DFA, vocab_size: int) -> None:
 
 
 def _intersection(first: DFA, second: DFA, max_states: int) -> DFA:
-    class_of, first_class, second_class = joint(
-        first.class_of, second.class_of, first.num_classes, second.num_classes
-    )
+    class_of, first_class, second_class = joint(first.class_of, second.class_of, first.num_classes, second.num_classes)
     first_delta, second_delta = first.delta[:, first_class], second.delta[:, second_class]
     first_live = first.distances() < DFA.UNREACHABLE
     second_live = second.distances() < DFA.UNREACHABLE

@@ -26,7 +26,7 @@ def joint(
     first_classes: int,
     second_classes: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Classes of tokens that are alike in two partitions: that of every token, and of which two each consists."""
+    """Classes of tokens alike in two partitions: that of every token, and the two classes each joins."""
     codes = first_class_of.astype(np.int64) * second_classes + second_class_of
     if first_classes * second_classes <= _DENSE_CODES:
         found = np.zeros(first_classes * second_classes, dtype=bool)
@@ -38,16 +38,15 @@ def joint(
     return class_of.astype(np.int32), pairs // second_classes, pairs % second_classes
 
 
-def join_equal(
-    class_of: NDArray[np.int32], delta: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def join_equal(class_of: NDArray[np.int32], delta: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Classes with equal columns of delta [S, K] become one; they are numbered by their smallest token."""
-    joined = np.empty(delta.shape[1], dtype=np.int32)
+    columns = np.ascontiguousarray(delta.T)
+    joined = np.empty(len(columns), dtype=np.int32)
     number: dict[bytes, int] = {}
     kept: list[int] = []
-    for column in np.argsort(first_tokens(class_of, delta.shape[1])).tolist():
-        digest = hashlib.blake2b(delta[:, column].tobytes(), digest_size=16).digest()
+    for column in np.argsort(first_tokens(class_of, len(columns))).tolist():
+        digest = hashlib.blake2b(columns[column].data, digest_size=16).digest()
         joined[column] = number.setdefault(digest, len(number))
         if joined[column] == len(kept):
             kept.append(column)
-    return joined[class_of], delta[:, kept]
+    return joined[class_of], np.take(delta, kept, axis=1)

@@ -1,12 +1,12 @@
 """One automaton after another, by subset construction.
 
-While a string is read nobody knows where the first part ends, so a state is a pair: where the first automaton is, and
-the set of states in which the second may be, having started at any moment the first accepted:
+While a string is read nobody knows where the first part ends, so a state is a pair: where the first automaton
+is, and the set of states in which the second may be, having started at any moment the first accepted:
 
     (a, T) --k--> (a', {delta(t, k) for t in T} + {start of the second, if a' accepts})
 
-A set keeps only states whose language is not contained in that of another one in it, which leaves sets of one or two
-states where plain subsets would multiply.
+A set keeps only states whose language is not contained in that of another one in it, which leaves sets of one
+or two states where plain subsets would multiply.
 """
 
 from __future__ import annotations
@@ -24,17 +24,15 @@ _INCLUSION_WORK = 2**25  # pairs of states times classes up to which containment
 
 
 def concatenate(first: DFA, second: DFA, *, max_states: int = MAX_STATES) -> DFA:
-    """Accepts every string that splits into one `first` accepts and one `second` accepts; either may be empty.
+    """Accepts every string that splits into one `first` accepts and one `second` accepts; both may be empty.
 
-    The result is not minimised. VocabularyError where vocabularies differ in size; BudgetError where more than
-    `max_states` states are needed.
+    The result is not minimised. VocabularyError where vocabularies differ in size; BudgetError where more
+    than `max_states` states are needed.
     """
     require_vocabulary(second, first.vocab_size)
     what = f"concatenation of {first!r} and {second!r}"
     first, second = minimize(first), minimize(second)
-    class_of, first_class, second_class = joint(
-        first.class_of, second.class_of, first.num_classes, second.num_classes
-    )
+    class_of, first_class, second_class = joint(first.class_of, second.class_of, first.num_classes, second.num_classes)
     sets = _StateSets(second)
     over = first.num_states  # the first part can no longer end, or no longer matters
     width = first.num_states + 1
@@ -76,20 +74,18 @@ class _StateSets:
     def follow(
         self, sets: NDArray[np.int64], classes: NDArray[np.int64], entered: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
-        """Sets after one token: of n sets, for every class of [K], with the start state added where `entered` [n, K]."""
+        """Sets after one token, [n, K]: of n sets, for K classes, with the start where `entered` [n, K]."""
         missing = np.unique(sets[self._next[sets, 0, 0] < 0])
         for begin in range(0, len(missing), 64):
             self._compute(missing[begin : begin + 64])
         return self._next[sets[:, None], entered.astype(np.int64), classes]
 
     def accepting(self, sets: NDArray[np.int64]) -> NDArray[np.bool_]:
-        accepting = np.asarray(self._members & self._dfa.accepting).any(axis=1)
-        return accepting[sets]
+        return np.any(self._members & self._dfa.accepting, axis=1)[sets]
 
     def everything(self, sets: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which sets accept whatever follows."""
-        everything = np.asarray(self._members[:, self._universal]).any(axis=1)
-        return everything[sets]
+        return np.any(self._members[:, self._universal], axis=1)[sets]
 
     def _compute(self, sets: NDArray[np.int64]) -> None:
         classes = self._dfa.num_classes
@@ -124,10 +120,8 @@ def _universal(dfa: DFA) -> NDArray[np.int64]:
     return np.flatnonzero(stays & dfa.accepting)
 
 
-def _strictly_contained(
-    dfa: DFA, dead: NDArray[np.int64], universal: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """1 where the language of state s is a proper part of that of state t, float32 [S, S], of a minimal automaton.
+def _strictly_contained(dfa: DFA, dead: NDArray[np.int64], universal: NDArray[np.int64]) -> NDArray[np.float32]:
+    """1 where the language of state s is a proper part of that of state t, float32 [S, S]; `dfa` is minimal.
 
     In a large one only what the dead and the universal state contain is known, and the rest is 0.
     """

@@ -111,11 +111,11 @@ class DFA:
         return None if distance == self.UNREACHABLE else distance
 
     def shortest_accepted(self) -> list[int] | None:
-        """A shortest accepted token string (of the smallest ids, from the left), None if nothing is accepted."""
+        """A shortest accepted token string, of the smallest ids from the left; None if there is none."""
         return paths.shortest_string(self)
 
     def forbid(self, token_ids: Iterable[int]) -> DFA:
-        """The same automaton where these tokens lead to a dead state. VocabularyError for ids out of range."""
+        """The same automaton, these tokens leading to a dead state. VocabularyError for ids out of range."""
         from ctrlg.automata import algebra
 
         return algebra.forbid(self, token_ids)
@@ -143,7 +143,7 @@ class DFA:
         return concatenation.concatenate(self, other)
 
     def minimize(self) -> DFA:
-        """The smallest automaton for the same strings, states numbered breadth-first: equal for equal languages."""
+        """The smallest automaton for the same strings; its arrays are equal where the strings are."""
         from ctrlg.automata import minimization
 
         return minimization.minimize(self)

@@ -1,7 +1,7 @@
 """Building an automaton from its start state outwards, many states at a time.
 
-States are named by whole numbers, a function gives the names of all next states, and numbers are handed out in the
-order in which the states are met.
+States are named by whole numbers, a function gives the names of all next states, and numbers are handed out
+in the order in which the states are met.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ _ENTRIES = 2**19  # table entries computed at a time
 Follow = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 
 
-def explore(
-    start: int, follow: Follow, max_states: int, what: str
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Names of all states reached from `start`, int64 [S], and their transitions, int32 [S, K]; `start` is state 0.
+def explore(start: int, follow: Follow, max_states: int, what: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Names int64 [S] of all states reached from `start`, and their transitions int32 [S, K]; `start` is 0.
 
     follow: names of n states -> names of the states they lead to, int64 [n, K].
     Raises BudgetError, naming `what` is built, where that takes more than `max_states` states.

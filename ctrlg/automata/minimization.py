@@ -1,12 +1,14 @@
-"""The smallest automaton for a language: unreachable states dropped, equivalent ones and equal classes merged.
+"""The smallest automaton for a language: unreachable states dropped, equivalent ones merged.
 
-Partition refinement (Hopcroft 1971) with the splitting done by hashes, many blocks at a time. A state's hash is
+Partition refinement (Hopcroft 1971) with the splitting done by hashes, many blocks at a time. A state has
+the hash
 
     signature[s] = sum over its distinct next states t of weight(s, t) * mark[block[t]]   (modulo 2^64)
 
-where the weight adds up random numbers of the classes that lead from s to t. The sum is linear, so when blocks are
-split only the edges into their smaller parts are touched. Different signatures mean different behaviour; that equal
-ones mean the same is verified on the table at the end: a collision costs another run, never a wrong answer.
+where the weight adds up random numbers of the classes that lead from s to t. The sum is linear, so when
+blocks are split only the edges into their smaller parts are touched. Different signatures mean different
+behaviour; that equal ones mean the same is verified on the table at the end: a collision costs another run,
+never a wrong answer.
 """
 
 from __future__ import annotations
@@ -45,21 +47,15 @@ def coarsest_partition(delta: NDArray[np.int32], accepting: NDArray[np.bool_]) -
         rank[np.argsort(first)] = np.arange(len(first))
         representative = first[block]
         block = rank[block]
-        if (accepting == accepting[representative]).all() and (
-            block[delta] == block[delta[representative]]
-        ).all():
+        if (accepting == accepting[representative]).all() and (block[delta] == block[delta[representative]]).all():
             return block
         seed += 1
 
 
-def _refine(
-    delta: NDArray[np.int32], accepting: NDArray[np.bool_], random: np.random.Generator
-) -> NDArray[np.int64]:
+def _refine(delta: NDArray[np.int32], accepting: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.int64]:
     """Blocks of states that no signature tells apart."""
     states = len(delta)
-    source, target, weight = _weighted_edges(
-        delta, random.integers(2**64, size=delta.shape[1], dtype=np.uint64)
-    )
+    source, target, weight = _weighted_edges(delta, random.integers(2**64, size=delta.shape[1], dtype=np.uint64))
     mark = random.integers(2**64, size=states, dtype=np.uint64)
     incoming, order = paths.group_by_target(source, target, states)
     block = _by_distances(incoming, accepting)
@@ -84,7 +80,7 @@ def _refine(
         edges, owner = incoming.into(moved)
         touched = incoming.source[edges]
         np.add.at(signature, touched, weight[edges] * (mark[block[moved]] - mark[left])[owner])
-        touched = np.unique(touched)
+        touched = paths.distinct(touched, states)
 
 
 def _weighted_edges(

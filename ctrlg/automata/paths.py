@@ -47,8 +47,17 @@ def group_by_target(
     return Incoming(start, source[order]), order
 
 
+def distinct(states: NDArray[np.integer], count: int) -> NDArray[np.integer]:
+    """The distinct ones of some states in [0, count), ascending."""
+    if len(states) * 8 < count:
+        return np.unique(states)
+    found = np.zeros(count, dtype=bool)
+    found[states] = True
+    return np.flatnonzero(found)
+
+
 def distances_in(delta: NDArray[np.int32], goal: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Fewest steps in a table from every state to one of `goal` (bool [S]), int32 [S]; UNREACHABLE where none."""
+    """Fewest steps in a table from every state to `goal` (bool [S]), int32 [S]; UNREACHABLE where none."""
     ordered = np.sort(delta, axis=1)
     first = np.ones(ordered.shape, dtype=bool)
     np.not_equal(ordered[:, 1:], ordered[:, :-1], out=first[:, 1:])
@@ -66,13 +75,13 @@ def distances(incoming: Incoming, goal: NDArray[np.bool_]) -> NDArray[np.int32]:
         steps += 1
         edges, _ = incoming.into(frontier)
         sources = incoming.source[edges]
-        frontier = np.unique(sources[result[sources] == UNREACHABLE])
+        frontier = distinct(sources[result[sources] == UNREACHABLE], len(result))
         result[frontier] = steps
     return result
 
 
 def breadth_first(delta: NDArray[np.int32], initial: int) -> NDArray[np.int64]:
-    """The states that some string leads to from `initial`, int64 [R], shortest (then smallest) strings first."""
+    """The states that some string leads to from `initial`, int64 [R], by their shortest, smallest strings."""
     seen = np.zeros(len(delta), dtype=bool)
     seen[initial] = True
     levels = [np.array([initial], dtype=np.int64)]

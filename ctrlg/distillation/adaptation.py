@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,7 +127,7 @@ def adapt(
                 f"{rate:.0f} tokens/s"
             )
     chosen = min(history, key=lambda entry: entry["held_out_loss"])
-    return AdaptationResult(history[0]["held_out_loss"], chosen["held_out_loss"], chosen["step"], step)
+    return AdaptationResult(history[0]["held_out_loss"], chosen["held_out_loss"], int(chosen["step"]), step)
 
 
 @torch.no_grad()
@@ -195,7 +195,7 @@ def _save_progress(
     settings: AdaptationSettings,
     step: int,
     history: list[dict[str, float]],
-    parameters: dict[str, Tensor],
+    parameters: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> None:
     tensors: dict[str, Tensor] = {}
@@ -213,7 +213,7 @@ def _save_progress(
 def _resume(
     output: Path,
     settings: AdaptationSettings,
-    parameters: dict[str, Tensor],
+    parameters: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LambdaLR,
 ) -> tuple[int, list[dict[str, float]]]:

@@ -112,7 +112,7 @@ def expected_counts(model: Parameters, tokens: Tensor) -> ExpectedCounts:
     Raises VocabularyError as filter_tokens.
     """
     passes = _forward_backward(model, tokens)
-    batch, length, states = passes.filtered.shape
+    _, length, states = passes.filtered.shape
     possible = (passes.probability > 0).all(1)
     posterior = passes.filtered * passes.future
     posterior = posterior * possible[:, None, None]

@@ -62,7 +62,7 @@ class HMM(nn.Module, PyTorchModelHubMixin):
 
         Raises ArgumentError for shapes that do not fit and rows that are not distributions.
         """
-        model = cls._empty(*emission.shape, eos_token_id, fingerprint)
+        model = cls._empty(emission.shape[0], emission.shape[1], eos_token_id, fingerprint)
         model.update_params(transition.float(), emission.float().log(), initial.float().log())
         model.check()
         return model

@@ -28,9 +28,7 @@ def log_values(hmm: TinyHMM, dfa: DFA, suffix: tuple[int, ...], horizon: Horizon
 def check_tables(hmm: TinyHMM, dfa: DFA, suffix: tuple[int, ...], table_bytes: int) -> None:
     automaton = content_automaton(dfa, EOS)
     reachability = Reachability(automaton, RANGES)
-    look_ahead = LookAhead(
-        hmm.model, automaton, suffix_probabilities(hmm.model, suffix), reachability, table_bytes
-    )
+    look_ahead = LookAhead(hmm.model, automaton, suffix_probabilities(hmm.model, suffix), reachability, table_bytes)
     for horizon, visited in reachability.visited.items():
         states = np.flatnonzero(visited)
         found = look_ahead.value(horizon, states)
@@ -70,9 +68,7 @@ def test_checkpoints_bound_the_memory() -> None:
     for least, most in [(0, 99), (0, 98), (0, 50), (0, 3)]:
         horizon = Horizon(least, most)
         np.testing.assert_array_equal(whole.table(horizon).rows.values, sparse.table(horizon).rows.values)
-        np.testing.assert_array_equal(
-            whole.table(horizon).rows.log_scale, sparse.table(horizon).rows.log_scale
-        )
+        np.testing.assert_array_equal(whole.table(horizon).rows.log_scale, sparse.table(horizon).rows.log_scale)
     assert sparse.nbytes < whole.nbytes / 3
 
 

@@ -95,9 +95,7 @@ def test_scores_without_kept_state_are_the_same() -> None:
     steps = by_length(promise.log_ratios(hmm))
     for step in steps:
         expected = followed.log_ratio(batch(step))
-        torch.testing.assert_close(
-            processor_of(hmm, promise).log_ratio(batch(step)), expected, atol=1e-5, rtol=0
-        )
+        torch.testing.assert_close(processor_of(hmm, promise).log_ratio(batch(step)), expected, atol=1e-5, rtol=0)
     for step in reversed(steps):
         torch.testing.assert_close(
             fresh.log_ratio(batch(step[::-1])).flip(0), followed.log_ratio(batch(step)), atol=1e-5, rtol=0
@@ -106,9 +104,7 @@ def test_scores_without_kept_state_are_the_same() -> None:
 
 def test_rows_have_their_own_ranges() -> None:
     hmm = random_hmm(2)
-    promises = [
-        Promise(contains(1), (3, EOS), token_range) for token_range in [(1, 2), (3, 4), (1, 2), (2, 4)]
-    ]
+    promises = [Promise(contains(1), (3, EOS), token_range) for token_range in [(1, 2), (3, 4), (1, 2), (2, 4)]]
     ranges = [list(promise.token_range) for promise in promises]
     processor = ConstraintLogitsProcessor(
         hmm.model, promises[0].dfa, 0, 0, PROMPT, suffix_ids=[3, EOS], token_ranges=ranges
@@ -125,9 +121,7 @@ def test_rows_have_their_own_ranges() -> None:
 
 def test_beams_of_a_prompt_share_its_range() -> None:
     hmm, dfa = random_hmm(2), contains(1)
-    pairs = ConstraintLogitsProcessor(
-        hmm.model, dfa, 0, 0, PROMPT, suffix_ids=[3], token_ranges=[[1, 2], [4, 4]]
-    )
+    pairs = ConstraintLogitsProcessor(hmm.model, dfa, 0, 0, PROMPT, suffix_ids=[3], token_ranges=[[1, 2], [4, 4]])
     first = ConstraintLogitsProcessor(hmm.model, dfa, 1, 2, PROMPT, suffix_ids=[3])
     second = ConstraintLogitsProcessor(hmm.model, dfa, 4, 4, PROMPT, suffix_ids=[3])
     rows = batch([(0, 1), (1, 0), (1, 1), (0, 1), (1, 0), (0, 0)])
@@ -156,9 +150,7 @@ def test_joined_scores_are_the_promised_distribution() -> None:
         for step in by_length(promise.log_ratios(hmm)):
             logits = torch.randn(len(step), VOCAB, generator=generator)
             expected = (logits.log_softmax(1) + processor.log_ratio(batch(step))) / temperature
-            torch.testing.assert_close(
-                processor(batch(step), logits), expected.log_softmax(1), atol=1e-5, rtol=0
-            )
+            torch.testing.assert_close(processor(batch(step), logits), expected.log_softmax(1), atol=1e-5, rtol=0)
 
 
 def test_a_mask_alone_keeps_the_language_model_s_odds() -> None:

@@ -9,6 +9,7 @@ import torch
 from enumeration import path_probabilities, random_hmm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.testing import assert_close
 
 from ctrlg.errors import VocabularyError
@@ -19,7 +20,10 @@ STATES, VOCABULARY = 3, 5
 
 sequences = st.lists(st.integers(-1, VOCABULARY - 1), min_size=1, max_size=5)
 seeds = st.integers(0, 10_000)
-tolerance = {"rtol": 1e-4, "atol": 1e-6}
+
+
+def assert_near(actual: Tensor, expected: Tensor) -> None:
+    assert_close(actual, expected, rtol=1e-4, atol=1e-6)
 
 
 @settings(deadline=None, max_examples=60)
@@ -45,7 +49,7 @@ def test_predictive_is_the_next_state_given_the_past(seed: int, tokens: list[int
     for path, value in joint.items():
         expected[path[-1]] += value
     predictive = filter_tokens(hmm.inference_parameters, torch.tensor([tokens])).predictive[0, -1]
-    assert_close(predictive.double(), expected / expected.sum(), **tolerance)
+    assert_near(predictive.double(), expected / expected.sum())
 
 
 @settings(deadline=None, max_examples=40)
@@ -65,11 +69,11 @@ def test_posteriors_and_expected_counts_are_those_of_the_paths(seed: int, tokens
             if t:
                 transition[path[t - 1], state] += value / total
     batch = torch.tensor([tokens])
-    assert_close(smooth_tokens(hmm.inference_parameters, batch).posterior[0].double(), posterior, **tolerance)
+    assert_near(smooth_tokens(hmm.inference_parameters, batch).posterior[0].double(), posterior)
     counts = expected_counts(hmm.inference_parameters, batch)
-    assert_close(counts.initial.double(), posterior[0], **tolerance)
-    assert_close(counts.transition.double(), transition, **tolerance)
-    assert_close(counts.emission.double(), emission[:, counts.tokens], **tolerance)
+    assert_near(counts.initial.double(), posterior[0])
+    assert_near(counts.transition.double(), transition)
+    assert_near(counts.emission.double(), emission[:, counts.tokens])
 
 
 def test_counts_of_a_batch_are_the_sum_of_its_rows() -> None:

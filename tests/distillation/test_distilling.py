@@ -1,0 +1,138 @@
+"""From samples to an HMM: clusters, counts, EM, files; on a tiny model, end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import EOS, VOCABULARY, tiny_language_model
+from torch.testing import assert_close
+
+from ctrlg.distillation.latent import assign_states, count_states, initial_estimate, soft_emissions
+from ctrlg.distillation.sampling import Samples, SamplingSettings, sample, token_mask
+from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences, write_samples
+from ctrlg.distillation.training import EMSettings, drop_tokens, em_step, parse_schedule, per_token, share_of
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.hmm import HMM, Prior
+
+STATES = 8
+
+
+@pytest.fixture(scope="module")
+def samples() -> Samples:
+    settings = SamplingSettings(max_new_tokens=10)
+    return sample(tiny_language_model(), [EOS], 600, settings, EOS, torch.Generator().manual_seed(0), embeddings=True)
+
+
+def first_hmm(samples: Samples, soft: bool) -> HMM:
+    assert samples.embeddings is not None
+    latent = assign_states(samples.sequences, samples.embeddings, STATES, EOS)
+    counts = count_states(samples.sequences, latent, STATES, VOCABULARY, EOS)
+    emission = None
+    if soft:
+        head = tiny_language_model().get_output_embeddings()
+        emission = soft_emissions(head, samples.embeddings, latent.states, STATES, VOCABULARY, EOS, batch_size=37)
+    return HMM.of_parameters(*initial_estimate(counts, emission), EOS)
+
+
+def test_counts_add_up(samples: Samples) -> None:
+    assert samples.embeddings is not None
+    latent = assign_states(samples.sequences, samples.embeddings, STATES, EOS)
+    counts = count_states(samples.sequences, latent, STATES, VOCABULARY, EOS)
+    mask = token_mask(samples.sequences, EOS)
+    assert int(counts.initial.sum()) == len(samples.sequences)
+    assert int(counts.emission[:, :-1].sum()) == int((samples.sequences[mask] != EOS).sum())
+    assert int(counts.transition[:-1].sum()) == int((mask[:, 1:] & mask[:, :-1]).sum())
+    assert counts.transition[-1].tolist() == [0.0] * (STATES - 1) + [1.0]
+
+
+def test_soft_emissions_are_the_mean_softmax_without_end_of_text(samples: Samples) -> None:
+    assert samples.embeddings is not None
+    model = tiny_language_model()
+    latent = assign_states(samples.sequences, samples.embeddings, STATES, EOS)
+    rows = soft_emissions(
+        model.get_output_embeddings(), samples.embeddings, latent.states, STATES, VOCABULARY, EOS, batch_size=50
+    )
+    logits = model.get_output_embeddings()(samples.embeddings.float()).detach()
+    logits[:, EOS] = -torch.inf
+    for state in range(STATES - 1):
+        assert_close(rows[state], logits.softmax(1)[latent.states == state].mean(0), rtol=1e-4, atol=1e-5)
+    assert rows[-1, EOS] == 1
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_em_improves_on_the_first_hmm(samples: Samples, soft: bool) -> None:
+    hmm = first_hmm(samples, soft)
+    prior = Prior(hmm.emission.to_dense().clone(), 5.0) if soft else None
+    before = per_token(hmm, samples.sequences, 64)
+    for step in range(4):
+        em_step(hmm, samples.sequences, EMSettings(batch_size=100), prior, step=step)
+    assert per_token(hmm, samples.sequences, 64) > before + 0.01
+
+
+def test_padding_is_left_out_without_changing_the_likelihood(samples: Samples) -> None:
+    hmm = first_hmm(samples, soft=True)
+    tokens = int(token_mask(samples.sequences, EOS).sum())
+    whole = float(hmm.log_likelihood(samples.sequences).sum()) / tokens
+    assert per_token(hmm, samples.sequences, 64) == pytest.approx(whole, abs=1e-3)
+
+
+def test_files_come_back(samples: Samples, tmp_path: Path) -> None:
+    write_samples(tmp_path / "drawn", samples)
+    sequences = read_sequences(tmp_path / "drawn")
+    assert torch.equal(sequences, samples.sequences)
+    embeddings = read_embeddings(tmp_path / f"drawn{EMBEDDINGS_SUFFIX}", token_mask(sequences, EOS))
+    assert samples.embeddings is not None
+    assert torch.equal(embeddings, samples.embeddings)
+
+
+def test_ctrlg_files_are_read_without_unpickling_code(samples: Samples, tmp_path: Path) -> None:
+    torch.save(samples.sequences, tmp_path / "old")
+    assert torch.equal(read_sequences(tmp_path / "old"), samples.sequences)
+    mask = token_mask(samples.sequences, EOS)
+    padded = torch.zeros(*mask.shape, 16)
+    assert samples.embeddings is not None
+    padded[mask] = samples.embeddings.float()
+    torch.save(padded, tmp_path / "old.embeddings")
+    assert_close(read_embeddings(tmp_path / "old.embeddings", mask), samples.embeddings.float())
+    torch.save(["text"], tmp_path / "evil")
+    with pytest.raises(DataError, match="not a tensor"):
+        read_sequences(tmp_path / "evil")
+
+
+def test_foreign_and_missing_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no tensor")
+    for name in ("text", "nowhere"):
+        with pytest.raises(DataError, match=name):
+            read_sequences(tmp_path / name)
+
+
+def test_too_few_vectors_are_refused(samples: Samples) -> None:
+    assert samples.embeddings is not None
+    with pytest.raises(DataError, match="too few for 100000 states"):
+        assign_states(samples.sequences, samples.embeddings, 100_000, EOS)
+    with pytest.raises(DataError, match="embeddings for"):
+        assign_states(samples.sequences, samples.embeddings[1:], STATES, EOS)
+
+
+def test_schedules() -> None:
+    assert parse_schedule("10,1;5,2") == [(10, 1), (5, 2)]
+    for wrong in ("", "10", "0,1", "a,b"):
+        with pytest.raises(ArgumentError):
+            parse_schedule(wrong)
+
+
+def test_shares_lose_no_row() -> None:
+    rows = torch.arange(11)[:, None]
+    parts = [share_of(rows, rank, 4) for rank in range(4)]
+    assert sorted(torch.cat(parts).flatten().tolist()) == list(range(11))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_dropout_spares_end_of_text_and_repeats_with_its_seed(samples: Samples) -> None:
+    dropped = drop_tokens(samples.sequences, 0.3, EOS, seed=1)
+    changed = dropped != samples.sequences
+    assert 0.2 < changed[samples.sequences != EOS].float().mean() < 0.4
+    assert (dropped[changed] == -1).all()
+    assert torch.equal(dropped, drop_tokens(samples.sequences, 0.3, EOS, seed=1))
