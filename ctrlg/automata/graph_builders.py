@@ -1,0 +1,149 @@
+"""Ctrl-G's builders: what they build are dictionaries of edges, see `ctrlg.automata.graph_conversion`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ctrlg.automata import builders
+from ctrlg.automata.dfa import DFA
+from ctrlg.automata.graph_conversion import Graph, as_graph
+from ctrlg.automata.vocabulary import Vocabulary
+from ctrlg.errors import ArgumentError, ConstraintError, VocabularyError
+
+SEPARATORS = tuple(' \n,.:;"/')
+
+
+class KMPBuilder:
+    """Graphs that ask for one token pattern."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+
+    def build(self, pat: Sequence[int]) -> Graph:
+        """Strings in which `pat` occurs. Errors as in `builders.contains`."""
+        return as_graph(builders.contains([pat], self.vocab_size))
+
+
+class AhoCorasickBuilder:
+    """Graphs that ask for one of several token patterns."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+
+    def build(self, patterns: Iterable[Sequence[int]]) -> Graph:
+        """Strings in which at least one of the patterns occurs. Errors as in `builders.contains`."""
+        return as_graph(builders.contains(patterns, self.vocab_size))
+
+
+class TrivialBuilder:
+    """The graph that promises nothing; tokenizer and eos_token_id are there for compatibility and not used."""
+
+    def __init__(self, tokenizer: Any, vocab_size: int, eos_token_id: int = 2) -> None:
+        self.dfa_graph = as_graph(builders.trivial(vocab_size))
+
+    def build(self) -> Graph:
+        """All strings."""
+        return self.dfa_graph
+
+
+class EOSBuilder:
+    """The graph in which nothing but end-of-text follows end-of-text."""
+
+    def __init__(self, vocab_size: int, eos_token_id: int) -> None:
+        if not 0 <= eos_token_id < vocab_size:
+            raise VocabularyError(
+                f"eos_token_id is {eos_token_id}, the vocabulary has {vocab_size} tokens",
+                hint="use the end-of-text token of the HMM",
+            )
+        class_of = np.zeros(vocab_size, dtype=np.int32)
+        class_of[eos_token_id] = 1
+        delta = np.array([[0, 1], [2, 1], [2, 2]])
+        self.dfa_graph = as_graph(DFA(class_of, delta, 0, np.array([True, True, False])))
+
+    def build(self) -> Graph:
+        """Strings in which every token after an end-of-text is end-of-text too."""
+        return self.dfa_graph
+
+
+class WordCountBuilder:
+    """Graphs that count words: a word begins at a letter or digit that is the first since a separator.
+
+    tokenizer: Hugging Face, byte-level BPE or SentencePiece. Special tokens, ids beyond the tokenizer's and
+    tokens that decode to nothing neither count nor separate.
+    sep: single characters, to which all whitespace is added. What is neither a separator nor a letter or
+    digit, such as an apostrophe or a hyphen, neither counts nor separates. ArgumentError for a separator of
+    another length; VocabularyError for other kinds of tokenizers.
+    """
+
+    def __init__(self, tokenizer: Any, vocab_size: int, sep: Sequence[str] = SEPARATORS) -> None:
+        for separator in sep:
+            if len(separator) != 1:
+                raise ArgumentError(f"the separator {separator!r} is not one character", hint="pass single ones")
+        kinds = _Kinds(sep)
+        self.vocab_size = vocab_size
+        effects = np.zeros((vocab_size, 3), dtype=np.int64)
+        for token, text in enumerate(_token_texts(tokenizer, vocab_size)):
+            if text:
+                effects[token] = _effect(text.translate(kinds))
+        # one row per class: words begun after a separator inside, whether it begins one by itself, what it ends in
+        self._effects, self._class_of = np.unique(effects, axis=0, return_inverse=True)
+
+    def build(self, min_word_count: int, max_word_count: int) -> Graph:
+        """Strings of `min_word_count` to `max_word_count` words. ConstraintError where there are no such counts."""
+        if not 0 <= min_word_count <= max_word_count:
+            raise ConstraintError(
+                f"from {min_word_count} to {max_word_count} words is no range",
+                hint="give two counts, the smaller first, neither negative",
+            )
+        inside, begins, ending = self._effects.T
+        # state 2 * words + separated, and one for too many words at the end
+        words, separated = np.divmod(np.arange(2 * max_word_count + 2), 2)
+        counts = words[:, None] + inside + (begins & separated[:, None])
+        after = np.where(ending == _UNCHANGED, separated[:, None], ending == _SEPARATED)
+        over = len(words)
+        delta = np.full((over + 1, len(inside)), over)
+        delta[:over] = np.where(counts > max_word_count, over, 2 * counts + after)
+        accepting = np.append(words >= min_word_count, False)
+        return as_graph(DFA(self._class_of.astype(np.int32), delta, 1, accepting).minimize())
+
+
+_UNCHANGED, _SEPARATED, _IN_WORD = 0, 1, 2
+_SEPARATOR, _WORD = " ", "w"
+
+
+class _Kinds(dict[int, str]):
+    """For `str.translate`: a separator, a character of a word, or nothing at all."""
+
+    def __init__(self, separators: Iterable[str]) -> None:
+        super().__init__((ord(separator), _SEPARATOR) for separator in separators)
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = _WORD if character.isalnum() else _SEPARATOR if character.isspace() else ""
+        return self[code]
+
+
+def _effect(kinds: str) -> tuple[int, int, int]:
+    """Words begun after a separator inside, 1 if it begins with one, and _UNCHANGED, _SEPARATED or _IN_WORD."""
+    if not kinds:
+        return 0, 0, _UNCHANGED
+    ending = _SEPARATED if kinds[-1] == _SEPARATOR else _IN_WORD
+    return kinds.count(_SEPARATOR + _WORD), int(kinds[0] == _WORD), ending
+
+
+def _token_texts(tokenizer: Any, vocab_size: int) -> list[str]:
+    """The text of every token id, [vocab_size]; empty for those that write none."""
+    known = len(tokenizer)
+    # an id behind all others stands in for end-of-text, which some tokenizers lack and which is special in the rest
+    vocabulary = Vocabulary.of(tokenizer, known + 1, eos_token_id=known)
+    texts = [(data or b"").decode("utf-8", errors="ignore") for data in vocabulary.token_bytes]
+    for token, added in tokenizer.added_tokens_decoder.items():
+        if token < known and not added.special:
+            texts[token] = added.content
+    return (texts[:known] + [""] * vocab_size)[:vocab_size]
+
+
+__all__ = ["AhoCorasickBuilder", "EOSBuilder", "KMPBuilder", "TrivialBuilder", "WordCountBuilder"]
