@@ -1,5 +1,4 @@
-"""Compiled loops of decoding on the CPU; imported only where they run, so that `import ctrlg` compiles
-nothing.
+"""Compiled loops of decoding on the CPU; imported only where they run, so that `import ctrlg` compiles nothing.
 
 Each has a twin in plain torch beside its caller, which is the definition and serves every other device.
 """
@@ -9,9 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-COLUMNS = (
-    512  # columns of a block: with a few hundred rows of float32, a block stays in the second-level cache
-)
+COLUMNS = 512  # of a block: a few hundred rows of float32 of that length stay in the second-level cache
 
 
 @njit(cache=True, parallel=True, fastmath=True, boundscheck=False)
@@ -26,8 +23,8 @@ def add_edges(
 ) -> None:
     """out[i] += sum over e in start[i] .. start[i + 1] of weight[e] * masses[mass[e]] * values[target[e]].
 
-    start int64 [n + 1]; target, mass int32 [E]; weight float32 [E]; masses [M, H], values [m, H], out [n, H]
-    float32.
+    start int64 [n + 1]; target, mass int32 [E]; weight float32 [E].
+    masses [M, H], values [m, H], out [n, H] float32.
     """
     width = out.shape[1]
     for block in prange((width + COLUMNS - 1) // COLUMNS):
@@ -46,32 +43,25 @@ def add_edges(
 @njit(cache=True, parallel=True, fastmath=True, boundscheck=False)
 def multiply_rows(
     left: np.ndarray,
-    right: np.ndarray,
     left_row: np.ndarray,
+    right: np.ndarray,
     right_row: np.ndarray,
+    factor: np.ndarray,
     out: np.ndarray,
     largest: np.ndarray,
 ) -> None:
-    """out[r] = left[left_row[r]] * right[right_row[r]] and largest[r] = max(out[r]); rows are float32 and not
-    negative."""
-    width = out.shape[1]
+    """out[r] = left[left_row[r]] * right[right_row[r]] * factor[r], and largest[r] = max(out[r]).
+
+    left [U, H], right [m, H], factor [R], out [R, H], largest [R]: float32, not negative; left_row, right_row: int [R].
+    """
     for r in prange(len(left_row)):
         a = left[left_row[r]]
         b = right[right_row[r]]
+        by = factor[r]
         row = out[r]
         top = np.float32(0.0)
-        for h in range(width):
-            product = a[h] * b[h]
+        for h in range(len(row)):
+            product = a[h] * b[h] * by
             row[h] = product
             top = max(top, product)
         largest[r] = top
-
-
-@njit(cache=True, parallel=True, fastmath=True, boundscheck=False)
-def scale_rows(rows: np.ndarray, factor: np.ndarray) -> None:
-    """rows[r] *= factor[r]; float32 [R, H] and [R]."""
-    for r in prange(len(factor)):
-        row = rows[r]
-        by = factor[r]
-        for h in range(rows.shape[1]):
-            row[h] *= by

@@ -88,9 +88,7 @@ class Guide:
             rows_so_far += len(rows)
             weights.append(rows)
         log_scale[np.isneginf(log_scale)] = 0.0
-        return Choices(
-            row_of, self._endings(sequences, log_scale), _joined(weights, sequences.predictive), log_scale
-        )
+        return Choices(row_of, self._endings(sequences, log_scale), _joined(weights, sequences.predictive), log_scale)
 
     def _content(
         self,
@@ -110,9 +108,7 @@ class Guide:
         table = self.look_ahead.table(horizon)
         edges = live_edges(self.automaton, states, table.row_of)
         row_of[members] = edges.of_class
-        weights, scale = pair_rows(
-            sequences.predictive, members[edges.source], table.rows, edges.target.astype(np.int64)
-        )
+        weights, scale = pair_rows(sequences.predictive, members[edges.source], table.rows, edges.target)
         log_scale[members] = scale[members]
         return weights
 

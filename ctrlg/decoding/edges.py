@@ -9,7 +9,8 @@ from torch import Tensor
 from ctrlg.decoding.scaled import ScaledRows
 
 TORCH_BLOCK_BYTES = 1 << 28  # memory for the edges that one torch step gathers at a time
-SMALLEST_PRODUCT = 1e-30  # products below are not scaled up to 1, so that no factor leaves float32
+SMALL_PRODUCT = 1e-12  # products are lifted towards 1 where the largest of a sequence is below this
+SMALLEST_LIFTED = 1e-30  # and only as far as float32 reaches
 
 
 def add_edges_(
@@ -43,43 +44,41 @@ def add_edges_(
 def pair_rows(
     left: Tensor, left_row: np.ndarray, right: ScaledRows, right_row: np.ndarray
 ) -> tuple[Tensor, np.ndarray]:
-    """Products left[left_row[r]] * right[right_row[r]], each row of `left` with one scale common to its
-    products.
+    """Products left[left_row[r]] * right[right_row[r]], with one scale for all products of one row of `left`.
 
     left: float32 [U, H], not negative. left_row, right_row: int64 [R].
-    Returns float32 [R, H] and float64 [U]: the product is `rows[r] * exp(scale[left_row[r]])`; the scale
-    brings the largest number of all rows that belong to one row of `left` to 1, and is -inf where none of
-    them is above 0.
+    Returns rows float32 [R, H] and scale float64 [U]: the product is `rows[r] * exp(scale[left_row[r]])`. The scale
+    is -inf where a row of `left` has no product above 0.
     """
-    rows, largest = _products(left, left_row, right.values, right_row)
-    with np.errstate(divide="ignore"):
-        largest = np.where(largest > 0, np.maximum(largest.astype(np.float64), SMALLEST_PRODUCT), 0)
-        log_largest = np.log(largest) + right.log_scale[right_row]
     scale = np.full(len(left), -np.inf)
-    np.maximum.at(scale, left_row, log_largest)
-    with np.errstate(invalid="ignore"):
-        factor = np.exp(right.log_scale[right_row] - scale[left_row])
-    factor = np.nan_to_num(factor, nan=0.0, posinf=0.0).astype(np.float32)
-    if left.device.type == "cpu":
-        from ctrlg.decoding import _kernels
-
-        _kernels.scale_rows(rows.numpy(), factor)
-    else:
-        rows *= torch.from_numpy(factor).to(left.device)[:, None]
+    np.maximum.at(scale, left_row, right.log_scale[right_row])
+    finite = np.where(np.isfinite(scale), scale, 0.0)
+    factor = np.exp(right.log_scale[right_row] - finite[left_row]).astype(np.float32)
+    rows, largest = _products(left, left_row, right.values, right_row, factor)
+    top = np.zeros(len(left))
+    np.maximum.at(top, left_row, largest)
+    small = (top > 0) & (top < SMALL_PRODUCT)
+    if small.any():
+        lift = 1 / np.where(small, np.maximum(top, SMALLEST_LIFTED), 1.0)
+        rows *= torch.from_numpy(lift[left_row].astype(np.float32)).to(rows.device)[:, None]
+        scale -= np.log(lift)
+    scale[top == 0] = -np.inf
     return rows, scale
 
 
 def _products(
-    left: Tensor, left_row: np.ndarray, right: Tensor, right_row: np.ndarray
+    left: Tensor, left_row: np.ndarray, right: Tensor, right_row: np.ndarray, factor: np.ndarray
 ) -> tuple[Tensor, np.ndarray]:
+    """left[left_row] * right[right_row] * factor, [R, H], and the largest entry of each row, [R]."""
     if left.device.type == "cpu":
         from ctrlg.decoding import _kernels
 
         rows = torch.empty(len(left_row), left.shape[1])
         largest = np.empty(len(left_row), dtype=np.float32)
-        _kernels.multiply_rows(left.numpy(), right.numpy(), left_row, right_row, rows.numpy(), largest)
+        _kernels.multiply_rows(left.numpy(), left_row, right.numpy(), right_row, factor, rows.numpy(), largest)
         return rows, largest
     rows = left[_index(left_row, left)] * right[_index(right_row, left)]
+    rows *= torch.from_numpy(factor).to(left.device)[:, None]
     return rows, rows.amax(dim=1).cpu().numpy() if len(rows) else np.empty(0, dtype=np.float32)
 
 

@@ -90,9 +90,7 @@ class Joiner:
         return allowed[_tensor(sequences.of_row, allowed)]
 
 
-def _add_endings(
-    joined: Tensor, log_sum: Tensor, logits: Tensor, sequences: Sequences, choices: Choices
-) -> None:
+def _add_endings(joined: Tensor, log_sum: Tensor, logits: Tensor, sequences: Sequences, choices: Choices) -> None:
     """Add to `joined` [B, V] and its log-sum-exp [B], in place, what endings in progress contribute to their
     tokens."""
     endings = choices.endings

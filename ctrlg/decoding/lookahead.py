@@ -66,9 +66,7 @@ class LookAhead:
             {horizon.next() for horizon in self._visited if horizon.most > 0},
             key=lambda horizon: horizon.most,
         )
-        sizes = {
-            horizon: 4 * hmm.hidden_states * int(self._visited[horizon].sum()) for horizon in self._horizons
-        }
+        sizes = {horizon: 4 * hmm.hidden_states * int(self._visited[horizon].sum()) for horizon in self._horizons}
         self._stride = 1
         if sum(sizes.values()) > table_bytes:
             self._stride = math.isqrt(max(horizon.most for horizon in self._horizons)) + 1
@@ -82,9 +80,7 @@ class LookAhead:
     def nbytes(self) -> int:
         """Bytes of the tables and the masses that are in memory now."""
         tables = [*self._kept.values(), *self._stretch.values()]
-        return (
-            sum(_table_bytes(table) for table in tables) + self._masses.numel() * self._masses.element_size()
-        )
+        return sum(_table_bytes(table) for table in tables) + self._masses.numel() * self._masses.element_size()
 
     def table(self, horizon: Horizon) -> StateTable:
         """C of a horizon that some content leads to; computed again where it was not kept."""
@@ -144,9 +140,7 @@ class LookAhead:
         ends = self._automaton.accepting[states] if horizon.least == 0 else np.zeros(len(states), dtype=bool)
         scale = np.where(ends, self._suffix.whole.log_scale, -np.inf)
         if later is None:
-            later = StateTable(
-                np.full(self._automaton.num_states, -1), ScaledRows(self._masses[:0], np.empty(0))
-            )
+            later = StateTable(np.full(self._automaton.num_states, -1), ScaledRows(self._masses[:0], np.empty(0)))
         edges = live_edges(self._automaton, states, later.row_of)
         log_scale = later.rows.log_scale[edges.target]
         np.maximum.at(scale, edges.source, log_scale)
@@ -154,9 +148,7 @@ class LookAhead:
         out = torch.zeros(len(states), self._masses.shape[1], device=self._masses.device)
         if ends.any():
             weight = torch.from_numpy(np.exp(self._suffix.whole.log_scale - base[ends])).to(out)
-            out[torch.from_numpy(np.flatnonzero(ends)).to(out.device)] = (
-                weight[:, None] * self._suffix.whole.values
-            )
+            out[torch.from_numpy(np.flatnonzero(ends)).to(out.device)] = weight[:, None] * self._suffix.whole.values
         weight = np.exp(log_scale - base[edges.source]).astype(np.float32)
         add_edges_(out, edges.start, edges.target, weight, edges.mass, self._masses, later.rows.values)
         return ScaledRows(out, scale)

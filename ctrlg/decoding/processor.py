@@ -149,9 +149,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         """
         start = self._reader.start.predictive
         if self._guide.look_ahead is None or start is None:
-            raise ArgumentError(
-                "a mask without an HMM gives a promise no probability", hint="pass an hmm_model"
-            )
+            raise ArgumentError("a mask without an HMM gives a promise no probability", hint="pass an hmm_model")
         initial = np.array([self._guide.automaton.initial])
         logs = []
         for label in self._label:

@@ -119,9 +119,7 @@ class SequenceReader:
             for done, before, token, after in zip(over, sequences.endings, tokens, state, strict=True)
         ]
         absorbed = self._absorb(sequences, np.where(over, -1, tokens))
-        return Sequences(
-            sequences.of_row, sequences.step + 1, sequences.label, state, endings, over, absorbed
-        )
+        return Sequences(sequences.of_row, sequences.step + 1, sequences.label, state, endings, over, absorbed)
 
     def _absorb(self, sequences: Sequences, tokens: np.ndarray) -> Tensor | None:
         """p(z_{t+1} | x_1..x_t) from p(z_t | x_1..x_{t-1}); a token the HMM cannot emit is not seen."""

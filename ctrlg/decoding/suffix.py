@@ -94,7 +94,5 @@ def suffix_probabilities(hmm: HiddenMarkovModel, suffix: tuple[int, ...]) -> Suf
         later = rows[-1]
         rows.append(rescale_(token[j : j + 1] * hmm.transition.right(later.values), later.log_scale))
     rows.reverse()
-    rest = ScaledRows(
-        torch.cat([row.values for row in rows]), np.concatenate([row.log_scale for row in rows])
-    )
+    rest = ScaledRows(torch.cat([row.values for row in rows]), np.concatenate([row.log_scale for row in rows]))
     return SuffixProbabilities(rows[0], token, rest)

@@ -1,0 +1,98 @@
+"""Synthetic models and promises of a chosen size, for measuring speed: no text, only shapes and sparsity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctrlg.automata.dfa import DFA
+from ctrlg.matrices import CompressedMatrix, StochasticMatrix
+
+BACKGROUND_SHARE = 0.05  # of a row's mass that lies outside its stored entries
+DECADES = 4.0  # between the largest and the smallest level of the codebook
+INFLECTIONS = 5  # tokens that count as one keyword
+
+
+@dataclass(frozen=True)
+class SyntheticHMM:
+    """An HMM in compressed form; the token `eos_token_id` is the last one."""
+
+    transition: StochasticMatrix
+    emission: StochasticMatrix
+    initial: Tensor
+    fingerprint: str | None = None
+
+    @property
+    def hidden_states(self) -> int:
+        return self.emission.shape[0]
+
+    @property
+    def vocab_size(self) -> int:
+        return self.emission.shape[1]
+
+    @property
+    def eos_token_id(self) -> int:
+        return self.vocab_size - 1
+
+    @property
+    def nbytes(self) -> int:
+        return self.transition.nbytes + self.emission.nbytes + 4 * len(self.initial)
+
+
+def compressed_matrix(rows: int, columns: int, entries: int, bits: int, seed: int) -> CompressedMatrix:
+    """Random [rows, columns] with `entries` stored codes a row on a geometric codebook and a uniform background."""
+    generator = np.random.default_rng(seed)
+    chosen = np.stack([np.sort(generator.choice(columns, entries, replace=False)) for _ in range(rows)])
+    levels = np.append(0.0, np.logspace(-DECADES, 0, 2**bits - 1))
+    codes = generator.integers(1, 2**bits, size=chosen.shape)
+    scale = (1 - BACKGROUND_SHARE) / levels[codes].sum(1)
+    return CompressedMatrix.from_rows(
+        torch.arange(rows + 1) * entries,
+        torch.from_numpy(chosen.ravel()),
+        torch.from_numpy(codes.ravel()),
+        torch.from_numpy(scale),
+        torch.full((rows,), BACKGROUND_SHARE / columns, dtype=torch.float64),
+        torch.from_numpy(levels),
+        (rows, columns),
+    )
+
+
+def synthetic_hmm(hidden_states: int, vocab_size: int, entries: int, bits: int, seed: int = 0) -> SyntheticHMM:
+    """H hidden states, V tokens, about `entries` codes of `bits` bits in every row of both matrices."""
+    initial = np.random.default_rng(seed).dirichlet(np.ones(hidden_states))
+    return SyntheticHMM(
+        compressed_matrix(hidden_states, hidden_states, min(entries, hidden_states), bits, seed + 1),
+        compressed_matrix(hidden_states, vocab_size, min(entries, vocab_size), bits, seed + 2),
+        torch.from_numpy(initial).float(),
+    )
+
+
+def keywords_and_words(vocab_size: int, keywords: int, words: int, seed: int = 0) -> DFA:
+    """Every keyword occurs and there are at most `words` words: 2^keywords * (words + 1) + 1 states.
+
+    A keyword is any of a few tokens; a third of the tokens begin a word; the last token is never content.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(vocab_size - 1)
+    class_of = np.zeros(vocab_size, dtype=np.int32)  # class 0 continues a word, 1 begins one
+    class_of[order[: vocab_size // 3]] = 1
+    for keyword in range(keywords):
+        class_of[order[keyword * INFLECTIONS : (keyword + 1) * INFLECTIONS]] = 2 + keyword
+    class_of[-1] = 2 + keywords
+    kept = np.arange(2**keywords)
+    counts = words + 1
+    dead = len(kept) * counts
+    delta = np.full((dead + 1, 3 + keywords), dead, dtype=np.int32)
+    for count in range(counts):
+        here = kept * counts + count
+        delta[here, 0] = here
+        if count < words:
+            delta[here, 1] = here + 1
+            for keyword in range(keywords):
+                delta[here, 2 + keyword] = (kept | 1 << keyword) * counts + count + 1
+    accepting = np.zeros(dead + 1, dtype=bool)
+    accepting[kept[-1] * counts : dead] = True
+    return DFA(class_of, delta, 0, accepting)
