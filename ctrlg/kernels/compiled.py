@@ -7,12 +7,14 @@ is one multiply-add of a register (`lanes.mix`). Arguments are not checked here,
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, prange
+from numba.core import config
 
-from ctrlg.kernels.lanes import LANES, WIDE, bits_of, float_of, mix, spread
+from ctrlg.kernels.lanes import LANES, WIDE, exponent_of, mantissa_of, mix, power_of_two, spread
 
 BLOCK = 256
 """Columns whose sums are held (16 kB a table) before they are written out row by row."""
@@ -25,10 +27,13 @@ GATHER_COST = 8
 
 LN2 = np.float32(0.6931471805599453)
 LOG2_E = np.float32(1.4426950408889634)
-MANTISSA = np.int32(0x7FFFFF)
-BITS_OF_ONE = np.int32(0x3F800000)
+ZERO = np.float32(0)
+LARGE = np.float32(2.0**64)
 SMALLEST = np.float32(1.1754944e-38)
 """Smallest normal float32: the reciprocal of anything from here on is finite."""
+
+MAX_THREADS = int(config.NUMBA_NUM_THREADS)  # pyright: ignore[reportAttributeAccessIssue]
+"""Threads numba was started with; it can use fewer, never more."""
 
 # NaN and infinity keep their meaning; sums may be reordered and contracted to fused multiply-adds.
 RELAXED = {"contract", "reassoc", "nsz", "arcp"}
@@ -76,13 +81,17 @@ class Plan(NamedTuple):
 
 
 def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """njit with a cache on disk, or without one where no folder for it can be written."""
+    """njit with a cache on disk, or without one where no folder for it can be written.
+
+    Divisions are the processor's own (`error_model`): the test for zero that Python asks for would keep loops scalar.
+    """
 
     def compile_later(function: Callable[..., Any]) -> Any:
+        compiled = partial(njit, fastmath=RELAXED, error_model="numpy", **options)
         try:
-            return njit(cache=True, fastmath=RELAXED, **options)(function)
+            return compiled(cache=True)(function)
         except RuntimeError:
-            return njit(fastmath=RELAXED, **options)(function)
+            return compiled()(function)
 
     return compile_later
 
@@ -335,19 +344,31 @@ def _log_ratios_of(
                     above[i * LANES + lane] = start[lane] + _picked(m, row, unit[lane], first, last)
         log_quotients(above, below, count * LANES)
         for lane in range(lanes):
-            target, shift = out[index * LANES + lane], w.log_peak[max(rows[lane], 0)]
-            for i in range(count):
-                values[i] = above[i * LANES + lane] + shift
+            b, shift = index * LANES + lane, w.log_peak[max(rows[lane], 0)]
             if joined:
-                highest = peak[lane]
                 for i in range(count):
-                    values[i] += log_probs[index * LANES + lane, columns[begin + i]]
-                    highest = max(highest, values[i])
-                if highest > -np.inf:
-                    mass[lane] = mass[lane] * np.exp(peak[lane] - highest) + sum_exp(values, highest, count)
-                    peak[lane] = highest
-            for i in range(count):
-                target[columns[begin + i]] = values[i]
+                    v = columns[begin + i]
+                    values[i] = above[i * LANES + lane] + shift + log_probs[b, v]
+                    out[b, v] = values[i]
+                peak[lane], mass[lane] = _with_exponentials(peak[lane], mass[lane], values, count)
+            else:
+                for i in range(count):
+                    out[b, columns[begin + i]] = above[i * LANES + lane] + shift
+
+
+@_compiled()
+def _with_exponentials(peak: Any, mass: Any, values: Any, count: int) -> Any:
+    """(peak, mass) with exp(peak) * mass grown by the sum of exp(values[i]) for i < count.
+
+    The peak follows the largest value only where the mass would grow beyond bounds.
+    """
+    added = sum_exp(values, peak, count) if peak > -np.inf else LARGE
+    if added < LARGE:
+        return peak, mass + added
+    highest = values[:count].max()
+    if highest == -np.inf:
+        return peak, mass
+    return highest, mass * np.exp(peak - highest) + sum_exp(values, highest, count)
 
 
 @_compiled()
@@ -369,30 +390,27 @@ def log_quotients(above: Any, below: Any, count: int) -> None:
     """
     for i in range(count):
         high, low = above[i], below[i]
-        exponent = np.float32((bits_of(high) >> np.int32(23)) - (bits_of(low) >> np.int32(23)))
-        m = float_of((bits_of(high) & MANTISSA) | BITS_OF_ONE)
-        n = float_of((bits_of(low) & MANTISSA) | BITS_OF_ONE)
-        f = (m - n) / (m + n)
+        f = (mantissa_of(high) - mantissa_of(low)) / (mantissa_of(high) + mantissa_of(low))
         s = f * f
         series = np.float32(1 / 9) + s * np.float32(1 / 11)
         series = np.float32(1 / 7) + s * series
         series = np.float32(1 / 5) + s * series
         series = np.float32(1 / 3) + s * series
-        value = exponent * LN2 + np.float32(2) * (f + f * s * series)
-        above[i] = value if (high > 0) & (low > 0) else np.float32(-np.inf)
+        value = (exponent_of(high) - exponent_of(low)) * LN2 + np.float32(2) * (f + f * s * series)
+        above[i] = value if (high > ZERO) & (low > ZERO) else np.float32(-np.inf)
 
 
 @_compiled()
 def sum_exp(values: Any, peak: Any, count: int) -> Any:
-    """Sum of exp(values[i] - peak) for i < count, float32; values <= peak, peak finite. Relative error below 2e-6."""
+    """Sum of exp(values[i] - peak) for i < count, float32; peak is finite. Relative error below 2e-6 up to 2^127."""
     total = np.float32(0)
     for i in range(count):
-        power = max((values[i] - peak) * LOG2_E, np.float32(-126))
-        whole = np.int32(power - np.float32(0.5))
-        r = (power - np.float32(whole)) * LN2
+        power = min(max((values[i] - peak) * LOG2_E, np.float32(-126)), np.float32(127))
+        whole = np.floor(power + np.float32(0.5))
+        r = (power - whole) * LN2
         series = np.float32(1 / 120) + r * np.float32(1 / 720)
         series = np.float32(1 / 24) + r * series
         series = np.float32(1 / 6) + r * series
         series = np.float32(0.5) + r * series
-        total += (np.float32(1) + r + r * r * series) * float_of((whole + np.int32(127)) << np.int32(23))
+        total += (np.float32(1) + r + r * r * series) * power_of_two(whole)
     return total

@@ -184,7 +184,7 @@ def _threads() -> Iterator[int]:
     """One caller at a time, with as many threads as torch may use."""
     with _ONE_CALLER:
         before = numba.get_num_threads()
-        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+        threads = min(torch.get_num_threads(), compiled.MAX_THREADS)
         numba.set_num_threads(threads)
         try:
             yield threads

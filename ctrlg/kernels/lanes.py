@@ -1,4 +1,4 @@
-"""What numba cannot say itself: loops over stored entries with 16 sums in registers, and the bits of a float.
+"""What numba cannot say itself: loops over stored entries with 16 sums in registers, and the bits of floats.
 
 numba unrolls an inner loop of 16 into scalar code, so `mix` and `spread` are written in LLVM's own language; any
 target of LLVM takes them. After a change here delete the folder `__pycache__`: numba's cache of the kernels in
@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+from numba import extending, types
+
+intrinsic: Any = extending.intrinsic  # what it returns takes no typing context: type checkers cannot know
 
 LANES = 16
 """Sequences handled together: one 512-bit register of float32."""
@@ -25,10 +26,10 @@ _INT32 = ir.IntType(32)
 
 
 @intrinsic
-def mix(  # noqa: ANN201
+def mix(
     typing: Any, out: Any, at: Any, start: Any, table: Any, rows: Any, codes: Any, levels: Any, first: Any, last: Any
-):
-    """out[at : at + LANES] = start + sum of levels[codes[e]] * table[rows[e]] over first <= e < last.
+) -> Any:
+    \"\"\"out[at : at + LANES] = start + sum of levels[codes[e]] * table[rows[e]] over first <= e < last.
 
     out: float32 [any], start: [LANES], table: [H, LANES]; all contiguous.
     """
@@ -57,10 +58,10 @@ def mix(  # noqa: ANN201
 
 
 @intrinsic
-def spread(  # noqa: ANN201
+def spread(
     typing: Any, table: Any, values: Any, at: Any, rows: Any, codes: Any, levels: Any, first: Any, last: Any
-):
-    """table[rows[e]] += levels[codes[e]] * values[at : at + WIDE] for first <= e < last.
+) -> Any:
+    \"\"\"table[rows[e]] += levels[codes[e]] * values[at : at + WIDE] for first <= e < last.
 
     table: float32 [H, WIDE], values: float32 [any]; both contiguous.
     """
@@ -91,15 +92,36 @@ def spread(  # noqa: ANN201
 
 
 @intrinsic
-def bits_of(typing: Any, x: Any):  # noqa: ANN201
-    """The bits of a float32 as int32."""
-    return types.int32(types.float32), lambda _, builder, __, args: builder.bitcast(args[0], _INT32)
+def exponent_of(typing: Any, x: Any) -> Any:
+    \"\"\"The exponent e of a positive float32 x = mantissa * 2^e, plus 127, as float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], _INT32)
+        return builder.sitofp(builder.lshr(bits, _INT32(23)), ir.FloatType())
+
+    return types.float32(types.float32), generate
 
 
 @intrinsic
-def float_of(typing: Any, bits: Any):  # noqa: ANN201
-    """The float32 that has the bits of an int32."""
-    return types.float32(types.int32), lambda _, builder, __, args: builder.bitcast(args[0], ir.FloatType())
+def mantissa_of(typing: Any, x: Any) -> Any:
+    \"\"\"The mantissa in [1, 2) of a positive float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits = builder.and_(builder.bitcast(args[0], _INT32), _INT32(0x7FFFFF))
+        return builder.bitcast(builder.or_(bits, _INT32(0x3F800000)), ir.FloatType())
+
+    return types.float32(types.float32), generate
+
+
+@intrinsic
+def power_of_two(typing: Any, x: Any) -> Any:
+    \"\"\"2 to the power of a whole float32 in [-126, 127]."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        exponent = builder.add(builder.fptosi(args[0], _INT32), _INT32(127))
+        return builder.bitcast(builder.shl(exponent, _INT32(23)), ir.FloatType())
+
+    return types.float32(types.float32), generate
 
 
 def _data(context: Any, builder: Any, signature: Any, args: Any, positions: tuple[int, ...]) -> list[Any]:
