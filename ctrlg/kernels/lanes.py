@@ -29,7 +29,7 @@ _INT32 = ir.IntType(32)
 def mix(
     typing: Any, out: Any, at: Any, start: Any, table: Any, rows: Any, codes: Any, levels: Any, first: Any, last: Any
 ) -> Any:
-    \"\"\"out[at : at + LANES] = start + sum of levels[codes[e]] * table[rows[e]] over first <= e < last.
+    """out[at : at + LANES] = start + sum of levels[codes[e]] * table[rows[e]] over first <= e < last.
 
     out: float32 [any], start: [LANES], table: [H, LANES]; all contiguous.
     """
@@ -61,7 +61,7 @@ def mix(
 def spread(
     typing: Any, table: Any, values: Any, at: Any, rows: Any, codes: Any, levels: Any, first: Any, last: Any
 ) -> Any:
-    \"\"\"table[rows[e]] += levels[codes[e]] * values[at : at + WIDE] for first <= e < last.
+    """table[rows[e]] += levels[codes[e]] * values[at : at + WIDE] for first <= e < last.
 
     table: float32 [H, WIDE], values: float32 [any]; both contiguous.
     """
@@ -93,7 +93,7 @@ def spread(
 
 @intrinsic
 def exponent_of(typing: Any, x: Any) -> Any:
-    \"\"\"The exponent e of a positive float32 x = mantissa * 2^e, plus 127, as float32."""
+    """The exponent e of a positive float32 x = mantissa * 2^e, plus 127, as float32."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         bits = builder.bitcast(args[0], _INT32)
@@ -104,7 +104,7 @@ def exponent_of(typing: Any, x: Any) -> Any:
 
 @intrinsic
 def mantissa_of(typing: Any, x: Any) -> Any:
-    \"\"\"The mantissa in [1, 2) of a positive float32."""
+    """The mantissa in [1, 2) of a positive float32."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         bits = builder.and_(builder.bitcast(args[0], _INT32), _INT32(0x7FFFFF))
@@ -115,7 +115,7 @@ def mantissa_of(typing: Any, x: Any) -> Any:
 
 @intrinsic
 def power_of_two(typing: Any, x: Any) -> Any:
-    \"\"\"2 to the power of a whole float32 in [-126, 127]."""
+    """2 to the power of a whole float32 in [-126, 127]."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         exponent = builder.add(builder.fptosi(args[0], _INT32), _INT32(127))
