@@ -33,10 +33,10 @@ class DFA:
     UNREACHABLE: ClassVar[int] = paths.UNREACHABLE
     """What `distances` holds for a state from which nothing is accepted."""
 
-    class_of: NDArray[np.int32]
-    delta: NDArray[np.int32]
+    class_of: np.ndarray
+    delta: np.ndarray
     initial: int
-    accepting: NDArray[np.bool_]
+    accepting: np.ndarray
 
     def __post_init__(self) -> None:
         class_of = _integers("class_of", self.class_of, dimensions=1)
@@ -183,6 +183,6 @@ def _frozen(array: NDArray, dtype: type[np.generic]) -> NDArray:
     """A read-only, contiguous array that nobody else can write to; copied unless it already is one."""
     own = np.ascontiguousarray(array, dtype=dtype)
     if own.flags.writeable or own.base is not None:
-        own = own.copy() if np.shares_memory(own, array) else own
+        own = own.copy() if np.may_share_memory(own, array) else own
         own.setflags(write=False)
     return own
