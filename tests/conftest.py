@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,3 +22,19 @@ def shared_data() -> Path:
 @pytest.fixture(autouse=True)
 def _threads() -> None:
     torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def default_model() -> tuple[Any, Any]:
+    """The embedded language model and its tokenizer, float32; fetched once."""
+    from ctrlg import assets
+
+    return assets.default_model()
+
+
+@pytest.fixture(scope="session")
+def default_hmm() -> Any:
+    """The embedded compressed HMM."""
+    from ctrlg.quantization import load_hmm
+
+    return load_hmm("default")

@@ -123,7 +123,7 @@ def _build(base: Path, adapter: Path | None, folder: Path) -> None:
         config.bos_token_id = config.eos_token_id = config.pad_token_id = eos_token_id
     tokenizer.bos_token = tokenizer.eos_token = tokenizer.pad_token = EOS_TOKEN
     # The weights were dequantised on loading; what is saved is an ordinary model.
-    model.hf_quantizer = None
+    model.hf_quantizer, model.is_quantized = None, False
     del model.config.quantization_config
     with atomic_folder(folder) as temporary:
         model.half().save_pretrained(temporary)

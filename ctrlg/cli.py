@@ -1,0 +1,176 @@
+"""The command `ctrlg`: thin over the library; every error ends with a hint and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ctrlg.errors import ArgumentError, CtrlGError
+
+app = typer.Typer(
+    help="Language models that keep promises.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+)
+
+GENERATE_EXAMPLES = """
+Examples:
+
+  ctrlg generate --keywords dog --keywords "park|garden" --words 6..12
+
+  ctrlg generate --keywords ride --keywords bike --inflect --exclude road --beams 16
+
+  ctrlg generate --prefix "On a sunny day" --suffix " in the park." --keywords dog --number 3 --json
+
+  ctrlg generate --keywords tree --sample --seed 1 --hmm runs/hmm/best --model gpt2
+"""
+
+
+@app.command(epilog=GENERATE_EXAMPLES)
+def generate(
+    keywords: Annotated[
+        Optional[list[str]], typer.Option(help="A word the text must contain; alternatives as 'dog|puppy'. Repeat.")
+    ] = None,
+    ordered: Annotated[bool, typer.Option(help="The keywords must come in the order given.")] = False,
+    inflect: Annotated[bool, typer.Option(help="Any inflection of a keyword counts.")] = False,
+    exclude: Annotated[Optional[list[str]], typer.Option(help="A phrase the text must not contain. Repeat.")] = None,
+    words: Annotated[Optional[str], typer.Option(help="Number of words, as 8..12 or 10.")] = None,
+    prefix: Annotated[str, typer.Option(help="How the text begins.")] = "",
+    suffix: Annotated[str, typer.Option(help="How the text ends.")] = ".",
+    prompt: Annotated[Optional[str], typer.Option(help="What the language model reads before the text.")] = None,
+    model: Annotated[str, typer.Option(help="Hugging Face id, folder, .gguf file, or 'default'.")] = "default",
+    hmm: Annotated[str, typer.Option(help="Folder or hub id of an HMM, 'default', or 'none'.")] = "default",
+    beams: Annotated[int, typer.Option(help="Beams of the search.")] = 8,
+    sample: Annotated[bool, typer.Option("--sample", help="Draw texts instead of searching.")] = False,
+    number: Annotated[int, typer.Option(help="How many texts to print.")] = 1,
+    min_new_tokens: Annotated[int, typer.Option(help="Least tokens between prefix and suffix.")] = 1,
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens between prefix and suffix.")] = 32,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write texts that keep a promise, best first."""
+    from ctrlg.decoding import generate as write
+    from ctrlg.models import fast_dtype, load_language_model
+    from ctrlg.quantization import load_hmm
+
+    constraint = promise(keywords or [], ordered, inflect, exclude or [], words)
+    guide = None if hmm == "none" else load_hmm(hmm, device=device)
+    language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
+    results = write(
+        language_model,
+        tokenizer,
+        guide,
+        constraint,
+        prompt=prompt,
+        prefix=prefix,
+        suffix=suffix,
+        min_new_tokens=min_new_tokens,
+        max_new_tokens=max_new_tokens,
+        num_beams=None if sample else beams,
+        do_sample=sample,
+        num_return_sequences=number,
+        seed=seed,
+    )
+    if as_json:
+        typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False, indent=2))
+        return
+    console = Console()
+    for result in results:
+        mark = "[green]kept[/green]" if result.satisfied else "[red]broken[/red]"
+        console.print(f"{escape(result.text)}  [dim]({mark}, {result.log_prob:.2f} nats per token)[/dim]")
+
+
+@app.command(epilog="Example:\n\n  ctrlg demo --compare")
+def demo(
+    compare: Annotated[bool, typer.Option("--compare", help="Also show what the mask alone writes.")] = False,
+    beams: Annotated[int, typer.Option(help="Beams of the search.")] = 16,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Eight promises, eight sentences: the main job on the embedded model, in a minute or two."""
+    from ctrlg.demo import run
+
+    run(Console(), compare=compare, beams=beams, device=device)
+
+
+QUANTIZE_EXAMPLES = """
+Examples:
+
+  ctrlg quantize runs/hmm/best runs/hmm-4bit --method log-norm-q --bits 4 --max-bytes 2000000
+
+  ctrlg quantize runs/hmm/best runs/hmm-norm-q --method norm-q --bits 8
+"""
+
+
+@app.command(epilog=QUANTIZE_EXAMPLES)
+def quantize(
+    hmm: Annotated[str, typer.Argument(help="Folder or hub id of an HMM.")],
+    output: Annotated[Path, typer.Argument(help="Folder to write.")],
+    method: Annotated[str, typer.Option(help="norm-q or log-norm-q.")] = "log-norm-q",
+    bits: Annotated[int, typer.Option(help="Bits per code, 1 to 8.")] = 4,
+    max_bytes: Annotated[Optional[int], typer.Option(help="Size budget in bytes (log-norm-q).")] = None,
+    threshold: Annotated[Optional[float], typer.Option(help="Least gain of a kept entry (log-norm-q).")] = None,
+    layout: Annotated[str, typer.Option(help="auto, dense or sparse.")] = "auto",
+) -> None:
+    """Compress an HMM."""
+    from ctrlg.hmm import HMM
+    from ctrlg.quantization import quantize as compress
+
+    model = HMM.from_pretrained(hmm)
+    compressed = compress(model, method, bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
+    compressed.save_pretrained(output)
+    typer.echo(f"{model.nbytes:,} bytes -> {compressed.packed_nbytes:,} bytes in {output}")
+
+
+def promise(keywords: list[str], ordered: bool, inflect: bool, exclude: list[str], words: str | None) -> Any:
+    """The constraint the options describe. Raises ArgumentError where they describe none, or badly."""
+    from ctrlg.constraints import Exclude, Keywords, Ordered, WordCount
+
+    parts: list[Any] = []
+    if keywords:
+        groups = [[form.strip() for form in group.split("|") if form.strip()] for group in keywords]
+        parts.append(Ordered(groups, inflect=inflect) if ordered else Keywords(groups, inflect=inflect))
+    if exclude:
+        parts.append(Exclude(exclude))
+    if words is not None:
+        parts.append(WordCount(*word_range(words)))
+    if not parts:
+        raise ArgumentError("no promise was given", hint="name at least one of --keywords, --exclude, --words")
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole & part
+    return whole
+
+
+def word_range(text: str) -> tuple[int, int]:
+    """"8..12" as (8, 12) and "10" as (10, 10). Raises ArgumentError."""
+    least, _, most = text.partition("..")
+    try:
+        return int(least), int(most or least)
+    except ValueError as error:
+        raise ArgumentError(f"--words {text!r} is no range", hint="write it as 8..12 or 10") from error
+
+
+def main() -> None:
+    """Entry point: errors of this library become a message and exit code 2."""
+    try:
+        app()
+    except CtrlGError as error:
+        console = Console(stderr=True)
+        console.print(f"[bold red]error:[/bold red] {escape(error.message)}")
+        if error.hint:
+            console.print(f"[dim]hint: {escape(error.hint)}[/dim]")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

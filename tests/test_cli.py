@@ -1,0 +1,67 @@
+"""The command line: a real run, and what it says to wrong input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from typer.testing import CliRunner
+
+from ctrlg import cli
+from ctrlg.errors import ArgumentError
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(cli.app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.stdout
+
+
+def test_generate_keeps_what_it_promises() -> None:
+    (result,) = json.loads(run("generate", "--keywords", "horse", "--words", "4..9", "--beams", "4", "--json"))
+    assert result["satisfied"]
+    assert "horse" in result["text"].lower().split() or "horse" in result["text"].lower().rstrip(".").split()
+    assert 4 <= len(result["text"].split()) <= 9
+    assert result["log_prob"] < 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["generate"], "no promise"),
+        (["generate", "--words", "many"], "no range"),
+        (["generate", "--keywords", "dog", "--exclude", "dog"], "dog"),
+        (["generate", "--keywords", "dog", "--hmm", "/nowhere"], "/nowhere"),
+        (["generate", "--keywords", "dog", "--words", "20..30", "--max-new-tokens", "6"], "max_new_tokens"),
+    ],
+)
+def test_wrong_input_ends_with_a_message_a_hint_and_code_2(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["ctrlg", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    shown = capsys.readouterr().err.replace("\n", " ")
+    assert message in shown
+    assert "hint" in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("command", ["generate", "demo", "quantize"])
+def test_help_has_an_example(command: str) -> None:
+    assert f"ctrlg {command}" in run(command, "--help")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("8..12", (8, 12)), ("10", (10, 10))])
+def test_word_ranges(text: str, expected: tuple[int, int]) -> None:
+    assert cli.word_range(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "a..b", "8..x", "8-12"])
+def test_other_word_ranges_are_refused(text: str) -> None:
+    refused: Callable[[str], object] = cli.word_range
+    with pytest.raises(ArgumentError):
+        refused(text)
