@@ -17,6 +17,8 @@ from ctrlg.automata.graphs import (
     WordCountBuilder,
     as_dfa,
 )
+from ctrlg.automata.lifting import lift
+from ctrlg.automata.vocabulary import Vocabulary
 
 __all__ = [
     "DFA",
@@ -30,9 +32,11 @@ __all__ = [
     "EOSBuilder",
     "KMPBuilder",
     "TrivialBuilder",
+    "Vocabulary",
     "WordCountBuilder",
     "as_dfa",
     "contains",
+    "lift",
     "product",
     "trivial",
 ]

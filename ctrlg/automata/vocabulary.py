@@ -1,0 +1,230 @@
+"""The bytes behind every token id, whatever tokenizer they come from.
+
+Promises are about text, automata about token ids; a `Vocabulary` is what joins them. It knows the bytes of each
+token (`text = b"".join(token_bytes[id] for id in ids)`), how the tokenizer would usually spell a text, and a
+fingerprint by which models and checkpoints recognise the vocabulary they were made for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+from ctrlg.automata.characters import TokenSymbols, token_symbols
+from ctrlg.errors import VocabularyError
+
+_CACHED_VOCABULARIES = 4
+_SPACE_MARK = "\u2581"  # SentencePiece writes a space as U+2581
+_cache: OrderedDict[tuple[int, int, int, int], Vocabulary] = OrderedDict()
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Token bytes and the end-of-text token.
+
+    token_bytes: one entry per id, [V]; None for ids that are never content: special, added and padding tokens, and
+    tokens that decode to nothing (they would let a text be padded for ever without changing it). The end-of-text
+    token is never content either, and becomes None.
+    eos_token_id: in [0, V).
+    tokenizer: the Hugging Face tokenizer, or None; used only to learn how words are usually spelled.
+    Raises VocabularyError for an empty vocabulary or an end-of-text token outside it.
+    """
+
+    token_bytes: tuple[bytes | None, ...]
+    eos_token_id: int
+    tokenizer: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.token_bytes:
+            raise VocabularyError("the vocabulary is empty", hint="give at least one token")
+        if not 0 <= self.eos_token_id < len(self.token_bytes):
+            raise VocabularyError(
+                f"the end-of-text token {self.eos_token_id} is outside the vocabulary of {len(self.token_bytes)}",
+                hint="give eos_token_id, the id with which the language model ends a text",
+            )
+        content = [data or None for data in self.token_bytes]
+        content[self.eos_token_id] = None
+        object.__setattr__(self, "token_bytes", tuple(content))
+
+    @classmethod
+    def of(cls, tokenizer: Any, vocab_size: int | None = None, eos_token_id: int | None = None) -> Vocabulary:
+        """The vocabulary of a Hugging Face tokenizer (byte-level BPE, or SentencePiece with byte fallback).
+
+        vocab_size: the model's number of logits where it exceeds the tokenizer's; the ids in between are padding.
+        eos_token_id: by default the tokenizer's own.
+        A Vocabulary passed in is returned as it is, if the sizes fit. The last few are kept, a second call is free.
+        Raises VocabularyError for other kinds of tokenizers, for a vocab_size below the tokenizer's, and where no
+        end-of-text token is known.
+        """
+        if isinstance(tokenizer, Vocabulary):
+            return _checked(tokenizer, vocab_size, eos_token_id)
+        known = len(tokenizer)
+        size = known if vocab_size is None else vocab_size
+        eos = tokenizer.eos_token_id if eos_token_id is None else eos_token_id
+        if eos is None:
+            raise VocabularyError("the tokenizer has no end-of-text token", hint="give eos_token_id")
+        key = (id(tokenizer), known, size, int(eos))
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+        vocabulary = cls(tuple(_read_token_bytes(tokenizer, size)), int(eos), tokenizer)
+        _cache[key] = vocabulary
+        if len(_cache) > _CACHED_VOCABULARIES:
+            _cache.popitem(last=False)
+        return vocabulary
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, padding included."""
+        return len(self.token_bytes)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the token bytes in order and the end-of-text id."""
+        digest = hashlib.sha256()
+        for data in self.token_bytes:
+            digest.update(b"-" if data is None else b"%d:%b" % (len(data), data))
+        digest.update(b"|%d" % self.eos_token_id)
+        return digest.hexdigest()
+
+    @cached_property
+    def symbols(self) -> TokenSymbols:
+        """The tokens cut into characters, see `ctrlg.automata.characters`."""
+        return token_symbols(self.token_bytes)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids; ids that are not content add nothing, broken characters become U+FFFD.
+
+        SentencePiece decoders drop the space before the first word of a text; this keeps it, as a content usually
+        follows a prompt.
+        """
+        pieces: list[bytes] = []
+        for token in ids:
+            if not 0 <= token < self.vocab_size:
+                raise VocabularyError(
+                    f"token {token} is outside the vocabulary", hint=f"ids are 0 to {self.vocab_size - 1}"
+                )
+            pieces.append(self.token_bytes[token] or b"")
+        return b"".join(pieces).decode("utf-8", errors="replace")
+
+    def spell(self, texts: Sequence[str]) -> list[tuple[int, ...] | None]:
+        """How each text is usually cut into tokens; None where it cannot be spelled.
+
+        The tokenizer's own way where its tokens give back exactly the text, else the longest tokens from left to right.
+        """
+        spelled: list[tuple[int, ...] | None] = [None] * len(texts)
+        if self.tokenizer is not None and texts:
+            # SentencePiece puts a space before a text by itself: " dog" is what it makes of "dog"
+            for variant in (list(texts), [text.removeprefix(" ") for text in texts]):
+                for index, ids in enumerate(self.tokenizer(variant, add_special_tokens=False)["input_ids"]):
+                    if spelled[index] is None and self._is(ids, texts[index]):
+                        spelled[index] = tuple(int(token) for token in ids)
+                if None not in spelled:
+                    break
+        return [ids if ids is not None else self._longest_match(text) for ids, text in zip(spelled, texts, strict=True)]
+
+    def _is(self, ids: Sequence[int], text: str) -> bool:
+        pieces = [self.token_bytes[token] if token < self.vocab_size else None for token in ids]
+        return None not in pieces and b"".join(piece or b"" for piece in pieces) == text.encode()
+
+    @cached_property
+    def _id_of(self) -> dict[bytes, int]:
+        return {data: token for token, data in enumerate(self.token_bytes) if data is not None}
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._id_of), default=0)
+
+    def _longest_match(self, text: str) -> tuple[int, ...] | None:
+        data, start, ids = text.encode(), 0, []
+        while start < len(data):
+            for end in range(min(len(data), start + self._longest), start, -1):
+                token = self._id_of.get(data[start:end])
+                if token is not None:
+                    break
+            else:
+                return None
+            ids.append(token)
+            start = end
+        return tuple(ids)
+
+
+def _checked(vocabulary: Vocabulary, vocab_size: int | None, eos_token_id: int | None) -> Vocabulary:
+    for name, wanted, has in (
+        ("vocab_size", vocab_size, vocabulary.vocab_size),
+        ("eos_token_id", eos_token_id, vocabulary.eos_token_id),
+    ):
+        if wanted is not None and wanted != has:
+            raise VocabularyError(
+                f"{name} is {wanted}, the vocabulary has {has}", hint=f"leave {name} out, or make it {has}"
+            )
+    return vocabulary
+
+
+def _read_token_bytes(tokenizer: Any, size: int) -> list[bytes | None]:
+    known = len(tokenizer)
+    if size < known:
+        raise VocabularyError(
+            f"vocab_size is {size}, the tokenizer has {known} tokens",
+            hint="give the number of the model's logits, which is at least the tokenizer's",
+        )
+    to_bytes = _byte_level if _is_byte_level(tokenizer) else _sentence_piece
+    tokens: list[str | None] = tokenizer.convert_ids_to_tokens(list(range(known)))
+    token_bytes = [None if token is None else to_bytes(token) for token in tokens]
+    for token in set(tokenizer.added_tokens_decoder) | set(tokenizer.all_special_ids):
+        if token < known:
+            token_bytes[token] = None
+    return token_bytes + [None] * (size - known)
+
+
+def _is_byte_level(tokenizer: Any) -> bool:
+    """True for byte-level BPE, False for SentencePiece; VocabularyError for what is neither."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        decoder = {} if backend.decoder is None else json.loads(backend.decoder.__getstate__())
+        steps = [step.get("type") for step in decoder.get("decoders", [decoder])]
+        if "ByteLevel" in steps:
+            return True
+        replaces_mark = any(_SPACE_MARK in json.dumps(step, ensure_ascii=False) for step in decoder.get("decoders", []))
+        if "ByteFallback" in steps or "Metaspace" in steps or replaces_mark:
+            return False
+    elif hasattr(tokenizer, "byte_decoder"):
+        return True
+    elif hasattr(tokenizer, "sp_model"):
+        return False
+    raise VocabularyError(
+        f"{type(tokenizer).__name__} keeps neither the bytes nor the spaces of its tokens",
+        hint="use a byte-level BPE or a SentencePiece tokenizer, or build a Vocabulary from token bytes",
+    )
+
+
+@lru_cache(maxsize=1)
+def _byte_of_mark() -> dict[str, int]:
+    """GPT-2's table: printable bytes stand for themselves, the others for U+0100, U+0101, ... in order."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in set(printable)]
+    table = {chr(byte): byte for byte in printable}
+    table.update({chr(0x100 + rank): byte for rank, byte in enumerate(hidden)})
+    return table
+
+
+def _byte_level(token: str) -> bytes | None:
+    table = _byte_of_mark()
+    try:
+        return bytes([table[mark] for mark in token])
+    except KeyError:
+        return None
+
+
+def _sentence_piece(token: str) -> bytes:
+    if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+        try:
+            return bytes([int(token[3:5], 16)])
+        except ValueError:
+            pass
+    return token.replace(_SPACE_MARK, " ").encode("utf-8", errors="surrogatepass")

@@ -1,0 +1,19 @@
+"""What a user promises about a text, turned into automata for a tokenizer."""
+
+from ctrlg.constraints.base import AllOf, AnyOf, Constraint, Not
+from ctrlg.constraints.ending import EndsWith
+from ctrlg.constraints.exclusion import Exclude
+from ctrlg.constraints.keywords import Keywords, Ordered
+from ctrlg.constraints.word_count import WordCount
+
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "Constraint",
+    "EndsWith",
+    "Exclude",
+    "Keywords",
+    "Not",
+    "Ordered",
+    "WordCount",
+]

@@ -1,0 +1,222 @@
+"""The face and the algebra of promises.
+
+A promise is about text. `holds` checks it on a text by plain means; `compile` turns it into an automaton over the
+tokens of a content that stands between a prefix and a suffix. Every automaton errs on one side only: what it accepts,
+holds. So `~` cannot be the complement of an automaton: every promise builds the automaton of its opposite itself.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ctrlg.automata.algebra import MAX_STATES, product
+from ctrlg.automata.dfa import DFA
+from ctrlg.automata.vocabulary import Vocabulary
+from ctrlg.errors import ArgumentError, BudgetError, UnsatisfiableError
+
+
+class Target(NamedTuple):
+    """What a promise is compiled for: the tokens, the text around the content, and the largest automaton allowed."""
+
+    vocabulary: Vocabulary
+    prefix: str = ""
+    suffix: str = ""
+    max_states: int = MAX_STATES
+
+
+class Constraint(abc.ABC):
+    """A promise about a text. Combine with `&`, `|` and `~`; `str` reads it out."""
+
+    def compile(
+        self,
+        tokenizer_or_vocabulary: Any,
+        vocab_size: int | None = None,
+        *,
+        prefix: str = "",
+        suffix: str = "",
+        max_states: int = 20_000,
+    ) -> DFA:
+        """The minimal automaton over contents for which prefix + content + suffix keeps the promise.
+
+        tokenizer_or_vocabulary: a Hugging Face tokenizer, or a Vocabulary.
+        vocab_size: the model's number of logits where it exceeds the tokenizer's.
+        prefix, suffix: text the content stands between; words may begin in one and end in the other.
+        max_states: most states an automaton may have on the way, before minimisation.
+
+        What is accepted is always kept in the text. Not everything that keeps the promise is accepted: words that must
+        occur count only where they stand behind white space (and opening punctuation) or begin the content, cut into
+        tokens as the tokenizer would cut them; characters cut in two in unusual ways are refused. Tokens that are not
+        content are dead.
+        Raises UnsatisfiableError, naming the parts, where no content keeps the promise, BudgetError where the automaton
+        grows beyond max_states, VocabularyError as `Vocabulary.of`.
+        """
+        if max_states < 1:
+            raise ArgumentError(f"max_states is {max_states}", hint="allow at least one state")
+        target = Target(Vocabulary.of(tokenizer_or_vocabulary, vocab_size), prefix, suffix, max_states)
+        dfa = self.automaton(target)
+        if dfa.shortest_length() is None:
+            raise _unsatisfiable(self, target)
+        return dfa
+
+    @abc.abstractmethod
+    def holds(self, text: str) -> bool:
+        """Whether a finished text keeps the promise, checked without automata."""
+
+    @abc.abstractmethod
+    def automaton(self, target: Target, kept: bool = True) -> DFA:
+        """The minimal automaton of the contents that surely keep the promise (or surely break it); may be empty."""
+
+    def parts(self) -> list[Constraint]:
+        """The promises that all have to be kept for this one."""
+        return [self]
+
+    def pieces(self) -> list[Constraint]:
+        """The smallest promises that all have to be kept for this one; errors name them."""
+        return [self]
+
+    def __and__(self, other: Constraint) -> Constraint:
+        return AllOf((*self.parts(), *other.parts()))
+
+    def __or__(self, other: Constraint) -> Constraint:
+        return AnyOf((*_alternatives(self), *_alternatives(other)))
+
+    def __invert__(self) -> Constraint:
+        return Not(self)
+
+
+@dataclass(frozen=True)
+class AllOf(Constraint):
+    """Every part is kept; what `&` makes."""
+
+    constraints: tuple[Constraint, ...]
+
+    def holds(self, text: str) -> bool:
+        """See Constraint."""
+        return all(part.holds(text) for part in self.constraints)
+
+    def automaton(self, target: Target, kept: bool = True) -> DFA:
+        """See Constraint."""
+        return combine(self.constraints, target, kept=kept, every=kept)
+
+    def parts(self) -> list[Constraint]:
+        """See Constraint."""
+        return list(self.constraints)
+
+    def pieces(self) -> list[Constraint]:
+        """See Constraint."""
+        return [piece for part in self.constraints for piece in part.pieces()]
+
+    def __str__(self) -> str:
+        return " and ".join(map(_bracketed, self.constraints))
+
+
+@dataclass(frozen=True)
+class AnyOf(Constraint):
+    """At least one alternative is kept; what `|` makes."""
+
+    constraints: tuple[Constraint, ...]
+
+    def holds(self, text: str) -> bool:
+        """See Constraint."""
+        return any(part.holds(text) for part in self.constraints)
+
+    def automaton(self, target: Target, kept: bool = True) -> DFA:
+        """See Constraint."""
+        return combine(self.constraints, target, kept=kept, every=not kept)
+
+    def __str__(self) -> str:
+        return " or ".join(map(_bracketed, self.constraints))
+
+
+@dataclass(frozen=True)
+class Not(Constraint):
+    """The promise is not kept; what `~` makes."""
+
+    constraint: Constraint
+
+    def holds(self, text: str) -> bool:
+        """See Constraint."""
+        return not self.constraint.holds(text)
+
+    def automaton(self, target: Target, kept: bool = True) -> DFA:
+        """See Constraint."""
+        return self.constraint.automaton(target, not kept)
+
+    def __invert__(self) -> Constraint:
+        return self.constraint
+
+    def __str__(self) -> str:
+        return f"not ({self.constraint})"
+
+
+def combine(constraints: Sequence[Constraint], target: Target, *, kept: bool, every: bool) -> DFA:
+    """The automaton of contents that keep (or break) every one of some promises, or at least one.
+
+    Raises BudgetError, naming the promises and the sizes of their automata, beyond target.max_states.
+    """
+    automata = [constraint.automaton(target, kept) for constraint in constraints]
+    try:
+        joint = product(automata, "intersection" if every else "union", max_states=target.max_states)
+    except BudgetError as error:
+        sizes = "; ".join(
+            f"{constraint}: {dfa.num_states}" for constraint, dfa in zip(constraints, automata, strict=True)
+        )
+        raise BudgetError(
+            f"the promises together need more than {target.max_states} states (each alone: {sizes})",
+            hint="drop one of them, narrow the range of words, or raise max_states",
+        ) from error
+    return joint.minimize()
+
+
+def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
+    """The automaton minimised; BudgetError, naming the promise, where it has more than target.max_states states."""
+    minimal = dfa.minimize()
+    if minimal.num_states > target.max_states:
+        raise BudgetError(
+            f"{constraint}: needs {minimal.num_states} states, max_states is {target.max_states}",
+            hint="make the promise simpler, or raise max_states",
+        )
+    return minimal
+
+
+def _alternatives(constraint: Constraint) -> tuple[Constraint, ...]:
+    return constraint.constraints if isinstance(constraint, AnyOf) else (constraint,)
+
+
+def _bracketed(constraint: Constraint) -> str:
+    return f"({constraint})" if isinstance(constraint, (AllOf, AnyOf)) else str(constraint)
+
+
+def _unsatisfiable(constraint: Constraint, target: Target) -> UnsatisfiableError:
+    """The error that names a smallest set of pieces that cannot be kept together."""
+    pieces = constraint.pieces()
+    conflict = _conflict(pieces, target)
+    named = "; ".join(map(str, conflict))
+    alone = Target(target.vocabulary)
+    if (target.prefix or target.suffix) and not _conflict(conflict, alone):
+        hint = f"with other text around it, it could be: the prefix is {target.prefix!r}, the suffix {target.suffix!r}"
+    elif len(conflict) == 1:
+        hint = "change it, or use a vocabulary that can write it"
+    else:
+        hint = "drop or change one of them"
+    together = " together" if len(conflict) > 1 else ""
+    return UnsatisfiableError(f"no text can keep this{together}: {named}", hint=hint)
+
+
+def _conflict(pieces: Sequence[Constraint], target: Target) -> list[Constraint]:
+    """A smallest set of pieces (none can be left out) that no content keeps together; empty if there is none."""
+    unlimited = target._replace(max_states=MAX_STATES)
+    automata = [(piece, piece.automaton(unlimited)) for piece in pieces]
+    for piece, dfa in automata:
+        if dfa.shortest_length() is None:
+            return [piece]
+    if product([dfa for _, dfa in automata]).shortest_length() is not None:
+        return []
+    for pair in list(automata):
+        fewer = [other for other in automata if other is not pair]
+        if fewer and product([dfa for _, dfa in fewer]).shortest_length() is None:
+            automata = fewer
+    return [piece for piece, _ in automata]

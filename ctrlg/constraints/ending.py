@@ -1,0 +1,45 @@
+"""How a text ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ctrlg.automata.dfa import DFA
+from ctrlg.constraints.base import Constraint, Target, within_budget
+from ctrlg.constraints.phrases import PhraseSearch
+from ctrlg.constraints.words import STRICT, as_phrases, occurrences
+
+
+@dataclass(frozen=True)
+class EndsWith(Constraint):
+    """The text ends with one of some phrases, as whole words.
+
+    phrases: a list, or a single phrase. Case does not matter. Behind a phrase that ends in a letter or digit,
+    punctuation and white space may follow: "the park" ends 'They left the park."'. A phrase that ends otherwise must
+    end the text exactly.
+    Raises ConstraintError for an empty phrase or none.
+    """
+
+    phrases: Sequence[str] | str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "phrases", as_phrases(self.phrases))
+
+    def holds(self, text: str) -> bool:
+        """See Constraint."""
+        for _, end in occurrences(text, as_phrases(self.phrases), STRICT):
+            if end == len(text):
+                return True
+            if STRICT.kind_of(text[end - 1]) and not any(map(STRICT.kind_of, text[end:])):
+                return True
+        return False
+
+    def automaton(self, target: Target, kept: bool = True) -> DFA:
+        """See Constraint."""
+        stages = (as_phrases(self.phrases),)
+        search = PhraseSearch(stages, STRICT, "sure" if kept else "possible", at_end=True)
+        return within_budget(search.contents(target), self, target)
+
+    def __str__(self) -> str:
+        return f"ends with {' or '.join(map(repr, self.phrases))}"

@@ -1,0 +1,40 @@
+"""What must not occur in a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ctrlg.automata.dfa import DFA
+from ctrlg.constraints.base import Constraint, Target
+from ctrlg.constraints.keywords import Ordered
+from ctrlg.constraints.words import ANYWHERE, LENIENT, as_phrases, occurrences
+
+
+@dataclass(frozen=True)
+class Exclude(Constraint):
+    """None of some phrases occurs in the text, however it is cut into tokens.
+
+    phrases: a list, or a single phrase. Case does not matter, and any white space may stand between the words of a
+    phrase.
+    whole_word: "art" does not ban "party". Doubt goes against the model: "dog2", "_dog_" and "dog's" contain "dog".
+    Words that begin in the prefix or end in the suffix are banned as well.
+    Raises ConstraintError for an empty phrase.
+    """
+
+    phrases: Sequence[str] | str
+    whole_word: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "phrases", as_phrases(self.phrases))
+
+    def holds(self, text: str) -> bool:
+        """See Constraint."""
+        return not any(occurrences(text, as_phrases(self.phrases), LENIENT if self.whole_word else ANYWHERE))
+
+    def automaton(self, target: Target, kept: bool = True) -> DFA:
+        """See Constraint."""
+        return Ordered([as_phrases(self.phrases)], whole_word=self.whole_word).automaton(target, not kept)
+
+    def __str__(self) -> str:
+        return f"never {', '.join(map(repr, self.phrases))}"

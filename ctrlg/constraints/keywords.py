@@ -1,0 +1,128 @@
+"""What must occur in a text: words and phrases, in any order or in a given one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ctrlg.automata.dfa import DFA
+from ctrlg.constraints.base import Constraint, Target, combine, within_budget
+from ctrlg.constraints.forms import forms_of
+from ctrlg.constraints.phrases import PhraseSearch
+from ctrlg.constraints.words import ANYWHERE, LENIENT, STRICT, JoiningRule, as_phrases, occurrences
+from ctrlg.errors import ConstraintError
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Keywords(Constraint):
+    """Of each group, at least one phrase occurs in the text.
+
+    groups: each a list of alternatives, or a single phrase: `Keywords([["dog", "puppy"], "park"])`.
+    inflect: the inflections of every phrase count too; no phrase counts as an inflection of one in another group.
+    whole_word: "art" is not kept by "party"; see `ctrlg.constraints.words` for what ends a word.
+
+    Case does not matter. The automaton counts phrases behind white space (and opening punctuation) or at the start of
+    the content, cut into tokens as the tokenizer itself would cut them; a rarer spelling merely does not count.
+    Raises ConstraintError for empty groups or phrases.
+    """
+
+    groups: Sequence[Sequence[str] | str]
+    inflect: bool = False
+    whole_word: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", _groups(self.groups))
+
+    @cached_property
+    def forms(self) -> tuple[tuple[str, ...], ...]:
+        """For each group all phrases that count."""
+        groups = _groups(self.groups)
+        return forms_of(groups) if self.inflect else groups
+
+    def holds(self, text: str) -> bool:
+        """See Constraint."""
+        return all(any(occurrences(text, forms, _rule(self.whole_word, sure=True))) for forms in self.forms)
+
+    def kept_spans(self, text: str) -> list[Span]:
+        """Start and end of every phrase that counts, from left to right, the longer one where two overlap."""
+        found = (span for forms in self.forms for span in occurrences(text, forms, _rule(self.whole_word, sure=True)))
+        spans: list[Span] = []
+        for start, end in sorted(found, key=lambda span: (span[0], -span[1])):
+            if not spans or start >= spans[-1][1]:
+                spans.append((start, end))
+        return spans
+
+    def automaton(self, target: Target, kept: bool = True) -> DFA:
+        """See Constraint."""
+        return combine(self.pieces(), target, kept=kept, every=kept)
+
+    def pieces(self) -> list[Constraint]:
+        """See Constraint."""
+        return [Ordered([forms], whole_word=self.whole_word) for forms in self.forms]
+
+    def __str__(self) -> str:
+        return f"contains {' + '.join(map('/'.join, _groups(self.groups)))}{' (inflected)' * self.inflect}"
+
+
+@dataclass(frozen=True)
+class Ordered(Constraint):
+    """A phrase of the first group occurs, behind it one of the second, and so on.
+
+    Groups, inflect, whole_word and errors as for Keywords: `Ordered(["first", ["then", "next"]])`.
+    """
+
+    groups: Sequence[Sequence[str] | str]
+    inflect: bool = False
+    whole_word: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", _groups(self.groups))
+
+    @cached_property
+    def forms(self) -> tuple[tuple[str, ...], ...]:
+        """For each group all phrases that count."""
+        groups = _groups(self.groups)
+        return forms_of(groups) if self.inflect else groups
+
+    def holds(self, text: str) -> bool:
+        """See Constraint."""
+        return len(self.kept_spans(text)) == len(self.forms)
+
+    def kept_spans(self, text: str) -> list[Span]:
+        """Start and end of the first phrases that keep the promise, as many groups as are kept."""
+        spans: list[Span] = []
+        position = 0
+        for forms in self.forms:
+            found = occurrences(text, forms, _rule(self.whole_word, sure=True))
+            behind = [(end, start) for start, end in found if start >= position]
+            if not behind:
+                break
+            position, start = min(behind)
+            spans.append((start, position))
+        return spans
+
+    def automaton(self, target: Target, kept: bool = True) -> DFA:
+        """See Constraint."""
+        search = PhraseSearch(self.forms, _rule(self.whole_word, sure=kept), "sure" if kept else "possible")
+        return within_budget(search.contents(target), self, target)
+
+    def __str__(self) -> str:
+        return f"contains {', then '.join(map('/'.join, _groups(self.groups)))}{' (inflected)' * self.inflect}"
+
+
+def _rule(whole_word: bool, *, sure: bool) -> JoiningRule:
+    if not whole_word:
+        return ANYWHERE
+    return STRICT if sure else LENIENT
+
+
+def _groups(groups: Iterable[Iterable[str] | str]) -> tuple[tuple[str, ...], ...]:
+    if isinstance(groups, str):
+        raise ConstraintError(f"{groups!r} is one phrase, not a list of groups", hint=f"write [{groups!r}]")
+    tuples = tuple(as_phrases(group) for group in groups)
+    if not all(tuples):
+        raise ConstraintError("a group without phrases cannot be kept", hint="leave it out")
+    return tuples

@@ -1,0 +1,96 @@
+"""How many words a text has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctrlg.automata.characters import CONTINUATION, completions
+from ctrlg.automata.dfa import DFA
+from ctrlg.automata.lifting import lift
+from ctrlg.automata.vocabulary import Vocabulary
+from ctrlg.constraints.base import Constraint, Target, combine, within_budget
+from ctrlg.constraints.words import STRICT, count_words, over_symbols, which
+from ctrlg.errors import ArgumentError
+
+_SIGN, _WORD, _SPACE, _UNFINISHED_SIGN, _UNFINISHED, _TAIL, _SPACE_TAIL = range(7)
+
+
+@dataclass(frozen=True)
+class WordCount(Constraint):
+    """The whole text, prefix and suffix included, has lo to hi words; hi=None sets no upper limit.
+
+    Words are separated by white space and hold a letter or a digit: "3.5", "U.S.", "1,000,000", "don't" and
+    "well-known" are one word each, tabs and line breaks separate, "-" and "..." are no words. A word that begins in
+    the prefix and ends in the content counts once.
+    Raises ArgumentError unless 0 <= lo <= hi.
+    """
+
+    lo: int
+    hi: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.lo < 0 or (self.hi is not None and self.hi < self.lo):
+            raise ArgumentError(f"{self.lo} to {self.hi} is no range of words", hint="0 <= lo <= hi, or hi=None")
+
+    def holds(self, text: str) -> bool:
+        """See Constraint."""
+        return self.lo <= count_words(text) and (self.hi is None or count_words(text) <= self.hi)
+
+    def automaton(self, target: Target, kept: bool = True) -> DFA:
+        """See Constraint."""
+        if not kept:
+            fewer = [WordCount(0, self.lo - 1)] if self.lo else []
+            more = [] if self.hi is None else [WordCount(self.hi + 1)]
+            return combine([*fewer, *more], target, kept=True, every=False)
+        text = _counter(self.lo, self.hi, target.vocabulary)
+        dfa = lift(text, target.vocabulary, prefix=target.prefix, suffix=target.suffix)
+        return within_budget(dfa, self, target)
+
+    def __str__(self) -> str:
+        if self.hi is None:
+            return f"at least {self.lo} words"
+        return f"{self.lo} words" if self.lo == self.hi else f"{self.lo} to {self.hi} words"
+
+
+def _counter(lo: int, hi: int | None, vocabulary: Vocabulary) -> DFA:
+    """Counts words: state 2n is between words after n of them, 2n + 1 inside the n-th, the last state is dead.
+
+    A character cut in two is in doubt. Between words, the first half is refused if a letter could come of it. Inside a
+    word it is taken for anything but a space, and any byte that could make it one is refused.
+    """
+    most = lo if hi is None else hi
+    dead = 2 * (most + 1)
+    delta = np.full((dead + 1, 7), dead, dtype=np.int32)
+    for count in range(most + 1):
+        outside, inside = 2 * count, 2 * count + 1
+        following = count + 1 if count < most else (most if hi is None else None)
+        delta[outside, [_SIGN, _SPACE, _UNFINISHED_SIGN, _TAIL, _SPACE_TAIL]] = outside
+        delta[outside, _WORD] = dead if following is None else 2 * following + 1
+        delta[inside, [_SIGN, _WORD, _UNFINISHED_SIGN, _UNFINISHED, _TAIL]] = inside
+        delta[inside, _SPACE] = outside
+    accepting = np.zeros(dead + 1, dtype=bool)
+    accepting[2 * lo : dead] = True
+    return DFA(_classes(vocabulary), delta, 0, accepting)
+
+
+def _classes(vocabulary: Vocabulary) -> NDArray[np.int32]:
+    characters = _character_classes()
+    class_of = characters.astype(np.int32)
+    space_tails = {chr(point).encode()[-1] for point in np.flatnonzero(characters == _SPACE).tolist()}
+    for byte in range(0x80, 0xC0):
+        class_of[CONTINUATION + byte - 0x80] = _SPACE_TAIL if byte in space_tails else _TAIL
+    for symbol in vocabulary.symbols.unfinished.tolist():
+        points = completions(symbol)
+        words = (characters[points.start : points.stop] == _WORD).any()
+        class_of[symbol] = _UNFINISHED if words else _UNFINISHED_SIGN
+    return class_of
+
+
+@lru_cache(maxsize=1)
+def _character_classes() -> NDArray[np.uint8]:
+    spaces = over_symbols(which(str.isspace))
+    return np.where(spaces, _SPACE, np.where(STRICT.kinds, _WORD, _SIGN)).astype(np.uint8)
