@@ -1,0 +1,14 @@
+"""Decoding under a promise: look-ahead tables, the logits processor, `generate` and ranking."""
+
+from ctrlg.decoding.generation import GenerationResult, generate
+from ctrlg.decoding.processor import ConstraintLogitsProcessor
+from ctrlg.decoding.ranking import extract_generated_ids, rank_generated_ids, score_generated_ids
+
+__all__ = [
+    "ConstraintLogitsProcessor",
+    "GenerationResult",
+    "extract_generated_ids",
+    "generate",
+    "rank_generated_ids",
+    "score_generated_ids",
+]

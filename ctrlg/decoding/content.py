@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from torch import nn
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.errors import ArgumentError
 
 MAX_CLASS_SETS = 8192  # beyond, their masses take too much memory and an edge is made for every class instead
 
@@ -65,17 +63,6 @@ class ContentAutomaton:
     def step(self, state: int, token: int) -> int:
         """The state after one content token; `token` is in [0, V) and not the end-of-text token."""
         return int(self.delta[state, self.class_of[token]])
-
-
-def as_dfa(dfa_model: nn.Module | DFA) -> DFA:
-    """The DFA inside a `DFAModel`, or the DFA itself. Raises ArgumentError for anything else."""
-    dfa = getattr(dfa_model, "dfa", dfa_model)
-    if not isinstance(dfa, DFA):
-        raise ArgumentError(
-            f"dfa_model is a {type(dfa_model).__name__}, expected a DFA or a DFAModel",
-            hint="wrap a graph of edges: DFAModel(graph, vocab_size)",
-        )
-    return dfa
 
 
 def content_automaton(dfa: DFA, eos_token_id: int, max_class_sets: int = MAX_CLASS_SETS) -> ContentAutomaton:

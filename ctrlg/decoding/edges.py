@@ -24,14 +24,27 @@ def add_edges_(
 ) -> None:
     """out[i] += sum over e in start[i] .. start[i + 1] of weight[e] * masses[mass[e]] * values[target[e]].
 
-    out float32 [n, H]; start int64 [n + 1]; target, mass int32 [E]; weight float32 [E]; masses float32 [M,
-    H]; values float32 [m, H].
+    out float32 [n, H]; start int64 [n + 1]; target, mass int32 [E]; weight float32 [E]; masses float32 [M, H];
+    values float32 [m, H].
     """
     if out.device.type == "cpu":
         from ctrlg.decoding import _kernels
 
         _kernels.add_edges(start, target, weight, mass, masses.numpy(), values.numpy(), out.numpy())
-        return
+    else:
+        add_edges_in_torch_(out, start, target, weight, mass, masses, values)
+
+
+def add_edges_in_torch_(
+    out: Tensor,
+    start: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray,
+    mass: np.ndarray,
+    masses: Tensor,
+    values: Tensor,
+) -> None:
+    """`add_edges_` on any device."""
     source = np.repeat(np.arange(len(start) - 1), np.diff(start))
     block = max(1, TORCH_BLOCK_BYTES // (4 * max(1, out.shape[1])))
     for first in range(0, len(target), block):
@@ -70,13 +83,20 @@ def _products(
     left: Tensor, left_row: np.ndarray, right: Tensor, right_row: np.ndarray, factor: np.ndarray
 ) -> tuple[Tensor, np.ndarray]:
     """left[left_row] * right[right_row] * factor, [R, H], and the largest entry of each row, [R]."""
-    if left.device.type == "cpu":
-        from ctrlg.decoding import _kernels
+    if left.device.type != "cpu":
+        return products_in_torch(left, left_row, right, right_row, factor)
+    from ctrlg.decoding import _kernels
 
-        rows = torch.empty(len(left_row), left.shape[1])
-        largest = np.empty(len(left_row), dtype=np.float32)
-        _kernels.multiply_rows(left.numpy(), left_row, right.numpy(), right_row, factor, rows.numpy(), largest)
-        return rows, largest
+    rows = torch.empty(len(left_row), left.shape[1])
+    largest = np.empty(len(left_row), dtype=np.float32)
+    _kernels.multiply_rows(left.numpy(), left_row, right.numpy(), right_row, factor, rows.numpy(), largest)
+    return rows, largest
+
+
+def products_in_torch(
+    left: Tensor, left_row: np.ndarray, right: Tensor, right_row: np.ndarray, factor: np.ndarray
+) -> tuple[Tensor, np.ndarray]:
+    """The products of `pair_rows` on any device."""
     rows = left[_index(left_row, left)] * right[_index(right_row, left)]
     rows *= torch.from_numpy(factor).to(left.device)[:, None]
     return rows, rows.amax(dim=1).cpu().numpy() if len(rows) else np.empty(0, dtype=np.float32)

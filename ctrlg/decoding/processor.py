@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from transformers import LogitsProcessor
 
 from ctrlg.automata.dfa import DFA
+from ctrlg.automata.graphs import as_dfa
 from ctrlg.decoding.choices import Guide
-from ctrlg.decoding.content import as_dfa, content_automaton
+from ctrlg.decoding.content import content_automaton
 from ctrlg.decoding.joining import Joiner
 from ctrlg.decoding.lookahead import TABLE_BYTES, LookAhead
 from ctrlg.decoding.model import HiddenMarkovModel
@@ -72,9 +73,9 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         eos_token_id: int | None = None,
         table_bytes: int = TABLE_BYTES,
     ) -> None:
-        dfa = as_dfa(dfa_model)
+        dfa = as_dfa(dfa_model, None if hmm_model is None else hmm_model.vocab_size)
         eos = _end_of_text(hmm_model, dfa, eos_token_id)
-        _check_vocabularies(hmm_model, dfa_model, dfa)
+        _check_fingerprints(hmm_model, dfa_model)
         if hmm_model is not None:
             check_ids("prefix_ids", prefix_ids, hmm_model.vocab_size)
         self.prompt_ids = list(prompt_ids)
@@ -212,14 +213,7 @@ def _end_of_text(hmm: HiddenMarkovModel | None, dfa: DFA, eos_token_id: int | No
     return int(eos_token_id)
 
 
-def _check_vocabularies(hmm: HiddenMarkovModel | None, dfa_model: nn.Module | DFA, dfa: DFA) -> None:
-    if hmm is None:
-        return
-    if hmm.vocab_size != dfa.vocab_size:
-        raise VocabularyError(
-            f"the HMM has {hmm.vocab_size} tokens, the automaton {dfa.vocab_size}",
-            hint="compile the promise with vocab_size=hmm.vocab_size",
-        )
+def _check_fingerprints(hmm: HiddenMarkovModel | None, dfa_model: nn.Module | DFA) -> None:
     ours, theirs = getattr(hmm, "fingerprint", None), getattr(dfa_model, "fingerprint", None)
     if ours is not None and theirs is not None and ours != theirs:
         raise VocabularyError(
