@@ -85,9 +85,9 @@ def write(
         "sentence": best.text,
         "kept": constraint.holds(best.text),
         "log_prob": best.log_prob,
-        "neural_seconds": best.neural_seconds,
-        "symbolic_seconds": best.symbolic_seconds,
-        "steps": best.steps,
+        "neural_seconds": best.timing.neural,
+        "symbolic_seconds": best.timing.symbolic,
+        "steps": best.timing.steps,
     }
 
 

@@ -152,7 +152,7 @@ def promise(keywords: list[str], ordered: bool, inflect: bool, exclude: list[str
 
 
 def word_range(text: str) -> tuple[int, int]:
-    """"8..12" as (8, 12) and "10" as (10, 10). Raises ArgumentError."""
+    """ "8..12" as (8, 12) and "10" as (10, 10). Raises ArgumentError."""
     least, _, most = text.partition("..")
     try:
         return int(least), int(most or least)

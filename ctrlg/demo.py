@@ -41,9 +41,7 @@ def run(console: Console, compare: bool = False, beams: int = 16, device: str = 
     for concepts in CONCEPT_SETS:
         keywords = Keywords([[concept] for concept in concepts], inflect=True)
         constraint = keywords & WordCount(*WORDS)
-        console.print(
-            Text.assemble("promise  ", (", ".join(concepts), "bold"), f", {WORDS[0]} to {WORDS[1]} words")
-        )
+        console.print(Text.assemble("promise  ", (", ".join(concepts), "bold"), f", {WORDS[0]} to {WORDS[1]} words"))
         for name, guide, results in (("with HMM ", hmm, guided), ("mask only", None, alone)):
             if guide is None and not compare:
                 continue
@@ -76,9 +74,9 @@ def summary(guided: Sequence[GenerationResult], alone: Sequence[GenerationResult
     """Promises kept, quality, size and time."""
     states, vocabulary = hmm.hidden_states, hmm.vocab_size
     dense = 4 * (states * states + states * vocabulary + states)
-    neural = sum(result.neural_seconds for result in guided)
-    symbolic = sum(result.symbolic_seconds for result in guided)
-    tokens = sum(result.steps for result in guided)
+    neural = sum(result.timing.neural for result in guided)
+    symbolic = sum(result.timing.symbolic for result in guided)
+    tokens = sum(result.timing.steps for result in guided)
     table = Table(show_header=False, box=None)
     table.add_row("promises kept, checked on the text", f"{sum(r.satisfied for r in guided)}/{len(guided)}")
     table.add_row("log-probability per token, with HMM", f"{_mean(guided):.2f} nats")

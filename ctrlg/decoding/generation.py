@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +25,19 @@ from ctrlg.errors import ArgumentError, VocabularyError
 DEFAULT_BEAMS = 8
 
 
+class Timing(NamedTuple):
+    """Seconds a call of generate took, all its texts together.
+
+    preparation: automaton and look-ahead tables. symbolic: the logits processor's steps. neural: everything else of
+    `model.generate`. steps: tokens written one after another.
+    """
+
+    preparation: float
+    symbolic: float
+    neural: float
+    steps: int
+
+
 @dataclass(frozen=True)
 class GenerationResult:
     """One text that was written under a promise.
@@ -32,6 +46,7 @@ class GenerationResult:
     log_prob: of content, suffix and end of text after the prompt, by the language model, in nats per token.
     total_log_prob: the same, summed.
     satisfied: the promise holds in the text, checked without its automaton (with it where only an automaton was given).
+    timing: of the call that wrote it.
     """
 
     text: str
@@ -39,6 +54,7 @@ class GenerationResult:
     log_prob: float
     total_log_prob: float
     satisfied: bool
+    timing: Timing
 
 
 class _Task(NamedTuple):
@@ -113,6 +129,7 @@ def generate(
     steps = max_new_tokens + len(task.suffix_ids)
     config = _generation_config(task, steps, beams, do_sample, num_return_sequences if do_sample else beams, options)
     input_ids = torch.tensor([task.prompt_ids], device=model.device)
+    prepared = time.perf_counter()
     with _seeded(seed, model.device), _progress_bar(progress, steps) as criteria:
         outputs = model.generate(
             input_ids,
@@ -121,13 +138,20 @@ def generate(
             logits_processor=LogitsProcessorList([processor]),
             stopping_criteria=criteria,
         )
+    elapsed = time.perf_counter() - prepared
+    timing = Timing(
+        preparation=prepared - started,
+        symbolic=processor.seconds,
+        neural=elapsed - processor.seconds,
+        steps=outputs.shape[1] - len(task.prompt_ids),
+    )
     contents = _whole_contents(outputs, task, min_new_tokens, max_new_tokens)
     scored = score_generated_ids(model, contents, task.prompt_ids, task.suffix_ids)
     results = []
     for content in sorted(scored, key=lambda content: -content.log_prob)[:num_return_sequences]:
         text = prefix + task.vocabulary.decode(content.token_ids) + suffix
         kept = constraint.holds(text) if isinstance(constraint, Constraint) else task.dfa.accepts(content.token_ids)
-        results.append(GenerationResult(text, content.token_ids, content.log_prob, content.total, kept))
+        results.append(GenerationResult(text, content.token_ids, content.log_prob, content.total, kept, timing))
     return results
 
 

@@ -9,6 +9,7 @@ once.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -102,8 +103,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             self._reader = SequenceReader(hmm_model, automaton, suffix, tuple(self.prefix_ids))
         self._guide = Guide(automaton, suffix, distinct, reachability, look_ahead, probabilities)
         self._joiner = Joiner(automaton, eos, None if hmm_model is None else hmm_model.emission, self._device)
+        self.seconds = 0.0  # spent in calls so far; what the promise costs beside the language model
 
-    @torch.no_grad()
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Log-probabilities of the next token, [B, W], -inf where it must not come.
 
@@ -111,6 +112,13 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         scores: of the language model, [B, W], W >= V; ids from V on are never allowed.
         Raises VocabularyError for W < V, ArgumentError for fewer ids than the prompt has.
         """
+        started = time.perf_counter()
+        with torch.no_grad():
+            joined = self._next_token(input_ids, scores)
+        self.seconds += time.perf_counter() - started
+        return joined
+
+    def _next_token(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         sequences = self._read(input_ids)
         if scores.shape[1] < self.vocab_size:
             raise VocabularyError(

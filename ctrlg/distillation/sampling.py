@@ -107,9 +107,11 @@ def _draw(logits: Tensor, settings: SamplingSettings, generator: torch.Generator
         mass_before = ordered.softmax(1).cumsum(1) - ordered.softmax(1)
         removed = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, order, mass_before >= settings.top_p)
         logits = logits.masked_fill(removed, -torch.inf)
-    # The Gumbel trick: argmax of logits plus Gumbel noise is one exact draw, cheaper than multinomial on CPUs.
-    noise = torch.empty_like(logits).exponential_(generator=generator)
-    return (logits - noise.log_()).argmax(1)
+    # One uniform number per row against the cumulated distribution: torch.multinomial and Gumbel noise draw one per
+    # token of the vocabulary, which costs as much as the language model's own step.
+    cumulated = logits.softmax(1).cumsum(1)
+    drawn = torch.rand(len(logits), 1, generator=generator, device=logits.device) * cumulated[:, -1:]
+    return torch.searchsorted(cumulated, drawn, right=True)[:, 0].clamp_max(logits.shape[1] - 1)
 
 
 def _check(settings: SamplingSettings, prompt_ids: list[int]) -> None:
