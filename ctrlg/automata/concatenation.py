@@ -20,7 +20,8 @@ from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import explore
 from ctrlg.automata.minimization import minimize
 
-_INCLUSION_WORK = 2**25  # pairs of states times classes up to which containment is decided for all pairs
+_INCLUSION_WORK = 2**29  # about a second
+_ENTRIES = 2**24  # of sets of states, computed at a time
 
 
 def concatenate(first: DFA, second: DFA, *, max_states: int = MAX_STATES) -> DFA:
@@ -60,7 +61,7 @@ class _StateSets:
         self._dfa = dfa
         self._dead = np.flatnonzero(dfa.distances() == DFA.UNREACHABLE)
         self._universal = _universal(dfa)
-        self._contained = _strictly_contained(dfa, self._dead, self._universal)
+        self._contained = _strictly_contained(dfa)
         self._number: dict[bytes, int] = {}
         self._members = np.zeros((0, dfa.num_states), dtype=bool)
         self._next = np.zeros((0, 2, dfa.num_classes), dtype=np.int64)
@@ -76,8 +77,9 @@ class _StateSets:
     ) -> NDArray[np.int64]:
         """Sets after one token, [n, K]: of n sets, for K classes, with the start where `entered` [n, K]."""
         missing = np.unique(sets[self._next[sets, 0, 0] < 0])
-        for begin in range(0, len(missing), 64):
-            self._compute(missing[begin : begin + 64])
+        block = max(1, _ENTRIES // (2 * self._dfa.num_classes * self._dfa.num_states))
+        for begin in range(0, len(missing), block):
+            self._compute(missing[begin : begin + block])
         return self._next[sets[:, None], entered.astype(np.int64), classes]
 
     def accepting(self, sets: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -100,7 +102,11 @@ class _StateSets:
     def _numbers(self, members: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The numbers of sets bool [n, S], new ones where they were not met before."""
         members[:, self._dead] = False
-        members = members & (members.astype(np.float32) @ self._contained.T == 0)
+        settled = members[:, self._universal].any(axis=1)
+        members[settled] = False
+        members[np.ix_(settled, self._universal)] = True
+        if self._contained is not None:
+            members &= members.astype(np.float32) @ self._contained.T == 0
         numbers = np.empty(len(members), dtype=np.int64)
         fresh: list[int] = []
         for row, packed in enumerate(np.packbits(members, axis=1)):
@@ -120,21 +126,20 @@ def _universal(dfa: DFA) -> NDArray[np.int64]:
     return np.flatnonzero(stays & dfa.accepting)
 
 
-def _strictly_contained(dfa: DFA, dead: NDArray[np.int64], universal: NDArray[np.int64]) -> NDArray[np.float32]:
+def _strictly_contained(dfa: DFA) -> NDArray[np.float32] | None:
     """1 where the language of state s is a proper part of that of state t, float32 [S, S]; `dfa` is minimal.
 
-    In a large one only what the dead and the universal state contain is known, and the rest is 0.
+    None where finding out takes more than _INCLUSION_WORK steps.
     """
-    states = dfa.num_states
-    if states * states * dfa.num_classes > _INCLUSION_WORK:
-        contained = np.zeros((states, states), dtype=bool)
-        contained[dead] = True
-        contained[:, universal] = True
-    else:
-        contained = ~dfa.accepting[:, None] | dfa.accepting
-        before = -1
-        while before != (before := int(contained.sum())):
-            for column in dfa.delta.T:
-                contained &= contained[column][:, column]
-    np.fill_diagonal(contained, False)
-    return contained.astype(np.float32)
+    rounds = _INCLUSION_WORK // (dfa.num_states**2 * dfa.num_classes)
+    if not rounds:
+        return None
+    contained = ~dfa.accepting[:, None] | dfa.accepting
+    for _ in range(rounds):
+        before = int(contained.sum())
+        for column in dfa.delta.T:
+            contained &= contained[column][:, column]
+        if contained.sum() == before:
+            np.fill_diagonal(contained, False)
+            return contained.astype(np.float32)
+    return None

@@ -89,7 +89,8 @@ class WordCountBuilder:
             if text:
                 effects[token] = _effect(text.translate(kinds))
         # one row per class: words begun after a separator inside, whether it begins one by itself, what it ends in
-        self._effects, self._class_of = np.unique(effects, axis=0, return_inverse=True)
+        self._effects, class_of = np.unique(effects, axis=0, return_inverse=True)
+        self._class_of = class_of.reshape(-1).astype(np.int32)
 
     def build(self, min_word_count: int, max_word_count: int) -> Graph:
         """Strings of `min_word_count` to `max_word_count` words. ConstraintError where there are no such counts."""
@@ -107,7 +108,7 @@ class WordCountBuilder:
         delta = np.full((over + 1, len(inside)), over)
         delta[:over] = np.where(counts > max_word_count, over, 2 * counts + after)
         accepting = np.append(words >= min_word_count, False)
-        return as_graph(DFA(self._class_of.astype(np.int32), delta, 1, accepting).minimize())
+        return as_graph(DFA(self._class_of, delta, 1, accepting).minimize())
 
 
 _UNCHANGED, _SEPARATED, _IN_WORD = 0, 1, 2
