@@ -114,6 +114,7 @@ def generate(
         raise ArgumentError(
             f"{num_return_sequences} texts from {beams} beams", hint="a search finds at most one text per beam"
         )
+    started = time.perf_counter()
     task = _task(model, tokenizer, hmm, constraint, prompt, prefix, suffix, max_states, eos_token_id)
     processor = ConstraintLogitsProcessor(
         hmm,
