@@ -1,4 +1,4 @@
-"""The operations of a compressed matrix on the CPU: torch tensors in and out, the work in `compiled` (numba).
+"""The operations of a compressed matrix on the CPU: torch tensors in and out, the work in numba.
 
     M = diag(scale) @ levels[codes] + background,  so  x @ M = (x * scale) @ levels[codes] + x @ background
 
@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.kernels import compiled
+from ctrlg.kernels import log_ratios, products
+from ctrlg.kernels.lanes import LANES, MAX_THREADS
 
 HEADROOM = np.float32(2.0**60)
 """Numerator and denominator are multiplied by it, so that small ones stay clear of denormals."""
@@ -45,7 +46,13 @@ def left(matrix: SparseColumns, x: Tensor) -> Tensor:
     out = torch.empty(len(x), matrix.shape[1])
     m, batch = _entries(matrix), _numpy(x)
     with _threads() as threads:
-        compiled.left(m, _tiles(batch, m.scale), _in_tiles(batch @ m.background), out.numpy(), threads)
+        products.left(
+            m,
+            _tiles(batch, m.scale),
+            _in_tiles(batch @ m.background),
+            out.numpy(),
+            threads,
+        )
     return out
 
 
@@ -53,7 +60,7 @@ def right(matrix: SparseColumns, y: Tensor) -> Tensor:
     """`y @ M.T`: [S, N] -> [S, H]."""
     out = torch.empty(len(y), matrix.shape[0])
     with _threads():
-        compiled.right(_entries(matrix), _numpy(y), out.numpy())
+        products.right(_entries(matrix), _numpy(y), out.numpy())
     return out
 
 
@@ -61,18 +68,24 @@ def columns(matrix: SparseColumns, ids: Tensor) -> Tensor:
     """`M[:, ids].T`: int64 [n] in [-1, N) -> [n, H]; -1 gives ones."""
     out = torch.empty(len(ids), matrix.shape[0])
     with _threads():
-        compiled.columns(_entries(matrix), _numpy(ids.long()), out.numpy())
+        products.columns(_entries(matrix), _numpy(ids.long()), out.numpy())
     return out
 
 
 def class_sums(matrix: SparseColumns, class_of: Tensor, num_classes: int) -> Tensor:
     """Sum of the columns of each class: int [N] in [0, K) -> [K, H]."""
     out = torch.empty(num_classes, matrix.shape[0])
-    compiled.class_sums(_entries(matrix), _numpy(class_of.int()), out.numpy())
+    products.class_sums(_entries(matrix), _numpy(class_of.int()), out.numpy())
     return out
 
 
-def scores(matrix: SparseColumns, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+def scores(
+    matrix: SparseColumns,
+    weights: Tensor,
+    predictive: Tensor,
+    row_of: Tensor,
+    class_of: Tensor,
+) -> Tensor:
     """Log-ratios [B, N]."""
     out = torch.empty(len(predictive), matrix.shape[1])
     _log_ratios(matrix, weights, predictive, row_of, class_of, None, out)
@@ -92,11 +105,12 @@ def add_scores(
     return _log_ratios(matrix, weights, predictive, row_of, class_of, log_probs, out)
 
 
-def decode(codes: Tensor, codebook: Tensor, scale: Tensor, background: Tensor) -> Tensor:
-    """`scale * codebook[codes] + background` for uint8 [n, m], scale and background [n]; float32 [n, m]."""
-    out = torch.empty(codes.shape)
+def decode(codes: Tensor, codebook: Tensor, scale: Tensor, background: Tensor, start: int, stop: int) -> Tensor:
+    """Columns start .. stop - 1 of the dense layout, float32 [H, stop - start]; codes: uint8 [H, N]."""
+    out = torch.empty(len(codes), stop - start)
+    levels = (_numpy(codebook), _numpy(scale), _numpy(background))
     with _threads():
-        compiled.decode(codes.numpy(), _numpy(codebook), _numpy(scale), _numpy(background), out.numpy())
+        products.decode(codes.numpy(), *levels, start, out.numpy())
     return out
 
 
@@ -109,32 +123,27 @@ def _log_ratios(
     log_probs: Tensor | None,
     out: Tensor,
 ) -> Tensor:
-    m, below = _with_headroom(_entries(matrix)), _numpy(predictive)
-    w = compiled.Weights(_numpy(weights), *(np.empty(len(weights), np.float32) for _ in range(3)))
-    choices, choice_of_class = _distinct_columns(_numpy(row_of.int()))
-    log_total = torch.empty(len(out))
+    m, rows = _with_headroom(_entries(matrix)), _numpy(row_of.int())
+    choices, choice_of_class = _distinct_columns(rows)
+    above, below = _numpy(weights), _numpy(predictive)
+    above_start, above_peak = np.empty((2, len(above)), np.float32)
+    below_start, below_peak, unit, log_peak = np.empty((4, len(below)), np.float32)
+    log_total = torch.empty(len(below))
     with _threads() as threads:
-        compiled.rescale(w.values, m.background, w.unit, w.log_peak, w.initial)
-        tiles = _tiles(below, m.scale)
-        plan = compiled.Plan(
-            *compiled.plan(m.starts, _numpy(class_of.int()), choice_of_class, matrix.shape[0], len(tiles), threads)
-        )
-        compiled.log_ratios(
-            m,
-            w,
-            tiles,
-            _in_tiles(below @ m.background),
-            choices,
-            plan,
-            out.numpy() if log_probs is None else _numpy(log_probs),
-            log_probs is not None,
-            out.numpy(),
-            log_total.numpy(),
+        log_ratios.starts_and_peaks(above, m.background, above_start, above_peak)
+        log_ratios.starts_and_peaks(below, m.background, below_start, below_peak)
+        log_ratios.units(above_peak, rows, unit, log_peak)
+        mixtures = log_ratios.Mixtures(above, above_start, choices, unit, log_peak, below, below_start)
+        live, tiles = (choices >= 0).any(axis=1), -(-len(below) // LANES)
+        plan = log_ratios.plan(m.starts, _numpy(class_of.int()), choice_of_class, live, len(m.scale), tiles, threads)
+        added = out.numpy() if log_probs is None else _numpy(log_probs)
+        log_ratios.log_ratios(
+            m, mixtures, log_ratios.Plan(*plan), added, log_probs is not None, out.numpy(), log_total.numpy()
         )
     return log_total
 
 
-def _with_headroom(m: compiled.Entries) -> compiled.Entries:
+def _with_headroom(m: products.Entries) -> products.Entries:
     largest = np.abs(m.levels).max() or np.float32(1)
     return m._replace(
         levels=m.levels / largest,
@@ -152,20 +161,20 @@ def _distinct_columns(row_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tiles(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    tiles = np.empty((-(-len(x) // compiled.LANES), len(scale), compiled.LANES), np.float32)
-    compiled.fill_tiles(x, scale, tiles)
+    tiles = np.empty((-(-len(x) // LANES), len(scale), LANES), np.float32)
+    products.fill_tiles(x, scale, tiles)
     return tiles
 
 
 def _in_tiles(values: np.ndarray) -> np.ndarray:
     """[B] -> [T, LANES], zeros beyond the last."""
-    tiles = np.zeros((-(-len(values) // compiled.LANES), compiled.LANES), np.float32)
+    tiles = np.zeros((-(-len(values) // LANES), LANES), np.float32)
     tiles.ravel()[: len(values)] = values
     return tiles
 
 
-def _entries(matrix: SparseColumns) -> compiled.Entries:
-    return compiled.Entries(
+def _entries(matrix: SparseColumns) -> products.Entries:
+    return products.Entries(
         matrix.column_starts.numpy(),
         matrix.row_of_entry.numpy(),
         matrix.codes.numpy(),
@@ -184,7 +193,7 @@ def _threads() -> Iterator[int]:
     """One caller at a time, with as many threads as torch may use."""
     with _ONE_CALLER:
         before = numba.get_num_threads()
-        threads = min(torch.get_num_threads(), compiled.MAX_THREADS)
+        threads = min(torch.get_num_threads(), MAX_THREADS)
         numba.set_num_threads(threads)
         try:
             yield threads

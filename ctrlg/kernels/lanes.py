@@ -2,15 +2,18 @@
 
 numba unrolls an inner loop of 16 into scalar code, so `mix` and `spread` are written in LLVM's own language; any
 target of LLVM takes them. After a change here delete the folder `__pycache__`: numba's cache of the kernels in
-`compiled` looks at the date of that file only.
+`products` and `log_ratios` looks at the dates of those files only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
-from numba import extending, types
+from numba import extending, njit, types
+from numba.core import config
 
 intrinsic: Any = extending.intrinsic  # what it returns takes no typing context: type checkers cannot know
 
@@ -20,14 +23,45 @@ LANES = 16
 WIDE = 2 * LANES
 """Rows that `spread` handles together: there every entry is a read, an addition and a write."""
 
+MAX_THREADS = int(config.NUMBA_NUM_THREADS)  # pyright: ignore[reportAttributeAccessIssue]
+"""Threads numba was started with; it can use fewer, never more."""
+
+# NaN and infinity keep their meaning; sums may be reordered and contracted to fused multiply-adds.
+RELAXED = {"contract", "reassoc", "nsz", "arcp"}
+
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _INT64 = ir.IntType(64)
 _INT32 = ir.IntType(32)
 
 
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """njit with a cache on disk, or without one where no folder for it can be written.
+
+    Divisions are the processor's own (`error_model`): the test for zero that Python asks for would keep loops scalar.
+    """
+
+    def compile_later(function: Callable[..., Any]) -> Any:
+        compile_it = partial(njit, fastmath=RELAXED, error_model="numpy", **options)
+        try:
+            return compile_it(cache=True)(function)
+        except RuntimeError:
+            return compile_it()(function)
+
+    return compile_later
+
+
 @intrinsic
 def mix(
-    typing: Any, out: Any, at: Any, start: Any, table: Any, rows: Any, codes: Any, levels: Any, first: Any, last: Any
+    typing: Any,
+    out: Any,
+    at: Any,
+    start: Any,
+    table: Any,
+    rows: Any,
+    codes: Any,
+    levels: Any,
+    first: Any,
+    last: Any,
 ) -> Any:
     """out[at : at + LANES] = start + sum of levels[codes[e]] * table[rows[e]] over first <= e < last.
 
@@ -59,7 +93,15 @@ def mix(
 
 @intrinsic
 def spread(
-    typing: Any, table: Any, values: Any, at: Any, rows: Any, codes: Any, levels: Any, first: Any, last: Any
+    typing: Any,
+    table: Any,
+    values: Any,
+    at: Any,
+    rows: Any,
+    codes: Any,
+    levels: Any,
+    first: Any,
+    last: Any,
 ) -> Any:
     """table[rows[e]] += levels[codes[e]] * values[at : at + WIDE] for first <= e < last.
 
@@ -70,7 +112,13 @@ def spread(
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         table, values, rows, codes, levels = _data(context, builder, signature, args, (0, 1, 3, 4, 5))
         added = [
-            (offset, builder.load(_vector_at(builder, values, builder.add(args[2], _INT64(offset))), align=4))
+            (
+                offset,
+                builder.load(
+                    _vector_at(builder, values, builder.add(args[2], _INT64(offset))),
+                    align=4,
+                ),
+            )
             for offset in range(0, WIDE, LANES)
         ]
         before, head, body, after = _loop(builder)
@@ -80,8 +128,16 @@ def spread(
         builder.position_at_end(body)
         row, level = _entry(builder, entry, rows, codes, levels)
         for offset, vector in added:
-            place = _vector_at(builder, table, builder.add(builder.mul(row, _INT64(WIDE)), _INT64(offset)))
-            builder.store(_multiply_add(builder, builder.load(place, align=4), level, vector), place, align=4)
+            place = _vector_at(
+                builder,
+                table,
+                builder.add(builder.mul(row, _INT64(WIDE)), _INT64(offset)),
+            )
+            builder.store(
+                _multiply_add(builder, builder.load(place, align=4), level, vector),
+                place,
+                align=4,
+            )
         entry.add_incoming(args[6], before)
         entry.add_incoming(builder.add(entry, _INT64(1)), body)
         builder.branch(head)

@@ -74,6 +74,7 @@ def scores(matrix: ColumnBlocks, weights: Tensor, predictive: Tensor, row_of: Te
     Classes whose columns of `row_of` agree share one product. Each row of weights is divided by its largest
     entry, whose log is added at the end, so that small weights do not underflow.
     """
+    weights = weights.to(predictive.dtype)
     peak = weights.amax(dim=1) if len(weights) else weights.new_empty(0)
     peak = torch.where(peak > 0, peak, 1.0)
     # one row of zeros at the end: the dead index -1 selects it

@@ -99,13 +99,14 @@ class StochasticMatrix(abc.ABC):
     ) -> tuple[Tensor, Tensor]:
         """`log_probs + scores(...)` [B, N] and its log-sum-exp over each row [B], in one pass.
 
-        log_probs: [B, N], of the language model; unnormalised logits are fine, -inf is fine.
-        out: where the sums go, [B, N]; may be `log_probs` itself. A new tensor where None.
+        log_probs: [B, N], of the language model; unnormalised logits are fine, -inf is fine, +inf and NaN are not.
+        out: where the sums go, [B, N] of predictive's dtype; may be `log_probs` itself. A new tensor where None.
         A row without any live token has log-sum-exp -inf.
         The other arguments and the errors are those of `scores`.
         """
         self._require_add_scores(log_probs, weights, predictive, row_of, class_of, out)
-        joined = torch.add(log_probs, reference.scores(self, weights, predictive, row_of, class_of), out=out)
+        scores = reference.scores(self, weights, predictive, row_of, class_of)
+        joined = torch.add(log_probs.to(scores.dtype), scores, out=out)
         return joined, torch.logsumexp(joined, dim=-1)
 
     def rows(self, ids: Tensor) -> Tensor:
@@ -169,5 +170,5 @@ class StochasticMatrix(abc.ABC):
         self._require("log_probs", log_probs, (len(predictive), self.shape[1]))
         if out is not None:
             self._require("out", out, tuple(log_probs.shape))
-            if out.dtype != log_probs.dtype:
-                raise ArgumentError(f"out is {out.dtype}, log_probs is {log_probs.dtype}")
+            if out.dtype != predictive.dtype:
+                raise ArgumentError(f"out is {out.dtype}, predictive is {predictive.dtype}")

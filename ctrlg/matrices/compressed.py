@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
-from ctrlg.kernels import cpu_kernels
+from ctrlg.kernels import cpu_kernels, reference
 from ctrlg.matrices.base import StochasticMatrix
 
 SMALL_INDEX = 65536
@@ -187,6 +187,9 @@ class CompressedMatrix(StochasticMatrix):
 
     def columns(self, ids: Tensor) -> Tensor:
         self._require_ids(ids)
+        if self.layout == "dense":
+            levels = self.codebook[self.codes[:, ids.clamp(min=0)].int()]
+            return reference.ones_where_missing((self.scale[:, None] * levels + self.background[:, None]).T, ids)
         kernels = self._kernels(ids)
         return kernels.columns(self, ids) if kernels else super().columns(ids)
 
@@ -213,12 +216,12 @@ class CompressedMatrix(StochasticMatrix):
         class_of: Tensor,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        kernels = self._kernels(log_probs, weights, predictive, row_of, class_of)
+        kernels = self._kernels(weights, predictive, row_of, class_of)
         if kernels is None or (out is not None and not out.is_contiguous()):
             return super().add_scores(log_probs, weights, predictive, row_of, class_of, out)
         self._require_add_scores(log_probs, weights, predictive, row_of, class_of, out)
-        joined = torch.empty_like(log_probs) if out is None else out
-        return joined, kernels.add_scores(self, log_probs, weights, predictive, row_of, class_of, joined)
+        joined = torch.empty(log_probs.shape) if out is None else out
+        return joined, kernels.add_scores(self, log_probs.float(), weights, predictive, row_of, class_of, joined)
 
     def _kernels(self, *inputs: Tensor) -> ModuleType | None:
         """The numba kernels of the sparse layout where they apply."""
@@ -228,6 +231,9 @@ class CompressedMatrix(StochasticMatrix):
         scale, background = self.scale.to(dtype)[:, None], self.background.to(dtype)[:, None]
         codebook = self.codebook.to(dtype)
         if self.layout == "dense":
+            kernels = cpu_kernels(self.codes) if dtype == torch.float32 else None
+            if kernels:
+                return kernels.decode(self.codes, self.codebook, self.scale, self.background, start, stop)
             return scale * codebook[self.codes[:, start:stop].int()] + background
         first, last = int(self.column_starts[start]), int(self.column_starts[stop])
         rows = self.row_of_entry[first:last].to(torch.int64)

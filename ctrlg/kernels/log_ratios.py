@@ -1,0 +1,290 @@
+"""Numba code of the next-token scores: numerator, denominator, their log-ratio and its log-sum-exp in one pass.
+
+All tokens are visited in their own order, a block at a time, for 16 sequences; tables that hold the weights of 16
+sequences for each choice of next states stay in the cache of a core. Arguments are not checked here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import prange
+
+from ctrlg.kernels.lanes import LANES, compiled, exponent_of, mantissa_of, mix, power_of_two
+
+BLOCK = 256
+"""Columns whose sums are held (16 kB a table) before they are written out row by row."""
+
+TOKEN_COST = 12
+"""What a column costs besides its entries (log, sum, reading and writing 16 values), in entries."""
+
+PICK_COST = 8
+"""What an entry costs when its 16 weights are picked from 16 rows, in entries of a table."""
+
+MAX_TABLES = 32
+"""Choices of next states whose weights a thread puts into tables of H * LANES * 4 bytes."""
+
+LN2 = np.float32(0.6931471805599453)
+LOG2_E = np.float32(1.4426950408889634)
+ZERO = np.float32(0)
+LARGE = np.float32(2.0**64)
+SMALLEST = np.float32(1.1754944e-38)
+"""Smallest normal float32: the reciprocal of anything from here on is finite."""
+
+
+class Mixtures(NamedTuple):
+    """The weights of every sequence, for numerators by choice of next state, and for denominators.
+
+    weights: float32 [R, H], >= 0; weights_start: [R], weights @ background.
+    choices: int32 [G, B], the distinct columns of row_of: the row of weights that a sequence uses, -1 where dead.
+    unit: [B], what a sequence's weights are multiplied by so that the largest is 1; log_peak: [B], -log(unit).
+    predictive: [B, H]; predictive_start: [B], predictive @ background.
+    """
+
+    weights: np.ndarray
+    weights_start: np.ndarray
+    choices: np.ndarray
+    unit: np.ndarray
+    log_peak: np.ndarray
+    predictive: np.ndarray
+    predictive_start: np.ndarray
+
+
+class Plan(NamedTuple):
+    """How the work of `log_ratios` is done.
+
+    choice_of: int32 [N], the row of `choices` that a column uses.
+    table_of: int32 [G], which table holds the weights of a choice; -1: they are picked entry by entry.
+    cuts: int64 [threads + 1], where threads begin in the sequence of all columns of all tiles.
+    """
+
+    choice_of: np.ndarray
+    table_of: np.ndarray
+    cuts: np.ndarray
+
+
+@compiled(parallel=True)
+def starts_and_peaks(weights: Any, background: Any, starts: Any, peaks: Any) -> None:
+    """starts[r] = weights[r] @ background, peaks[r] = largest entry of weights[r]. weights: [R, H]."""
+    for r in prange(len(weights)):
+        total = np.float32(0)
+        for h in range(len(background)):
+            total += weights[r, h] * background[h]
+        starts[r], peaks[r] = total, weights[r].max()
+
+
+@compiled()
+def units(peaks: Any, row_of: Any, unit: Any, log_peak: Any) -> None:
+    """`unit` and `log_peak` of `Mixtures`, given the largest entry of each row [R] and row_of [B, K]."""
+    for b in range(len(row_of)):
+        peak = np.float32(0)
+        for row in row_of[b]:
+            if row >= 0:
+                peak = max(peak, peaks[row])
+        peak = max(peak, SMALLEST)
+        unit[b], log_peak[b] = np.float32(1) / peak, np.log(peak)
+
+
+@compiled()
+def plan(
+    starts: Any,
+    class_of: Any,
+    choice_of_class: Any,
+    live: Any,
+    hidden_states: int,
+    tiles: int,
+    threads: int,
+) -> Any:
+    """choice_of, table_of and cuts of a `Plan`. class_of: [N]; choice_of_class: [K]; live: bool [G]."""
+    choice_of, entries = (
+        np.empty(len(class_of), np.int32),
+        np.zeros(len(live), np.int64),
+    )
+    for v in range(len(class_of)):
+        choice_of[v] = choice_of_class[class_of[v]]
+        entries[choice_of[v]] += starts[v + 1] - starts[v]
+    table_of, weight = np.full(len(live), -1, np.int32), np.zeros(len(live), np.int64)
+    tables = 0
+    for choice in np.argsort(-entries):
+        if live[choice]:
+            tabled = tables < MAX_TABLES and entries[choice] > hidden_states
+            weight[choice] = 1 if tabled else PICK_COST
+            if tabled:
+                table_of[choice] = tables
+                tables += 1
+    cost = np.empty(len(class_of), np.int64)
+    total = 0
+    for v in range(len(class_of)):
+        total += TOKEN_COST + weight[choice_of[v]] * (starts[v + 1] - starts[v])
+        cost[v] = total
+    cuts = np.empty(threads + 1, np.int64)
+    for thread in range(threads):
+        tile, rest = divmod(thread * tiles * total // threads, total)
+        cuts[thread] = tile * len(class_of) + np.searchsorted(cost, rest)
+    cuts[threads] = tiles * len(class_of)
+    return choice_of, table_of, cuts
+
+
+@compiled(parallel=True)
+def log_ratios(m: Any, x: Any, p: Any, log_probs: Any, joined: bool, out: Any, total: Any) -> None:
+    """out[b, v] = log(weights[row of b and v] @ M[:, v]) - log(predictive[b] @ M[:, v]) [+ log_probs[b, v]].
+
+    m: Entries; x: Mixtures; p: Plan; out: [B, N]. If joined, log_probs [B, N] is added, and total [B] becomes the
+    log-sum-exp of the rows of `out`.
+    """
+    batch, size = out.shape
+    peaks = np.full((len(p.cuts) - 1, batch), -np.inf, np.float32)
+    masses = np.zeros((len(p.cuts) - 1, batch), np.float64)
+    for thread in prange(len(p.cuts) - 1):
+        position = p.cuts[thread]
+        while position < p.cuts[thread + 1]:
+            first, begin = position // size * LANES, position % size
+            end = min(size, begin + p.cuts[thread + 1] - position)
+            _log_ratios_of_tile(m, x, p, first, begin, end, log_probs, joined, out, peaks[thread], masses[thread])
+            position += end - begin
+    if joined:
+        for b in range(batch):
+            peak, mass = peaks[:, b].max(), 0.0
+            for thread in range(len(peaks)):
+                if masses[thread, b] > 0:
+                    mass += masses[thread, b] * np.exp(np.float64(peaks[thread, b]) - np.float64(peak))
+            total[b] = peak + np.log(mass) if mass > 0 else -np.inf
+
+
+@compiled()
+def _log_ratios_of_tile(
+    m: Any,
+    x: Any,
+    p: Any,
+    first: int,
+    begin: int,
+    end: int,
+    log_probs: Any,
+    joined: bool,
+    out: Any,
+    peaks: Any,
+    masses: Any,
+) -> None:
+    """`log_ratios` for the sequences first .. first + LANES - 1 and the columns begin .. end - 1."""
+    lanes = min(LANES, len(out) - first)
+    below_table, below_start = np.zeros((len(m.scale), LANES), np.float32), np.zeros(LANES, np.float32)
+    for lane in range(lanes):
+        below_start[lane] = x.predictive_start[first + lane]
+        _fill(below_table, lane, x.predictive[first + lane], np.float32(1), m.scale)
+    above_tables = np.zeros((p.table_of.max() + 1, len(m.scale), LANES), np.float32)
+    above_starts, live = np.zeros((len(x.choices), LANES), np.float32), np.zeros(len(x.choices), np.bool_)
+    for choice in range(len(x.choices)):
+        for lane in range(lanes):
+            row, unit = x.choices[choice, first + lane], x.unit[first + lane]
+            if row >= 0:
+                live[choice] = True
+                above_starts[choice, lane] = x.weights_start[row] * unit
+                if p.table_of[choice] >= 0:
+                    _fill(above_tables[p.table_of[choice]], lane, x.weights[row], unit, m.scale)
+
+    above, below = np.zeros(BLOCK * LANES, np.float32), np.zeros(BLOCK * LANES, np.float32)
+    values = np.empty(BLOCK, np.float32)
+    for block in range(begin, end, BLOCK):
+        count = min(BLOCK, end - block)
+        for i in range(count):
+            choice, at = p.choice_of[block + i], i * LANES
+            e, f = m.starts[block + i], m.starts[block + i + 1]
+            if not live[choice]:
+                above[at : at + LANES] = 0
+                continue
+            mix(below, at, below_start, below_table, m.rows, m.codes, m.levels, e, f)
+            if p.table_of[choice] >= 0:
+                table = above_tables[p.table_of[choice]]
+                mix(above, at, above_starts[choice], table, m.rows, m.codes, m.levels, e, f)
+            else:
+                _pick(m, x, above_starts[choice], choice, first, lanes, e, f, above[at : at + LANES])
+        log_quotients(above, below, count * LANES)
+        for lane in range(lanes):
+            b = first + lane
+            for i in range(count):
+                values[i] = above[i * LANES + lane] + x.log_peak[b]
+            if joined:
+                for i in range(count):
+                    values[i] += log_probs[b, block + i]
+                peaks[b], masses[b] = _with_exponentials(peaks[b], masses[b], values, count)
+            out[b, block : block + count] = values[:count]
+
+
+@compiled()
+def _fill(table: Any, lane: int, weights: Any, unit: Any, scale: Any) -> None:
+    """table[h, lane] = weights[h] * unit * scale[h]."""
+    for h in range(len(scale)):
+        table[h, lane] = weights[h] * unit * scale[h]
+
+
+@compiled()
+def _pick(m: Any, x: Any, start: Any, choice: int, first: int, lanes: int, e: int, f: int, out: Any) -> None:
+    """out[lane] = start[lane] + sum of the lane's weight, rescaled, times scale and level over entries e .. f - 1."""
+    for lane in range(lanes):
+        row, unit, total = x.choices[choice, first + lane], x.unit[first + lane], np.float32(0)
+        if row >= 0:
+            for i in range(e, f):
+                h = np.int64(m.rows[i])
+                total += x.weights[row, h] * unit * m.scale[h] * m.levels[m.codes[i]]
+        out[lane] = start[lane] + total
+
+
+@compiled()
+def _with_exponentials(peak: Any, mass: Any, values: Any, count: int) -> Any:
+    """(peak, mass) with exp(peak) * mass grown by the sum of exp(values[i]) for i < count.
+
+    The peak follows the largest value only where the mass would grow beyond bounds.
+    """
+    added = sum_exp(values, peak, count) if peak > -np.inf else LARGE
+    if added < LARGE:
+        return peak, mass + added
+    highest = values[:count].max()
+    if highest == -np.inf:
+        return peak, mass
+    return highest, mass * np.exp(peak - highest) + sum_exp(values, highest, count)
+
+
+@compiled()
+def _picked(m: Any, row: Any, unit: Any, first: int, last: int) -> Any:
+    """Sum of row[h] * unit * scale[h] * level over the entries first .. last - 1."""
+    total = np.float32(0)
+    for e in range(first, last):
+        h = np.int64(m.rows[e])
+        total += row[h] * unit * m.scale[h] * m.levels[m.codes[e]]
+    return total
+
+
+@compiled()
+def log_quotients(above: Any, below: Any, count: int) -> None:
+    """above[i] = log(above[i] / below[i]) for i < count; -inf where either is not positive. Error below 2e-6.
+
+    Exponents are subtracted as integers, so no quotient overflows; that of the mantissas, m in (1/2, 2), has
+    log m = 2 artanh f, f = (m - 1) / (m + 1), |f| < 1/3.
+    """
+    for i in range(count):
+        high, low = above[i], below[i]
+        f = (mantissa_of(high) - mantissa_of(low)) / (mantissa_of(high) + mantissa_of(low))
+        s = f * f
+        series = np.float32(1 / 9) + s * np.float32(1 / 11)
+        series = np.float32(1 / 7) + s * series
+        series = np.float32(1 / 5) + s * series
+        series = np.float32(1 / 3) + s * series
+        value = (exponent_of(high) - exponent_of(low)) * LN2 + np.float32(2) * (f + f * s * series)
+        above[i] = value if (high > ZERO) & (low > ZERO) else np.float32(-np.inf)
+
+
+@compiled()
+def sum_exp(values: Any, peak: Any, count: int) -> Any:
+    """Sum of exp(values[i] - peak) for i < count, float32; peak is finite. Relative error below 2e-6 up to 2^127."""
+    total = np.float32(0)
+    for i in range(count):
+        power = min(max((values[i] - peak) * LOG2_E, np.float32(-126)), np.float32(127))
+        whole = np.floor(power + np.float32(0.5))
+        r = (power - whole) * LN2
+        series = np.float32(1 / 120) + r * np.float32(1 / 720)
+        series = np.float32(1 / 24) + r * series
+        series = np.float32(1 / 6) + r * series
+        series = np.float32(0.5) + r * series
+        total += (np.float32(1) + r + r * r * series) * power_of_two(whole)
+    return total

@@ -1,0 +1,141 @@
+"""Numba code of the products with a compressed matrix: sums over the stored entries of columns.
+
+A *tile* is a float32 table [H, LANES]: state after state, the values of 16 sequences, so that one entry of a column
+is one multiply-add of a register (`lanes.mix`). Arguments are not checked here, and all arrays are contiguous.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import prange
+
+from ctrlg.kernels.lanes import LANES, WIDE, compiled, mix, spread
+
+BLOCK = 256
+"""Columns whose sums are held (16 kB a table) before they are written out row by row."""
+
+
+class Entries(NamedTuple):
+    """M[h, v] = scale[h] * levels[codes[e]] + background[h] for the entry e of column v with rows[e] = h.
+
+    starts: [N + 1], entries of column v are starts[v] .. starts[v + 1] - 1; rows: [entries]; codes: uint8 [entries];
+    levels: float32 [L]; scale, background: float32 [H].
+    """
+
+    starts: np.ndarray
+    rows: np.ndarray
+    codes: np.ndarray
+    levels: np.ndarray
+    scale: np.ndarray
+    background: np.ndarray
+
+
+@compiled(parallel=True)
+def fill_tiles(x: Any, scale: Any, tiles: Any) -> None:
+    """tiles[t, h, lane] = x[t * LANES + lane, h] * scale[h], 0 beyond the last row.
+
+    x: [B, H]; scale: [H]; tiles: [T, H, LANES].
+    """
+    batch, hidden_states = x.shape
+    chunks = (hidden_states + BLOCK - 1) // BLOCK
+    for item in prange(len(tiles) * chunks):
+        tile, chunk = item // chunks, item % chunks
+        lanes = min(LANES, batch - tile * LANES)
+        for h in range(chunk * BLOCK, min((chunk + 1) * BLOCK, hidden_states)):
+            for lane in range(lanes):
+                tiles[tile, h, lane] = x[tile * LANES + lane, h] * scale[h]
+            for lane in range(lanes, LANES):
+                tiles[tile, h, lane] = 0
+
+
+@compiled(parallel=True)
+def left(m: Any, tiles: Any, initial: Any, out: Any, threads: int) -> None:
+    """out = x @ M [B, N], given x * scale by tiles [T, H, LANES] and initial = x @ background [T, LANES]."""
+    batch, size = out.shape
+    blocks = (size + BLOCK - 1) // BLOCK
+    for thread in prange(threads):
+        sums = np.empty(BLOCK * LANES, np.float32)
+        for item in range(thread, len(tiles) * blocks, threads):
+            tile, begin = item // blocks, (item % blocks) * BLOCK
+            count = min(BLOCK, size - begin)
+            for i in range(count):
+                first, last = m.starts[begin + i], m.starts[begin + i + 1]
+                mix(
+                    sums,
+                    i * LANES,
+                    initial[tile],
+                    tiles[tile],
+                    m.rows,
+                    m.codes,
+                    m.levels,
+                    first,
+                    last,
+                )
+            for lane in range(min(LANES, batch - tile * LANES)):
+                for i in range(count):
+                    out[tile * LANES + lane, begin + i] = sums[i * LANES + lane]
+
+
+@compiled(parallel=True)
+def right(m: Any, y: Any, out: Any) -> None:
+    """out = y @ M.T. y: [S, N]; out: [S, H]."""
+    height, size = y.shape
+    for tile in prange((height + WIDE - 1) // WIDE):
+        lanes = min(WIDE, height - tile * WIDE)
+        table = np.zeros((len(m.scale), WIDE), np.float32)
+        values = np.zeros(BLOCK * WIDE, np.float32)
+        totals = np.zeros(WIDE, np.float64)
+        for begin in range(0, size, BLOCK):
+            count = min(BLOCK, size - begin)
+            for lane in range(lanes):
+                for i in range(count):
+                    values[i * WIDE + lane] = y[tile * WIDE + lane, begin + i]
+                    totals[lane] += y[tile * WIDE + lane, begin + i]
+            for i in range(count):
+                first, last = m.starts[begin + i], m.starts[begin + i + 1]
+                spread(table, values, i * WIDE, m.rows, m.codes, m.levels, first, last)
+        for lane in range(lanes):
+            for h in range(len(m.scale)):
+                out[tile * WIDE + lane, h] = m.scale[h] * table[h, lane] + m.background[h] * totals[lane]
+
+
+@compiled(parallel=True)
+def columns(m: Any, ids: Any, out: Any) -> None:
+    """out[i, h] = M[h, ids[i]], ones where ids[i] is -1. ids: [n]; out: [n, H]."""
+    for i in prange(len(ids)):
+        v = ids[i]
+        if v < 0:
+            out[i] = 1
+        else:
+            out[i] = m.background
+            for e in range(m.starts[v], m.starts[v + 1]):
+                h = np.int64(m.rows[e])
+                out[i, h] += m.scale[h] * m.levels[m.codes[e]]
+
+
+@compiled()
+def class_sums(m: Any, class_of: Any, out: Any) -> None:
+    """out[k, h] = sum of M[h, v] over the columns v of class k. class_of: [N]; out: [K, H]."""
+    out[:] = 0
+    members = np.zeros(len(out), np.float32)
+    for v in range(len(class_of)):
+        k = class_of[v]
+        members[k] += 1
+        for e in range(m.starts[v], m.starts[v + 1]):
+            out[k, np.int64(m.rows[e])] += m.levels[m.codes[e]]
+    for k in range(len(out)):
+        for h in range(len(m.scale)):
+            out[k, h] = m.scale[h] * out[k, h] + m.background[h] * members[k]
+
+
+@compiled(parallel=True)
+def decode(codes: Any, levels: Any, scale: Any, background: Any, first: int, out: Any) -> None:
+    """out[h, i] = scale[h] * levels[codes[h, first + i]] + background[h]. codes: uint8 [H, N]; out: [H, n]."""
+    for h in prange(len(codes)):
+        values = np.empty(256, np.float32)
+        for code in range(len(levels)):
+            values[code] = scale[h] * levels[code] + background[h]
+        for i in range(out.shape[1]):
+            out[h, i] = values[codes[h, first + i]]
