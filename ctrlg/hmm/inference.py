@@ -184,16 +184,14 @@ def _forward_backward(model: Parameters, tokens: Tensor) -> _Passes:
     return _Passes(forward.predictive[:, :-1] * emitted, future, arriving, forward.token_probability)
 
 
-def _draw(matrix: StochasticMatrix, rows: Tensor, generator: torch.Generator | None) -> Tensor:
-    """One column index per row, drawn from that row's distribution; each distinct row is expanded once."""
+def _draw(matrix: StochasticMatrix, rows: Tensor, generator: torch.Generator | None, block: int = 128) -> Tensor:
+    """One column index per row, drawn from that row's distribution; `block` rows are expanded at a time."""
     drawn = torch.empty_like(rows)
-    distinct, index, counts = torch.unique(rows, return_inverse=True, return_counts=True)
-    order = torch.argsort(index, stable=True)
-    start = 0
-    for row, count in zip(distinct.tolist(), counts.tolist(), strict=True):
-        weights = matrix.rows(torch.tensor([row], device=rows.device))[0]
-        drawn[order[start : start + count]] = torch.multinomial(weights, count, replacement=True, generator=generator)
-        start += count
+    for start in range(0, len(rows), block):
+        cumulated = matrix.rows(rows[start : start + block]).cumsum(1)
+        uniform = torch.rand(len(cumulated), 1, generator=generator, device=rows.device)
+        index = torch.searchsorted(cumulated, uniform * cumulated[:, -1:], right=True)[:, 0]
+        drawn[start : start + block] = index.clamp_max(matrix.shape[1] - 1)
     return drawn
 
 

@@ -111,8 +111,7 @@ class StochasticMatrix(abc.ABC):
 
     def rows(self, ids: Tensor) -> Tensor:
         """`M[ids]`: int64 [n] in [0, H) -> float32 [n, N]; for inspection and sampling."""
-        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.shape[0]:
-            raise ArgumentError(f"row ids reach from {int(ids.min())} to {int(ids.max())}, H is {self.shape[0]}")
+        self._require_rows(ids)
         one_hot = torch.zeros(len(ids), self.shape[0], device=self.device)
         return self.left(one_hot.scatter_(1, ids.long()[:, None], 1.0))
 
@@ -128,6 +127,10 @@ class StochasticMatrix(abc.ABC):
                 f"{name} has shape {list(given)}, expected [{wanted}]",
                 hint=f"the matrix has shape {list(self.shape)}",
             )
+
+    def _require_rows(self, ids: Tensor) -> None:
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.shape[0]:
+            raise ArgumentError(f"row ids reach from {int(ids.min())} to {int(ids.max())}, H is {self.shape[0]}")
 
     def _require_ids(self, ids: Tensor) -> None:
         self._require("ids", ids, (None,))

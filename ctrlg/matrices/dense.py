@@ -54,6 +54,10 @@ class DenseMatrix(StochasticMatrix):
         self._require("y", y, (None, self.shape[1]))
         return y @ self.probabilities.T
 
+    def rows(self, ids: Tensor) -> Tensor:
+        self._require_rows(ids)
+        return self.probabilities[ids].to(torch.float32)
+
     def columns(self, ids: Tensor) -> Tensor:
         self._require_ids(ids)
         picked = self.probabilities[:, ids.clamp(min=0)].T.to(torch.float32)
