@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -90,16 +91,24 @@ def generate(
         console.print(f"{escape(result.text)}  [dim]({mark}, {result.log_prob:.2f} nats per token)[/dim]")
 
 
-@app.command(epilog="Example:\n\n  ctrlg demo --compare")
+@app.command(epilog="Examples:\n\n  ctrlg demo --compare\n\n  ctrlg demo --compare --picture fig/demo.svg")
 def demo(
     compare: Annotated[bool, typer.Option("--compare", help="Also show what the mask alone writes.")] = False,
     beams: Annotated[int, typer.Option(help="Beams of the search.")] = 16,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    picture: Annotated[Optional[Path], typer.Option(help="Also save what is printed as an SVG file.")] = None,
 ) -> None:
     """Eight promises, eight sentences: the main job on the embedded model, in a minute or two."""
     from ctrlg.demo import run
+    from ctrlg.files import atomic_file, writable_folder
 
-    run(Console(), compare=compare, beams=beams, device=device)
+    if picture is not None:
+        writable_folder(picture.parent)
+    console = Console(record=picture is not None, width=110 if picture is not None else None)
+    run(console, compare=compare, beams=beams, device=device)
+    if picture is not None:
+        with atomic_file(picture) as file:
+            console.save_svg(str(file), title="ctrlg demo" + (" --compare" if compare else ""))
 
 
 QUANTIZE_EXAMPLES = """
@@ -162,6 +171,7 @@ def word_range(text: str) -> tuple[int, int]:
 
 def main() -> None:
     """Entry point: errors of this library become a message and exit code 2."""
+    _quiet_libraries()
     try:
         app()
     except CtrlGError as error:
@@ -170,6 +180,15 @@ def main() -> None:
         if error.hint:
             console.print(f"[dim]hint: {escape(error.hint)}[/dim]")
         sys.exit(2)
+
+
+def _quiet_libraries() -> None:
+    """What transformers says while it loads a model is not for the readers of a command's output."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 if __name__ == "__main__":
