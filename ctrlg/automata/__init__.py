@@ -17,7 +17,7 @@ from ctrlg.automata.graphs import (
     WordCountBuilder,
     as_dfa,
 )
-from ctrlg.automata.lifting import lift
+from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.vocabulary import Vocabulary
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "DFA_size",
     "EOSBuilder",
     "KMPBuilder",
+    "TextDFA",
     "TrivialBuilder",
     "Vocabulary",
     "WordCountBuilder",

@@ -1,12 +1,13 @@
-"""One automaton after another, by subset construction.
+"""One automaton after another.
 
-While a string is read nobody knows where the first part ends, so a state is a pair: where the first automaton
-is, and the set of states in which the second may be, having started at any moment the first accepted:
+While a string is read nobody knows where the first part ends, so a state is a pair: where the first automaton is, and
+the set of states in which the second may be, having started at any moment the first accepted:
 
     (a, T) --k--> (a', {delta(t, k) for t in T} + {start of the second, if a' accepts})
 
-A set keeps only states whose language is not contained in that of another one in it, which leaves sets of one
-or two states where plain subsets would multiply.
+A set keeps only states whose language is not contained in that of another one in it, which leaves sets of one or two
+states where plain subsets would multiply. Where the second part loses nothing by what is put before it, as with
+everything that must merely occur, the earliest seam is as good as any, and no sets are needed.
 """
 
 from __future__ import annotations
@@ -14,39 +15,47 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrlg.automata import paths
 from ctrlg.automata.algebra import MAX_STATES, require_vocabulary
 from ctrlg.automata.classes import joint
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import explore
 from ctrlg.automata.minimization import minimize
+from ctrlg.errors import BudgetError
 
+_PAIR_WORK = 2**24  # transitions of pairs looked at, about two seconds
 _INCLUSION_WORK = 2**29  # about a second
-_ENTRIES = 2**24  # of sets of states, computed at a time
+_SET_BYTES = 2**30  # for all sets of states together
+_SET_BLOCK = 2**24  # bytes of sets of states, computed at a time
 
 
 def concatenate(first: DFA, second: DFA, *, max_states: int = MAX_STATES) -> DFA:
     """Accepts every string that splits into one `first` accepts and one `second` accepts; both may be empty.
 
-    The result is not minimised. VocabularyError where vocabularies differ in size; BudgetError where more
-    than `max_states` states are needed.
+    The result is not minimised. VocabularyError where vocabularies differ in size; BudgetError where more than
+    `max_states` states, or too many sets of states, are needed.
     """
     require_vocabulary(second, first.vocab_size)
     what = f"concatenation of {first!r} and {second!r}"
     first, second = minimize(first), minimize(second)
     class_of, first_class, second_class = joint(first.class_of, second.class_of, first.num_classes, second.num_classes)
-    sets = _StateSets(second)
+    following_first, following_second = first.delta[:, first_class], second.delta[:, second_class]
+    if _any_prefix_keeps(second):
+        return _at_the_earliest_seam(first, second, class_of, following_first, following_second)
+
+    sets = _StateSets(second, what)
     over = first.num_states  # the first part can no longer end, or no longer matters
     width = first.num_states + 1
     live = first.distances() < DFA.UNREACHABLE
-    following_first = np.full((width, len(first_class)), over, dtype=np.int64)
-    following_first[:over] = np.where(live[first.delta], first.delta, over)[:, first_class]
+    following = np.full((width, len(first_class)), over, dtype=np.int64)
+    following[:over] = np.where(live[following_first], following_first, over)
     ends = np.append(first.accepting, False)
 
     def name(state: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
         return number * width + np.where(sets.everything(number), over, state)
 
     def follow(names: NDArray[np.int64]) -> NDArray[np.int64]:
-        state = following_first[names % width]
+        state = following[names % width]
         return name(state, sets.follow(names // width, second_class, ends[state]))
 
     start = name(np.array([first.initial]), sets.starting(bool(first.accepting[first.initial])))
@@ -54,11 +63,50 @@ def concatenate(first: DFA, second: DFA, *, max_states: int = MAX_STATES) -> DFA
     return DFA(class_of, delta, 0, sets.accepting(names // width))
 
 
+def _any_prefix_keeps(dfa: DFA) -> bool:
+    """Whether every accepted string stays accepted whatever is put before it; False also where that is hard to say.
+
+    Compares the start with the states one token away from it, along all strings that tell them apart.
+    """
+    states, starts = dfa.num_states, np.unique(dfa.delta[dfa.initial])
+    frontier = dfa.initial * states + starts.astype(np.int64)
+    seen: set[int] = set()
+    while len(frontier):
+        seen.update(frontier.tolist())
+        without, with_prefix = frontier // states, frontier % states
+        if (dfa.accepting[without] & ~dfa.accepting[with_prefix]).any():
+            return False
+        if len(seen) * dfa.num_classes > _PAIR_WORK:
+            return False
+        following = np.unique(dfa.delta[without].astype(np.int64) * states + dfa.delta[with_prefix])
+        following = following[following // states != following % states]
+        frontier = np.array([pair for pair in following.tolist() if pair not in seen], dtype=np.int64)
+    return True
+
+
+def _at_the_earliest_seam(
+    first: DFA, second: DFA, class_of: NDArray[np.int32], following_first: np.ndarray, following_second: np.ndarray
+) -> DFA:
+    """The first automaton until it accepts, and the second from then on."""
+    offset = first.num_states
+    delta = np.concatenate([following_first, following_second + offset])
+    delta = np.where(
+        np.append(first.accepting, np.zeros(second.num_states, bool))[delta], offset + second.initial, delta
+    )
+    accepting = np.append(np.zeros(offset, bool), second.accepting)
+    start = offset + second.initial if first.accepting[first.initial] else first.initial
+    reached = paths.breadth_first(delta, start)
+    number = np.zeros(len(delta), dtype=np.int32)
+    number[reached] = np.arange(len(reached))
+    return DFA(class_of, number[delta[reached]], 0, accepting[reached])
+
+
 class _StateSets:
     """Sets of states of a minimal automaton, numbered as they are met; what each becomes is computed once."""
 
-    def __init__(self, dfa: DFA) -> None:
+    def __init__(self, dfa: DFA, what: str) -> None:
         self._dfa = dfa
+        self._what = what
         self._dead = np.flatnonzero(dfa.distances() == DFA.UNREACHABLE)
         self._universal = _universal(dfa)
         self._contained = _strictly_contained(dfa)
@@ -77,7 +125,7 @@ class _StateSets:
     ) -> NDArray[np.int64]:
         """Sets after one token, [n, K]: of n sets, for K classes, with the start where `entered` [n, K]."""
         missing = np.unique(sets[self._next[sets, 0, 0] < 0])
-        block = max(1, _ENTRIES // (2 * self._dfa.num_classes * self._dfa.num_states))
+        block = max(1, _SET_BLOCK // (2 * self._dfa.num_classes * self._dfa.num_states))
         for begin in range(0, len(missing), block):
             self._compute(missing[begin : begin + block])
         return self._next[sets[:, None], entered.astype(np.int64), classes]
@@ -114,6 +162,11 @@ class _StateSets:
             if number == len(self._members) + len(fresh):
                 fresh.append(row)
             numbers[row] = number
+        if len(self._number) * self._dfa.num_states > _SET_BYTES:
+            raise BudgetError(
+                f"the {self._what} needs too many sets of states",
+                hint="drop a part of the promise or make one simpler",
+            )
         self._members = np.concatenate([self._members, members[fresh]])
         unknown = np.full((len(fresh), 2, self._dfa.num_classes), -1, dtype=np.int64)
         self._next = np.concatenate([self._next, unknown])

@@ -75,8 +75,8 @@ def _refine(delta: NDArray[np.int32], accepting: NDArray[np.bool_], random: np.r
         left = block[moved]
         block[moved] = blocks + group
         blocks += int(group[-1]) + 1 if len(group) else 0
-        size -= np.bincount(left, minlength=states)
-        size += np.bincount(block[moved], minlength=states)
+        np.subtract.at(size, left, 1)
+        np.add.at(size, block[moved], 1)
         edges, owner = incoming.into(moved)
         touched = incoming.source[edges]
         np.add.at(signature, touched, weight[edges] * (mark[block[moved]] - mark[left])[owner])

@@ -32,7 +32,7 @@ def test_several_at_once(plain: list[Plain]) -> None:
     assert language(product(dfas, "union"), 4) == set.union(*languages)
 
 
-@quick
+@settings(deadline=None, max_examples=30)
 @given(first=plains(), second=plains(), third=plains())
 def test_laws(first: Plain, second: Plain, third: Plain) -> None:
     a, b, c = first.dfa(), second.dfa(), third.dfa()

@@ -17,7 +17,7 @@ def occurs(pattern: list[int], string: String) -> bool:
     return any(list(string[start : start + len(pattern)]) == pattern for start in range(len(string)))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=50)
 @given(wanted=patterns)
 def test_contains_finds_what_a_search_finds(wanted: list[list[int]]) -> None:
     found = {string for string in strings(3) if any(occurs(pattern, string) for pattern in wanted)}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from automata_oracle import Plain, String, language, plains, same, strings
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ctrlg.automata import DFA, contains, trivial
 from ctrlg.automata import concatenation as module
@@ -13,7 +14,7 @@ from ctrlg.automata.algebra import constant, empty_string
 from ctrlg.automata.concatenation import concatenate
 from ctrlg.errors import BudgetError
 
-quick = settings(deadline=None, max_examples=100)
+quick = settings(deadline=None, max_examples=60)
 
 
 def concatenated(first: set[String], second: set[String], symbols: int, longest: int) -> set[String]:
@@ -38,7 +39,7 @@ def test_then_over_three_symbols(first: Plain, second: Plain) -> None:
     assert language(first.dfa().then(second.dfa()), 5) == expected
 
 
-@quick
+@settings(deadline=None, max_examples=30)
 @given(first=plains(most_states=3), second=plains(most_states=3), third=plains(most_states=3))
 def test_laws(first: Plain, second: Plain, third: Plain) -> None:
     a, b, c = first.dfa(), second.dfa(), third.dfa()
@@ -53,14 +54,28 @@ def test_laws(first: Plain, second: Plain, third: Plain) -> None:
         assert same(left.minimize(), right.minimize())
 
 
+@pytest.mark.parametrize("limits", [{"_PAIR_WORK": 0}, {"_PAIR_WORK": 0, "_INCLUSION_WORK": 0}])
 @quick
-@given(first=plains(), second=plains())
-def test_dropping_contained_states_changes_nothing(first: Plain, second: Plain) -> None:
+@given(first=plains(), second=plains(), anywhere=st.booleans())
+def test_short_cuts_change_nothing(limits: dict[str, int], first: Plain, second: Plain, anywhere: bool) -> None:
     a, b = first.dfa(), second.dfa()
+    if anywhere:
+        b = trivial(2).then(b)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_INCLUSION_WORK", 0)
+        for name, limit in limits.items():
+            patch.setattr(module, name, limit)
         plain_subsets = a.then(b)
     assert same(plain_subsets.minimize(), a.then(b).minimize())
+
+
+@quick
+@given(plain=plains(), anywhere=st.booleans())
+def test_prefixes_that_keep_are_recognised(plain: Plain, anywhere: bool) -> None:
+    dfa = (trivial(2).then(plain.dfa()) if anywhere else plain.dfa()).minimize()
+    accepted = language(dfa)
+    keeps = all((token, *string) in accepted for string in accepted if len(string) < 6 for token in range(2))
+    assert module._any_prefix_keeps(dfa) or not anywhere
+    assert keeps or not module._any_prefix_keeps(dfa)
 
 
 def test_a_second_part_that_may_be_empty_after_one_that_may_go_on() -> None:
@@ -91,16 +106,18 @@ def test_words_that_overlap_the_seam() -> None:
     assert ordered.shortest_length() == 5
 
 
-def test_sets_stay_small() -> None:
+def test_sets_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chains of overlapping patterns need about the sum of their states, not a product of subsets."""
-    chain = contains([[0, 1, 0, 2], [1, 1]], 3)
-    parts = chain.num_states
-    for _ in range(5):
-        chain = chain.then(contains([[0, 1, 0, 2], [1, 1]], 3))
-    assert chain.num_states <= 6 * parts
+    some = contains([[0, 1, 0, 2], [1, 1]], 3)
+    for _ in range(2):
+        chain = some
+        for _ in range(5):
+            chain = chain.then(some)
+        assert chain.num_states <= 6 * some.num_states
+        monkeypatch.setattr(module, "_PAIR_WORK", 0)
 
 
-def test_a_budget_of_states_is_kept() -> None:
+def test_a_budget_of_states_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tenth symbol from the end: 2^10 states."""
     step = [[min(state + 1, 10)] * 2 for state in range(10)] + [[11, 11], [11, 11]]
     tenth = DFA(np.arange(2), np.array(step), 0, np.array([state == 9 for state in range(12)]))
@@ -108,3 +125,6 @@ def test_a_budget_of_states_is_kept() -> None:
     with pytest.raises(BudgetError, match=r"concatenation of .* more than 300 states"):
         concatenate(one_last, tenth, max_states=300)
     assert concatenate(one_last, tenth).minimize().num_states == 2**10
+    monkeypatch.setattr(module, "_SET_BYTES", 5000)
+    with pytest.raises(BudgetError, match=r"concatenation of .* too many sets"):
+        concatenate(one_last, tenth)
