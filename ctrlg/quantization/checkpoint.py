@@ -1,0 +1,178 @@
+"""The file format of a compressed HMM: `config.json` and `model.safetensors` in a folder.
+
+config.json states kind, format version, method, bits, sizes, layouts, vocabulary fingerprint and the SHA-256 of the tensors.
+model.safetensors holds `initial` (float32 [H]) and, for `transition` and `emission`, the arrays of
+`ctrlg.quantization.layouts.PackedMatrix` as `<matrix>.<array>`. Reading checks what the parts say before what they sum up
+to, so that the error names the fault rather than the checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ctrlg.errors import CheckpointError
+from ctrlg.files import atomic_file, write_json
+from ctrlg.hmm.model import read_config
+from ctrlg.matrices import CompressedMatrix
+from ctrlg.quantization.layouts import PackedMatrix, pack_matrix, unpack_matrix
+
+KIND = "quantized-hmm"
+FORMAT_VERSION = 1
+KNOWN_METHODS = ("norm-q", "log-norm-q")
+TENSORS_FILE = "model.safetensors"
+_INITIAL_TOLERANCE = 1e-3
+
+
+class StoredHMM(NamedTuple):
+    """What a checkpoint holds; the fields are the arguments of QuantizedHMM."""
+
+    transition: CompressedMatrix
+    emission: CompressedMatrix
+    initial: Tensor
+    eos_token_id: int
+    method: str
+    bits: int
+    fingerprint: str | None
+    settings: Mapping[str, Any]
+
+
+def write(folder: Path, stored: StoredHMM) -> None:
+    """Write both files, each atomically. Raises ArgumentError where the folder cannot be written."""
+    data, config = _encode(stored)
+    with atomic_file(folder / TENSORS_FILE) as temporary:
+        temporary.write_bytes(data)
+    write_json(folder / "config.json", config)
+
+
+def file_size(stored: StoredHMM) -> int:
+    """Bytes that model.safetensors takes."""
+    return len(_encode(stored)[0])
+
+
+def read(folder: Path) -> StoredHMM:
+    """The model in `folder`, every part checked.
+
+    Raises CheckpointError for another kind of checkpoint, an unknown format version or method, and whatever is missing,
+    truncated, out of range or inconsistent.
+    """
+    config = read_config(folder)
+    _check_kind(config, folder)
+    bits = _whole(config, "bits", 1, 8)
+    states, vocabulary = _whole(config, "hidden_states", 1), _whole(config, "vocab_size", 1)
+    eos_token_id = _whole(config, "eos_token_id", 0, vocabulary - 1)
+    fingerprint, settings = config.get("fingerprint"), config.get("settings", {})
+    if not (fingerprint is None or isinstance(fingerprint, str)) or not isinstance(settings, dict):
+        raise CheckpointError(f"fingerprint {fingerprint!r} or settings {settings!r} of config.json are not readable")
+    try:
+        data = (folder / TENSORS_FILE).read_bytes()
+        tensors = load(data)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder / TENSORS_FILE} cannot be read: {error}", hint="the file is missing or truncated; fetch it again"
+        ) from error
+    matrices = {
+        name: _read_matrix(name, config, tensors, shape, bits)
+        for name, shape in (("transition", (states, states)), ("emission", (states, vocabulary)))
+    }
+    initial = _checked_initial(tensors, states)
+    if hashlib.sha256(data).hexdigest() != config.get("sha256"):
+        raise CheckpointError(
+            f"the SHA-256 of {TENSORS_FILE} is not the one in config.json", hint="the files are from different models"
+        )
+    return StoredHMM(
+        matrices["transition"],
+        matrices["emission"],
+        initial,
+        eos_token_id,
+        config["method"],
+        bits,
+        fingerprint,
+        settings,
+    )
+
+
+def _encode(stored: StoredHMM) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of model.safetensors, and the content of config.json."""
+    tensors = {"initial": stored.initial.cpu().contiguous()}
+    layouts: dict[str, Any] = {}
+    for name in ("transition", "emission"):
+        packed = pack_matrix(getattr(stored, name), stored.bits)
+        tensors |= {f"{name}.{array}": torch.from_numpy(value) for array, value in packed.arrays.items()}
+        layouts[name] = {"layout": packed.layout, "lines": packed.lines, "entries": packed.entries}
+    data = save(tensors)
+    states, vocabulary = stored.emission.shape
+    config = {
+        "kind": KIND,
+        "format_version": FORMAT_VERSION,
+        "method": stored.method,
+        "bits": stored.bits,
+        "settings": dict(stored.settings),
+        "hidden_states": states,
+        "vocab_size": vocabulary,
+        "eos_token_id": stored.eos_token_id,
+        "fingerprint": stored.fingerprint,
+        **layouts,
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    return data, config
+
+
+def _check_kind(config: dict[str, Any], folder: Path) -> None:
+    kind = config.get("kind")
+    if kind != KIND:
+        raise CheckpointError(
+            f"{folder} holds {'no compressed HMM' if kind is None else f'a {kind}'}",
+            hint="ctrlg.load_hmm opens dense and compressed models; ctrlg.quantize compresses a dense one",
+        )
+    if config.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"format version {config.get('format_version')!r} is not known, this is {FORMAT_VERSION}",
+            hint="install a newer ctrlg",
+        )
+    if config.get("method") not in KNOWN_METHODS:
+        raise CheckpointError(f"method {config.get('method')!r} is none of {', '.join(KNOWN_METHODS)}")
+
+
+def _whole(config: dict[str, Any], name: str, least: int, most: int | None = None) -> int:
+    value = config.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        raise CheckpointError(
+            f"{name} in config.json is {value!r}", hint=f"a whole number from {least}" + (f" to {most}" if most else "")
+        )
+    return value
+
+
+def _read_matrix(
+    name: str, config: dict[str, Any], tensors: dict[str, Tensor], shape: tuple[int, int], bits: int
+) -> CompressedMatrix:
+    described = config.get(name)
+    if not isinstance(described, dict) or (described.get("layout"), described.get("lines")) not in (
+        ("dense", None),
+        ("sparse", "rows"),
+        ("sparse", "columns"),
+    ):
+        raise CheckpointError(f"{name} in config.json is {described!r}", hint="a layout, dense or sparse by rows or columns")
+    prefix = f"{name}."
+    arrays = {key[len(prefix) :]: value.numpy() for key, value in tensors.items() if key.startswith(prefix)}
+    packed = PackedMatrix(described["layout"], described["lines"], described.get("entries", -1), arrays)
+    try:
+        return unpack_matrix(packed, shape, bits)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error.message}", hint=error.hint) from error
+
+
+def _checked_initial(tensors: dict[str, Tensor], states: int) -> Tensor:
+    initial = tensors.get("initial")
+    if initial is None or initial.dtype != torch.float32 or tuple(initial.shape) != (states,):
+        raise CheckpointError(f"the initial distribution is not a float32 tensor [{states}]")
+    if not bool((initial >= 0).all()) or not abs(float(initial.double().sum()) - 1) <= _INITIAL_TOLERANCE:
+        raise CheckpointError(f"the initial distribution sums to {float(initial.double().sum()):.6g}, or is negative")
+    return initial

@@ -1,0 +1,159 @@
+"""The compressed HMM: everything decoding asks of an HMM, on codes instead of floats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import ModelHubMixin
+from torch import Tensor
+
+from ctrlg.errors import ArgumentError
+from ctrlg.files import fetch_checkpoint
+from ctrlg.hmm import HMM, inference
+from ctrlg.hmm.inference import Parameters
+from ctrlg.matrices import CompressedMatrix
+from ctrlg.quantization import checkpoint
+from ctrlg.quantization.checkpoint import StoredHMM
+
+
+class QuantizedHMM(ModelHubMixin, library_name="ctrlg", tags=["hmm", "norm-q"]):
+    """A hidden Markov model with H states over V tokens whose matrices stay compressed while it runs.
+
+    transition: p(z_{t+1} | z_t), [H, H]. emission: p(x_t | z_t), [H, V]. initial: p(z_1), float32 [H].
+    method, bits: how it was made; codes take `bits` bits on disk. fingerprint: of the vocabulary, None where unknown.
+    settings: further arguments of the method, kept for the record. Made by `ctrlg.quantize` or `from_pretrained`.
+    Raises ArgumentError for parts that do not fit together.
+    """
+
+    def __init__(
+        self,
+        transition: CompressedMatrix,
+        emission: CompressedMatrix,
+        initial: Tensor,
+        eos_token_id: int,
+        *,
+        method: str,
+        bits: int,
+        fingerprint: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        states, vocabulary = emission.shape
+        if transition.shape != (states, states) or tuple(initial.shape) != (states,):
+            raise ArgumentError(
+                f"transition {transition.shape}, emission {emission.shape}, initial {tuple(initial.shape)}",
+                hint="shapes are [H, H], [H, V] and [H]",
+            )
+        if not 0 <= eos_token_id < vocabulary:
+            raise ArgumentError(f"eos_token_id {eos_token_id} is outside [0, {vocabulary})")
+        self.transition = transition
+        self.emission = emission
+        self.initial = initial
+        self.eos_token_id = eos_token_id
+        self.method = method
+        self.bits = bits
+        self.fingerprint = fingerprint
+        self.settings = dict(settings or {})
+
+    def __repr__(self) -> str:
+        return (
+            f"QuantizedHMM({self.hidden_states} states, {self.vocab_size} tokens, {self.method}, {self.bits} bits, "
+            f"transition {self.transition.layout}, emission {self.emission.layout}, {self.nbytes:,} bytes)"
+        )
+
+    @property
+    def hidden_states(self) -> int:
+        """H."""
+        return self.emission.shape[0]
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return self.emission.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the matrices live."""
+        return self.emission.device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory while it runs: codes (8 bits each), indices, levels and the initial distribution."""
+        return self.transition.nbytes + self.emission.nbytes + self.initial.nbytes
+
+    @cached_property
+    def packed_nbytes(self) -> int:
+        """Bytes of the file `model.safetensors`: codes in `bits` bits, indices entropy coded."""
+        return checkpoint.file_size(self._stored())
+
+    @property
+    def inference_parameters(self) -> Parameters:
+        """What the functions of `ctrlg.hmm.inference` take."""
+        return Parameters(self.transition, self.emission, self.initial)
+
+    @torch.no_grad()
+    def log_likelihood(self, input_ids: Tensor) -> Tensor:
+        """log p of each sequence in nats, [B]; input_ids int64 [B, T], -1 for missing tokens."""
+        return inference.log_likelihood(self.inference_parameters, input_ids.to(self.device))
+
+    def loglikelihood(self, input_ids: Tensor, batch_size: int) -> Tensor:
+        """Sum of log-likelihoods over the data in nats, [1], `batch_size` rows at a time; as `HMM.loglikelihood`."""
+        total = torch.zeros(1, device=self.device)
+        for rows in input_ids.split(batch_size):
+            total += self.log_likelihood(rows).sum()
+        return total
+
+    @torch.no_grad()
+    def sample(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
+        """n sequences of `length` tokens drawn from the model, int64 [n, length]."""
+        return inference.sample_tokens(self.inference_parameters, n, length, generator)
+
+    def to(self, device: torch.device | str) -> QuantizedHMM:
+        """The same model on another device."""
+        return QuantizedHMM(
+            self.transition.to(device),
+            self.emission.to(device),
+            self.initial.to(device),
+            self.eos_token_id,
+            method=self.method,
+            bits=self.bits,
+            fingerprint=self.fingerprint,
+            settings=self.settings,
+        )
+
+    def dequantize(self) -> HMM:
+        """The dense HMM with the same probabilities: for comparison, and for tools that know only dense ones."""
+        return HMM.of_parameters(
+            self.transition.to_dense(), self.emission.to_dense(), self.initial, self.eos_token_id, self.fingerprint
+        )
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Called by `save_pretrained`: writes model.safetensors and config.json, each atomically."""
+        checkpoint.write(Path(save_directory), self._stored())
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | Path, *, device: torch.device | str = "cpu", **options: Any
+    ) -> QuantizedHMM:
+        """The model in a local folder or a hub repository, validated.
+
+        options: `revision`, `cache_dir`, `force_download`, `token`, `local_files_only` of huggingface_hub.
+        Raises CheckpointError where there is none, and for one that is foreign, damaged or of an unknown format.
+        """
+        stored = checkpoint.read(fetch_checkpoint(pretrained_model_name_or_path, options))
+        return cls(**stored._asdict()).to(device)
+
+    def _stored(self) -> StoredHMM:
+        return StoredHMM(
+            self.transition,
+            self.emission,
+            self.initial,
+            self.eos_token_id,
+            self.method,
+            self.bits,
+            self.fingerprint,
+            self.settings,
+        )

@@ -1,0 +1,84 @@
+"""Norm-Q as published: codes on a fixed linear grid, then rows normalised with a small constant (arXiv 2509.25439).
+
+`q = clip(round(p * (2^b - 1)), 0, 2^b - 1) / 2^b`, then `(q + eps) / sum(q + eps)` over the row. As a compressed matrix:
+linear codebook `c / 2^b`, row scale `1 / Z` and row background `eps / Z` with `Z = sum(q + eps)`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ctrlg.errors import ArgumentError
+from ctrlg.quantization.rows import check_bits, check_rows
+
+EPS = 1e-12
+_BLOCK_ENTRIES = 1 << 24  # entries worked on at a time, to bound the temporary memory
+
+
+class QuantizedRows(NamedTuple):
+    """Rows as codes: `p[h, v] ~ scale[h] * codebook[codes[h, v]] + background[h]`, code 0 meaning no entry.
+
+    codes: uint8 [H, N]. codebook: float32 [2^b], increasing, codebook[0] = 0. scale, background: float32 [H].
+    """
+
+    codes: Tensor
+    codebook: Tensor
+    scale: Tensor
+    background: Tensor
+
+    def dense(self) -> Tensor:
+        """The rows as probabilities, float32 [H, N]."""
+        return self.codebook[self.codes.int()] * self.scale[:, None] + self.background[:, None]
+
+
+def norm_q(p: Tensor, bits: int, eps: float = EPS) -> Tensor:
+    """Norm-Q of every row of `p`: quantised to `bits` bits, normalised; same shape and type as `p`.
+
+    p: float32 or float64 [H, N], rows sum to 1. bits: 1 to 16. eps: >= 0; keeps what rounds to nothing possible.
+    A row that rounds to nothing becomes uniform. Raises ArgumentError for rows that are no distributions (naming the
+    row and its sum), bits or eps out of range.
+    """
+    check_bits(bits, 16)
+    _check_eps(eps)
+    check_rows(p)
+    q = _codes(p, bits).div_(2**bits).add_(eps)
+    total = _row_totals(q)
+    return torch.where(total > 0, q / torch.where(total > 0, total, 1).to(q.dtype), 1 / p.shape[1])
+
+
+def norm_q_rows(p: Tensor, bits: int, eps: float = EPS) -> QuantizedRows:
+    """`norm_q` as codes, scale and background. bits: 1 to 8; other arguments and errors as for norm_q."""
+    check_bits(bits, 8)
+    _check_eps(eps)
+    check_rows(p)
+    states, size = p.shape
+    codes = torch.empty(states, size, dtype=torch.uint8, device=p.device)
+    block = max(1, _BLOCK_ENTRIES // size)
+    for start in range(0, states, block):
+        codes[start : start + block] = _codes(p[start : start + block], bits).to(torch.uint8)
+    normaliser = codes.sum(1, dtype=torch.float64) / 2**bits + size * eps
+    empty = codes.amax(1) == 0
+    return QuantizedRows(
+        codes,
+        torch.arange(2**bits, dtype=torch.float32, device=p.device) / 2**bits,
+        torch.where(empty, 0, 1 / normaliser).float(),
+        torch.where(empty, 1 / size, eps / normaliser).float(),
+    )
+
+
+def _codes(p: Tensor, bits: int) -> Tensor:
+    top = 2**bits - 1
+    return (p * top).round_().clamp_(0, top)
+
+
+def _row_totals(q: Tensor) -> Tensor:
+    """Row sums in float64, [H, 1]."""
+    return q.sum(1, keepdim=True, dtype=torch.float64)
+
+
+def _check_eps(eps: float) -> None:
+    if not 0 <= eps < 1:
+        raise ArgumentError(f"eps is {eps}", hint="a small non-negative number, as 1e-12")

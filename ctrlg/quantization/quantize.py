@@ -1,0 +1,90 @@
+"""`quantize`: an HMM in, its compressed form out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+
+from ctrlg.errors import ArgumentError
+from ctrlg.hmm import HMM
+from ctrlg.quantization.budget import largest_within
+from ctrlg.quantization.layouts import Layout, arrange
+from ctrlg.quantization.log_norm_q import DEFAULT_THRESHOLD, LogNormQuantizer, state_occupancy
+from ctrlg.quantization.model import QuantizedHMM
+from ctrlg.quantization.norm_q import EPS, QuantizedRows, norm_q_rows
+from ctrlg.quantization.rows import check_bits
+
+Method = Literal["norm-q", "log-norm-q"]
+METHODS: tuple[Method, ...] = ("norm-q", "log-norm-q")
+
+
+@torch.no_grad()
+def quantize(
+    hmm: HMM,
+    method: Method = "norm-q",
+    bits: int = 8,
+    *,
+    layout: Layout = "auto",
+    threshold: float | None = None,
+    max_bytes: int | None = None,
+    eps: float = EPS,
+) -> QuantizedHMM:
+    """Compress transition and emission of an HMM; the initial distribution stays float32.
+
+    method: "norm-q", as published, or "log-norm-q", which loses far less. bits: 1 to 8, per code.
+    layout: "dense" or "sparse"; "auto" takes the one that is smaller on disk, for each matrix.
+    threshold: log-norm-q only; nats per token that an entry must gain to be stored, >= 0 (0 stores whatever helps, the
+    default DEFAULT_THRESHOLD nearly that at a third of the bytes). max_bytes: log-norm-q only, instead of a threshold;
+    the file `model.safetensors` takes at most so many, and the loss is the least for it. eps: norm-q only.
+    Raises ArgumentError for arguments out of range or that do not go with the method, for a model whose rows are no
+    distributions, and for a budget that cannot be met.
+    """
+    check_bits(bits, 8)
+    if method not in METHODS:
+        raise ArgumentError(f"method is {method!r}", hint=f"one of {', '.join(METHODS)}")
+    if method == "norm-q":
+        if threshold is not None or max_bytes is not None:
+            raise ArgumentError(
+                "norm-q has no threshold and no budget", hint='choose its bits, or method="log-norm-q"'
+            )
+        rows = (norm_q_rows(matrix.to_dense(), bits, eps) for matrix in (hmm.transition, hmm.emission))
+        return _assemble(hmm, method, bits, layout, *rows, settings={"eps": eps})
+    if eps != EPS:
+        raise ArgumentError("log-norm-q has no eps", hint="what it drops becomes the background of the row")
+    if threshold is not None and max_bytes is not None:
+        raise ArgumentError("both a threshold and max_bytes are given", hint="give one of them")
+
+    transition = hmm.transition.to_dense()
+    occupancy = state_occupancy(hmm.initial, transition)
+    quantizers = [LogNormQuantizer(p, bits, occupancy) for p in (transition, hmm.emission.to_dense())]
+
+    def at(value: float) -> QuantizedHMM:
+        rows = (quantizer.at(value) for quantizer in quantizers)
+        return _assemble(hmm, method, bits, layout, *rows, settings={"threshold": value})
+
+    if max_bytes is not None:
+        return largest_within(at, max_bytes, DEFAULT_THRESHOLD)
+    return at(DEFAULT_THRESHOLD if threshold is None else threshold)
+
+
+def _assemble(
+    hmm: HMM,
+    method: str,
+    bits: int,
+    layout: Layout,
+    transition: QuantizedRows,
+    emission: QuantizedRows,
+    *,
+    settings: dict[str, Any],
+) -> QuantizedHMM:
+    return QuantizedHMM(
+        arrange(transition, bits, layout),
+        arrange(emission, bits, layout),
+        hmm.initial.float().clone(),
+        hmm.eos_token_id,
+        method=method,
+        bits=bits,
+        fingerprint=hmm.fingerprint,
+        settings=settings,
+    )
