@@ -1,13 +1,14 @@
 """From an automaton over text to an automaton over tokens.
 
-`lift` runs the characters of every token through the text automaton, from every state a token can begin in, all tokens
-at once; tokens that lead to the same states from everywhere are one class. However a text is cut into tokens, the
-token automaton therefore says what the text automaton says.
+A `TextDFA` reads characters. `lift` runs the characters of every token through it, from every state a token can begin
+in, all tokens at once; tokens that lead to the same states from everywhere are one class. However a text is cut into
+tokens, the token automaton therefore says what the text automaton says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,54 +19,70 @@ from ctrlg.automata.dfa import DFA
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.errors import ConstraintError
 
-_STATES_AT_ONCE = 64  # start states lifted together; bounds the memory at 64 x V x 4 bytes
+_STATES_AT_ONCE = 64  # start states lifted together; bounds the memory at 64 x V x 8 bytes
 
 
-def lift(
-    text: DFA,
-    vocabulary: Vocabulary,
-    *,
-    prefix: str = "",
-    suffix: str = "",
-    settle: NDArray[np.integer] | None = None,
-) -> DFA:
+@dataclass(frozen=True, eq=False)
+class TextDFA:
+    """An automaton over the symbols of `ctrlg.automata.characters`.
+
+    class_of: integers [SYMBOLS], the class of every symbol, in [0, K).
+    delta: int32 [S, K], the next state. initial: the start state. accepting: bool [S].
+    settle: int [S], the state to continue in where a token ends, None for the same state. It keeps the lifted
+    automaton small by forgetting what may be forgotten, and must be chosen such that forgetting never accepts more.
+    Raises ConstraintError for arrays of other shapes, or classes that delta does not have.
+    """
+
+    class_of: NDArray[np.integer]
+    delta: NDArray[np.int32]
+    initial: int
+    accepting: NDArray[np.bool_]
+    settle: NDArray[np.integer] | None = None
+
+    def __post_init__(self) -> None:
+        states, classes = self.delta.shape
+        if self.class_of.shape != (SYMBOLS,) or self.class_of.max() >= classes:
+            raise ConstraintError(
+                f"class_of has shape {list(self.class_of.shape)} and classes up to {self.class_of.max()}",
+                hint=f"give one of {classes} classes to each of {SYMBOLS} symbols",
+            )
+        if self.accepting.shape != (states,) or (self.settle is not None and self.settle.shape != (states,)):
+            raise ConstraintError(f"accepting or settle do not fit {states} states", hint="give one entry a state")
+
+    def run(self, symbols: Iterable[int], state: int | None = None) -> int:
+        """The state after some symbols, from `state` or from the start."""
+        here = self.initial if state is None else state
+        for symbol in symbols:
+            here = int(self.delta[here, self.class_of[symbol]])
+        return here
+
+
+def lift(text: TextDFA, vocabulary: Vocabulary, *, prefix: str = "", suffix: str = "") -> DFA:
     """The automaton over contents (token strings) for which prefix + content + suffix is accepted by `text`.
 
-    text: reads symbols, see `ctrlg.automata.characters`; its class_of has SYMBOLS entries.
-    settle: int [S], the state to continue in where a token ends; the identity if None. It keeps the automaton small by
-    forgetting what may be forgotten, and must be chosen such that forgetting never accepts more.
     Tokens that are not content lead to a dead state. The result is not minimised.
-    Raises ConstraintError for an automaton over other symbols.
     """
-    if text.vocab_size != SYMBOLS:
-        raise ConstraintError(
-            f"the automaton reads {text.vocab_size} symbols, text has {SYMBOLS}",
-            hint="class_of maps every symbol of ctrlg.automata.characters",
-        )
     start = text.run(map(ord, prefix))
-    settled = np.arange(text.num_states) if settle is None else np.asarray(settle)
-    states = np.union1d(settled[paths.reachable(text.delta, start)], [start]).astype(np.int32)
+    settle = np.arange(len(text.delta)) if text.settle is None else text.settle
+    states = np.union1d(settle[paths.reachable(text.delta, start)], [start]).astype(np.int32)
     tokens, columns, _ = vocabulary.symbols
-    class_columns = [text.class_of[column] for column in columns]
+    class_columns = [text.class_of[column].astype(np.int32) for column in columns]
     content_class = np.zeros(len(tokens), dtype=np.int64)
     for first in range(0, len(states), _STATES_AT_ONCE):
         batch = states[first : first + _STATES_AT_ONCE]
-        content_class = _refine(content_class, settled[_ends(text.delta, class_columns, batch, len(tokens))])
+        content_class = _refine(content_class, settle[_ends(text.delta, class_columns, batch, len(tokens))])
     _, representative = np.unique(content_class, return_index=True)
     content_class = np.argsort(np.argsort(representative))[content_class]
     representative = np.sort(representative)  # the longest first, as in columns
     kept_columns = [column[representative[representative < len(column)]] for column in class_columns]
-    ends = settled[_ends(text.delta, kept_columns, states, len(representative))]
+    ends = settle[_ends(text.delta, kept_columns, states, len(representative))]
 
     dead, dead_class = len(states), len(representative)
     delta = np.full((len(states) + 1, len(representative) + 1), dead, dtype=np.int32)
     delta[:dead, :dead_class] = np.searchsorted(states, ends)
     class_of = np.full(vocabulary.vocab_size, dead_class, dtype=np.int32)
     class_of[tokens] = content_class
-    after_suffix = states
-    for character in suffix:
-        after_suffix = text.delta[after_suffix, text.class_of[ord(character)]]
-    accepting = np.append(text.accepting[after_suffix], False)
+    accepting = np.array([text.accepting[text.run(map(ord, suffix), int(state))] for state in states] + [False])
     return DFA(class_of, delta, int(np.searchsorted(states, start)), accepting)
 
 
@@ -73,12 +90,13 @@ def _ends(
     delta: NDArray[np.int32], columns: Sequence[NDArray[np.int32]], states: NDArray[np.int32], count: int
 ) -> NDArray[np.int32]:
     """Where each of `count` tokens ends from each of `states`, int32 [states, count]."""
-    flat, classes = delta.ravel(), np.int32(delta.shape[1])
-    ends = np.repeat(states[:, None], count, axis=1)
+    width = np.int32(delta.shape[1])
+    row_after = delta.ravel() * width  # where the row of the next state begins
+    rows = np.repeat(states[:, None] * width, count, axis=1)
     for column in columns:
-        reading = ends[:, : len(column)]
-        reading[:] = flat[reading * classes + column]
-    return ends
+        reading = rows[:, : len(column)]
+        reading[:] = row_after[reading + column]
+    return rows // width
 
 
 def _refine(classes: NDArray[np.int64], rows: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -12,8 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ctrlg.automata.algebra import MAX_STATES, product
+from ctrlg.automata.characters import SYMBOLS
 from ctrlg.automata.dfa import DFA
+from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.errors import ArgumentError, BudgetError, UnsatisfiableError
 
@@ -153,11 +157,13 @@ class Not(Constraint):
 
 
 def combine(constraints: Sequence[Constraint], target: Target, *, kept: bool, every: bool) -> DFA:
-    """The automaton of contents that keep (or break) every one of some promises, or at least one.
+    """The automaton of contents that keep (or break) every one of some promises, or at least one; of none, all or none.
 
     Raises BudgetError, naming the promises and the sizes of their automata, beyond target.max_states.
     """
     automata = [constraint.automaton(target, kept) for constraint in constraints]
+    if not automata:
+        return _all_or_none(every, target)
     try:
         joint = product(automata, "intersection" if every else "union", max_states=target.max_states)
     except BudgetError as error:
@@ -169,6 +175,13 @@ def combine(constraints: Sequence[Constraint], target: Target, *, kept: bool, ev
             hint="drop one of them, narrow the range of words, or raise max_states",
         ) from error
     return joint.minimize()
+
+
+def _all_or_none(accepted: bool, target: Target) -> DFA:
+    """Accepts every content, or none."""
+    class_of = np.zeros(SYMBOLS, dtype=np.uint8)
+    text = TextDFA(class_of, np.zeros((1, 1), dtype=np.int32), 0, np.array([accepted]))
+    return lift(text, target.vocabulary).minimize()
 
 
 def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.constraints.base import Constraint, Target
+from ctrlg.constraints.base import Constraint, Target, combine
 from ctrlg.constraints.keywords import Ordered
 from ctrlg.constraints.words import ANYWHERE, LENIENT, as_phrases, occurrences
 
@@ -34,6 +34,8 @@ class Exclude(Constraint):
 
     def automaton(self, target: Target, kept: bool = True) -> DFA:
         """See Constraint."""
+        if not self.phrases:
+            return combine((), target, kept=kept, every=kept)
         return Ordered([as_phrases(self.phrases)], whole_word=self.whole_word).automaton(target, not kept)
 
     def __str__(self) -> str:

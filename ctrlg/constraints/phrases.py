@@ -18,7 +18,7 @@ import numpy as np
 
 from ctrlg.automata.characters import symbols_of
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.lifting import lift
+from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.constraints.base import Target
 from ctrlg.constraints.tries import Symbols, Trie
 from ctrlg.constraints.words import JoiningRule, spellings
@@ -101,9 +101,9 @@ class _Construction:
             rows.append([index(self._step(configuration, symbol)) for symbol in self._symbols])
             settle.append(index(self._forget(configuration)) if self._sure else index(configuration))
         found = np.array([self._found(configuration) for configuration in order])
-        text = DFA(self._class_of, np.array(rows, dtype=np.int32), 0, found if self._sure else ~found)
-        vocabulary, prefix, suffix, _ = self._target
-        return lift(text, vocabulary, prefix=prefix, suffix=suffix, settle=np.array(settle))
+        delta = np.array(rows, dtype=np.int32)
+        text = TextDFA(self._class_of, delta, 0, found if self._sure else ~found, np.array(settle))
+        return lift(text, self._target.vocabulary, prefix=self._target.prefix, suffix=self._target.suffix)
 
     def _step(self, now: Configuration, symbol: Symbols) -> Configuration:
         """The configuration after one symbol."""

@@ -70,11 +70,11 @@ class Trie:
             self.nodes[node].phrase_ends = True
         return root
 
-    def classify(self, unfinished: Iterable[int]) -> tuple[list[Symbols], NDArray[np.int32]]:
-        """The classes, and the class of every symbol, int32 [SYMBOLS]; `unfinished`: the halves in use."""
+    def classify(self, unfinished: Iterable[int]) -> tuple[list[Symbols], NDArray[np.uint16]]:
+        """The classes, and the class of every symbol, uint16 [SYMBOLS]; `unfinished`: the halves in use."""
         kinds, spaces = self.rule.kinds, _spaces()
         number: dict[Symbols, int] = {}
-        class_of = kinds.astype(np.int32) * 2 + spaces
+        class_of = (kinds * 2 + spaces).astype(np.uint16)
         for code in range(2 * (self.rule.highest + 1)):
             _number(number, Symbols("whole", frozenset({code // 2}), bool(code % 2)))
         elements_of, unfollowed = self._letters()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ctrlg.automata.characters import CONTINUATION, completions
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.lifting import lift
+from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints.base import Constraint, Target, combine, within_budget
 from ctrlg.constraints.words import STRICT, count_words, over_symbols, which
@@ -56,7 +56,7 @@ class WordCount(Constraint):
         return f"{self.lo} words" if self.lo == self.hi else f"{self.lo} to {self.hi} words"
 
 
-def _counter(lo: int, hi: int | None, vocabulary: Vocabulary) -> DFA:
+def _counter(lo: int, hi: int | None, vocabulary: Vocabulary) -> TextDFA:
     """Counts words: state 2n is between words after n of them, 2n + 1 inside the n-th, the last state is dead.
 
     A character cut in two is in doubt. Between words, the first half is refused if a letter could come of it. Inside a
@@ -74,12 +74,12 @@ def _counter(lo: int, hi: int | None, vocabulary: Vocabulary) -> DFA:
         delta[inside, _SPACE] = outside
     accepting = np.zeros(dead + 1, dtype=bool)
     accepting[2 * lo : dead] = True
-    return DFA(_classes(vocabulary), delta, 0, accepting)
+    return TextDFA(_classes(vocabulary), delta, 0, accepting)
 
 
-def _classes(vocabulary: Vocabulary) -> NDArray[np.int32]:
+def _classes(vocabulary: Vocabulary) -> NDArray[np.uint8]:
     characters = _character_classes()
-    class_of = characters.astype(np.int32)
+    class_of = characters.copy()
     space_tails = {chr(point).encode()[-1] for point in np.flatnonzero(characters == _SPACE).tolist()}
     for byte in range(0x80, 0xC0):
         class_of[CONTINUATION + byte - 0x80] = _SPACE_TAIL if byte in space_tails else _TAIL

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -54,7 +54,7 @@ class GenerationResult:
     log_prob: float
     total_log_prob: float
     satisfied: bool
-    timing: Timing
+    timing: Timing = field(compare=False)
 
 
 class _Task(NamedTuple):
@@ -255,13 +255,13 @@ def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
 def _progress_bar(progress: bool | None, steps: int) -> Iterator[StoppingCriteriaList]:
     """A stopping criterion that never stops and advances a bar, or none."""
     if not (sys.stderr.isatty() if progress is None else progress):
-        with nullcontext():
-            yield StoppingCriteriaList()
+        yield StoppingCriteriaList()
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=console.is_terminal) as bar:
         task = bar.add_task("writing", total=steps)
         yield StoppingCriteriaList([_Ticker(lambda: bar.advance(task))])
 

@@ -29,7 +29,7 @@ from ctrlg.decoding.sequences import SequenceReader, Sequences, take
 from ctrlg.decoding.suffix import check_ids, suffix_probabilities, suffix_tokens
 from ctrlg.errors import ArgumentError, VocabularyError
 
-LARGEST_LOGIT = 1e30  # stands for +inf in the language model's scores; far from the end of float32
+LARGEST_LOGIT = 1e3  # stands for +inf in the language model's scores; larger numbers would lose the differences below
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):
@@ -52,6 +52,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     hmm_batch_size: sequences scored at a time, all where None; bounds memory.
     eos_token_id: the token that ends a text; the HMM's where None.
     table_bytes: memory for look-ahead tables before some are computed again instead of kept.
+
+    Attributes: `temperature` and `hmm_batch_size` may be changed between calls; `seconds` is the time spent in calls so far.
 
     Rows after the end-of-text token, and rows that have left every way to keep the promise, may only go on
     with the end-of-text token. Raises UnsatisfiableError, BudgetError, VocabularyError, ArgumentError when it
@@ -103,7 +105,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             self._reader = SequenceReader(hmm_model, automaton, suffix, tuple(self.prefix_ids))
         self._guide = Guide(automaton, suffix, distinct, reachability, look_ahead, probabilities)
         self._joiner = Joiner(automaton, eos, None if hmm_model is None else hmm_model.emission, self._device)
-        self.seconds = 0.0  # spent in calls so far; what the promise costs beside the language model
+        self.seconds = 0.0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Log-probabilities of the next token, [B, W], -inf where it must not come.

@@ -74,6 +74,9 @@ def scores(matrix: ColumnBlocks, weights: Tensor, predictive: Tensor, row_of: Te
     Classes whose columns of `row_of` agree share one product. Each row of weights is divided by its largest
     entry, whose log is added at the end, so that small weights do not underflow.
     """
+    out = predictive.new_empty(len(predictive), matrix.shape[1])
+    if not row_of.numel():
+        return out
     weights = weights.to(predictive.dtype)
     peak = weights.amax(dim=1) if len(weights) else weights.new_empty(0)
     peak = torch.where(peak > 0, peak, 1.0)
@@ -83,7 +86,6 @@ def scores(matrix: ColumnBlocks, weights: Tensor, predictive: Tensor, row_of: Te
 
     row_choices, choice_of_class = torch.unique(row_of.long(), dim=1, return_inverse=True)
     choice_of = choice_of_class[class_of.long()]
-    out = predictive.new_empty(len(predictive), matrix.shape[1])
     for start, stop in _spans(matrix):
         block = matrix.column_block(start, stop, predictive.dtype)
         denominator = predictive @ block

@@ -72,7 +72,7 @@ def test_fingerprints_must_agree_where_both_are_known() -> None:
     hmm.fingerprint = "a" * 64
     build(hmm_model=hmm, dfa_model=model)
     model.fingerprint = "b" * 64  # type: ignore[assignment]
-    with pytest.raises(VocabularyError, match="aaaaaaaaaaaa.*bbbbbbbbbbbb"):
+    with pytest.raises(VocabularyError, match=r"aaaaaaaaaaaa.*bbbbbbbbbbbb"):
         build(hmm_model=hmm, dfa_model=model)
 
 
@@ -129,7 +129,7 @@ def test_no_nan_leaves_whatever_comes_in(bad: float, hmm_model: Any) -> None:
         logits[where] = bad
         scores = processor(rows, logits)
         assert not scores.isnan().any()
-        torch.testing.assert_close(scores.exp().sum(1), torch.ones(4))
+        torch.testing.assert_close(scores.exp().sum(1), torch.ones(4), atol=1e-3, rtol=0)
         assert all(set(ours) <= set(others) for ours, others in zip(allowed(scores), clean, strict=True))
 
 

@@ -42,7 +42,7 @@ def sample(hmm: TinyHMM, promise: Promise, processor: ConstraintLogitsProcessor)
 
 
 def surprise(counts: Counter[tuple[int, ...]], expected: dict[tuple[int, ...], float]) -> float:
-    """How many standard deviations chi-square lies above its mean (Wilson and Hilferty 1931); inf for an impossible text."""
+    """Standard deviations of chi-square above its mean (Wilson and Hilferty 1931); inf for an impossible text."""
     if set(counts) - set(expected):
         return math.inf
     cells: list[tuple[float, float]] = [(0.0, 0.0)]
