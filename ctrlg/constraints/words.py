@@ -6,8 +6,9 @@ A *joining rule* gives each character a kind; two neighbours belong to one word 
 - `STRICT` decides what *counts* as kept: letters, digits, underscores, combining marks and soft hyphens all join, so
   "dog" is not kept by "dogs", "dog2", "dog_" or "dog" with an accent on its g. (Enclosed, superscript and fraction
   characters of the symbol blocks do not join.)
-- `LENIENT` decides what *violates* a ban: letters join letters and digits join digits, nothing else does, so "dog2" and
-  "_dog_" contain "dog". In scripts written without spaces (Han, kana, Thai, ...) nothing joins.
+- `LENIENT` decides what *violates* a ban: Latin letters join Latin letters, other letters other letters, digits digits,
+  nothing else does, so "dog2" and "_dog_" contain "dog". In scripts written without spaces (Han, kana, Thai, ...)
+  nothing joins.
 - `ANYWHERE` joins nothing: parts of words count as well.
 
 Apostrophes and hyphens never join: "dog's" and "hot-dog" contain "dog". Upper and lower case are alike, as under
@@ -30,6 +31,7 @@ from ctrlg.errors import ConstraintError
 
 _ASSIGNED = 0x34000  # no letter, digit or space has a code point above
 _SOFT_HYPHEN = 0xAD
+_LATIN = ((0x0000, 0x024F), (0x1E00, 0x1EFF))  # first and last code point
 _UNSPACED = (  # first and last code point of scripts that write no spaces between words
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Myanmar
@@ -105,10 +107,12 @@ def _marks() -> NDArray[np.bool_]:
 
 
 def _lenient() -> NDArray[np.uint8]:
-    letters = which(str.isalpha)
+    letters = 3 * which(str.isalpha).astype(np.uint8)
+    for first, last in _LATIN:
+        letters[first : last + 1] //= 3
     for first, last in _UNSPACED:
-        letters[first : last + 1] = False
-    return np.where(letters, 1, 2 * which(str.isdecimal)).astype(np.uint8)
+        letters[first : last + 1] = 0
+    return np.where(letters, letters, 2 * which(str.isdecimal)).astype(np.uint8)
 
 
 def _nothing() -> NDArray[np.uint8]:

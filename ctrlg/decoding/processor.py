@@ -53,7 +53,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     eos_token_id: the token that ends a text; the HMM's where None.
     table_bytes: memory for look-ahead tables before some are computed again instead of kept.
 
-    Attributes: `temperature` and `hmm_batch_size` may be changed between calls; `seconds` is the time spent in calls so far.
+    Attributes: `temperature` and `hmm_batch_size` can be set between calls; `seconds` counts the time spent in them.
 
     Rows after the end-of-text token, and rows that have left every way to keep the promise, may only go on
     with the end-of-text token. Raises UnsatisfiableError, BudgetError, VocabularyError, ArgumentError when it

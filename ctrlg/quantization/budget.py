@@ -1,7 +1,7 @@
 """The lowest threshold whose result fits a number of bytes.
 
-One threshold, in nats per token, serves transition and emission alike: both then give up an entry for the same loss, which
-is how a budget is split with the least loss in total.
+One threshold, in nats per token, serves transition and emission alike: both then give up an entry for the
+same loss, which is how a budget is split with the least loss in total.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ T = TypeVar("T", bound=Sized)
 
 
 def largest_within(quantize_at: Callable[[float], T], max_bytes: int, first: float) -> T:
-    """The largest result of `quantize_at(threshold)` found to take at most `max_bytes`; within 2 % of it where possible.
+    """The largest result of `quantize_at(threshold)` found to take at most `max_bytes`; within 2 % of it
+    where possible.
 
-    The bytes fall as the threshold rises, nearly as a power of it: the search interpolates between logarithms, starting
-    from `first`. Raises ArgumentError naming the fewest bytes possible.
+    The bytes fall as the threshold rises, nearly as a power of it: the search interpolates between
+    logarithms, starting from `first`. Raises ArgumentError naming the fewest bytes possible.
     """
     target = math.log(max(max_bytes, 1))
     best: T | None = None
@@ -64,7 +65,7 @@ def largest_within(quantize_at: Callable[[float], T], max_bytes: int, first: flo
 def _next(fitting: tuple[float, float] | None, too_large: tuple[float, float] | None, target: float) -> float:
     """The threshold to try next, from (log threshold, log bytes) of the nearest results on either side."""
     if fitting is None or too_large is None:
-        at, size = (fitting or too_large or (0.0, 0.0))
+        at, size = fitting or too_large or (0.0, 0.0)
         step = (size - target) / _SLOPE
         step = math.copysign(min(max(abs(step), _STEPS[0]), _STEPS[1]), step)
         return min(max(math.exp(at + step), LOWEST), HIGHEST)

@@ -1,9 +1,9 @@
 """The file format of a compressed HMM: `config.json` and `model.safetensors` in a folder.
 
-config.json states kind, format version, method, bits, sizes, layouts, vocabulary fingerprint and the SHA-256 of the tensors.
-model.safetensors holds `initial` (float32 [H]) and, for `transition` and `emission`, the arrays of
-`ctrlg.quantization.layouts.PackedMatrix` as `<matrix>.<array>`. Reading checks what the parts say before what they sum up
-to, so that the error names the fault rather than the checksum.
+config.json states kind, format version, method, bits, sizes, layouts, vocabulary fingerprint and the SHA-256
+of the tensors. model.safetensors holds `initial` (float32 [H]) and, for `transition` and `emission`, the
+arrays of `ctrlg.quantization.layouts.PackedMatrix` as `<matrix>.<array>`. Reading checks what the parts say
+before what they sum up to, so that the error names the fault rather than the checksum.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def file_size(stored: StoredHMM) -> int:
 def read(folder: Path) -> StoredHMM:
     """The model in `folder`, every part checked.
 
-    Raises CheckpointError for another kind of checkpoint, an unknown format version or method, and whatever is missing,
-    truncated, out of range or inconsistent.
+    Raises CheckpointError for another kind of checkpoint, an unknown format version or method, and whatever
+    is missing, truncated, out of range or inconsistent.
     """
     config = read_config(folder)
     _check_kind(config, folder)
@@ -159,7 +159,9 @@ def _read_matrix(
         ("sparse", "rows"),
         ("sparse", "columns"),
     ):
-        raise CheckpointError(f"{name} in config.json is {described!r}", hint="a layout, dense or sparse by rows or columns")
+        raise CheckpointError(
+            f"{name} in config.json is {described!r}", hint="a layout, dense or sparse by rows or columns"
+        )
     prefix = f"{name}."
     arrays = {key[len(prefix) :]: value.numpy() for key, value in tensors.items() if key.startswith(prefix)}
     packed = PackedMatrix(described["layout"], described["lines"], described.get("entries", -1), arrays)

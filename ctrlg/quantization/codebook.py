@@ -1,11 +1,12 @@
-"""The levels of log-norm-q: one codebook for a matrix, a scale and a background for every row, least loss per stored entry.
+"""The levels of log-norm-q: one codebook for a matrix, a scale and a background for every row.
 
-A row `p` becomes `q_j = scale * codebook[j] + background` (level 0, the background, is 0 and is not stored). Its loss is
-`KL(p || q) = sum p log(p / q)`, weighted by how often the state is visited, plus a price for each stored entry. Since rows
-sum to 1, an entry may be judged alone by `q - p log q`: two levels meet at their logarithmic mean `(q_j - q_i) / log(q_j / q_i)`,
-and an entry is worth storing if `p log(q_j / background) - (q_j - background)` exceeds the price. So every level covers an
-interval of probabilities, and counts and masses of intervals (`MassHistogram`) are all that fitting needs. The codebook starts
-geometric and is refined by Lloyd's iteration: intervals from levels, then rows from intervals, then levels from both.
+A row `p` becomes `q_j = scale * codebook[j] + background` (level 0, the background, is 0 and is not stored).
+Its loss is `KL(p || q) = sum p log(p / q)`, weighted by how often the state is visited, plus a price for each
+stored entry. Since rows sum to 1, an entry may be judged alone by `q - p log q`: two levels meet at their
+logarithmic mean `(q_j - q_i) / log(q_j / q_i)`, and an entry is worth storing if `p log(q_j / background) -
+(q_j - background)` exceeds the price. So every level covers an interval of probabilities, and counts and
+masses of intervals (`MassHistogram`) are all that fitting needs. The codebook starts geometric and is refined
+by Lloyd's iteration: intervals from levels, then rows from intervals, then levels from both.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ def intervals(histogram: MassHistogram, edges: Tensor) -> Intervals:
 def fit_rows(codebook: Tensor, parts: Intervals, size: int) -> Levels:
     """Scale and background of every row with the least KL, given which entries take which level; rows sum to 1.
 
-    With `S = sum count * codebook` normalisation leaves one unknown, `q_j = c_j / S + background * (1 - size * c_j / S)`;
-    the KL is convex in it. A row without entries is uniform.
+    With `S = sum count * codebook` normalisation leaves one unknown, `q_j = c_j / S + background * (1 - size
+    * c_j / S)`; the KL is convex in it. A row without entries is uniform.
     """
     total = (parts.count[:, 1:] * codebook).sum(1)
     stores = total > 0

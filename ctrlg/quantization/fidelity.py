@@ -1,8 +1,8 @@
 """How much a compressed HMM loses against the one it was made from.
 
-`KLseq = (1 / tokens) sum_i [log p(x_i) - log q(x_i)]` over sequences `x_i` drawn from the float model `p`: nats per token,
-zero for a perfect copy, and a measure of the compression alone (held-out likelihood can rise, where rounding smooths).
-Both models score the same sequences, so that the difference has little noise.
+`KLseq = (1 / tokens) sum_i [log p(x_i) - log q(x_i)]` over sequences `x_i` drawn from the float model `p`:
+nats per token, zero for a perfect copy, and a measure of the compression alone (held-out likelihood can rise,
+where rounding smooths). Both models score the same sequences, so that the difference has little noise.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ class SequenceLoss(NamedTuple):
 class FidelityRow(NamedTuple):
     """One line of the table in a model card.
 
-    method, bits: as for `quantize` ("float32", 32 for the original). loss: KLseq. held_out: log-likelihood in nats per
-    token of held-out text, None where none was given. packed_nbytes: on disk; nbytes: in memory while it runs.
+    method, bits: as for `quantize` ("float32", 32 for the original). loss: KLseq. held_out: log-likelihood in
+    nats per token of held-out text, None where none was given. packed_nbytes: on disk; nbytes: in memory
+    while it runs.
     """
 
     method: str
@@ -59,7 +60,8 @@ def kl_sequence(
     seed: int = 0,
     batch_size: int = 250,
 ) -> SequenceLoss:
-    """KLseq of `compressed` against `reference`, on `sequences` >= 2 samples of `length` >= 1 tokens, reproducible by seed.
+    """KLseq of `compressed` against `reference`, on `sequences` >= 2 samples of `length` >= 1 tokens,
+    reproducible by seed.
 
     End-of-text tokens after the first of a run are padding and count as no tokens. Raises ArgumentError for sizes out
     of range.
@@ -72,7 +74,10 @@ def kl_sequence(
     generator = torch.Generator(reference.device).manual_seed(seed)
     samples = reference.sample(sequences, length, generator)
     lost = torch.cat(
-        [(reference.log_likelihood(rows) - compressed.log_likelihood(rows)).double() for rows in samples.split(batch_size)]
+        [
+            (reference.log_likelihood(rows) - compressed.log_likelihood(rows)).double()
+            for rows in samples.split(batch_size)
+        ]
     )
     tokens = _counted(samples, reference.eos_token_id).double()
     mean = lost.sum() / tokens.sum()
@@ -109,16 +114,14 @@ def fidelity_table(
     for setting in settings:
         model = quantize(hmm, **setting)
         loss = kl_sequence(hmm, model, sequences=sequences, length=length, seed=seed)
-        rows.append(
-            FidelityRow(model.method, model.bits, loss, text_score(model), model.packed_nbytes, model.nbytes)
-        )
+        rows.append(FidelityRow(model.method, model.bits, loss, text_score(model), model.packed_nbytes, model.nbytes))
     return rows
 
 
 def markdown_table(rows: Iterable[FidelityRow]) -> str:
     """The rows as a Markdown table, for model cards."""
     lines = [
-        "| method | bits | KLseq, nats per token | held-out log-likelihood, nats per token | bytes on disk | bytes in memory |",
+        "| method | bits | KLseq (nats/token) | held-out log-likelihood (nats/token) | bytes on disk | in memory |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -1,8 +1,8 @@
 """The two ways a compressed matrix is laid out, and the bytes each takes on disk.
 
-*Dense*: a code of `bits` bits for every entry. *Sparse*: codes of the entries that differ from the background, and where
-these are (`ctrlg.quantization.patterns`). `bits_of` turns a matrix into arrays for a file, `matrix_of` reads them back
-and refuses whatever is no matrix.
+*Dense*: a code of `bits` bits for every entry. *Sparse*: codes of the entries that differ from the
+background, and where these are (`ctrlg.quantization.patterns`). `pack_matrix` turns a matrix into arrays for a
+file, `unpack_matrix` reads them back and refuses whatever is no matrix.
 """
 
 from __future__ import annotations
@@ -86,8 +86,9 @@ def pack_matrix(matrix: CompressedMatrix, bits: int) -> PackedMatrix:
 def unpack_matrix(packed: PackedMatrix, shape: tuple[int, int], bits: int) -> CompressedMatrix:
     """The matrix that `pack_matrix` packed, validated.
 
-    Raises CheckpointError for missing or foreign arrays, wrong sizes, a column out of range, scales or backgrounds that
-    are negative or not finite, a codebook that does not rise from 0, and rows that do not sum to 1.
+    Raises CheckpointError for missing or foreign arrays, wrong sizes, a column out of range, scales or
+    backgrounds that are negative or not finite, a codebook that does not rise from 0, and rows that do not
+    sum to 1.
     """
     arrays = packed.arrays
     expected = {*LEVELS, "codes", *(STREAMS if packed.layout == "sparse" else ())}
@@ -105,7 +106,9 @@ def unpack_matrix(packed: PackedMatrix, shape: tuple[int, int], bits: int) -> Co
         line, place = decode_entries(arrays, *((size, states) if by_column else (states, size)))
         codes = unpack_bits(arrays["codes"], bits, line.size)
         if packed.entries != line.size or (codes.size and codes.min() == 0):
-            raise CheckpointError(f"{line.size} entries, {np.count_nonzero(codes)} with a level, {packed.entries} stated")
+            raise CheckpointError(
+                f"{line.size} entries, {np.count_nonzero(codes)} with a level, {packed.entries} stated"
+            )
         row, column = (place, line) if by_column else (line, place)
         order = np.argsort(row, kind="stable")
         indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=states))])

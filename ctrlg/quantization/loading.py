@@ -20,8 +20,8 @@ DEFAULT = "default"
 def load_hmm(path_or_name: str | Path, device: torch.device | str = "cpu") -> HMM | QuantizedHMM:
     """An HMM, dense or compressed as it was saved.
 
-    path_or_name: a folder, a repository of the Hugging Face hub, or "default", the compressed HMM that comes with this
-    package. Raises CheckpointError where there is none, and for one that is foreign or damaged.
+    path_or_name: a folder, a repository of the Hugging Face hub, or "default", the compressed HMM that comes
+    with this package. Raises CheckpointError where there is none, and for one that is foreign or damaged.
     """
     folder = _default_folder() if str(path_or_name) == DEFAULT else fetch_checkpoint(path_or_name)
     config = read_config(folder)

@@ -1,9 +1,10 @@
 """log-norm-q: few levels spread over many decades, and the mass that rounding drops kept as each row's background.
 
-A row becomes `scale * codebook[code] + background`: one codebook of 2^b levels for the matrix (level 0 is the background
-alone, the others are near a geometric sequence), a scale and a uniform background for the row, so that it sums to 1 and
-nothing possible becomes impossible. An entry is stored only if that gains more than `threshold` nats per token,
-`occupancy[h] * (p log(q / background) - (q - background)) > threshold`; see `ctrlg.quantization.codebook`.
+A row becomes `scale * codebook[code] + background`: one codebook of 2^b levels for the matrix (level 0 is the
+background alone, the others are near a geometric sequence), a scale and a uniform background for the row, so
+that it sums to 1 and nothing possible becomes impossible. An entry is stored only if that gains more than
+`threshold` nats per token, `occupancy[h] * (p log(q / background) - (q - background)) > threshold`; see
+`ctrlg.quantization.codebook`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ OCCUPANCY_TOKENS = 32
 OCCUPANCY_FLOOR = 0.05  # share of the occupancy spread over all states, so that a constraint may lead anywhere
 
 
-def log_norm_q(p: Tensor, bits: int, *, threshold: float = DEFAULT_THRESHOLD, occupancy: Tensor | None = None) -> Tensor:
+def log_norm_q(
+    p: Tensor, bits: int, *, threshold: float = DEFAULT_THRESHOLD, occupancy: Tensor | None = None
+) -> Tensor:
     """log-norm-q of every row of `p`, as probabilities; same shape and type as `p`.
 
-    p: float32 or float64 [H, N], rows sum to 1. bits: 1 to 8. threshold: >= 0, nats per token an entry must gain.
-    occupancy: [H], > 0, how often each state is visited; uniform where None. Raises ArgumentError for rows that are no
-    distributions (naming the row and its sum) and arguments out of range.
+    p: float32 or float64 [H, N], rows sum to 1. bits: 1 to 8. threshold: >= 0, nats per token an entry must
+    gain. occupancy: [H], > 0, how often each state is visited; uniform where None. Raises ArgumentError for
+    rows that are no distributions (naming the row and its sum) and arguments out of range.
     """
     return log_norm_q_rows(p, bits, threshold=threshold, occupancy=occupancy).dense().to(p.dtype)
 
@@ -53,8 +56,8 @@ def state_occupancy(initial: Tensor, transition: Tensor, tokens: int = OCCUPANCY
 
 
 class LogNormQuantizer:
-    """One matrix, ready to be quantised at any threshold: its histogram is made once, and a codebook that was fitted at
-    one threshold is where the search at the next begins. Arguments and errors as for `log_norm_q`.
+    """One matrix, ready to be quantised at any threshold: its histogram is made once, and a codebook that was
+    fitted at one threshold is where the search at the next begins. Arguments and errors as for `log_norm_q`.
     """
 
     def __init__(self, p: Tensor, bits: int, occupancy: Tensor | None = None) -> None:
@@ -86,9 +89,7 @@ class LogNormQuantizer:
             block = normalised_rows(p, rows)
             code = torch.searchsorted(edges[rows], block)
             empty = block.new_zeros(len(block), len(codebook) + 1)
-            parts = Intervals(
-                empty.scatter_add(1, code, torch.ones_like(block)), empty.scatter_add(1, code, block)
-            )
+            parts = Intervals(empty.scatter_add(1, code, torch.ones_like(block)), empty.scatter_add(1, code, block))
             fitted = fit_rows(codebook, parts, p.shape[1])
             codes[rows], scale[rows], background[rows] = code.to(torch.uint8), fitted.scale, fitted.background
         return QuantizedRows(

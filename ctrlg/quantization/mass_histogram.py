@@ -1,8 +1,10 @@
-"""A row-stochastic matrix boiled down to what a quantiser needs: how many entries, and how much mass, lie above a value.
+"""A row-stochastic matrix boiled down to what a quantiser needs: how many entries, and how much mass, lie
+above a value.
 
-Quantising rows by thresholds (every level covers an interval of probabilities) needs no entry twice: counts and masses of
-the intervals give the optimal levels, scales, backgrounds and the divergence. Entries are binned by `log2 p`, BINS_PER_OCTAVE
-to a factor of two, so that a fit costs the same for 50 columns and for 50,000.
+Quantising rows by thresholds (every level covers an interval of probabilities) needs no entry twice: counts
+and masses of the intervals give the optimal levels, scales, backgrounds and the divergence. Entries are
+binned by `log2 p`, BINS_PER_OCTAVE to a factor of two, so that a fit costs the same for 50 columns and for
+50,000.
 """
 
 from __future__ import annotations

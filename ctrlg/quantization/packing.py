@@ -1,9 +1,9 @@
 """Bit packing: numbers of few bits laid end to end, the least significant bit first.
 
-Three encodings of non-negative integers: fields of one width (`pack_bits`), fields of given widths (`pack_fields`) and
-unary (`pack_unary`: `n` zeros, then a one). Golomb-Rice and Elias-gamma codes are a unary part and a field part, kept in
-separate streams so that numpy reads them without a loop over the entries. Every reader takes the number of values it
-expects and refuses a stream that holds more or fewer.
+Three encodings of non-negative integers: fields of one width (`pack_bits`), fields of given widths
+(`pack_fields`) and unary (`pack_unary`: `n` zeros, then a one). Golomb-Rice and Elias-gamma codes are a unary
+part and a field part, kept in separate streams so that numpy reads them without a loop over the entries.
+Every reader takes the number of values it expects and refuses a stream that holds more or fewer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def pack_bits(values: np.ndarray, bits: int) -> np.ndarray:
     if bits == 8:
         return flat.copy()
     chunks = [
-        np.packbits(np.unpackbits(flat[at : at + _CHUNK, None], axis=1, count=bits, bitorder="little"), bitorder="little")
+        np.packbits(
+            np.unpackbits(flat[at : at + _CHUNK, None], axis=1, count=bits, bitorder="little"), bitorder="little"
+        )
         for at in range(0, flat.size, _CHUNK)
     ]
     return np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.uint8)

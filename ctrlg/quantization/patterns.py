@@ -1,10 +1,11 @@
 """Where the entries of a sparse matrix are, in few bits: Golomb-Rice gaps along one axis.
 
-The matrix is cut into lines (its columns or its rows, whichever is smaller on disk). A line with `n` entries among `size`
-places has gaps of mean `(size - n) / n` between them, and Golomb-Rice codes with the parameter that suits this mean spend
-about `log2(size / n) + 1.5` bits on an entry, near the entropy. The parameter follows from `n`, so only the `n` of every line
-is stored beside the gaps (as an Elias-gamma code, one bit for an empty line). In the emission matrix of a language model
-nearly all entries are in the columns of few frequent tokens, where gaps between states are short: lines are columns there.
+The matrix is cut into lines (its columns or its rows, whichever is smaller on disk). A line with `n` entries
+among `size` places has gaps of mean `(size - n) / n` between them, and Golomb-Rice codes with the parameter
+that suits this mean spend about `log2(size / n) + 1.5` bits on an entry, near the entropy. The parameter
+follows from `n`, so only the `n` of every line is stored beside the gaps (as an Elias-gamma code, one bit for
+an empty line). In the emission matrix of a language model nearly all entries are in the columns of few
+frequent tokens, where gaps between states are short: lines are columns there.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def _bit_lengths(counts: np.ndarray) -> np.ndarray:
 
 
 def _rice_widths(counts: np.ndarray, size: int) -> np.ndarray:
-    """Bits of the remainder for the gaps of every line, int64: the best Rice parameter for a geometric law of their mean.
+    """Bits of the remainder for the gaps of every line, int64: the best Rice parameter for a geometric law of
+    their mean.
 
     1 + floor(log2(mean * ln(golden ratio))), in integers, so that every machine decodes alike.
     """

@@ -32,22 +32,20 @@ def quantize(
 ) -> QuantizedHMM:
     """Compress transition and emission of an HMM; the initial distribution stays float32.
 
-    method: "norm-q", as published, or "log-norm-q", which loses far less. bits: 1 to 8, per code.
-    layout: "dense" or "sparse"; "auto" takes the one that is smaller on disk, for each matrix.
-    threshold: log-norm-q only; nats per token that an entry must gain to be stored, >= 0 (0 stores whatever helps, the
-    default DEFAULT_THRESHOLD nearly that at a third of the bytes). max_bytes: log-norm-q only, instead of a threshold;
-    the file `model.safetensors` takes at most so many, and the loss is the least for it. eps: norm-q only.
-    Raises ArgumentError for arguments out of range or that do not go with the method, for a model whose rows are no
-    distributions, and for a budget that cannot be met.
+    method: "norm-q", as published, or "log-norm-q", which loses far less. bits: 1 to 8, per code. layout:
+    "dense" or "sparse"; "auto" takes the one that is smaller on disk, for each matrix. threshold: log-norm-q
+    only; nats per token that an entry must gain to be stored, >= 0 (0 stores whatever helps, the default
+    DEFAULT_THRESHOLD nearly that at a third of the bytes). max_bytes: log-norm-q only, instead of a
+    threshold; the file `model.safetensors` takes at most so many, and the loss is the least for it. eps:
+    norm-q only. Raises ArgumentError for arguments out of range or that do not go with the method, for a
+    model whose rows are no distributions, and for a budget that cannot be met.
     """
     check_bits(bits, 8)
     if method not in METHODS:
         raise ArgumentError(f"method is {method!r}", hint=f"one of {', '.join(METHODS)}")
     if method == "norm-q":
         if threshold is not None or max_bytes is not None:
-            raise ArgumentError(
-                "norm-q has no threshold and no budget", hint='choose its bits, or method="log-norm-q"'
-            )
+            raise ArgumentError("norm-q has no threshold and no budget", hint='choose its bits, or method="log-norm-q"')
         rows = (norm_q_rows(matrix.to_dense(), bits, eps) for matrix in (hmm.transition, hmm.emission))
         return _assemble(hmm, method, bits, layout, *rows, settings={"eps": eps})
     if eps != EPS:

@@ -1,0 +1,50 @@
+"""Inflections, and to which concept a form belongs."""
+
+from __future__ import annotations
+
+from ctrlg.constraints import Keywords
+from ctrlg.constraints.forms import forms_of, inflections
+
+
+def test_all_inflections_of_the_lemma() -> None:
+    assert {"ski", "skis", "skied", "skiing"} <= set(inflections("ski"))
+    assert {"child", "children"} <= set(inflections("child"))
+    assert {"good", "better", "best"} <= set(inflections("good"))
+    assert inflections("dog")[0] == "dog"
+
+
+def test_words_that_are_no_lemma_or_in_no_dictionary() -> None:
+    assert {"dancing", "dance", "danced"} <= set(inflections("dancing"))
+    assert {"blorp", "blorps", "blorped", "blorping"} <= set(inflections("blorp"))
+
+
+def test_one_word_of_a_phrase_at_a_time() -> None:
+    assert {"hot dog", "hot dogs", "hotter dog"} <= set(inflections("hot dog"))
+    assert "hotter dogs" not in inflections("hot dog")
+
+
+def test_a_concept_is_no_inflection_of_another() -> None:
+    see, saw = forms_of([["see"], ["saw"]])
+    assert "saw" in saw and "saw" not in see and "seen" in see
+    leaf, leave = forms_of([["leaf"], ["leave"]])
+    assert "leaves" not in leaf + leave and "leaf" in leaf and "left" in leave
+
+
+def test_written_forms_stay_with_every_group_that_has_them() -> None:
+    first, second = forms_of([["dog", "dogs"], ["dogs"]])
+    assert "dogs" in first and "dogs" in second
+
+
+def test_groups_are_disjoint_on_real_concepts() -> None:
+    groups = forms_of([["ski"], ["skier"], ["mountain"], ["stand"], ["look"]])
+    flat = [form for group in groups for form in group]
+    assert len(flat) == len(set(flat))
+    assert "skier" not in groups[0]
+
+
+def test_keywords_with_inflections() -> None:
+    keywords = Keywords(["see", "saw"], inflect=True)
+    assert not keywords.holds("He saw it.")
+    assert keywords.holds("He saw it and sees it.")
+    assert Keywords(["dog"], inflect=True).holds("Two Dogs.")
+    assert not Keywords(["dog"]).holds("Two Dogs.")
