@@ -107,12 +107,13 @@ def _marks() -> NDArray[np.bool_]:
 
 
 def _lenient() -> NDArray[np.uint8]:
-    letters = 3 * which(str.isalpha).astype(np.uint8)
+    letters = which(str.isalpha)
+    kinds = np.where(which(str.isdecimal), 1, np.where(letters, 2, 0)).astype(np.uint8)
     for first, last in _LATIN:
-        letters[first : last + 1] //= 3
+        kinds[first : last + 1][letters[first : last + 1]] = 3
     for first, last in _UNSPACED:
-        letters[first : last + 1] = 0
-    return np.where(letters, letters, 2 * which(str.isdecimal)).astype(np.uint8)
+        kinds[first : last + 1][letters[first : last + 1]] = 0
+    return kinds
 
 
 def _nothing() -> NDArray[np.uint8]:

@@ -59,7 +59,19 @@ def test_a_random_language_model_cannot_smuggle_it_in(words: list[str], vocabula
 
 def test_whole_words_under_the_lenient_reading() -> None:
     ban = Exclude(["dog", "7"])
-    for text in ("A dog.", "DOG", "dog's", "hot-dog", "_dog_", "dog2", "\u201cdog\u201d", "at 7", "7th", "dog\ufffd", "dog\u0434"):
+    for text in (
+        "A dog.",
+        "DOG",
+        "dog's",
+        "hot-dog",
+        "_dog_",
+        "dog2",
+        "\u201cdog\u201d",
+        "at 7",
+        "7th",
+        "dog\ufffd",
+        "dog\u0434",
+    ):
         assert not ban.holds(text), text
     for text in ("dogs", "hotdog", "17", "70", "dogé", ""):
         assert ban.holds(text), text
