@@ -28,6 +28,7 @@ KIND = "quantized-hmm"
 FORMAT_VERSION = 1
 KNOWN_METHODS = ("norm-q", "log-norm-q")
 TENSORS_FILE = "model.safetensors"
+MATRICES = ("transition", "emission")
 _INITIAL_TOLERANCE = 1e-3
 
 
@@ -78,6 +79,7 @@ def read(folder: Path) -> StoredHMM:
         raise CheckpointError(
             f"{folder / TENSORS_FILE} cannot be read: {error}", hint="the file is missing or truncated; fetch it again"
         ) from error
+    _check_tensors(tensors)
     matrices = {
         name: _read_matrix(name, config, tensors, shape, bits)
         for name, shape in (("transition", (states, states)), ("emission", (states, vocabulary)))
@@ -103,7 +105,7 @@ def _encode(stored: StoredHMM) -> tuple[bytes, dict[str, Any]]:
     """The bytes of model.safetensors, and the content of config.json."""
     tensors = {"initial": stored.initial.cpu().contiguous()}
     layouts: dict[str, Any] = {}
-    for name in ("transition", "emission"):
+    for name in MATRICES:
         packed = pack_matrix(getattr(stored, name), stored.bits)
         tensors |= {f"{name}.{array}": torch.from_numpy(value) for array, value in packed.arrays.items()}
         layouts[name] = {"layout": packed.layout, "lines": packed.lines, "entries": packed.entries}
@@ -150,21 +152,27 @@ def _whole(config: dict[str, Any], name: str, least: int, most: int | None = Non
     return value
 
 
+def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if name != "initial" and name.split(".")[0] not in MATRICES:
+            raise CheckpointError(f"{TENSORS_FILE} holds {name!r}, which is no part of a compressed HMM")
+        if tensor.dtype not in (torch.float32, torch.uint8):
+            raise CheckpointError(f"{name} in {TENSORS_FILE} is {tensor.dtype}, expected float32 or uint8")
+
+
 def _read_matrix(
     name: str, config: dict[str, Any], tensors: dict[str, Tensor], shape: tuple[int, int], bits: int
 ) -> CompressedMatrix:
     described = config.get(name)
-    if not isinstance(described, dict) or (described.get("layout"), described.get("lines")) not in (
-        ("dense", None),
-        ("sparse", "rows"),
-        ("sparse", "columns"),
-    ):
+    layouts = (("dense", None), ("sparse", "rows"), ("sparse", "columns"))
+    if not isinstance(described, dict) or (described.get("layout"), described.get("lines")) not in layouts:
         raise CheckpointError(
-            f"{name} in config.json is {described!r}", hint="a layout, dense or sparse by rows or columns"
+            f"{name} in config.json is {described!r}", hint="a layout: dense, or sparse by rows or columns"
         )
+    entries = _whole(described, "entries", 0, shape[0] * shape[1])
     prefix = f"{name}."
     arrays = {key[len(prefix) :]: value.numpy() for key, value in tensors.items() if key.startswith(prefix)}
-    packed = PackedMatrix(described["layout"], described["lines"], described.get("entries", -1), arrays)
+    packed = PackedMatrix(described["layout"], described["lines"], entries, arrays)
     try:
         return unpack_matrix(packed, shape, bits)
     except CheckpointError as error:

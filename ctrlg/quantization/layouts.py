@@ -102,13 +102,11 @@ def unpack_matrix(packed: PackedMatrix, shape: tuple[int, int], bits: int) -> Co
         if packed.layout == "dense":
             codes = unpack_bits(arrays["codes"], bits, states * size).reshape(states, size)
             return CompressedMatrix.from_codes(torch.from_numpy(codes), scale, background, codebook)
+        codes = unpack_bits(arrays["codes"], bits, packed.entries)
+        if not codes.all():
+            raise CheckpointError("codes are out of range: a stored entry has level 0", hint="the file is damaged")
         by_column = packed.lines == "columns"
-        line, place = decode_entries(arrays, *((size, states) if by_column else (states, size)))
-        codes = unpack_bits(arrays["codes"], bits, line.size)
-        if packed.entries != line.size or (codes.size and codes.min() == 0):
-            raise CheckpointError(
-                f"{line.size} entries, {np.count_nonzero(codes)} with a level, {packed.entries} stated"
-            )
+        line, place = decode_entries(arrays, *((size, states) if by_column else (states, size)), codes.size)
         row, column = (place, line) if by_column else (line, place)
         order = np.argsort(row, kind="stable")
         indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=states))])

@@ -48,8 +48,8 @@ def encode_entries(entries: Entries, lines: int, size: int) -> dict[str, np.ndar
     }
 
 
-def decode_entries(streams: dict[str, np.ndarray], lines: int, size: int) -> Entries:
-    """The entries written by `encode_entries`.
+def decode_entries(streams: dict[str, np.ndarray], lines: int, size: int, entries: int) -> Entries:
+    """The `entries` entries written by `encode_entries`.
 
     Raises CheckpointError where a stream is cut, too long, or leads to a place outside [0, size).
     """
@@ -57,8 +57,12 @@ def decode_entries(streams: dict[str, np.ndarray], lines: int, size: int) -> Ent
     if int(lengths.max(initial=0)) > size.bit_length():
         raise CheckpointError(f"a line of {size} places claims more entries than that", hint=_DAMAGED)
     counts = unpack_fields(streams["count_bits"], lengths) + (np.int64(1) << lengths) - 1
-    if int(counts.max(initial=0)) > size:
-        raise CheckpointError(f"a line of {size} places claims {int(counts.max())} entries", hint=_DAMAGED)
+    if int(counts.max(initial=0)) > size or int(counts.sum()) != entries:
+        raise CheckpointError(
+            f"{int(counts.sum())} entries, at most {int(counts.max(initial=0))} in a line of {size} places; "
+            f"{entries} are expected",
+            hint=_DAMAGED,
+        )
     line = np.repeat(np.arange(lines, dtype=np.int64), counts)
     widths = _rice_widths(counts, size)[line]
     quotients = unpack_unary(streams["gap_quotients"], line.size)
