@@ -7,9 +7,9 @@ Synthetic HMM (random codes, no text) and a synthetic promise (some keywords, at
     python benchmarks/decoding_step.py --reference ../Ctrl-G --hidden-states 512 --vocab-size 4000 --beams 16
     python benchmarks/decoding_step.py --model HuggingFaceTB/SmolLM2-135M-Instruct --beams 16
 
-`--reference` runs a checkout of Ctrl-G in a process of its own on the same parameters, automaton and beams, compares the
-scores and prints the ratio of the times; it needs minutes where H * V is large. `--model` adds the language model's own
-time for a step, with its cache, and the share of the whole that the promise costs.
+`--reference` runs a checkout of Ctrl-G in a process of its own on the same parameters, automaton and beams, compares
+the scores and prints the ratio of the times; it needs minutes where H * V is large. `--model` adds the language model's
+own time for a step, with its cache, and the share of the whole that the promise costs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from reference_step import compare_with_reference
 from synthetic import SyntheticHMM, keywords_and_words, synthetic_hmm
-from torch import Tensor
 
 from ctrlg.automata.dfa import DFA
 from ctrlg.decoding import ConstraintLogitsProcessor
@@ -109,7 +108,7 @@ def measure_steps(
         times.append(time.perf_counter())
         if bool(sequences.over.any()):
             break
-        scores = processor(rows, logits)  # the sequences are known now: mask, scores and joining once more, as a whole
+        scores = processor(rows, logits)  # the sequences are known: everything but their update, as a whole
         whole = time.perf_counter() - times[-1]
         predictive, weights, joining = np.diff(times).tolist()
         if step >= WARM_UP_STEPS:
@@ -135,7 +134,7 @@ def dense_product(hmm: SyntheticHMM, beams: int, repeats: int) -> float:
 
 @torch.no_grad()
 def language_model_share(name: str, step: dict[str, float], context: int) -> dict[str, float]:
-    """Milliseconds of a language model's step for as many beams, `context` tokens in its cache, and the promise's share."""
+    """A language model's step in milliseconds, `context` tokens in its cache, and the promise's share of both."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32).eval()
@@ -178,14 +177,14 @@ def show(report: dict[str, Any]) -> None:
     )
     for step in report["steps"]:
         print(
-            f"step, {step['beams']:4d} beams: {step['milliseconds']:.1f} ms (predictive update {step['predictive_update']:.1f}, "
+            f"step, {step['beams']:4d} beams: {step['milliseconds']:.1f} ms "
+            f"(predictive update {step['predictive_update']:.1f}, "
             f"mask and weights {step['mask_and_weights']:.1f}, scores and joining {step['scores_and_joining']:.1f})"
         )
         dense = report.get("dense_matmul_milliseconds", {}).get(step["beams"])
         if dense:
-            print(
-                f"  a dense matrix product alone: {dense:.0f} ms, {dense / step['milliseconds']:.1f} times the whole step"
-            )
+            ratio = dense / step["milliseconds"]
+            print(f"  a dense matrix product alone: {dense:.0f} ms, {ratio:.1f} times the whole step")
     for share in report.get("language_model", []):
         print(
             f"language model, {share['beams']:4d} beams: {share['neural_milliseconds']:.0f} ms; "

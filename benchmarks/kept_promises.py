@@ -3,9 +3,9 @@
     python benchmarks/kept_promises.py --data ../shared/data/commongen/validation.jsonl --hmm runs/hmm512/best \\
         --methods log-norm-q norm-q --bits 8 4 3 2 --sets 100 --output runs/kept.jsonl
 
-Compresses a float HMM by each method and bit width, writes one sentence a concept set (every concept in some inflection,
-6 to 16 words), and prints how many promises were kept and how well the language model likes the sentences. Sentences are
-written to the output as they come; an interrupted run goes on where it stopped.
+Compresses a float HMM by each method and bit width, writes one sentence a concept set (every concept in some
+inflection, 6 to 16 words), and prints how many promises were kept and how well the language model likes the sentences.
+Sentences are written to the output as they come; an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -39,15 +39,15 @@ Examples:
 @app.command(epilog=GENERATE_EXAMPLES)
 def generate(
     keywords: Annotated[
-        Optional[list[str]], typer.Option(help="A word the text must contain; alternatives as 'dog|puppy'. Repeat.")
+        list[str] | None, typer.Option(help="A word the text must contain; alternatives as 'dog|puppy'. Repeat.")
     ] = None,
     ordered: Annotated[bool, typer.Option(help="The keywords must come in the order given.")] = False,
     inflect: Annotated[bool, typer.Option(help="Any inflection of a keyword counts.")] = False,
-    exclude: Annotated[Optional[list[str]], typer.Option(help="A phrase the text must not contain. Repeat.")] = None,
-    words: Annotated[Optional[str], typer.Option(help="Number of words, as 8..12 or 10.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="A phrase the text must not contain. Repeat.")] = None,
+    words: Annotated[str | None, typer.Option(help="Number of words, as 8..12 or 10.")] = None,
     prefix: Annotated[str, typer.Option(help="How the text begins.")] = "",
     suffix: Annotated[str, typer.Option(help="How the text ends.")] = ".",
-    prompt: Annotated[Optional[str], typer.Option(help="What the language model reads before the text.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What the language model reads before the text.")] = None,
     model: Annotated[str, typer.Option(help="Hugging Face id, folder, .gguf file, or 'default'.")] = "default",
     hmm: Annotated[str, typer.Option(help="Folder or hub id of an HMM, 'default', or 'none'.")] = "default",
     beams: Annotated[int, typer.Option(help="Beams of the search.")] = 8,
@@ -96,7 +96,7 @@ def demo(
     compare: Annotated[bool, typer.Option("--compare", help="Also show what the mask alone writes.")] = False,
     beams: Annotated[int, typer.Option(help="Beams of the search.")] = 16,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    picture: Annotated[Optional[Path], typer.Option(help="Also save what is printed as an SVG file.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also save what is printed as an SVG file.")] = None,
 ) -> None:
     """Eight promises, eight sentences: the main job on the embedded model, in a minute or two."""
     from ctrlg.demo import run
@@ -126,8 +126,8 @@ def quantize(
     output: Annotated[Path, typer.Argument(help="Folder to write.")],
     method: Annotated[str, typer.Option(help="norm-q or log-norm-q.")] = "log-norm-q",
     bits: Annotated[int, typer.Option(help="Bits per code, 1 to 8.")] = 4,
-    max_bytes: Annotated[Optional[int], typer.Option(help="Size budget in bytes (log-norm-q).")] = None,
-    threshold: Annotated[Optional[float], typer.Option(help="Least gain of a kept entry (log-norm-q).")] = None,
+    max_bytes: Annotated[int | None, typer.Option(help="Size budget in bytes (log-norm-q).")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Least gain of a kept entry (log-norm-q).")] = None,
     layout: Annotated[str, typer.Option(help="auto, dense or sparse.")] = "auto",
 ) -> None:
     """Compress an HMM."""

@@ -19,7 +19,8 @@ def load_language_model(
     """(model in evaluation mode, tokenizer) of any causal language model.
 
     name: "default" (SmolLM2 adapted to CommonGen, see `ctrlg.assets`), "default-base" (before it was adapted), a
-    Hugging Face id, a folder, or the path of a GGUF file. dtype: float32 where not given. options go to `AutoModelForCausalLM.from_pretrained`.
+    Hugging Face id, a folder, or the path of a GGUF file. dtype: float32 where not given. options: for
+    `AutoModelForCausalLM.from_pretrained`.
     Raises CheckpointError where it cannot be loaded.
     """
     if str(name) in (DEFAULT, DEFAULT_BASE):

@@ -33,10 +33,12 @@ def main() -> None:
     ]
     settings.append({"method": "log-norm-q", "bits": arguments.bits, "max_bytes": hmm.nbytes // 100})
     rows = fidelity_table(hmm, settings, held_out, sequences=arguments.sequences, length=24, seed=arguments.seed)
+    tokens = int(token_mask(held_out, hmm.eos_token_id).sum())
+    score = language_model(arguments.model_name_or_path, held_out, hmm.eos_token_id)
+    floor = unigram(training, held_out, hmm.vocab_size, hmm.eos_token_id)
     lines = [
-        f"Held-out text: {len(held_out):,} sampled sentences, {int(token_mask(held_out, hmm.eos_token_id).sum()):,} tokens.",
-        f"Language model on it: {language_model(arguments.model_name_or_path, held_out, hmm.eos_token_id):.3f} nats per "
-        f"token; unigram: {unigram(training, held_out, hmm.vocab_size, hmm.eos_token_id):.3f}.",
+        f"Held-out text: {len(held_out):,} sampled sentences, {tokens:,} tokens.",
+        f"Language model on it: {score:.3f} nats per token; unigram: {floor:.3f}.",
         "The last line is compressed to 1 % of float32.",
         "",
         markdown_table(rows),

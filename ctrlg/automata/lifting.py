@@ -64,7 +64,8 @@ def lift(text: TextDFA, vocabulary: Vocabulary, *, prefix: str = "", suffix: str
     """
     start = text.run(map(ord, prefix))
     settle = np.arange(len(text.delta)) if text.settle is None else text.settle
-    states = np.union1d(settle[paths.reachable(text.delta, start)], [start]).astype(np.int32)
+    reached = paths.reachable(np.column_stack([text.delta, settle]), start)
+    states = np.union1d(settle[reached], [start]).astype(np.int32)
     tokens, columns, _ = vocabulary.symbols
     class_columns = [text.class_of[column].astype(np.int32) for column in columns]
     content_class = np.zeros(len(tokens), dtype=np.int64)

@@ -35,7 +35,7 @@ def read_sequences(path: str | Path) -> Tensor:
 
 
 def read_embeddings(path: str | Path, mask: Tensor) -> Tensor:
-    """Embeddings [tokens, D] of the predicted tokens. Ctrl-G's files hold [n, T, D]: `mask` [n, T] selects from them."""
+    """Embeddings [tokens, D] of the predicted tokens; from Ctrl-G's files [n, T, D], `mask` [n, T] selects them."""
     embeddings = _read(path, "embeddings")
     if embeddings.dim() == 3:
         if embeddings.shape[:2] != mask.shape:

@@ -24,6 +24,9 @@ from ctrlg.kernels.lanes import LANES, MAX_THREADS
 HEADROOM = np.float32(2.0**60)
 """Numerator and denominator are multiplied by it, so that small ones stay clear of denormals."""
 
+WORK_OF_A_THREAD = 2**20
+"""Multiply-adds (about 0.2 ms) below which waking another thread costs more than it saves."""
+
 _ONE_CALLER = threading.Lock()  # numba's simplest threading layer dies when two Python threads use it at once
 
 
@@ -44,22 +47,15 @@ class SparseColumns(Protocol):
 def left(matrix: SparseColumns, x: Tensor) -> Tensor:
     """`x @ M`: [B, H] -> [B, N]."""
     out = torch.empty(len(x), matrix.shape[1])
-    m, batch = _entries(matrix), _numpy(x)
-    with _threads() as threads:
-        products.left(
-            m,
-            _tiles(batch, m.scale),
-            _in_tiles(batch @ m.background),
-            out.numpy(),
-            threads,
-        )
+    with _threads(len(x) * len(matrix.codes)) as threads:
+        products.left(_entries(matrix), _numpy(x), out.numpy(), threads)
     return out
 
 
 def right(matrix: SparseColumns, y: Tensor) -> Tensor:
     """`y @ M.T`: [S, N] -> [S, H]."""
     out = torch.empty(len(y), matrix.shape[0])
-    with _threads():
+    with _threads(len(y) * len(matrix.codes)):
         products.right(_entries(matrix), _numpy(y), out.numpy())
     return out
 
@@ -67,7 +63,7 @@ def right(matrix: SparseColumns, y: Tensor) -> Tensor:
 def columns(matrix: SparseColumns, ids: Tensor) -> Tensor:
     """`M[:, ids].T`: int64 [n] in [-1, N) -> [n, H]; -1 gives ones."""
     out = torch.empty(len(ids), matrix.shape[0])
-    with _threads():
+    with _threads(out.numel()):
         products.columns(_entries(matrix), _numpy(ids.long()), out.numpy())
     return out
 
@@ -109,7 +105,7 @@ def decode(codes: Tensor, codebook: Tensor, scale: Tensor, background: Tensor, s
     """Columns start .. stop - 1 of the dense layout, float32 [H, stop - start]; codes: uint8 [H, N]."""
     out = torch.empty(len(codes), stop - start)
     levels = (_numpy(codebook), _numpy(scale), _numpy(background))
-    with _threads():
+    with _threads(out.numel()):
         products.decode(codes.numpy(), *levels, start, out.numpy())
     return out
 
@@ -129,7 +125,7 @@ def _log_ratios(
     above_start, above_peak = np.empty((2, len(above)), np.float32)
     below_start, below_peak, unit, log_peak = np.empty((4, len(below)), np.float32)
     log_total = torch.empty(len(below))
-    with _threads() as threads:
+    with _threads(len(below) * (len(m.codes) + log_ratios.TOKEN_COST * out.shape[1])) as threads:
         log_ratios.starts_and_peaks(above, m.background, above_start, above_peak)
         log_ratios.starts_and_peaks(below, m.background, below_start, below_peak)
         log_ratios.units(above_peak, rows, unit, log_peak)
@@ -160,19 +156,6 @@ def _distinct_columns(row_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return by_class[np.unique(choice_of, return_index=True)[1]], choice_of
 
 
-def _tiles(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    tiles = np.empty((-(-len(x) // LANES), len(scale), LANES), np.float32)
-    products.fill_tiles(x, scale, tiles)
-    return tiles
-
-
-def _in_tiles(values: np.ndarray) -> np.ndarray:
-    """[B] -> [T, LANES], zeros beyond the last."""
-    tiles = np.zeros((-(-len(values) // LANES), LANES), np.float32)
-    tiles.ravel()[: len(values)] = values
-    return tiles
-
-
 def _entries(matrix: SparseColumns) -> products.Entries:
     return products.Entries(
         matrix.column_starts.numpy(),
@@ -189,11 +172,11 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 
 
 @contextmanager
-def _threads() -> Iterator[int]:
-    """One caller at a time, with as many threads as torch may use."""
+def _threads(work: int) -> Iterator[int]:
+    """One caller at a time, with as many threads as torch may use and the work, in multiply-adds, is worth."""
     with _ONE_CALLER:
         before = numba.get_num_threads()
-        threads = min(torch.get_num_threads(), MAX_THREADS)
+        threads = min(torch.get_num_threads(), MAX_THREADS, 1 + work // WORK_OF_A_THREAD)
         numba.set_num_threads(threads)
         try:
             yield threads

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import extending, njit, types
 from numba.core import config
@@ -178,6 +179,22 @@ def power_of_two(typing: Any, x: Any) -> Any:
         return builder.bitcast(builder.shl(exponent, _INT32(23)), ir.FloatType())
 
     return types.float32(types.float32), generate
+
+
+@compiled()
+def fill_lane(table: Any, lane: int, values: Any, unit: Any, scale: Any) -> None:
+    """table[h, lane] = values[h] * unit * scale[h]. table: [H, any]; values, scale: [H]."""
+    for h in range(len(scale)):
+        table[h, lane] = values[h] * unit * scale[h]
+
+
+@compiled()
+def dot(x: Any, y: Any) -> Any:
+    """Inner product of float32 [H] and [H]."""
+    total = np.float32(0)
+    for h in range(len(x)):
+        total += x[h] * y[h]
+    return total
 
 
 def _data(context: Any, builder: Any, signature: Any, args: Any, positions: tuple[int, ...]) -> list[Any]:

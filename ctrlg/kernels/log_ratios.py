@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import prange
 
-from ctrlg.kernels.lanes import LANES, compiled, exponent_of, mantissa_of, mix, power_of_two
+from ctrlg.kernels.lanes import LANES, compiled, dot, exponent_of, fill_lane, mantissa_of, mix, power_of_two
 
 BLOCK = 256
 """Columns whose sums are held (16 kB a table) before they are written out row by row."""
@@ -68,10 +68,7 @@ class Plan(NamedTuple):
 def starts_and_peaks(weights: Any, background: Any, starts: Any, peaks: Any) -> None:
     """starts[r] = weights[r] @ background, peaks[r] = largest entry of weights[r]. weights: [R, H]."""
     for r in prange(len(weights)):
-        total = np.float32(0)
-        for h in range(len(background)):
-            total += weights[r, h] * background[h]
-        starts[r], peaks[r] = total, weights[r].max()
+        starts[r], peaks[r] = dot(weights[r], background), weights[r].max()
 
 
 @compiled()
@@ -171,7 +168,7 @@ def _log_ratios_of_tile(
     below_table, below_start = np.zeros((len(m.scale), LANES), np.float32), np.zeros(LANES, np.float32)
     for lane in range(lanes):
         below_start[lane] = x.predictive_start[first + lane]
-        _fill(below_table, lane, x.predictive[first + lane], np.float32(1), m.scale)
+        fill_lane(below_table, lane, x.predictive[first + lane], np.float32(1), m.scale)
     above_tables = np.zeros((p.table_of.max() + 1, len(m.scale), LANES), np.float32)
     above_starts, live = np.zeros((len(x.choices), LANES), np.float32), np.zeros(len(x.choices), np.bool_)
     for choice in range(len(x.choices)):
@@ -181,7 +178,7 @@ def _log_ratios_of_tile(
                 live[choice] = True
                 above_starts[choice, lane] = x.weights_start[row] * unit
                 if p.table_of[choice] >= 0:
-                    _fill(above_tables[p.table_of[choice]], lane, x.weights[row], unit, m.scale)
+                    fill_lane(above_tables[p.table_of[choice]], lane, x.weights[row], unit, m.scale)
 
     above, below = np.zeros(BLOCK * LANES, np.float32), np.zeros(BLOCK * LANES, np.float32)
     values = np.empty(BLOCK, np.float32)
@@ -209,13 +206,6 @@ def _log_ratios_of_tile(
                     values[i] += log_probs[b, block + i]
                 peaks[b], masses[b] = _with_exponentials(peaks[b], masses[b], values, count)
             out[b, block : block + count] = values[:count]
-
-
-@compiled()
-def _fill(table: Any, lane: int, weights: Any, unit: Any, scale: Any) -> None:
-    """table[h, lane] = weights[h] * unit * scale[h]."""
-    for h in range(len(scale)):
-        table[h, lane] = weights[h] * unit * scale[h]
 
 
 @compiled()

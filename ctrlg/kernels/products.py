@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import prange
 
-from ctrlg.kernels.lanes import LANES, WIDE, compiled, mix, spread
+from ctrlg.kernels.lanes import LANES, WIDE, compiled, dot, fill_lane, mix, spread
 
 BLOCK = 256
 """Columns whose sums are held (16 kB a table) before they are written out row by row."""
@@ -33,49 +33,25 @@ class Entries(NamedTuple):
 
 
 @compiled(parallel=True)
-def fill_tiles(x: Any, scale: Any, tiles: Any) -> None:
-    """tiles[t, h, lane] = x[t * LANES + lane, h] * scale[h], 0 beyond the last row.
-
-    x: [B, H]; scale: [H]; tiles: [T, H, LANES].
-    """
-    batch, hidden_states = x.shape
-    chunks = (hidden_states + BLOCK - 1) // BLOCK
-    for item in prange(len(tiles) * chunks):
-        tile, chunk = item // chunks, item % chunks
-        lanes = min(LANES, batch - tile * LANES)
-        for h in range(chunk * BLOCK, min((chunk + 1) * BLOCK, hidden_states)):
-            for lane in range(lanes):
-                tiles[tile, h, lane] = x[tile * LANES + lane, h] * scale[h]
-            for lane in range(lanes, LANES):
-                tiles[tile, h, lane] = 0
-
-
-@compiled(parallel=True)
-def left(m: Any, tiles: Any, initial: Any, out: Any, threads: int) -> None:
-    """out = x @ M [B, N], given x * scale by tiles [T, H, LANES] and initial = x @ background [T, LANES]."""
+def left(m: Any, x: Any, out: Any, threads: int) -> None:
+    """out = x @ M. x: [B, H]; out: [B, N]; blocks of columns are dealt to threads in turn."""
     batch, size = out.shape
-    blocks = (size + BLOCK - 1) // BLOCK
     for thread in prange(threads):
+        table, start = np.zeros((len(m.scale), LANES), np.float32), np.zeros(LANES, np.float32)
         sums = np.empty(BLOCK * LANES, np.float32)
-        for item in range(thread, len(tiles) * blocks, threads):
-            tile, begin = item // blocks, (item % blocks) * BLOCK
-            count = min(BLOCK, size - begin)
-            for i in range(count):
-                first, last = m.starts[begin + i], m.starts[begin + i + 1]
-                mix(
-                    sums,
-                    i * LANES,
-                    initial[tile],
-                    tiles[tile],
-                    m.rows,
-                    m.codes,
-                    m.levels,
-                    first,
-                    last,
-                )
-            for lane in range(min(LANES, batch - tile * LANES)):
+        for first in range(0, batch, LANES):
+            lanes = min(LANES, batch - first)
+            for lane in range(lanes):
+                fill_lane(table, lane, x[first + lane], np.float32(1), m.scale)
+                start[lane] = dot(x[first + lane], m.background)
+            for begin in range(thread * BLOCK, size, threads * BLOCK):
+                count = min(BLOCK, size - begin)
                 for i in range(count):
-                    out[tile * LANES + lane, begin + i] = sums[i * LANES + lane]
+                    e, f = m.starts[begin + i], m.starts[begin + i + 1]
+                    mix(sums, i * LANES, start, table, m.rows, m.codes, m.levels, e, f)
+                for lane in range(lanes):
+                    for i in range(count):
+                        out[first + lane, begin + i] = sums[i * LANES + lane]
 
 
 @compiled(parallel=True)

@@ -67,7 +67,7 @@ def test_scores_are_log_ratios_of_probabilities(name: str, seed: int) -> None:
     check_scores(random_hmm(seed), PROMISES[name])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     dfa=dfas(),
     seed=st.integers(0, 10_000),

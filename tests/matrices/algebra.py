@@ -124,7 +124,8 @@ class StochasticMatrixAlgebra(abc.ABC):
     @for_every_matrix(60)
     @given(dense=stochastic_matrices(), seed=SEEDS)
     def test_scores_are_log_ratios(self, dense: Tensor, seed: int) -> None:
-        matrix, step = self.make(dense), random_step(*dense.shape, seed)
+        matrix = self.make(dense)
+        step = random_step(*matrix.shape, seed)
         scores = matrix.scores(*step)
         assert not scores.isnan().any()
         assert_close(scores, exact_scores(matrix.to_dense(), step), 2e-5)
@@ -132,7 +133,8 @@ class StochasticMatrixAlgebra(abc.ABC):
     @for_every_matrix(40)
     @given(dense=stochastic_matrices(), seed=SEEDS, in_place=st.booleans(), spread=st.sampled_from([0.0, 3.0, 300.0]))
     def test_add_scores_adds_and_sums(self, dense: Tensor, seed: int, in_place: bool, spread: float) -> None:
-        matrix, step = self.make(dense), random_step(*dense.shape, seed)
+        matrix = self.make(dense)
+        step = random_step(*matrix.shape, seed)
         rng = torch.Generator().manual_seed(seed + 1)
         logits = spread * torch.randn(len(step.predictive), dense.shape[1], generator=rng)
         logits[torch.rand(logits.shape, generator=rng) < 0.05] = -torch.inf

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -15,10 +15,17 @@ from ctrlg.errors import ArgumentError
 from ctrlg.matrices import CompressedMatrix
 
 
-class Quantized(dict[str, Any]):
-    """Codes, levels and which entries are stored, of a matrix like a given one."""
+class Quantized(NamedTuple):
+    """A matrix like a given one: which entries are stored, as which codes, and the levels. Rows are normalised."""
 
-    def __init__(self, dense: Tensor, levels: int) -> None:
+    stored: Tensor
+    codes: Tensor
+    scale: Tensor
+    background: Tensor
+    codebook: Tensor
+
+    @classmethod
+    def of(cls, dense: Tensor, levels: int) -> Quantized:
         background = dense.amin(dim=1)
         excess = dense - background[:, None]
         peak = excess.amax(dim=1).clamp(min=1e-30)
@@ -26,26 +33,28 @@ class Quantized(dict[str, Any]):
         stored = excess > peak[:, None] * 1e-5
         codes = ((excess / peak[:, None] * levels).ceil().long() - 1).clamp(0, levels - 1)
         total = (peak[:, None] * codebook[codes] * stored).sum(dim=1) + background * dense.shape[1]
-        super().__init__(scale=peak / total, background=background / total, codebook=codebook)
-        self.codes, self.stored, self.shape = codes, stored, (dense.shape[0], dense.shape[1])
+        return cls(stored, codes, peak / total, background / total, codebook)
 
     def sparse(self) -> CompressedMatrix:
         indptr = torch.cat([torch.zeros(1, dtype=torch.int64), self.stored.sum(dim=1).cumsum(0)])
-        columns = self.stored.nonzero()[:, 1]
-        return CompressedMatrix.from_rows(indptr, columns, self.codes[self.stored], **self, shape=self.shape)
+        columns, codes = self.stored.nonzero()[:, 1], self.codes[self.stored]
+        hidden_states, size = self.stored.shape
+        return CompressedMatrix.from_rows(
+            indptr, columns, codes, self.scale, self.background, self.codebook, (hidden_states, size)
+        )
 
 
 class TestSparseLayout(StochasticMatrixAlgebra):
     def make(self, dense: Tensor) -> CompressedMatrix:
-        return Quantized(dense, 16).sparse()
+        return Quantized.of(dense, 16).sparse()
 
 
 class TestDenseLayout(StochasticMatrixAlgebra):
     def make(self, dense: Tensor) -> CompressedMatrix:
-        quantized = Quantized(dense, 255)
-        codebook = torch.cat([torch.zeros(1), quantized["codebook"]])
-        codes = (quantized.codes + 1) * quantized.stored
-        return CompressedMatrix.from_codes(codes.to(torch.uint8), quantized["scale"], quantized["background"], codebook)
+        quantized = Quantized.of(dense, 255)
+        codes = ((quantized.codes + 1) * quantized.stored).to(torch.uint8)
+        codebook = torch.cat([torch.zeros(1), quantized.codebook])
+        return CompressedMatrix.from_codes(codes, quantized.scale, quantized.background, codebook)
 
 
 @settings(deadline=None, max_examples=50)
@@ -56,12 +65,12 @@ def test_every_entry_is_scale_times_level_plus_background(
     rng = torch.Generator().manual_seed(seed)
     dense = torch.rand(hidden_states, size, generator=rng) + 0.1
     dense[torch.rand(dense.shape, generator=rng) > density] = 0.1
-    quantized = Quantized(dense / dense.sum(dim=1, keepdim=True), 7)
+    quantized = Quantized.of(dense / dense.sum(dim=1, keepdim=True), 7)
     matrix = quantized.sparse()
     for h, row in enumerate(matrix.to_dense().tolist()):
         for v, entry in enumerate(row):
-            level = quantized["codebook"][quantized.codes[h, v]] if quantized.stored[h, v] else 0.0
-            assert entry == pytest.approx(float(quantized["scale"][h] * level + quantized["background"][h]), rel=1e-6)
+            level = quantized.codebook[quantized.codes[h, v]] if quantized.stored[h, v] else 0.0
+            assert entry == pytest.approx(float(quantized.scale[h] * level + quantized.background[h]), rel=1e-6)
     entries = matrix.row_entries()
     assert entries.columns.tolist() == quantized.stored.nonzero()[:, 1].tolist()
     assert entries.codes.tolist() == quantized.codes[quantized.stored].tolist()
@@ -93,7 +102,8 @@ def test_memory_is_codes_and_indices() -> None:
     )
     assert matrix.layout == "sparse"
     assert matrix.nbytes == 3 * entries + 4 * (size + 1) + 2 * 4 * hidden_states + 4
-    matrix.left(torch.ones(1, hidden_states)), matrix.right(torch.ones(1, size))
+    matrix.left(torch.ones(1, hidden_states))
+    matrix.right(torch.ones(1, size))
     assert matrix.nbytes == 3 * entries + 4 * (size + 1) + 2 * 4 * hidden_states + 4
     codes = torch.zeros(hidden_states, size, dtype=torch.uint8)
     dense = CompressedMatrix.from_codes(codes, third * 0, third * 0 + 1 / size, torch.ones(1))
