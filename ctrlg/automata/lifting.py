@@ -64,6 +64,7 @@ def lift(text: TextDFA, vocabulary: Vocabulary, *, prefix: str = "", suffix: str
     """
     start = text.run(map(ord, prefix))
     settle = np.arange(len(text.delta)) if text.settle is None else text.settle
+    settle = settle.astype(np.int32)
     reached = paths.reachable(np.column_stack([text.delta, settle]), start)
     states = np.union1d(settle[reached], [start]).astype(np.int32)
     tokens, columns, _ = vocabulary.symbols
