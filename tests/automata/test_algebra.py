@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctrlg.automata import DFA, contains, product, trivial
+from ctrlg.automata.algebra import empty_string
 from ctrlg.errors import ArgumentError, BudgetError, ConstraintError, VocabularyError
 
 quick = settings(deadline=None, max_examples=80)
@@ -64,6 +65,15 @@ def test_only_pairs_that_matter_become_states(first: Plain, second: Plain) -> No
 
     assert (a & b).num_states <= open_states(a) * open_states(b) + 1
     assert (a | b).num_states <= open_states(~a) * open_states(~b) + 1
+
+
+def test_what_is_dead_in_one_part_is_dead() -> None:
+    long, short = contains([[0, 1, 0, 1]], 2), empty_string(2)
+    for both in (long & short, short & long, ~(~long | ~short), ~(~short | ~long)):
+        assert both.num_states == 2
+    zeros = DFA(np.arange(2), np.array([[1, 4], [2, 4], [3, 4], [4, 4], [4, 4]]), 0, np.arange(5) == 3)
+    for both in (zeros & contains([[1]], 2), contains([[1]], 2) & zeros):
+        assert both.num_states == 5
 
 
 def test_joint_classes_are_the_distinct_pairs() -> None:

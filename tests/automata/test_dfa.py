@@ -58,6 +58,11 @@ def test_shortest_accepted_is_the_first_of_the_shortest(plain: Plain) -> None:
     assert plain.dfa().shortest_accepted() == (list(accepted[0]) if accepted else None)
 
 
+def test_distances_along_a_chain() -> None:
+    chain = make(delta=[[min(state + 1, 9), state] for state in range(10)], accepting=[False] * 9 + [True])
+    assert chain.distances().tolist() == list(range(9, -1, -1))
+
+
 @settings(deadline=None, max_examples=60)
 @given(plain=plains(symbols=3), forbidden=st.sets(st.integers(0, 2)))
 def test_forbidden_tokens_occur_nowhere(plain: Plain, forbidden: set[int]) -> None:
@@ -91,8 +96,8 @@ def test_read_only_views_are_copied() -> None:
 
 
 def test_classes_without_tokens_are_no_way_anywhere() -> None:
-    dfa = make(class_of=[2, 0, 2], delta=[[1, 1, 0], [1, 1, 1]], accepting=[False, True])
-    assert (dfa.num_classes, dfa.class_of.tolist()) == (2, [1, 0, 1])
+    dfa = make(class_of=[2, 0, 2, 0], delta=[[1, 1, 0], [1, 1, 1]], accepting=[False, True])
+    assert (dfa.num_classes, dfa.class_of.tolist()) == (2, [1, 0, 1, 0])
     assert dfa.shortest_accepted() == [1]
     unreachable = make(class_of=[0, 0], delta=[[0, 1], [1, 1]], accepting=[False, True])
     assert unreachable.shortest_accepted() is None

@@ -115,6 +115,13 @@ def test_patterns_alike_as_digits_are_both_kept() -> None:
     assert same(as_dfa(KMPBuilder(3000).build([231, 0])).minimize(), contains([[231, 0]], 3000))
 
 
+def test_many_masks_tell_many_tokens_apart() -> None:
+    edges = [(state, state + 1, tokens(state, vocab_size=40)) for state in range(20)]
+    graph = {"edges": edges, "initial_state": 0, "accept_states": {20}}
+    dfa = as_dfa(graph)
+    assert dfa.num_classes == 21 and dfa.shortest_accepted() == list(range(20))
+
+
 def test_a_state_without_edges_is_final() -> None:
     graph = {"edges": [(0, 1, tokens(1))], "initial_state": 0, "accept_states": {1}}
     assert graph_language(DFA_minimize(graph)) == {(1,)}
