@@ -23,9 +23,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "greedy": {"do_sample": False},
     "sampling": {"do_sample": True, "num_return_sequences": 20, "top_k": 0},
     "sampling, the best two only": {"do_sample": True, "num_return_sequences": 20, "top_k": 2},
-    "beams": {"do_sample": False, "num_beams": 6, "num_return_sequences": 6},
+    "beams": {"do_sample": False, "num_beams": 5, "num_return_sequences": 5},
     "beams, short texts preferred": {"num_beams": 4, "num_return_sequences": 4, "length_penalty": 0.2},
-    "beams, stopped early": {"num_beams": 4, "num_return_sequences": 4, "early_stopping": True},
     "sampled beams": {"do_sample": True, "num_beams": 4, "num_return_sequences": 4, "top_k": 0},
 }
 MODEL = tiny_language_model(VOCAB + 2)
@@ -56,9 +55,8 @@ def text_of(row: list[int]) -> tuple[int, ...]:
     return tuple(generated[: generated.index(EOS) + 1] if EOS in generated else generated)
 
 
-@pytest.mark.parametrize("hmm_seed", [0, None])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", PROMISES)
+@pytest.mark.parametrize("name, hmm_seed", [*((name, 0) for name in PROMISES), ("suffix like content", None)])
 def test_every_text_keeps_the_promise(name: str, way: str, hmm_seed: int | None) -> None:
     promise = PROMISES[name]
     rows = write(processor_of(promise, hmm_seed), promise.token_range[1] + len(promise.suffix), **WAYS[way])
@@ -70,11 +68,11 @@ def test_every_text_keeps_the_promise(name: str, way: str, hmm_seed: int | None)
 
 @pytest.mark.parametrize("way", WAYS)
 def test_without_room_for_the_suffix_texts_can_still_be_completed(way: str) -> None:
-    for promise in PROMISES.values():
-        beginnings = {text[:length] for text in promise.texts for length in range(len(text) + 1)}
-        least, most = promise.token_range
-        for row in write(processor_of(promise), most, min_new_tokens=least, **WAYS[way]):
-            assert text_of(row) in beginnings
+    promise = PROMISES["suffix like content"]
+    beginnings = {text[:length] for text in promise.texts for length in range(len(text) + 1)}
+    least, most = promise.token_range
+    for row in write(processor_of(promise), most, min_new_tokens=least, **WAYS[way]):
+        assert text_of(row) in beginnings
 
 
 @pytest.mark.parametrize("way", ["greedy", "sampling", "beams"])
@@ -139,5 +137,5 @@ def test_beam_search_finds_the_most_likely_text_when_it_is_wide_enough() -> None
             score += float(processor(rows[:, :here], logits[:, here - 1])[0, token])
         if score > best_score:
             best, best_score = text, score
-    rows = write(processor, 5, num_beams=100, length_penalty=0.0)
+    rows = write(processor, 5, num_beams=40, length_penalty=0.0)
     assert text_of(rows[0]) == best

@@ -16,9 +16,9 @@ def tiny_language_model(vocab_size: int, seed: int = 0, eos_token_id: int | None
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=vocab_size,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
         num_attention_heads=2,
         num_key_value_heads=1,
         initializer_range=0.3,
