@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from ctrlg.distillation.adaptation import held_out_loss
@@ -45,7 +44,7 @@ def main() -> None:
     ]
     with atomic_file(arguments.output) as file:
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    Console().print("\n".join(lines))
+    print("\n".join(lines))
 
 
 def unigram(training: Tensor, held_out: Tensor, vocab_size: int, eos_token_id: int) -> float:
