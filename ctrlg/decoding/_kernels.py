@@ -6,12 +6,14 @@ Each has a twin in plain torch beside its caller, which is the definition and se
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from ctrlg.kernels.lanes import compiled
 
 COLUMNS = 512  # of a block: a few hundred rows of float32 of that length stay in the second-level cache
 
 
-@njit(cache=True, parallel=True, fastmath=True, boundscheck=False)
+@compiled(parallel=True)
 def add_edges(
     start: np.ndarray,
     target: np.ndarray,
@@ -40,7 +42,7 @@ def add_edges(
                     row[h] += factor * mass_row[h] * value_row[h]
 
 
-@njit(cache=True, parallel=True, fastmath=True, boundscheck=False)
+@compiled(parallel=True)
 def multiply_rows(
     left: np.ndarray,
     left_row: np.ndarray,

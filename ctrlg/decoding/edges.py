@@ -29,8 +29,10 @@ def add_edges_(
     """
     if out.device.type == "cpu":
         from ctrlg.decoding import _kernels
+        from ctrlg.kernels import cpu
 
-        _kernels.add_edges(start, target, weight, mass, masses.numpy(), values.numpy(), out.numpy())
+        with cpu._threads(len(target) * out.shape[1]):
+            _kernels.add_edges(start, target, weight, mass, masses.numpy(), values.numpy(), out.numpy())
     else:
         add_edges_in_torch_(out, start, target, weight, mass, masses, values)
 
@@ -86,10 +88,12 @@ def _products(
     if left.device.type != "cpu":
         return products_in_torch(left, left_row, right, right_row, factor)
     from ctrlg.decoding import _kernels
+    from ctrlg.kernels import cpu
 
     rows = torch.empty(len(left_row), left.shape[1])
     largest = np.empty(len(left_row), dtype=np.float32)
-    _kernels.multiply_rows(left.numpy(), left_row, right.numpy(), right_row, factor, rows.numpy(), largest)
+    with cpu._threads(rows.numel()):
+        _kernels.multiply_rows(left.numpy(), left_row, right.numpy(), right_row, factor, rows.numpy(), largest)
     return rows, largest
 
 
