@@ -8,26 +8,24 @@ function computes is defined by its namesake in `reference`. Tensors are float32
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, Protocol
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from ctrlg.kernels import log_ratios, products
-from ctrlg.kernels.lanes import LANES, MAX_THREADS
+from ctrlg.kernels.lanes import LANES
 
 HEADROOM = np.float32(2.0**60)
 """Numerator and denominator are multiplied by it, so that small ones stay clear of denormals."""
 
 WORK_OF_A_THREAD = 2**20
 """Multiply-adds (about 0.2 ms) below which waking another thread costs more than it saves."""
-
-_ONE_CALLER = threading.Lock()  # numba's simplest threading layer dies when two Python threads use it at once
 
 
 class SparseColumns(Protocol):
@@ -47,24 +45,21 @@ class SparseColumns(Protocol):
 def left(matrix: SparseColumns, x: Tensor) -> Tensor:
     """`x @ M`: [B, H] -> [B, N]."""
     out = torch.empty(len(x), matrix.shape[1])
-    with _threads(len(x) * len(matrix.codes)) as threads:
-        products.left(_entries(matrix), _numpy(x), out.numpy(), threads)
+    _run(products.left, len(x) * len(matrix.codes), _entries(matrix), _numpy(x), out.numpy())
     return out
 
 
 def right(matrix: SparseColumns, y: Tensor) -> Tensor:
     """`y @ M.T`: [S, N] -> [S, H]."""
     out = torch.empty(len(y), matrix.shape[0])
-    with _threads(len(y) * len(matrix.codes)):
-        products.right(_entries(matrix), _numpy(y), out.numpy())
+    _run(products.right, len(y) * len(matrix.codes), _entries(matrix), _numpy(y), out.numpy())
     return out
 
 
 def columns(matrix: SparseColumns, ids: Tensor) -> Tensor:
     """`M[:, ids].T`: int64 [n] in [-1, N) -> [n, H]; -1 gives ones."""
     out = torch.empty(len(ids), matrix.shape[0])
-    with _threads(out.numel()):
-        products.columns(_entries(matrix), _numpy(ids.long()), out.numpy())
+    _run(products.columns, out.numel(), _entries(matrix), _numpy(ids.long()), out.numpy())
     return out
 
 
@@ -105,8 +100,7 @@ def decode(codes: Tensor, codebook: Tensor, scale: Tensor, background: Tensor, s
     """Columns start .. stop - 1 of the dense layout, float32 [H, stop - start]; codes: uint8 [H, N]."""
     out = torch.empty(len(codes), stop - start)
     levels = (_numpy(codebook), _numpy(scale), _numpy(background))
-    with _threads(out.numel()):
-        products.decode(codes.numpy(), *levels, start, out.numpy())
+    _run(products.decode, out.numel(), codes.numpy(), *levels, start, out.numpy())
     return out
 
 
@@ -124,19 +118,28 @@ def _log_ratios(
     above, below = _numpy(weights), _numpy(predictive)
     above_start, above_peak = np.empty((2, len(above)), np.float32)
     below_start, below_peak, unit, log_peak = np.empty((4, len(below)), np.float32)
-    log_total = torch.empty(len(below))
-    with _threads(len(below) * (len(m.codes) + log_ratios.TOKEN_COST * out.shape[1])) as threads:
-        log_ratios.starts_and_peaks(above, m.background, above_start, above_peak)
-        log_ratios.starts_and_peaks(below, m.background, below_start, below_peak)
-        log_ratios.units(above_peak, rows, unit, log_peak)
-        mixtures = log_ratios.Mixtures(above, above_start, choices, unit, log_peak, below, below_start)
-        live, tiles = (choices >= 0).any(axis=1), -(-len(below) // LANES)
-        plan = log_ratios.plan(m.starts, _numpy(class_of.int()), choice_of_class, live, len(m.scale), tiles, threads)
-        added = out.numpy() if log_probs is None else _numpy(log_probs)
-        log_ratios.log_ratios(
-            m, mixtures, log_ratios.Plan(*plan), added, log_probs is not None, out.numpy(), log_total.numpy()
-        )
-    return log_total
+    _run(log_ratios.starts_and_peaks, above.size, above, m.background, above_start, above_peak)
+    _run(log_ratios.starts_and_peaks, below.size, below, m.background, below_start, below_peak)
+    log_ratios.units(above_peak, rows, unit, log_peak)
+    mixtures = log_ratios.Mixtures(above, above_start, choices, unit, log_peak, below, below_start)
+
+    parts = _parts(len(below) * (len(m.codes) + log_ratios.TOKEN_COST * out.shape[1]))
+    live, tiles = (choices >= 0).any(axis=1), -(-len(below) // LANES)
+    plan = log_ratios.plan(m.starts, _numpy(class_of.int()), choice_of_class, live, len(m.scale), tiles, parts)
+    peaks, masses = np.empty((parts, len(below)), np.float32), np.empty((parts, len(below)))
+    joined = log_probs is not None
+    added = _numpy(log_probs) if joined else out.numpy()
+    arguments = (m, mixtures, log_ratios.Plan(*plan), added, joined, out.numpy(), peaks, masses)
+    _run_parts(log_ratios.log_ratios, parts, *arguments)
+    return _log_sum(peaks.astype(np.float64), masses) if joined else torch.empty(0)
+
+
+def _log_sum(peaks: np.ndarray, masses: np.ndarray) -> Tensor:
+    """Log of the sum of masses * exp(peaks) over the first axis: [parts, B] -> float32 [B]."""
+    highest = peaks.max(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = (masses * np.exp(np.where(masses > 0, peaks - highest, 0))).sum(axis=0)
+        return torch.from_numpy((np.where(total > 0, highest, 0) + np.log(total)).astype(np.float32))
 
 
 def _with_headroom(m: products.Entries) -> products.Entries:
@@ -171,14 +174,24 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-@contextmanager
-def _threads(work: int) -> Iterator[int]:
-    """One caller at a time, with as many threads as torch may use and the work, in multiply-adds, is worth."""
-    with _ONE_CALLER:
-        before = numba.get_num_threads()
-        threads = min(torch.get_num_threads(), MAX_THREADS, 1 + work // WORK_OF_A_THREAD)
-        numba.set_num_threads(threads)
-        try:
-            yield threads
-        finally:
-            numba.set_num_threads(before)
+def _parts(work: int) -> int:
+    """Threads that the work, in multiply-adds, is worth; at most as many as torch may use."""
+    return min(torch.get_num_threads(), 1 + work // WORK_OF_A_THREAD)
+
+
+def _run(kernel: Callable[..., None], work: int, *arguments: Any) -> None:
+    _run_parts(kernel, _parts(work), *arguments)
+
+
+def _run_parts(kernel: Callable[..., None], parts: int, *arguments: Any) -> None:
+    """All parts of a kernel, the first of them in this thread."""
+    others = [_pool(os.getpid()).submit(kernel, *arguments, part, parts) for part in range(1, parts)]
+    kernel(*arguments, 0, parts)
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads of this process; a fork of it needs its own. They sleep when idle."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="ctrlg-kernels")

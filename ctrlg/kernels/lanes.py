@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import extending, njit, types
-from numba.core import config
 
 intrinsic: Any = extending.intrinsic  # what it returns takes no typing context: type checkers cannot know
 
@@ -24,9 +23,6 @@ LANES = 16
 WIDE = 2 * LANES
 """Rows that `spread` handles together: there every entry is a read, an addition and a write."""
 
-MAX_THREADS = int(config.NUMBA_NUM_THREADS)  # pyright: ignore[reportAttributeAccessIssue]
-"""Threads numba was started with; it can use fewer, never more."""
-
 # NaN and infinity keep their meaning; sums may be reordered and contracted to fused multiply-adds.
 RELAXED = {"contract", "reassoc", "nsz", "arcp"}
 
@@ -35,20 +31,16 @@ _INT64 = ir.IntType(64)
 _INT32 = ir.IntType(32)
 
 
-def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """njit with a cache on disk, or without one where no folder for it can be written.
+def compiled(function: Callable[..., Any]) -> Any:
+    """njit without the GIL, with a cache on disk, or without one where no folder for it can be written.
 
     Divisions are the processor's own (`error_model`): the test for zero that Python asks for would keep loops scalar.
     """
-
-    def compile_later(function: Callable[..., Any]) -> Any:
-        compile_it = partial(njit, fastmath=RELAXED, error_model="numpy", **options)
-        try:
-            return compile_it(cache=True)(function)
-        except RuntimeError:
-            return compile_it()(function)
-
-    return compile_later
+    compile_it = partial(njit, nogil=True, fastmath=RELAXED, error_model="numpy")
+    try:
+        return compile_it(cache=True)(function)
+    except RuntimeError:
+        return compile_it()(function)
 
 
 @intrinsic
@@ -181,14 +173,26 @@ def power_of_two(typing: Any, x: Any) -> Any:
     return types.float32(types.float32), generate
 
 
-@compiled()
+@compiled
 def fill_lane(table: Any, lane: int, values: Any, unit: Any, scale: Any) -> None:
     """table[h, lane] = values[h] * unit * scale[h]. table: [H, any]; values, scale: [H]."""
     for h in range(len(scale)):
         table[h, lane] = values[h] * unit * scale[h]
 
 
-@compiled()
+@compiled
+def largest(x: Any) -> Any:
+    """Largest entry of float32 [H], -inf for none; four at a time, because numba does not turn it into vectors."""
+    a = b = c = d = np.float32(-np.inf)
+    whole = len(x) // 4 * 4
+    for i in range(0, whole, 4):
+        a, b, c, d = max(a, x[i]), max(b, x[i + 1]), max(c, x[i + 2]), max(d, x[i + 3])
+    for i in range(whole, len(x)):
+        a = max(a, x[i])
+    return max(max(a, b), max(c, d))
+
+
+@compiled
 def dot(x: Any, y: Any) -> Any:
     """Inner product of float32 [H] and [H]."""
     total = np.float32(0)

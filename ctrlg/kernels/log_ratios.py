@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
-from ctrlg.kernels.lanes import LANES, compiled, dot, exponent_of, fill_lane, mantissa_of, mix, power_of_two
+from ctrlg.kernels.lanes import LANES, compiled, dot, exponent_of, fill_lane, largest, mantissa_of, mix, power_of_two
 
-BLOCK = 256
-"""Columns whose sums are held (16 kB a table) before they are written out row by row."""
+BLOCK = 512
+"""Columns whose sums are held (32 kB a table) before they are written out row by row."""
 
 TOKEN_COST = 12
 """What a column costs besides its entries (log, sum, reading and writing 16 values), in entries."""
@@ -23,7 +22,7 @@ PICK_COST = 8
 """What an entry costs when its 16 weights are picked from 16 rows, in entries of a table."""
 
 MAX_TABLES = 32
-"""Choices of next states whose weights a thread puts into tables of H * LANES * 4 bytes."""
+"""Choices of next states whose weights a part puts into tables of H * LANES * 4 bytes."""
 
 LN2 = np.float32(0.6931471805599453)
 LOG2_E = np.float32(1.4426950408889634)
@@ -56,7 +55,7 @@ class Plan(NamedTuple):
 
     choice_of: int32 [N], the row of `choices` that a column uses.
     table_of: int32 [G], which table holds the weights of a choice; -1: they are picked entry by entry.
-    cuts: int64 [threads + 1], where threads begin in the sequence of all columns of all tiles.
+    cuts: int64 [parts + 1], where parts begin in the sequence of all columns of all tiles.
     """
 
     choice_of: np.ndarray
@@ -64,14 +63,14 @@ class Plan(NamedTuple):
     cuts: np.ndarray
 
 
-@compiled(parallel=True)
-def starts_and_peaks(weights: Any, background: Any, starts: Any, peaks: Any) -> None:
-    """starts[r] = weights[r] @ background, peaks[r] = largest entry of weights[r]. weights: [R, H]."""
-    for r in prange(len(weights)):
-        starts[r], peaks[r] = dot(weights[r], background), weights[r].max()
+@compiled
+def starts_and_peaks(weights: Any, background: Any, starts: Any, peaks: Any, part: int, parts: int) -> None:
+    """starts[r] = weights[r] @ background, peaks[r] = largest entry of weights[r], every parts-th r."""
+    for r in range(part, len(weights), parts):
+        starts[r], peaks[r] = dot(weights[r], background), largest(weights[r])
 
 
-@compiled()
+@compiled
 def units(peaks: Any, row_of: Any, unit: Any, log_peak: Any) -> None:
     """`unit` and `log_peak` of `Mixtures`, given the largest entry of each row [R] and row_of [B, K]."""
     for b in range(len(row_of)):
@@ -83,7 +82,7 @@ def units(peaks: Any, row_of: Any, unit: Any, log_peak: Any) -> None:
         unit[b], log_peak[b] = np.float32(1) / peak, np.log(peak)
 
 
-@compiled()
+@compiled
 def plan(
     starts: Any,
     class_of: Any,
@@ -91,7 +90,7 @@ def plan(
     live: Any,
     hidden_states: int,
     tiles: int,
-    threads: int,
+    parts: int,
 ) -> Any:
     """choice_of, table_of and cuts of a `Plan`. class_of: [N]; choice_of_class: [K]; live: bool [G]."""
     choice_of, entries = (
@@ -115,41 +114,34 @@ def plan(
     for v in range(len(class_of)):
         total += TOKEN_COST + weight[choice_of[v]] * (starts[v + 1] - starts[v])
         cost[v] = total
-    cuts = np.empty(threads + 1, np.int64)
-    for thread in range(threads):
-        tile, rest = divmod(thread * tiles * total // threads, total)
-        cuts[thread] = tile * len(class_of) + np.searchsorted(cost, rest)
-    cuts[threads] = tiles * len(class_of)
+    cuts = np.empty(parts + 1, np.int64)
+    for part in range(parts):
+        tile, rest = divmod(part * tiles * total // parts, total)
+        cuts[part] = tile * len(class_of) + np.searchsorted(cost, rest)
+    cuts[parts] = tiles * len(class_of)
     return choice_of, table_of, cuts
 
 
-@compiled(parallel=True)
-def log_ratios(m: Any, x: Any, p: Any, log_probs: Any, joined: bool, out: Any, total: Any) -> None:
+@compiled
+def log_ratios(
+    m: Any, x: Any, p: Any, log_probs: Any, joined: bool, out: Any, peaks: Any, masses: Any, part: int, parts: int
+) -> None:
     """out[b, v] = log(weights[row of b and v] @ M[:, v]) - log(predictive[b] @ M[:, v]) [+ log_probs[b, v]].
 
-    m: Entries; x: Mixtures; p: Plan; out: [B, N]. If joined, log_probs [B, N] is added, and total [B] becomes the
-    log-sum-exp of the rows of `out`.
+    m: Entries; x: Mixtures; p: Plan for so many parts; out: [B, N]. If joined, log_probs [B, N] is added, and
+    masses[part, b] * exp(peaks[part, b]) is the sum of exp(out[b, v]) over this part; both are [parts, B].
     """
-    batch, size = out.shape
-    peaks = np.full((len(p.cuts) - 1, batch), -np.inf, np.float32)
-    masses = np.zeros((len(p.cuts) - 1, batch), np.float64)
-    for thread in prange(len(p.cuts) - 1):
-        position = p.cuts[thread]
-        while position < p.cuts[thread + 1]:
-            first, begin = position // size * LANES, position % size
-            end = min(size, begin + p.cuts[thread + 1] - position)
-            _log_ratios_of_tile(m, x, p, first, begin, end, log_probs, joined, out, peaks[thread], masses[thread])
-            position += end - begin
-    if joined:
-        for b in range(batch):
-            peak, mass = peaks[:, b].max(), 0.0
-            for thread in range(len(peaks)):
-                if masses[thread, b] > 0:
-                    mass += masses[thread, b] * np.exp(np.float64(peaks[thread, b]) - np.float64(peak))
-            total[b] = peak + np.log(mass) if mass > 0 else -np.inf
+    size = out.shape[1]
+    peaks[part], masses[part] = -np.inf, 0.0
+    position = p.cuts[part]
+    while position < p.cuts[part + 1]:
+        first, begin = position // size * LANES, position % size
+        end = min(size, begin + p.cuts[part + 1] - position)
+        _log_ratios_of_tile(m, x, p, first, begin, end, log_probs, joined, out, peaks[part], masses[part])
+        position += end - begin
 
 
-@compiled()
+@compiled
 def _log_ratios_of_tile(
     m: Any,
     x: Any,
@@ -170,15 +162,17 @@ def _log_ratios_of_tile(
         below_start[lane] = x.predictive_start[first + lane]
         fill_lane(below_table, lane, x.predictive[first + lane], np.float32(1), m.scale)
     above_tables = np.zeros((p.table_of.max() + 1, len(m.scale), LANES), np.float32)
+    rows, units = np.zeros((len(x.choices), LANES), np.int64), np.zeros((len(x.choices), LANES), np.float32)
     above_starts, live = np.zeros((len(x.choices), LANES), np.float32), np.zeros(len(x.choices), np.bool_)
     for choice in range(len(x.choices)):
         for lane in range(lanes):
-            row, unit = x.choices[choice, first + lane], x.unit[first + lane]
+            row = x.choices[choice, first + lane]
             if row >= 0:
                 live[choice] = True
-                above_starts[choice, lane] = x.weights_start[row] * unit
+                rows[choice, lane], units[choice, lane] = row, x.unit[first + lane]
+                above_starts[choice, lane] = x.weights_start[row] * x.unit[first + lane]
                 if p.table_of[choice] >= 0:
-                    fill_lane(above_tables[p.table_of[choice]], lane, x.weights[row], unit, m.scale)
+                    fill_lane(above_tables[p.table_of[choice]], lane, x.weights[row], x.unit[first + lane], m.scale)
 
     above, below = np.zeros(BLOCK * LANES, np.float32), np.zeros(BLOCK * LANES, np.float32)
     values = np.empty(BLOCK, np.float32)
@@ -195,7 +189,7 @@ def _log_ratios_of_tile(
                 table = above_tables[p.table_of[choice]]
                 mix(above, at, above_starts[choice], table, m.rows, m.codes, m.levels, e, f)
             else:
-                _pick(m, x, above_starts[choice], choice, first, lanes, e, f, above[at : at + LANES])
+                _pick(m, x.weights, rows[choice], units[choice], above_starts[choice], e, f, above, at)
         log_quotients(above, below, count * LANES)
         for lane in range(lanes):
             b = first + lane
@@ -208,19 +202,19 @@ def _log_ratios_of_tile(
             out[b, block : block + count] = values[:count]
 
 
-@compiled()
-def _pick(m: Any, x: Any, start: Any, choice: int, first: int, lanes: int, e: int, f: int, out: Any) -> None:
-    """out[lane] = start[lane] + sum of the lane's weight, rescaled, times scale and level over entries e .. f - 1."""
-    for lane in range(lanes):
-        row, unit, total = x.choices[choice, first + lane], x.unit[first + lane], np.float32(0)
-        if row >= 0:
-            for i in range(e, f):
-                h = np.int64(m.rows[i])
-                total += x.weights[row, h] * unit * m.scale[h] * m.levels[m.codes[i]]
-        out[lane] = start[lane] + total
+@compiled
+def _pick(m: Any, weights: Any, rows: Any, units: Any, start: Any, e: int, f: int, out: Any, at: int) -> None:
+    """out[at + lane] = start[lane] + sum of weights[rows[lane], h] * units[lane] * scale[h] * level over e .. f - 1."""
+    for lane in range(LANES):
+        out[at + lane] = start[lane]
+    for i in range(e, f):
+        h = np.int64(m.rows[i])
+        factor = m.scale[h] * m.levels[m.codes[i]]
+        for lane in range(LANES):
+            out[at + lane] += weights[rows[lane], h] * units[lane] * factor
 
 
-@compiled()
+@compiled
 def _with_exponentials(peak: Any, mass: Any, values: Any, count: int) -> Any:
     """(peak, mass) with exp(peak) * mass grown by the sum of exp(values[i]) for i < count.
 
@@ -229,13 +223,13 @@ def _with_exponentials(peak: Any, mass: Any, values: Any, count: int) -> Any:
     added = sum_exp(values, peak, count) if peak > -np.inf else LARGE
     if added < LARGE:
         return peak, mass + added
-    highest = values[:count].max()
+    highest = largest(values[:count])
     if highest == -np.inf:
         return peak, mass
     return highest, mass * np.exp(peak - highest) + sum_exp(values, highest, count)
 
 
-@compiled()
+@compiled
 def _picked(m: Any, row: Any, unit: Any, first: int, last: int) -> Any:
     """Sum of row[h] * unit * scale[h] * level over the entries first .. last - 1."""
     total = np.float32(0)
@@ -245,7 +239,7 @@ def _picked(m: Any, row: Any, unit: Any, first: int, last: int) -> Any:
     return total
 
 
-@compiled()
+@compiled
 def log_quotients(above: Any, below: Any, count: int) -> None:
     """above[i] = log(above[i] / below[i]) for i < count; -inf where either is not positive. Error below 2e-6.
 
@@ -264,7 +258,7 @@ def log_quotients(above: Any, below: Any, count: int) -> None:
         above[i] = value if (high > ZERO) & (low > ZERO) else np.float32(-np.inf)
 
 
-@compiled()
+@compiled
 def sum_exp(values: Any, peak: Any, count: int) -> Any:
     """Sum of exp(values[i] - peak) for i < count, float32; peak is finite. Relative error below 2e-6 up to 2^127."""
     total = np.float32(0)

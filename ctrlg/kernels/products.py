@@ -1,7 +1,8 @@
 """Numba code of the products with a compressed matrix: sums over the stored entries of columns.
 
 A *tile* is a float32 table [H, LANES]: state after state, the values of 16 sequences, so that one entry of a column
-is one multiply-add of a register (`lanes.mix`). Arguments are not checked here, and all arrays are contiguous.
+is one multiply-add of a register (`lanes.mix`). What a kernel does is cut into `parts`, of which a call does one.
+Arguments are not checked here, and all arrays are contiguous.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import prange
 
 from ctrlg.kernels.lanes import LANES, WIDE, compiled, dot, fill_lane, mix, spread
 
@@ -32,55 +32,53 @@ class Entries(NamedTuple):
     background: np.ndarray
 
 
-@compiled(parallel=True)
-def left(m: Any, x: Any, out: Any, threads: int) -> None:
-    """out = x @ M. x: [B, H]; out: [B, N]; blocks of columns are dealt to threads in turn."""
+@compiled
+def left(m: Any, x: Any, out: Any, part: int, parts: int) -> None:
+    """out = x @ M, every parts-th block of columns. x: [B, H]; out: [B, N]."""
     batch, size = out.shape
-    for thread in prange(threads):
-        table, start = np.zeros((len(m.scale), LANES), np.float32), np.zeros(LANES, np.float32)
-        sums = np.empty(BLOCK * LANES, np.float32)
-        for first in range(0, batch, LANES):
-            lanes = min(LANES, batch - first)
+    table, start = np.zeros((len(m.scale), LANES), np.float32), np.zeros(LANES, np.float32)
+    sums = np.empty(BLOCK * LANES, np.float32)
+    for first in range(0, batch, LANES):
+        lanes = min(LANES, batch - first)
+        for lane in range(lanes):
+            fill_lane(table, lane, x[first + lane], np.float32(1), m.scale)
+            start[lane] = dot(x[first + lane], m.background)
+        for begin in range(part * BLOCK, size, parts * BLOCK):
+            count = min(BLOCK, size - begin)
+            for i in range(count):
+                e, f = m.starts[begin + i], m.starts[begin + i + 1]
+                mix(sums, i * LANES, start, table, m.rows, m.codes, m.levels, e, f)
             for lane in range(lanes):
-                fill_lane(table, lane, x[first + lane], np.float32(1), m.scale)
-                start[lane] = dot(x[first + lane], m.background)
-            for begin in range(thread * BLOCK, size, threads * BLOCK):
-                count = min(BLOCK, size - begin)
                 for i in range(count):
-                    e, f = m.starts[begin + i], m.starts[begin + i + 1]
-                    mix(sums, i * LANES, start, table, m.rows, m.codes, m.levels, e, f)
-                for lane in range(lanes):
-                    for i in range(count):
-                        out[first + lane, begin + i] = sums[i * LANES + lane]
+                    out[first + lane, begin + i] = sums[i * LANES + lane]
 
 
-@compiled(parallel=True)
-def right(m: Any, y: Any, out: Any) -> None:
-    """out = y @ M.T. y: [S, N]; out: [S, H]."""
+@compiled
+def right(m: Any, y: Any, out: Any, part: int, parts: int) -> None:
+    """out = y @ M.T, every parts-th group of WIDE rows. y: [S, N]; out: [S, H]."""
     height, size = y.shape
-    for tile in prange((height + WIDE - 1) // WIDE):
-        lanes = min(WIDE, height - tile * WIDE)
-        table = np.zeros((len(m.scale), WIDE), np.float32)
-        values = np.zeros(BLOCK * WIDE, np.float32)
-        totals = np.zeros(WIDE, np.float64)
+    values = np.zeros(BLOCK * WIDE, np.float32)
+    for top in range(part * WIDE, height, parts * WIDE):
+        lanes = min(WIDE, height - top)
+        table, totals = np.zeros((len(m.scale), WIDE), np.float32), np.zeros(WIDE, np.float64)
         for begin in range(0, size, BLOCK):
             count = min(BLOCK, size - begin)
             for lane in range(lanes):
                 for i in range(count):
-                    values[i * WIDE + lane] = y[tile * WIDE + lane, begin + i]
-                    totals[lane] += y[tile * WIDE + lane, begin + i]
+                    values[i * WIDE + lane] = y[top + lane, begin + i]
+                    totals[lane] += y[top + lane, begin + i]
             for i in range(count):
-                first, last = m.starts[begin + i], m.starts[begin + i + 1]
-                spread(table, values, i * WIDE, m.rows, m.codes, m.levels, first, last)
+                e, f = m.starts[begin + i], m.starts[begin + i + 1]
+                spread(table, values, i * WIDE, m.rows, m.codes, m.levels, e, f)
         for lane in range(lanes):
             for h in range(len(m.scale)):
-                out[tile * WIDE + lane, h] = m.scale[h] * table[h, lane] + m.background[h] * totals[lane]
+                out[top + lane, h] = m.scale[h] * table[h, lane] + m.background[h] * totals[lane]
 
 
-@compiled(parallel=True)
-def columns(m: Any, ids: Any, out: Any) -> None:
-    """out[i, h] = M[h, ids[i]], ones where ids[i] is -1. ids: [n]; out: [n, H]."""
-    for i in prange(len(ids)):
+@compiled
+def columns(m: Any, ids: Any, out: Any, part: int, parts: int) -> None:
+    """out[i, h] = M[h, ids[i]], ones where ids[i] is -1, every parts-th row. ids: [n]; out: [n, H]."""
+    for i in range(part, len(ids), parts):
         v = ids[i]
         if v < 0:
             out[i] = 1
@@ -91,7 +89,7 @@ def columns(m: Any, ids: Any, out: Any) -> None:
                 out[i, h] += m.scale[h] * m.levels[m.codes[e]]
 
 
-@compiled()
+@compiled
 def class_sums(m: Any, class_of: Any, out: Any) -> None:
     """out[k, h] = sum of M[h, v] over the columns v of class k. class_of: [N]; out: [K, H]."""
     out[:] = 0
@@ -106,11 +104,14 @@ def class_sums(m: Any, class_of: Any, out: Any) -> None:
             out[k, h] = m.scale[h] * out[k, h] + m.background[h] * members[k]
 
 
-@compiled(parallel=True)
-def decode(codes: Any, levels: Any, scale: Any, background: Any, first: int, out: Any) -> None:
-    """out[h, i] = scale[h] * levels[codes[h, first + i]] + background[h]. codes: uint8 [H, N]; out: [H, n]."""
-    for h in prange(len(codes)):
-        values = np.empty(256, np.float32)
+@compiled
+def decode(codes: Any, levels: Any, scale: Any, background: Any, first: int, out: Any, part: int, parts: int) -> None:
+    """out[h, i] = scale[h] * levels[codes[h, first + i]] + background[h], every parts-th row.
+
+    codes: uint8 [H, N]; out: [H, n].
+    """
+    values = np.empty(256, np.float32)
+    for h in range(part, len(codes), parts):
         for code in range(len(levels)):
             values[code] = scale[h] * levels[code] + background[h]
         for i in range(out.shape[1]):

@@ -67,7 +67,7 @@ def assert_close(given: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(given.double(), expected.double(), rtol=2e-5, atol=2e-5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(matrix=matrices, batch=st.integers(0, 70), seed=SEEDS)
 def test_products(matrix: CompressedMatrix, batch: int, seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
@@ -84,7 +84,7 @@ def test_products(matrix: CompressedMatrix, batch: int, seed: int) -> None:
     assert_close(sums, reference.class_sums(matrix, class_of, 5))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(
     matrix=matrices,
     batch=st.integers(0, 40),
@@ -179,6 +179,23 @@ def test_threads_may_call_at_once() -> None:
         assert_close(y, x @ matrix.to_dense())
 
 
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    program = (
+        "import os, torch; from ctrlg.kernels import cpu; from ctrlg.matrices import CompressedMatrix\n"
+        "third = torch.full((3,), 1 / 3)\n"
+        "matrix = CompressedMatrix.from_rows(torch.arange(4), torch.arange(3), torch.zeros(3, dtype=torch.uint8),\n"
+        "                                    third * 3, third * 0, torch.ones(1), (3, 3))\n"
+        "torch.set_num_threads(2); cpu.WORK_OF_A_THREAD = 1\n"
+        "assert torch.equal(matrix.left(torch.eye(3)), torch.eye(3))\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    os._exit(0 if torch.equal(matrix.left(torch.eye(3)), torch.eye(3)) else 1)\n"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert result.stdout == "0\n", result.stderr
+
+
 def test_apply_to_float32_on_the_cpu() -> None:
     assert cpu_kernels(torch.ones(1), torch.ones(1, dtype=torch.int64)) is cpu
     assert cpu_kernels(torch.ones(1), torch.ones(1, dtype=torch.float64)) is None
@@ -188,7 +205,7 @@ def test_apply_to_float32_on_the_cpu() -> None:
 def test_compile_without_a_folder_for_the_cache() -> None:
     names: dict[str, Any] = {}
     exec("def double(x):\n    return 2 * x", names)  # no file, so numba finds no place for a cache
-    assert lanes.compiled()(names["double"])(21) == 42
+    assert lanes.compiled(names["double"])(21) == 42
 
 
 def test_numba_is_imported_when_needed() -> None:
