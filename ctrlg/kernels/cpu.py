@@ -8,11 +8,7 @@ function computes is defined by its namesake in `reference`. Tensors are float32
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,12 +16,11 @@ from torch import Tensor
 
 from ctrlg.kernels import log_ratios, products
 from ctrlg.kernels.lanes import LANES
+from ctrlg.kernels.threads import parts_of, run_parts
+from ctrlg.kernels.threads import run as _run
 
 HEADROOM = np.float32(2.0**60)
 """Numerator and denominator are multiplied by it, so that small ones stay clear of denormals."""
-
-WORK_OF_A_THREAD = 2**20
-"""Multiply-adds (about 0.2 ms) below which waking another thread costs more than it saves."""
 
 
 class SparseColumns(Protocol):
@@ -123,14 +118,14 @@ def _log_ratios(
     log_ratios.units(above_peak, rows, unit, log_peak)
     mixtures = log_ratios.Mixtures(above, above_start, choices, unit, log_peak, below, below_start)
 
-    parts = _parts(len(below) * (len(m.codes) + log_ratios.TOKEN_COST * out.shape[1]))
+    parts = parts_of(len(below) * (len(m.codes) + log_ratios.TOKEN_COST * out.shape[1]))
     live, tiles = (choices >= 0).any(axis=1), -(-len(below) // LANES)
     plan = log_ratios.plan(m.starts, _numpy(class_of.int()), choice_of_class, live, len(m.scale), tiles, parts)
     peaks, masses = np.empty((parts, len(below)), np.float32), np.empty((parts, len(below)))
     joined = log_probs is not None
     added = _numpy(log_probs) if joined else out.numpy()
     arguments = (m, mixtures, log_ratios.Plan(*plan), added, joined, out.numpy(), peaks, masses)
-    _run_parts(log_ratios.log_ratios, parts, *arguments)
+    run_parts(log_ratios.log_ratios, parts, *arguments)
     return _log_sum(peaks.astype(np.float64), masses) if joined else torch.empty(0)
 
 
@@ -172,26 +167,3 @@ def _entries(matrix: SparseColumns) -> products.Entries:
 
 def _numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
-
-
-def _parts(work: int) -> int:
-    """Threads that the work, in multiply-adds, is worth; at most as many as torch may use."""
-    return min(torch.get_num_threads(), 1 + work // WORK_OF_A_THREAD)
-
-
-def _run(kernel: Callable[..., None], work: int, *arguments: Any) -> None:
-    _run_parts(kernel, _parts(work), *arguments)
-
-
-def _run_parts(kernel: Callable[..., None], parts: int, *arguments: Any) -> None:
-    """All parts of a kernel, the first of them in this thread."""
-    others = [_pool(os.getpid()).submit(kernel, *arguments, part, parts) for part in range(1, parts)]
-    kernel(*arguments, 0, parts)
-    for other in others:
-        other.result()
-
-
-@cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Threads of this process; a fork of it needs its own. They sleep when idle."""
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="ctrlg-kernels")

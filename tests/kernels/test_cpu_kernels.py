@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ctrlg.kernels import cpu, cpu_kernels, lanes, log_ratios, reference
+from ctrlg.kernels import cpu, cpu_kernels, lanes, log_ratios, reference, threads
 from ctrlg.matrices import CompressedMatrix
 
 SEEDS = st.integers(0, 2**31)
@@ -30,7 +30,7 @@ def poisoned() -> Iterator[None]:
     def full_of_nan(*shape: int) -> Tensor:
         return torch.full(shape if isinstance(shape[0], int) else shape[0], torch.nan)
 
-    with mock.patch.object(cpu, "WORK_OF_A_THREAD", 1), mock.patch.object(cpu.torch, "empty", full_of_nan):
+    with mock.patch.object(threads, "WORK_OF_A_THREAD", 1), mock.patch.object(cpu.torch, "empty", full_of_nan):
         yield
 
 
@@ -173,7 +173,7 @@ def test_sum_of_exponentials(seed: int, spread: float) -> None:
 def test_threads_may_call_at_once() -> None:
     matrix = random_matrix(30, 900, 0.3, 0.01, 1)
     batches = [torch.rand(40, 30, generator=torch.Generator().manual_seed(i)) for i in range(8)]
-    with mock.patch.object(cpu, "WORK_OF_A_THREAD", 1), ThreadPoolExecutor(4) as pool:
+    with mock.patch.object(threads, "WORK_OF_A_THREAD", 1), ThreadPoolExecutor(4) as pool:
         found = list(pool.map(matrix.left, batches))
     for x, y in zip(batches, found, strict=True):
         assert_close(y, x @ matrix.to_dense())
@@ -181,11 +181,11 @@ def test_threads_may_call_at_once() -> None:
 
 def test_a_forked_process_has_threads_of_its_own() -> None:
     program = (
-        "import os, torch; from ctrlg.kernels import cpu; from ctrlg.matrices import CompressedMatrix\n"
+        "import os, torch; from ctrlg.kernels import threads; from ctrlg.matrices import CompressedMatrix\n"
         "third = torch.full((3,), 1 / 3)\n"
         "matrix = CompressedMatrix.from_rows(torch.arange(4), torch.arange(3), torch.zeros(3, dtype=torch.uint8),\n"
         "                                    third * 3, third * 0, torch.ones(1), (3, 3))\n"
-        "torch.set_num_threads(2); cpu.WORK_OF_A_THREAD = 1\n"
+        "torch.set_num_threads(2); threads.WORK_OF_A_THREAD = 1\n"
         "assert torch.equal(matrix.left(torch.eye(3)), torch.eye(3))\n"
         "child = os.fork()\n"
         "if not child:\n"
