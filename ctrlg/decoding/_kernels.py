@@ -1,19 +1,19 @@
 """Compiled loops of decoding on the CPU; imported only where they run, so that `import ctrlg` compiles nothing.
 
-Each has a twin in plain torch beside its caller, which is the definition and serves every other device.
+Each has a twin in plain torch beside its caller, which is the definition and serves every other device. What a kernel
+does is cut into `parts`, of which a call does one.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ctrlg.kernels.lanes import compiled
 
 COLUMNS = 512  # of a block: a few hundred rows of float32 of that length stay in the second-level cache
 
 
-@compiled(parallel=True)
+@compiled
 def add_edges(
     start: np.ndarray,
     target: np.ndarray,
@@ -22,6 +22,8 @@ def add_edges(
     masses: np.ndarray,
     values: np.ndarray,
     out: np.ndarray,
+    part: int,
+    parts: int,
 ) -> None:
     """out[i] += sum over e in start[i] .. start[i + 1] of weight[e] * masses[mass[e]] * values[target[e]].
 
@@ -29,8 +31,7 @@ def add_edges(
     masses [M, H], values [m, H], out [n, H] float32.
     """
     width = out.shape[1]
-    for block in prange((width + COLUMNS - 1) // COLUMNS):
-        first = block * COLUMNS
+    for first in range(part * COLUMNS, width, parts * COLUMNS):
         last = min(width, first + COLUMNS)
         for i in range(len(start) - 1):
             row = out[i, first:last]
@@ -42,7 +43,7 @@ def add_edges(
                     row[h] += factor * mass_row[h] * value_row[h]
 
 
-@compiled(parallel=True)
+@compiled
 def multiply_rows(
     left: np.ndarray,
     left_row: np.ndarray,
@@ -51,12 +52,14 @@ def multiply_rows(
     factor: np.ndarray,
     out: np.ndarray,
     largest: np.ndarray,
+    part: int,
+    parts: int,
 ) -> None:
     """out[r] = left[left_row[r]] * right[right_row[r]] * factor[r], and largest[r] = max(out[r]).
 
     left [U, H], right [m, H], factor [R], out [R, H], largest [R]: float32, not negative; left_row, right_row: int [R].
     """
-    for r in prange(len(left_row)):
+    for r in range(part, len(left_row), parts):
         a = left[left_row[r]]
         b = right[right_row[r]]
         by = factor[r]

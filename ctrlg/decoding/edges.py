@@ -31,8 +31,8 @@ def add_edges_(
         from ctrlg.decoding import _kernels
         from ctrlg.kernels import cpu
 
-        with cpu._threads(len(target) * out.shape[1]):
-            _kernels.add_edges(start, target, weight, mass, masses.numpy(), values.numpy(), out.numpy())
+        arrays = (start, target, weight, mass, masses.numpy(), values.numpy(), out.numpy())
+        cpu._run(_kernels.add_edges, len(target) * out.shape[1], *arrays)
     else:
         add_edges_in_torch_(out, start, target, weight, mass, masses, values)
 
@@ -92,8 +92,8 @@ def _products(
 
     rows = torch.empty(len(left_row), left.shape[1])
     largest = np.empty(len(left_row), dtype=np.float32)
-    with cpu._threads(rows.numel()):
-        _kernels.multiply_rows(left.numpy(), left_row, right.numpy(), right_row, factor, rows.numpy(), largest)
+    arrays = (left.numpy(), left_row, right.numpy(), right_row, factor, rows.numpy(), largest)
+    cpu._run(_kernels.multiply_rows, rows.numel(), *arrays)
     return rows, largest
 
 
