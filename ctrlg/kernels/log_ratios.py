@@ -84,19 +84,10 @@ def units(peaks: Any, row_of: Any, unit: Any, log_peak: Any) -> None:
 
 @compiled
 def plan(
-    starts: Any,
-    class_of: Any,
-    choice_of_class: Any,
-    live: Any,
-    hidden_states: int,
-    tiles: int,
-    parts: int,
+    starts: Any, class_of: Any, choice_of_class: Any, live: Any, hidden_states: int, tiles: int, parts: int
 ) -> Any:
     """choice_of, table_of and cuts of a `Plan`. class_of: [N]; choice_of_class: [K]; live: bool [G]."""
-    choice_of, entries = (
-        np.empty(len(class_of), np.int32),
-        np.zeros(len(live), np.int64),
-    )
+    choice_of, entries = np.empty(len(class_of), np.int32), np.zeros(len(live), np.int64)
     for v in range(len(class_of)):
         choice_of[v] = choice_of_class[class_of[v]]
         entries[choice_of[v]] += starts[v + 1] - starts[v]
@@ -227,16 +218,6 @@ def _with_exponentials(peak: Any, mass: Any, values: Any, count: int) -> Any:
     if highest == -np.inf:
         return peak, mass
     return highest, mass * np.exp(peak - highest) + sum_exp(values, highest, count)
-
-
-@compiled
-def _picked(m: Any, row: Any, unit: Any, first: int, last: int) -> Any:
-    """Sum of row[h] * unit * scale[h] * level over the entries first .. last - 1."""
-    total = np.float32(0)
-    for e in range(first, last):
-        h = np.int64(m.rows[e])
-        total += row[h] * unit * m.scale[h] * m.levels[m.codes[e]]
-    return total
 
 
 @compiled
