@@ -104,7 +104,7 @@ def demo(
 
     if picture is not None:
         writable_folder(picture.parent)
-    console = Console(record=picture is not None, width=110 if picture is not None else None)
+    console = Console(record=picture is not None, width=120 if picture is not None else None)
     run(console, compare=compare, beams=beams, device=device)
     if picture is not None:
         with atomic_file(picture) as file:

@@ -63,7 +63,7 @@ def run(console: Console, compare: bool = False, beams: int = 16, device: str = 
 
 def marked(result: GenerationResult, keywords: Keywords) -> Text:
     """The sentence with its kept words in bold, and whether the promise is kept."""
-    text = Text(result.text)
+    text = Text(result.text.replace("\n", "⏎"))
     for start, end in keywords.kept_spans(result.text):
         text.stylize("bold green", start, end)
     verdict = ("  kept", "green") if result.satisfied else ("  BROKEN", "bold red")
