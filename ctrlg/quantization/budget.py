@@ -30,8 +30,7 @@ T = TypeVar("T", bound=Sized)
 
 
 def largest_within(quantize_at: Callable[[float], T], max_bytes: int, first: float) -> T:
-    """The largest result of `quantize_at(threshold)` found to take at most `max_bytes`; within 2 % of it
-    where possible.
+    """The result of the lowest threshold found to take at most `max_bytes`; within 2 % of it where possible.
 
     The bytes fall as the threshold rises, nearly as a power of it: the search interpolates between
     logarithms, starting from `first`. Raises ArgumentError naming the fewest bytes possible.
@@ -45,9 +44,8 @@ def largest_within(quantize_at: Callable[[float], T], max_bytes: int, first: flo
         model = quantize_at(threshold)
         point = (math.log(threshold), math.log(model.packed_nbytes))
         if model.packed_nbytes <= max_bytes:
-            fitting = point
-            best = model if best is None or model.packed_nbytes >= best.packed_nbytes else best
-            if best.packed_nbytes >= _CLOSE * max_bytes or threshold <= LOWEST:
+            best, fitting = model, point  # every later threshold that fits is lower
+            if model.packed_nbytes >= _CLOSE * max_bytes or threshold <= LOWEST:
                 break
         else:
             too_large = point

@@ -106,15 +106,13 @@ def fit_rows(codebook: Tensor, parts: Intervals, size: int) -> Levels:
     total = torch.where(stores, total, 1)
     share = torch.cat([torch.zeros_like(total)[:, None], codebook / total[:, None]], 1)
     slope = 1 - size * share
-    low, high = torch.full_like(total, _TINY), torch.full_like(total, 1 / size)
     background = (parts.mass[:, 0] / parts.count[:, 0].clamp_min(1)).clamp(_TINY, 1 / size)
     for _ in range(_NEWTON_STEPS):
         value = (share + background[:, None] * slope).clamp_min(_TINY)
         force = parts.mass * slope / value
-        gradient, curvature = -force.sum(1), (force * slope / value).sum(1)
-        low, high = torch.where(gradient < 0, background, low), torch.where(gradient < 0, high, background)
-        step = background - gradient / curvature.clamp_min(_TINY)
-        background = torch.where((step > low) & (step < high), step, (low * high).sqrt())
+        gradient, curvature = -force.sum(1), (force * slope / value).sum(1).clamp_min(_TINY)
+        step = background - gradient / curvature
+        background = torch.minimum(torch.maximum(step, background / 4), (background + 1 / size) / 2)
     background = torch.where(parts.mass[:, 0] > 0, background, 0)
     background = torch.where(stores, background, 1 / size)
     return Levels(codebook, torch.where(stores, (1 - size * background) / total, 0), background)
