@@ -18,8 +18,11 @@ BLOCK = 512
 TOKEN_COST = 12
 """What a column costs besides its entries (log, sum, reading and writing 16 values), in entries."""
 
-PICK_COST = 8
+PICK_COST = 24
 """What an entry costs when its 16 weights are picked from 16 rows, in entries of a table."""
+
+TABLE_COST = 7
+"""What a state costs when 16 weights are put into a table, in entries of a table."""
 
 MAX_TABLES = 32
 """Choices of next states whose weights a part puts into tables of H * LANES * 4 bytes."""
@@ -95,7 +98,7 @@ def plan(
     tables = 0
     for choice in np.argsort(-entries):
         if live[choice]:
-            tabled = tables < MAX_TABLES and entries[choice] > hidden_states
+            tabled = tables < MAX_TABLES and PICK_COST * entries[choice] > TABLE_COST * hidden_states
             weight[choice] = 1 if tabled else PICK_COST
             if tabled:
                 table_of[choice] = tables
