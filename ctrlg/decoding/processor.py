@@ -33,23 +33,22 @@ LARGEST_LOGIT = 1e3  # stands for +inf in the language model's scores; larger nu
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):
-    """Masks every token after which the promise cannot be kept any more, and weighs the others by how likely
-    it is kept.
+    """Masks every token after which the promise cannot be kept, and weighs the others by how likely it is kept.
 
     hmm_model: HMM or QuantizedHMM over V tokens; None for the mask alone (then eos_token_id is needed).
     dfa_model: DFAModel or DFA over the same V tokens; it reads the content only.
     min_new_tokens, max_new_tokens: least and most content tokens, suffix not counted. To write the whole
         suffix, `generate` needs max_new_tokens + len(suffix_ids); with fewer, what it returns can still be
         completed.
-    prompt_ids: what `generate` is called with; only its length is used, so prompts of one batch are of one
-        length.
+    prompt_ids: what `generate` is called with; only its length is used, so the prompts of a batch are of one
+        length, padding on the left included.
     prefix_ids: what the HMM has read before the content begins.
     suffix_ids: what follows the content; the end-of-text token is appended where it does not close it, for
         only it ends a text.
     temperature: divides the joined scores, > 0.
     token_ranges: [[least, most], ...] instead of the two numbers: one for all rows, or one for each prompt of
         the batch in order.
-    hmm_batch_size: sequences scored at a time, all where None; bounds memory.
+    hmm_batch_size: sequences scored at a time, >= 1, all where None; bounds memory.
     eos_token_id: the token that ends a text; the HMM's where None.
     table_bytes: memory for look-ahead tables before some are computed again instead of kept.
 
@@ -197,7 +196,9 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         """Sequences that are not over, hmm_batch_size at a time, and their rows, to which `of_row` belongs."""
         running = ~sequences.over[sequences.of_row]
         members = np.flatnonzero(~sequences.over)
-        size = self.hmm_batch_size or max(1, len(members))
+        size = max(1, len(members)) if self.hmm_batch_size is None else self.hmm_batch_size
+        if size < 1:
+            raise ArgumentError(f"hmm_batch_size is {size}", hint="score at least one sequence at a time")
         for first in range(0, len(members), size):
             chosen = members[first : first + size]
             rows = np.flatnonzero(running & np.isin(sequences.of_row, chosen))

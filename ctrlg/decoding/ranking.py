@@ -91,7 +91,7 @@ def score_generated_ids(
         if len(row) <= first:
             raise ArgumentError("a content has no token to score", hint="give a suffix, or do not rank empty contents")
     totals: list[float] = []
-    size = max(1, LOGIT_BYTES // (4 * base_model.config.vocab_size * max(map(len, rows), default=1)))
+    size = max(1, LOGIT_BYTES // (4 * base_model.config.get_text_config().vocab_size * max(map(len, rows), default=1)))
     for start in range(0, len(rows), size):
         totals += _log_probabilities(base_model, rows[start : start + size], skipped[start : start + size])
     return [

@@ -202,6 +202,9 @@ def test_attributes_of_ctrlg_s_tutorial_can_be_set() -> None:
     processor.temperature = -1
     with pytest.raises(ArgumentError, match="temperature"):
         processor(rows, logits)
+    processor.temperature, processor.hmm_batch_size = 1.0, -2
+    with pytest.raises(ArgumentError, match="hmm_batch_size is -2"):
+        processor(rows, logits)
 
 
 def test_no_promise_leaves_every_content_allowed() -> None:
