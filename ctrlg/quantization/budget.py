@@ -42,10 +42,11 @@ def largest_within(quantize_at: Callable[[float], T], max_bytes: int, first: flo
     threshold = first
     for _ in range(_MOST_TRIALS):
         model = quantize_at(threshold)
-        point = (math.log(threshold), math.log(model.packed_nbytes))
-        if model.packed_nbytes <= max_bytes:
+        size = model.packed_nbytes
+        point = (math.log(threshold), math.log(size))
+        if size <= max_bytes:
             best, fitting = model, point  # every later threshold that fits is lower
-            if model.packed_nbytes >= _CLOSE * max_bytes or threshold <= LOWEST:
+            if size >= _CLOSE * max_bytes or threshold <= LOWEST:
                 break
         else:
             too_large = point

@@ -26,7 +26,7 @@ from ctrlg.quantization.layouts import PackedMatrix, pack_matrix, unpack_matrix
 
 KIND = "quantized-hmm"
 FORMAT_VERSION = 1
-KNOWN_METHODS = ("norm-q", "log-norm-q")
+METHODS = ("norm-q", "log-norm-q")
 TENSORS_FILE = "model.safetensors"
 MATRICES = ("transition", "emission")
 _INITIAL_TOLERANCE = 1e-3
@@ -139,8 +139,8 @@ def _check_kind(config: dict[str, Any], folder: Path) -> None:
             f"format version {config.get('format_version')!r} is not known, this is {FORMAT_VERSION}",
             hint="install a newer ctrlg",
         )
-    if config.get("method") not in KNOWN_METHODS:
-        raise CheckpointError(f"method {config.get('method')!r} is none of {', '.join(KNOWN_METHODS)}")
+    if config.get("method") not in METHODS:
+        raise CheckpointError(f"method {config.get('method')!r} is none of {', '.join(METHODS)}")
 
 
 def _whole(config: dict[str, Any], name: str, least: int, most: int | None = None) -> int:

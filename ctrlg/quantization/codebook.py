@@ -44,7 +44,7 @@ class Levels(NamedTuple):
 class Intervals(NamedTuple):
     """Entries and mass in the interval of the background (first column) and of every level: 2 x [H, K + 1]."""
 
-    count: Tensor
+    entries: Tensor
     mass: Tensor
 
 
@@ -101,12 +101,12 @@ def fit_rows(codebook: Tensor, parts: Intervals, size: int) -> Levels:
     With `S = sum count * codebook` normalisation leaves one unknown, `q_j = c_j / S + background * (1 - size
     * c_j / S)`; the KL is convex in it. A row without entries is uniform.
     """
-    total = (parts.count[:, 1:] * codebook).sum(1)
+    total = (parts.entries[:, 1:] * codebook).sum(1)
     stores = total > 0
     total = torch.where(stores, total, 1)
     share = torch.cat([torch.zeros_like(total)[:, None], codebook / total[:, None]], 1)
     slope = 1 - size * share
-    background = (parts.mass[:, 0] / parts.count[:, 0].clamp_min(1)).clamp(_TINY, 1 / size)
+    background = (parts.mass[:, 0] / parts.entries[:, 0].clamp_min(1)).clamp(_TINY, 1 / size)
     for _ in range(_NEWTON_STEPS):
         value = (share + background[:, None] * slope).clamp_min(_TINY)
         force = parts.mass * slope / value
@@ -124,7 +124,7 @@ def row_costs(histogram: MassHistogram, levels: Levels, price: Tensor) -> Tensor
     fitted = fit_rows(levels.codebook, parts, histogram.size)
     values = torch.cat([fitted.background[:, None], fitted.values()], 1).clamp_min(_TINY)
     divergence = histogram.negative_entropy - torch.special.xlogy(parts.mass, values).sum(1)
-    return divergence + price * parts.count[:, 1:].sum(1)
+    return divergence + price * parts.entries[:, 1:].sum(1)
 
 
 def _refine(histogram: MassHistogram, occupancy: Tensor, price: Tensor, codebook: Tensor) -> Levels:
@@ -162,7 +162,7 @@ def _refit_codebook(levels: Levels, parts: Intervals, occupancy: Tensor) -> Tens
     """Every level where it loses least over all rows: Newton on `sum_h occupancy scale (count - mass / q) = 0`."""
     codebook, scale = levels.codebook, levels.scale[:, None]
     weight = occupancy[:, None] * scale
-    wanted = (weight * parts.count[:, 1:]).sum(0)
+    wanted = (weight * parts.entries[:, 1:]).sum(0)
     for _ in range(3):
         value = (scale * codebook + levels.background[:, None]).clamp_min(_TINY)
         given = weight * parts.mass[:, 1:] / value

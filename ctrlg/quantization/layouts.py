@@ -7,7 +7,7 @@ file, `unpack_matrix` reads them back and refuses whatever is no matrix.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ctrlg.quantization.norm_q import QuantizedRows
 from ctrlg.quantization.packing import pack_bits, packed_size, unpack_bits
 from ctrlg.quantization.patterns import STREAMS, Entries, decode_entries, encode_entries
 
-Layout = Literal["auto", "dense", "sparse"]
+LAYOUTS = ("auto", "dense", "sparse")
 LEVELS = ("codebook", "scale", "background")
 
 
@@ -41,13 +41,13 @@ class PackedMatrix(NamedTuple):
         return sum(array.nbytes for array in self.arrays.values())
 
 
-def arrange(rows: QuantizedRows, bits: int, layout: Layout = "auto") -> CompressedMatrix:
+def arrange(rows: QuantizedRows, bits: int, layout: str = "auto") -> CompressedMatrix:
     """Quantised rows as a compressed matrix, in the given layout or in the one that is smaller on disk.
 
     Raises ArgumentError for an unknown layout.
     """
-    if layout not in ("auto", "dense", "sparse"):
-        raise ArgumentError(f"layout is {layout!r}", hint='one of "auto", "dense", "sparse"')
+    if layout not in LAYOUTS:
+        raise ArgumentError(f"layout is {layout!r}", hint=f"one of {', '.join(LAYOUTS)}")
     levels = (rows.scale, rows.background, rows.codebook)
     if layout == "dense":
         return CompressedMatrix.from_codes(rows.codes, *levels)
@@ -110,8 +110,15 @@ def unpack_matrix(packed: PackedMatrix, shape: tuple[int, int], bits: int) -> Co
         row, column = (place, line) if by_column else (line, place)
         order = np.argsort(row, kind="stable")
         indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=states))])
-        entries = (torch.from_numpy(array) for array in (indptr, column[order], codes[order]))
-        return CompressedMatrix.from_rows(*entries, scale, background, codebook, shape=shape)
+        return CompressedMatrix.from_rows(
+            torch.from_numpy(indptr),
+            torch.from_numpy(column[order]),
+            torch.from_numpy(codes[order]),
+            scale,
+            background,
+            codebook,
+            shape,
+        )
     except ArgumentError as error:
         raise CheckpointError(error.message, hint=error.hint or "the file is damaged") from error
 

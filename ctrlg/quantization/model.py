@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +83,9 @@ class QuantizedHMM(ModelHubMixin, library_name="ctrlg", tags=["hmm", "norm-q"]):
         """Bytes of memory while it runs: codes (8 bits each), indices, levels and the initial distribution."""
         return self.transition.nbytes + self.emission.nbytes + self.initial.nbytes
 
-    @cached_property
+    @property
     def packed_nbytes(self) -> int:
-        """Bytes of the file `model.safetensors`: codes in `bits` bits, indices entropy coded."""
+        """Bytes of the file `model.safetensors`: codes in `bits` bits, indices entropy coded. Encodes them to know."""
         return checkpoint.file_size(self._stored())
 
     @property

@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
 from ctrlg.quantization.budget import largest_within
-from ctrlg.quantization.layouts import Layout, arrange
+from ctrlg.quantization.checkpoint import METHODS
+from ctrlg.quantization.layouts import arrange
 from ctrlg.quantization.log_norm_q import DEFAULT_THRESHOLD, LogNormQuantizer, state_occupancy
 from ctrlg.quantization.model import QuantizedHMM
 from ctrlg.quantization.norm_q import EPS, QuantizedRows, norm_q_rows
 from ctrlg.quantization.rows import check_bits
 
-Method = Literal["norm-q", "log-norm-q"]
-METHODS: tuple[Method, ...] = ("norm-q", "log-norm-q")
-
 
 @torch.no_grad()
 def quantize(
     hmm: HMM,
-    method: Method = "norm-q",
+    method: str = "norm-q",
     bits: int = 8,
     *,
-    layout: Layout = "auto",
+    layout: str = "auto",
     threshold: float | None = None,
     max_bytes: int | None = None,
     eps: float = EPS,
 ) -> QuantizedHMM:
     """Compress transition and emission of an HMM; the initial distribution stays float32.
 
-    method: "norm-q", as published, or "log-norm-q", which loses far less. bits: 1 to 8, per code. layout:
-    "dense" or "sparse"; "auto" takes the one that is smaller on disk, for each matrix. threshold: log-norm-q
-    only; nats per token that an entry must gain to be stored, >= 0 (0 stores whatever helps, the default
-    DEFAULT_THRESHOLD nearly that at a third of the bytes). max_bytes: log-norm-q only, instead of a
-    threshold; the file `model.safetensors` takes at most so many, and the loss is the least for it. eps:
-    norm-q only. Raises ArgumentError for arguments out of range or that do not go with the method, for a
-    model whose rows are no distributions, and for a budget that cannot be met.
+    method: "norm-q", as published, or "log-norm-q", which loses far less.
+    bits: 1 to 8, per code.
+    layout: "dense" or "sparse"; "auto" takes the one that is smaller on disk, for each matrix.
+    threshold: log-norm-q only; nats per token that an entry must gain to be stored, >= 0. 0 stores whatever helps;
+        the default, DEFAULT_THRESHOLD, loses little more and takes a fraction of the bytes.
+    max_bytes: log-norm-q only, instead of a threshold; `model.safetensors` takes at most so many, and the threshold
+        is the lowest with which it does.
+    eps: norm-q only; added to every quantised entry, keeps what rounds to nothing possible.
+
+    Raises ArgumentError for arguments out of range or that do not go with the method, for a model whose rows are no
+    distributions, and for a budget that cannot be met.
     """
     check_bits(bits, 8)
     if method not in METHODS:
@@ -70,7 +72,7 @@ def _assemble(
     hmm: HMM,
     method: str,
     bits: int,
-    layout: Layout,
+    layout: str,
     transition: QuantizedRows,
     emission: QuantizedRows,
     *,

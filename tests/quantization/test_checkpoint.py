@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,23 +22,21 @@ Tensors = dict[str, Tensor]
 Config = dict
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A compressed HMM with a sparse emission matrix and a dense transition matrix."""
-    model = quantize(random_hmm(8, 300, spread=3.0), "log-norm-q", 4, threshold=1e-4)
-    model = QuantizedHMM(
-        quantize(random_hmm(8, 300), "log-norm-q", 4, layout="dense").transition,
-        model.emission,
-        model.initial,
-        model.eos_token_id,
-        method=model.method,
-        bits=model.bits,
-        fingerprint=model.fingerprint,
-        settings=model.settings,
-    )
-    assert model.emission.layout == "sparse"
-    model.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
+    hmm = random_hmm(8, 300, spread=3.0)
+    sparse, dense = (quantize(hmm, "log-norm-q", 4, threshold=1e-4, layout=layout) for layout in ("sparse", "dense"))
+    sparse.transition = dense.transition
+    path = tmp_path_factory.mktemp("saved") / "model"
+    sparse.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    """A copy of the checkpoint, to be damaged."""
+    return Path(shutil.copytree(saved, tmp_path / "model"))
 
 
 def rewrite(folder: Path, change: Callable[[Tensors, Config], object]) -> None:
