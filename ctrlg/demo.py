@@ -37,6 +37,8 @@ def run(console: Console, compare: bool = False, beams: int = 16, device: str = 
     with console.status("Loading the language model (fetched once, about 93 MB) ..."):
         model, tokenizer = load_language_model(DEFAULT, device, fast_dtype(device))
         hmm = load_hmm("default", device=device)
+        # Kernels are compiled once a machine and models warm up: neither belongs to the time of a step.
+        generate(model, tokenizer, hmm, WordCount(1, 3), max_new_tokens=4, num_beams=beams, progress=False)
     guided, alone = [], []
     for concepts in CONCEPT_SETS:
         keywords = Keywords([[concept] for concept in concepts], inflect=True)

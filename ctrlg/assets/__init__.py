@@ -54,7 +54,10 @@ def default_hmm_path() -> Path:
     """Folder of the embedded compressed HMM. Raises CheckpointError where the installation lacks it."""
     folder = _HERE / "hmm"
     if not (folder / "config.json").is_file():
-        raise CheckpointError(f"the embedded HMM is missing from {folder}", hint="install ctrlg again")
+        raise CheckpointError(
+            f"this installation has no embedded HMM in {folder}",
+            hint="install the whole package, or name a folder or repository",
+        )
     return folder
 
 

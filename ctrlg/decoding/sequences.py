@@ -65,7 +65,7 @@ class SequenceReader:
         start: Endings = (0,) if automaton.accepting[automaton.initial] else ()
         predictive = None
         if hmm is not None:
-            predictive = _normalised(hmm.initial.float()[None].clone())
+            predictive = hmm.initial.float()[None]
         self.start = Sequences(
             of_row=np.zeros(1, dtype=np.int64),
             step=0,
@@ -78,6 +78,8 @@ class SequenceReader:
         for token in prefix:
             token_array = np.array([token], dtype=np.int64)
             self.start = self.start._replace(predictive=self._absorb(self.start, token_array))
+        if self.start.predictive is not None:
+            self.start = self.start._replace(predictive=self.start.predictive / self.start.predictive.sum())
         self._known: dict[bytes, int] = {}
         self._last = self.start
 
@@ -127,14 +129,13 @@ class SequenceReader:
         if predictive is None or self._emission is None or self._transition is None:
             return None
         emitted = self._emission.columns(torch.from_numpy(tokens).to(predictive.device)).to(predictive)
-        seen = predictive * emitted
-        total = seen.sum(dim=1, keepdim=True)
-        posterior = torch.where(total > 0, seen / total.clamp_min(torch.finfo(total.dtype).tiny), predictive)
-        return _normalised(self._transition.left(posterior))
-
-
-def _normalised(rows: Tensor) -> Tensor:
-    return rows.div_(rows.sum(dim=1, keepdim=True))
+        posterior = emitted.mul_(predictive)
+        total = posterior.sum(dim=1, keepdim=True)
+        posterior.div_(total.clamp_min(torch.finfo(total.dtype).tiny))
+        unseen = total[:, 0] <= 0
+        if bool(unseen.any()):
+            posterior[unseen] = predictive[unseen]
+        return self._transition.left(posterior)
 
 
 def take(sequences: Sequences, which: np.ndarray) -> Sequences:

@@ -14,9 +14,10 @@ from random_hmms import hmms, random_hmm
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ctrlg import assets
 from ctrlg.errors import CheckpointError
 from ctrlg.hmm import HMM
-from ctrlg.quantization import QuantizedHMM, load_hmm, loading, quantize
+from ctrlg.quantization import QuantizedHMM, load_hmm, quantize
 
 Tensors = dict[str, Tensor]
 Config = dict
@@ -232,6 +233,6 @@ def test_a_foreign_config_is_refused(folder: Path, content: str) -> None:
 def test_no_checkpoint_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckpointError, match="neither a folder nor a repository"):
         QuantizedHMM.from_pretrained(tmp_path / "nothing" / "here")
-    monkeypatch.setattr(loading, "files", lambda package: tmp_path)
+    monkeypatch.setattr(assets, "_HERE", tmp_path)
     with pytest.raises(CheckpointError, match="no embedded HMM"):
         load_hmm("default")
