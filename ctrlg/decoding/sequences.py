@@ -31,8 +31,8 @@ class Sequences(NamedTuple):
     endings: endings in progress of each, whatever the length of their content.
     over: bool [U]; the end-of-text token (or one that no vocabulary holds) was generated: nothing more is
         content.
-    predictive: float32 [U, H]; p(z = h | prefix, tokens so far), rows sum to 1; of no meaning where `over`.
-        None without an HMM.
+    predictive: float32 [U, H]; p(z = h | prefix, tokens so far), rows sum to 1 as nearly as those of the matrices; of
+        no meaning where `over`. None without an HMM.
     """
 
     of_row: np.ndarray
@@ -129,7 +129,7 @@ class SequenceReader:
         if predictive is None or self._emission is None or self._transition is None:
             return None
         emitted = self._emission.columns(torch.from_numpy(tokens).to(predictive.device)).to(predictive)
-        posterior = emitted.mul_(predictive)
+        posterior = predictive * emitted
         total = posterior.sum(dim=1, keepdim=True)
         posterior.div_(total.clamp_min(torch.finfo(total.dtype).tiny))
         unseen = total[:, 0] <= 0
