@@ -29,10 +29,10 @@ def add_edges_(
     """
     if out.device.type == "cpu":
         from ctrlg.decoding import _kernels
-        from ctrlg.kernels import cpu
+        from ctrlg.kernels import threads
 
         arrays = (start, target, weight, mass, masses.numpy(), values.numpy(), out.numpy())
-        cpu._run(_kernels.add_edges, len(target) * out.shape[1], *arrays)
+        threads.run(_kernels.add_edges, len(target) * out.shape[1], *arrays)
     else:
         add_edges_in_torch_(out, start, target, weight, mass, masses, values)
 
@@ -88,12 +88,12 @@ def _products(
     if left.device.type != "cpu":
         return products_in_torch(left, left_row, right, right_row, factor)
     from ctrlg.decoding import _kernels
-    from ctrlg.kernels import cpu
+    from ctrlg.kernels import threads
 
     rows = torch.empty(len(left_row), left.shape[1])
     largest = np.empty(len(left_row), dtype=np.float32)
     arrays = (left.numpy(), left_row, right.numpy(), right_row, factor, rows.numpy(), largest)
-    cpu._run(_kernels.multiply_rows, rows.numel(), *arrays)
+    threads.run(_kernels.multiply_rows, rows.numel(), *arrays)
     return rows, largest
 
 

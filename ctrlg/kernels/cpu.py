@@ -16,8 +16,7 @@ from torch import Tensor
 
 from ctrlg.kernels import log_ratios, products
 from ctrlg.kernels.lanes import LANES
-from ctrlg.kernels.threads import parts_of, run_parts
-from ctrlg.kernels.threads import run as _run
+from ctrlg.kernels.threads import parts_of, run, run_parts
 
 HEADROOM = np.float32(2.0**60)
 """Numerator and denominator are multiplied by it, so that small ones stay clear of denormals."""
@@ -40,21 +39,21 @@ class SparseColumns(Protocol):
 def left(matrix: SparseColumns, x: Tensor) -> Tensor:
     """`x @ M`: [B, H] -> [B, N]."""
     out = torch.empty(len(x), matrix.shape[1])
-    _run(products.left, len(x) * len(matrix.codes), _entries(matrix), _numpy(x), out.numpy())
+    run(products.left, len(x) * len(matrix.codes), _entries(matrix), _numpy(x), out.numpy())
     return out
 
 
 def right(matrix: SparseColumns, y: Tensor) -> Tensor:
     """`y @ M.T`: [S, N] -> [S, H]."""
     out = torch.empty(len(y), matrix.shape[0])
-    _run(products.right, len(y) * len(matrix.codes), _entries(matrix), _numpy(y), out.numpy())
+    run(products.right, len(y) * len(matrix.codes), _entries(matrix), _numpy(y), out.numpy())
     return out
 
 
 def columns(matrix: SparseColumns, ids: Tensor) -> Tensor:
     """`M[:, ids].T`: int64 [n] in [-1, N) -> [n, H]; -1 gives ones."""
     out = torch.empty(len(ids), matrix.shape[0])
-    _run(products.columns, out.numel(), _entries(matrix), _numpy(ids.long()), out.numpy())
+    run(products.columns, out.numel(), _entries(matrix), _numpy(ids.long()), out.numpy())
     return out
 
 
@@ -95,7 +94,7 @@ def decode(codes: Tensor, codebook: Tensor, scale: Tensor, background: Tensor, s
     """Columns start .. stop - 1 of the dense layout, float32 [H, stop - start]; codes: uint8 [H, N]."""
     out = torch.empty(len(codes), stop - start)
     levels = (_numpy(codebook), _numpy(scale), _numpy(background))
-    _run(products.decode, out.numel(), codes.numpy(), *levels, start, out.numpy())
+    run(products.decode, out.numel(), codes.numpy(), *levels, start, out.numpy())
     return out
 
 
@@ -113,8 +112,8 @@ def _log_ratios(
     above, below = _numpy(weights), _numpy(predictive)
     above_start, above_peak = np.empty((2, len(above)), np.float32)
     below_start, below_peak, unit, log_peak = np.empty((4, len(below)), np.float32)
-    _run(log_ratios.starts_and_peaks, above.size, above, m.background, above_start, above_peak)
-    _run(log_ratios.starts_and_peaks, below.size, below, m.background, below_start, below_peak)
+    run(log_ratios.starts_and_peaks, above.size, above, m.background, above_start, above_peak)
+    run(log_ratios.starts_and_peaks, below.size, below, m.background, below_start, below_peak)
     log_ratios.units(above_peak, rows, unit, log_peak)
     mixtures = log_ratios.Mixtures(above, above_start, choices, unit, log_peak, below, below_start)
 
