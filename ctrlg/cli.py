@@ -131,9 +131,11 @@ def quantize(
     layout: Annotated[str, typer.Option(help="auto, dense or sparse.")] = "auto",
 ) -> None:
     """Compress an HMM."""
+    from ctrlg.files import writable_folder
     from ctrlg.hmm import HMM
     from ctrlg.quantization import quantize as compress
 
+    writable_folder(output)
     model = HMM.from_pretrained(hmm)
     compressed = compress(model, method, bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
     compressed.save_pretrained(output)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from ctrlg import cli
+from ctrlg import assets, cli
 from ctrlg.errors import ArgumentError
 
 
@@ -34,6 +36,11 @@ def test_generate_keeps_what_it_promises() -> None:
         (["generate", "--words", "many"], "no range"),
         (["generate", "--keywords", "dog", "--exclude", "dog"], "dog"),
         (["generate", "--keywords", "dog", "--hmm", "/nowhere"], "/nowhere"),
+        (["quantize", "/nowhere", "/dev/null/folder"], "/dev/null/folder"),
+        (
+            ["quantize", str(assets.default_hmm_path()), str(Path(tempfile.gettempdir()) / "never"), "--bits", "9"],
+            "bits is 9",
+        ),
         (["generate", "--keywords", "dog", "--words", "20..30", "--max-new-tokens", "6"], "max_new_tokens"),
     ],
 )
