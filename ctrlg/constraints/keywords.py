@@ -17,17 +17,8 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Keywords(Constraint):
-    """Of each group, at least one phrase occurs in the text.
-
-    groups: each a list of alternatives, or a single phrase: `Keywords([["dog", "puppy"], "park"])`.
-    inflect: the inflections of every phrase count too; no phrase counts as an inflection of one in another group.
-    whole_word: "art" is not kept by "party"; see `ctrlg.constraints.words` for what ends a word.
-
-    Case does not matter. The automaton counts phrases behind white space (and opening punctuation) or at the start of
-    the content, cut into tokens as the tokenizer itself would cut them; a rarer spelling merely does not count.
-    Raises ConstraintError for empty groups or phrases.
-    """
+class _Phrases(Constraint):
+    """Groups of phrases that occur in the text; which ways of occurring count, the classes below say."""
 
     groups: Sequence[Sequence[str] | str]
     inflect: bool = False
@@ -41,6 +32,20 @@ class Keywords(Constraint):
         """For each group all phrases that count."""
         groups = _groups(self.groups)
         return forms_of(groups) if self.inflect else groups
+
+
+@dataclass(frozen=True)
+class Keywords(_Phrases):
+    """Of each group, at least one phrase occurs in the text.
+
+    groups: each a list of alternatives, or a single phrase: `Keywords([["dog", "puppy"], "park"])`.
+    inflect: the inflections of every phrase count too; no phrase counts as an inflection of one in another group.
+    whole_word: "art" is not kept by "party"; see `ctrlg.constraints.words` for what ends a word.
+
+    Case does not matter. The automaton counts phrases behind white space (and opening punctuation) or at the start of
+    the content, cut into tokens as the tokenizer itself would cut them; a rarer spelling merely does not count.
+    Raises ConstraintError for empty groups or phrases.
+    """
 
     def holds(self, text: str) -> bool:
         """See Constraint."""
@@ -68,24 +73,11 @@ class Keywords(Constraint):
 
 
 @dataclass(frozen=True)
-class Ordered(Constraint):
+class Ordered(_Phrases):
     """A phrase of the first group occurs, behind it one of the second, and so on.
 
     Groups, inflect, whole_word and errors as for Keywords: `Ordered(["first", ["then", "next"]])`.
     """
-
-    groups: Sequence[Sequence[str] | str]
-    inflect: bool = False
-    whole_word: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", _groups(self.groups))
-
-    @cached_property
-    def forms(self) -> tuple[tuple[str, ...], ...]:
-        """For each group all phrases that count."""
-        groups = _groups(self.groups)
-        return forms_of(groups) if self.inflect else groups
 
     def holds(self, text: str) -> bool:
         """See Constraint."""

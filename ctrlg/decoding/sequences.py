@@ -1,10 +1,9 @@
 """What is known about each sequence in a batch, carried from one step to the next and found by its tokens.
 
-Beam search reorders and copies rows between steps, so a sequence is recognised by the tokens generated so
-far. Only the sequences of the
-last step are kept: memory is O(live sequences x H), whatever the number of steps and of calls. A sequence
-    that was not there in the last step (another `generate` call, a row that came from elsewhere) is read
-    again from its first token.
+Beam search reorders and copies rows between steps, so a sequence is recognised by the tokens generated so far. Only the
+sequences of the last step are kept: memory is O(live sequences x H), whatever the number of steps and of calls. A
+sequence that was not there in the last step (another `generate` call, a row that came from elsewhere) is read again
+from its first token.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ from ctrlg.decoding.suffix import Endings, advance
 class Sequences(NamedTuple):
     """The distinct sequences of one step, U of them.
 
-    of_row: int64 [B]; which of them each row of the batch is; they are numbered in the order of their first
-        row.
+    of_row: int64 [B]; which of them each row of the batch is; they are numbered in the order of their first row.
     step: tokens generated so far, the same for all.
     label: int64 [U]; what the caller tells rows with the same tokens apart by (their token range).
     state: int64 [U]; the automaton state if everything so far is content.

@@ -12,6 +12,7 @@ from ctrlg.hmm.inference import (
 )
 from ctrlg.hmm.learning import Prior, maximise
 from ctrlg.hmm.model import HMM
+from ctrlg.hmm.sequences import SequenceModel
 
 __all__ = [
     "HMM",
@@ -19,6 +20,7 @@ __all__ = [
     "Filtered",
     "Parameters",
     "Prior",
+    "SequenceModel",
     "Smoothed",
     "expected_counts",
     "filter_tokens",

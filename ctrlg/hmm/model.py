@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.files import fetch_checkpoint
-from ctrlg.hmm import inference
 from ctrlg.hmm.inference import Parameters
+from ctrlg.hmm.sequences import SequenceModel
 from ctrlg.matrices import DenseMatrix
 
 ROW_SUM_TOLERANCE = 1e-2  # float32 rows of 50,000 probabilities, written as logs, do not sum to 1 exactly
 
 
-class HMM(nn.Module, PyTorchModelHubMixin):
+class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
     """Hidden Markov model with H hidden states over V tokens, dense, float32.
 
     alpha_exp: transition probabilities [H, H]. beta: log emission probabilities [H, V]. gamma: log initial
@@ -111,22 +111,6 @@ class HMM(nn.Module, PyTorchModelHubMixin):
     def inference_parameters(self) -> Parameters:
         """What the functions of `ctrlg.hmm.inference` take."""
         return Parameters(self.transition, self.emission, self.initial)
-
-    @torch.no_grad()
-    def log_likelihood(self, input_ids: Tensor) -> Tensor:
-        """log p of each sequence in nats, [B]; input_ids int64 [B, T], -1 for missing tokens."""
-        return inference.log_likelihood(self.inference_parameters, input_ids.to(self.device))
-
-    def loglikelihood(self, input_ids: Tensor, batch_size: int) -> Tensor:
-        """Sum of log-likelihoods over the data in nats, [1] (Ctrl-G's interface), `batch_size` rows at a time."""
-        total = torch.zeros(1, device=self.device)
-        for rows in input_ids.split(batch_size):
-            total += self.log_likelihood(rows).sum()
-        return total
-
-    def sample(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
-        """n sequences of `length` tokens drawn from the model, int64 [n, length]."""
-        return inference.sample_tokens(self.inference_parameters, n, length, generator)
 
     def check(self) -> None:
         """Raise ArgumentError where a parameter is NaN or a row is not a distribution."""

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from ctrlg.errors import ArgumentError
 from ctrlg.files import fetch_checkpoint
-from ctrlg.hmm import HMM, inference
+from ctrlg.hmm import HMM, SequenceModel
 from ctrlg.hmm.inference import Parameters
 from ctrlg.matrices import CompressedMatrix
 from ctrlg.quantization import checkpoint
 from ctrlg.quantization.checkpoint import StoredHMM
 
 
-class QuantizedHMM(ModelHubMixin, library_name="ctrlg", tags=["hmm", "norm-q"]):
+class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hmm", "norm-q"]):
     """A hidden Markov model with H states over V tokens whose matrices stay compressed while it runs.
 
     transition: p(z_{t+1} | z_t), [H, H]. emission: p(x_t | z_t), [H, V]. initial: p(z_1), float32 [H].
@@ -92,23 +92,6 @@ class QuantizedHMM(ModelHubMixin, library_name="ctrlg", tags=["hmm", "norm-q"]):
     def inference_parameters(self) -> Parameters:
         """What the functions of `ctrlg.hmm.inference` take."""
         return Parameters(self.transition, self.emission, self.initial)
-
-    @torch.no_grad()
-    def log_likelihood(self, input_ids: Tensor) -> Tensor:
-        """log p of each sequence in nats, [B]; input_ids int64 [B, T], -1 for missing tokens."""
-        return inference.log_likelihood(self.inference_parameters, input_ids.to(self.device))
-
-    def loglikelihood(self, input_ids: Tensor, batch_size: int) -> Tensor:
-        """Sum of log-likelihoods over the data in nats, [1], `batch_size` rows at a time; as `HMM.loglikelihood`."""
-        total = torch.zeros(1, device=self.device)
-        for rows in input_ids.split(batch_size):
-            total += self.log_likelihood(rows).sum()
-        return total
-
-    @torch.no_grad()
-    def sample(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
-        """n sequences of `length` tokens drawn from the model, int64 [n, length]."""
-        return inference.sample_tokens(self.inference_parameters, n, length, generator)
 
     def to(self, device: torch.device | str) -> QuantizedHMM:
         """The same model on another device."""

@@ -12,19 +12,21 @@ END_OF_TEXT = "<|endoftext|>"
 WORDS = ["dog", "park", "run", "the", "s"]
 
 
-def tiny_language_model(vocab_size: int, seed: int = 0, eos_token_id: int | None = None) -> Any:
+def tiny_language_model(
+    vocab_size: int, seed: int = 0, eos_token_id: int | None = None, layers: int = 1, initializer_range: float = 0.3
+) -> Any:
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=16,
         intermediate_size=32,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         num_key_value_heads=1,
-        initializer_range=0.3,
+        initializer_range=initializer_range,
         bos_token_id=None,
         eos_token_id=eos_token_id,
-        pad_token_id=eos_token_id,
+        pad_token_id=None,
     )
     return LlamaForCausalLM(config).eval()
 
