@@ -14,6 +14,8 @@ from ctrlg.hmm.inference import Parameters
 class SequenceModel(ABC):
     """Likelihood and sampling for a model that names its distributions in `inference_parameters`."""
 
+    eos_token_id: int
+
     @property
     @abstractmethod
     def inference_parameters(self) -> Parameters:

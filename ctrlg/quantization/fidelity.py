@@ -8,24 +8,14 @@ where rounding smooths). Both models score the same sequences, so that the diffe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
-from ctrlg.hmm import HMM
+from ctrlg.hmm import HMM, SequenceModel
 from ctrlg.quantization.quantize import quantize
-
-
-class SequenceModel(Protocol):
-    """What is compared: an HMM or a QuantizedHMM."""
-
-    eos_token_id: int
-
-    def log_likelihood(self, input_ids: Tensor) -> Tensor:
-        """log p of each sequence in nats, [B]."""
-        ...
 
 
 class SequenceLoss(NamedTuple):
