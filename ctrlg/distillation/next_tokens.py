@@ -1,0 +1,81 @@
+"""Soft emission counts: states are credited with the language model's next-token distribution, not with one token.
+
+After x_1..x_{t-1} the language model expects token v with probability q_t(v), and the HMM is in state h with
+a_t[h] = p(z_t = h | x_<t). The sampled token x_t is one draw of q_t; the EM step for the cross-entropy of all of q_t,
+
+    sum_t sum_v q_t(v) log p(v | x_<t),      credits      count[h, v] = sum_t q_t(v) a_t[h] beta[h, v] / p(v | x_<t).
+
+q_t is represented by K tokens, drawn systematically (at K evenly spaced points of the cumulated distribution, shifted by
+one uniform number): an unbiased estimate in which a token of probability above 1/K never goes missing. They cost one
+product with the output layer, are stored in 4 K bytes a token, and every EM step after that costs next to nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.matrices import StochasticMatrix
+
+ROWS = 256  # hidden states, or positions, worked on at a time, to bound temporary memory
+
+
+@torch.inference_mode()
+def draw_next_tokens(
+    head: Any,
+    embeddings: Tensor,
+    draws: int,
+    vocab_size: int,
+    generator: torch.Generator,
+    report: Callable[[int], None] = lambda count: None,
+) -> Tensor:
+    """`draws` tokens of the next-token distribution of every hidden state, ascending, int32 [tokens, draws] on the CPU.
+
+    head: the language model's output layer (`get_output_embeddings()`), applied to embeddings [tokens, D] in its own
+        precision. vocab_size: tokens of the HMM; logits beyond it do not count. generator: on the CPU.
+    report: called with the number of tokens done since the last call.
+    Raises ArgumentError for draws < 1, DataError for hidden states that are not finite.
+    """
+    if draws < 1:
+        raise ArgumentError(f"draws is {draws}", hint="16 to 64 tokens describe a distribution well")
+    weight = next(head.parameters())
+    drawn = torch.empty(len(embeddings), draws, dtype=torch.int32)
+    for start in range(0, len(embeddings), ROWS):
+        rows = embeddings[start : start + ROWS]
+        cumulated = head(rows.to(weight)).float()[:, :vocab_size].softmax(1).cumsum(1)
+        total = cumulated[:, -1:]
+        if not torch.isfinite(total).all():
+            raise DataError("the embeddings hold NaN or infinity", hint="sample again, in bfloat16 or float32")
+        shift = torch.rand(len(rows), 1, generator=generator)
+        points = ((torch.arange(draws) + shift) / draws).to(total.device) * total
+        index = torch.searchsorted(cumulated, points, right=True).clamp_max(cumulated.shape[1] - 1)
+        drawn[start : start + ROWS] = index.int().cpu()
+        report(len(rows))
+    return drawn
+
+
+def credit_next_tokens(counts: Tensor, emission: StochasticMatrix, predictive: Tensor, drawn: Tensor) -> float:
+    """Add the soft emission counts of n positions to `counts` [V, H], in place; returns their cross-entropy's sum.
+
+    emission: [H, V], of the model the E-step is run on. predictive: p(z_t = h | x_<t), [n, H].
+    drawn: tokens of the language model's distribution at each position, [n, K], each of weight 1 / K.
+    The value is sum_t (1/K) sum_k log p(drawn_tk | x_<t), nats. A token that the model cannot emit counts for nothing.
+    """
+    total = 0.0
+    draws = drawn.shape[1]
+    rows = max(1, ROWS * 8 // draws)
+    for weights, tokens in zip(predictive.split(rows), drawn.to(predictive.device).split(rows), strict=True):
+        flat = tokens.reshape(-1).long()
+        credit = emission.columns(flat).to(predictive).reshape(len(weights), draws, -1) * weights[:, None]
+        probability = credit.sum(2)
+        total += float(probability.double().log().clamp_min(_LEAST_LOG).sum()) / draws
+        credit /= torch.where(probability > 0, probability, 1.0)[..., None] * draws
+        counts.index_add_(0, flat, credit.reshape(len(flat), -1).to(counts))
+    return total
+
+
+_LEAST_LOG = -700.0  # of a probability that underflowed: keeps the sum finite

@@ -1,0 +1,106 @@
+"""Soft emission counts: against the whole distribution, and as a step that brings two models closer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import EOS, VOCABULARY, tiny_language_model
+from torch.testing import assert_close
+
+from ctrlg.distillation.next_tokens import credit_next_tokens, draw_next_tokens
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.matrices import DenseMatrix
+
+POSITIONS, STATES = 40, 3
+
+
+def hidden_states() -> torch.Tensor:
+    return torch.randn(POSITIONS, 16, generator=torch.Generator().manual_seed(1))
+
+
+HEAD = tiny_language_model().get_output_embeddings()
+
+
+def distributions() -> torch.Tensor:
+    return HEAD(hidden_states()).softmax(1).detach()
+
+
+def draws(count: int, seed: int = 0, vocab_size: int = VOCABULARY) -> torch.Tensor:
+    return draw_next_tokens(HEAD, hidden_states(), count, vocab_size, torch.Generator().manual_seed(seed))
+
+
+def shares(drawn: torch.Tensor) -> torch.Tensor:
+    """How often each token was drawn, [positions, V]."""
+    one_hot = torch.nn.functional.one_hot(drawn.long(), VOCABULARY).float()
+    return one_hot.mean(1)
+
+
+@settings(deadline=None, max_examples=20)
+@given(count=st.integers(1, 50), seed=st.integers(0, 1000))
+def test_each_token_is_drawn_as_often_as_its_probability_says_to_within_one(count: int, seed: int) -> None:
+    drawn = draws(count, seed)
+    assert ((shares(drawn) - distributions()).abs() < 1 / count + 1e-5).all()
+    assert (drawn.diff(dim=1) >= 0).all()
+
+
+def test_draws_are_unbiased() -> None:
+    mean = torch.stack([shares(draws(2, seed)) for seed in range(800)]).mean(0)
+    assert_close(mean, distributions(), atol=0.06, rtol=0)
+
+
+def test_logits_beyond_the_vocabulary_are_not_drawn() -> None:
+    drawn = draws(64, vocab_size=5)
+    assert int(drawn.max()) < 5
+    expected = distributions()[:, :5]
+    assert_close(shares(drawn)[:, :5], expected / expected.sum(1, keepdim=True), atol=1 / 64 + 1e-5, rtol=0)
+
+
+def credited(drawn: torch.Tensor, emission: torch.Tensor, predictive: torch.Tensor) -> tuple[torch.Tensor, float]:
+    counts = torch.zeros(emission.shape[1], emission.shape[0], dtype=torch.float64)
+    value = credit_next_tokens(counts, DenseMatrix(emission), predictive, drawn)
+    return counts, value
+
+
+def random_rows(rows: int, columns: int, seed: int) -> torch.Tensor:
+    return torch.rand(rows, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).softmax(1)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 1000), count=st.integers(1, 40))
+def test_credits_are_those_of_the_formula(seed: int, count: int) -> None:
+    emission, predictive = random_rows(STATES, VOCABULARY, seed), random_rows(POSITIONS, STATES, seed + 1)
+    drawn = torch.randint(VOCABULARY, (POSITIONS, count), generator=torch.Generator().manual_seed(seed))
+    counts, value = credited(drawn, emission, predictive)
+    q = shares(drawn).double()
+    probability = predictive @ emission
+    assert_close(counts, (emission * (predictive.T @ (q / probability))).T)
+    assert value == pytest.approx(float((q * probability.log()).sum()))
+    assert float(counts.sum()) == pytest.approx(POSITIONS)
+
+
+def test_steps_of_credits_never_raise_the_cross_entropy() -> None:
+    emission, predictive = random_rows(STATES, VOCABULARY, 5), random_rows(POSITIONS, STATES, 6)
+    drawn = draws(32)
+    values = []
+    for _ in range(6):
+        counts, value = credited(drawn, emission, predictive)
+        values.append(value)
+        emission = (counts / counts.sum(0)).T.contiguous()
+    assert values == sorted(values)
+
+
+def test_a_token_the_model_cannot_emit_counts_for_nothing() -> None:
+    emission = torch.zeros(STATES, VOCABULARY, dtype=torch.float64)
+    emission[:, EOS] = 1
+    counts, value = credited(torch.tensor([[EOS, 3]]), emission, torch.full((1, STATES), 1 / STATES).double())
+    assert float(counts.sum()) == pytest.approx(0.5)
+    assert value < -100
+
+
+def test_errors_name_what_is_wrong() -> None:
+    with pytest.raises(ArgumentError, match="draws is 0"):
+        draw_next_tokens(HEAD, hidden_states(), 0, VOCABULARY, torch.Generator())
+    with pytest.raises(DataError, match="NaN"):
+        draw_next_tokens(HEAD, torch.full((2, 16), float("nan")), 2, VOCABULARY, torch.Generator())
