@@ -31,26 +31,31 @@ class ReservedLayer(DynamicLayer):
         self._stored_keys = _reserved(layer.keys, rows, length)
         self._stored_values = _reserved(layer.values, rows, length)
         self.is_initialized = True
-        self._show(len(rows), layer.keys.shape[-2])
+        self._rows = len(rows)
+        self._show(layer.keys.shape[-2])
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Append positions; returns all keys and values so far."""
-        rows, start = self.keys.shape[0], self.keys.shape[-2]
-        stop = start + key_states.shape[-2]
-        self._stored_keys[:rows, ..., start:stop, :] = key_states
-        self._stored_values[:rows, ..., start:stop, :] = value_states
-        self._show(rows, stop)
-        return self.keys, self.values
+        start, stop = self._length, self._length + key_states.shape[-2]
+        self._stored_keys[: self._rows, ..., start:stop, :] = key_states
+        self._stored_values[: self._rows, ..., start:stop, :] = value_states
+        return self._show(stop)
 
     def move_rows(self, sources: Tensor, targets: Tensor, rows: int) -> None:
         """Copy rows `sources` over rows `targets`, then keep the first `rows`."""
-        for view in (self.keys, self.values):
-            view[targets.to(view.device)] = view[sources.to(view.device)]
-        self._show(rows, self.keys.shape[-2])
+        for stored in (self._stored_keys, self._stored_values):
+            filled = stored[..., : self._length, :]
+            filled[targets.to(stored.device)] = filled[sources.to(stored.device)]
+        self._rows = rows
+        self._show(self._length)
 
-    def _show(self, rows: int, length: int) -> None:
-        self.keys = self._stored_keys[:rows, ..., :length, :]
-        self.values = self._stored_values[:rows, ..., :length, :]
+    def _show(self, length: int) -> tuple[Tensor, Tensor]:
+        """Let `keys` and `values`, which transformers reads, be what is filled."""
+        self._length = length
+        keys = self._stored_keys[: self._rows, ..., :length, :]
+        values = self._stored_values[: self._rows, ..., :length, :]
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 class IncrementalModel:
@@ -78,7 +83,7 @@ class IncrementalModel:
         self.logits, self.hidden = self._read(tokens[:, None])
 
     def keep_rows(self, indices: Tensor) -> None:
-        """Keep the rows `indices`, int64 [n], in this order; logits and hidden are those of the old rows until `read`."""
+        """Keep the rows `indices`, int64 [n], in this order; `read` brings their logits and hidden states."""
         targets = (indices != torch.arange(len(indices), device=indices.device)).nonzero()[:, 0]
         sources = indices[targets]
         for layer in self._cache.layers:

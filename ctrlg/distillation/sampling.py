@@ -96,9 +96,7 @@ def continue_prompts(
 
     reader = IncrementalModel(model, prompts.to(device), prompt_of.to(device), settings.max_new_tokens, embeddings)
     for step in range(settings.max_new_tokens):
-        tokens = draw_tokens(
-            reader.logits, uniforms[step, slots], settings.temperature, settings.top_k, settings.top_p
-        )
+        tokens = draw_tokens(reader.logits, uniforms[step, slots], settings.temperature, settings.top_k, settings.top_p)
         sequences[slots[live], step] = tokens[live]
         if reader.hidden is not None:
             kept.append((step, slots[live].cpu(), reader.hidden[live].half().cpu()))

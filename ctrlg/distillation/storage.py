@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -21,6 +21,15 @@ def write_samples(path: str | Path, samples: Samples, metadata: dict[str, str] |
     if samples.embeddings is not None:
         write_tensors(f"{path}{EMBEDDINGS_SUFFIX}", {"embeddings": samples.embeddings}, metadata)
     write_tensors(path, {"sequences": samples.sequences.int()}, metadata)
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What a sequence file of ours says: `model`, `seed`, `eos_token_id`, `chunk`, `settings`; {} for other files."""
+    try:
+        with safe_open(path, framework="pt") as content:
+            return dict(content.metadata() or {})
+    except SafetensorError:
+        return {}
 
 
 def read_sequences(path: str | Path) -> Tensor:
