@@ -21,7 +21,7 @@ import torch
 from ctrlg.distillation.parts import Parts, refuse_other_settings
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.sampling import Report, Samples, SamplingSettings, check_settings, continue_prompts
-from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_metadata
+from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_description
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.files import writable_folder
 
@@ -75,8 +75,7 @@ def draw_chunks(
 
     model: a causal language model of transformers. prompts: token ids, at least one prompt and one token each.
     output: file of the sequences where there is one chunk, else chunk c goes to `output`.c; embeddings go to the same
-        name + ".embeddings". Both are safetensors whose metadata say what they are (`model`, `seed`, `eos_token_id`,
-        `chunk`, `settings`).
+        name + ".embeddings". Both are safetensors that say what they are, see `read_description`.
     processes: of one group, which must see the same files; None for this one alone.
     progress: called at every step.
 
@@ -90,6 +89,7 @@ def draw_chunks(
     writable_folder(output.parent)
     _check_prompts(model, prompts, settings.sampling.max_new_tokens)
     description = _description(model, prompts, eos_token_id, settings)
+    name = str(getattr(model, "name_or_path", ""))
     files = chunk_files(output, settings.total_chunks)
     missing = [chunk for chunk, file in enumerate(files) if not _is_finished(file, description)]
     parts = Parts(output)
@@ -104,7 +104,8 @@ def draw_chunks(
     def join_complete() -> None:
         while missing and all(parts.has(missing[0], batch) for batch in range(len(plan[missing[0]]))):
             chunk = missing.pop(0)
-            parts.join(chunk, plan[chunk], eos_token_id, files[chunk], _metadata(model, settings, description, chunk))
+            said = {"model": name, "chunk": chunk, "settings": description}
+            parts.join(chunk, plan[chunk], eos_token_id, files[chunk], said)
 
     for chunk, batch in mine:
         rows = plan[chunk][batch]
@@ -167,7 +168,7 @@ def _is_finished(file: Path, description: dict[str, Any]) -> bool:
     """Is the chunk there, drawn with these settings? Raises ArgumentError where it was drawn with others."""
     if not file.is_file():
         return False
-    refuse_other_settings(file, json.loads(read_metadata(file).get("settings", "{}")), description)
+    refuse_other_settings(file, read_description(file).get("settings", {}), description)
     return not description["embeddings"] or Path(f"{file}{EMBEDDINGS_SUFFIX}").is_file()
 
 
@@ -196,16 +197,6 @@ def _weights_digest(model: Any) -> str:
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
         digest.update(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _metadata(model: Any, settings: DrawingSettings, description: dict[str, Any], chunk: int) -> dict[str, str]:
-    return {
-        "model": str(getattr(model, "name_or_path", "")),
-        "seed": str(settings.seed),
-        "eos_token_id": str(description["eos_token_id"]),
-        "chunk": str(chunk),
-        "settings": json.dumps(description),
-    }
 
 
 def _check_prompts(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:

@@ -53,7 +53,12 @@ class Parts:
         write_tensors(self._file(chunk, batch), tensors)
 
     def join(
-        self, chunk: int, batches: Sequence[Sequence[int]], eos_token_id: int, file: Path, metadata: dict[str, str]
+        self,
+        chunk: int,
+        batches: Sequence[Sequence[int]],
+        eos_token_id: int,
+        file: Path,
+        description: Mapping[str, Any],
     ) -> None:
         """Write the chunk's file from its batches and remove them. batches: the rows of the chunk that each holds."""
         parts = [self._file(chunk, batch) for batch in range(len(batches))]
@@ -63,7 +68,7 @@ class Parts:
         for index, part in zip(rows, drawn, strict=True):
             sequences[index] = part
         joined = self.folder / f"joined-{chunk}"
-        write_samples(joined, Samples(sequences, _joined_embeddings(parts, rows, sequences, eos_token_id)), metadata)
+        write_samples(joined, Samples(sequences, _joined_embeddings(parts, rows, sequences, eos_token_id)), description)
         # The sequences come last: their file says that the chunk is finished.
         embeddings = Path(f"{joined}{EMBEDDINGS_SUFFIX}")
         if embeddings.is_file():
