@@ -1,17 +1,22 @@
 """Sentences drawn from a language model, with the last layer's embeddings that predicted each token.
 
-Written for many short sequences after one prompt: the prompt is read once, its cache is shared over the batch, and
-rows that have ended leave the batch.
+Written for many short sequences: a prompt is read once, rows that have ended leave the batch, and every row has its
+own stream of uniform numbers, so that what it draws does not depend on which other rows are still there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ctrlg.distillation.categorical import draw_tokens
+from ctrlg.distillation.incremental import IncrementalModel
 from ctrlg.errors import ArgumentError
+
+Report = Callable[[int, int], None]  # called at every step with the numbers of sequences ended and of tokens drawn
 
 
 class SamplingSettings(NamedTuple):
@@ -41,7 +46,6 @@ def token_mask(sequences: Tensor, eos_token_id: int) -> Tensor:
     return (ended == 0) | ((ended == 1) & (sequences == eos_token_id))
 
 
-@torch.inference_mode()
 def sample(
     model: Any,
     prompt_ids: list[int],
@@ -51,70 +55,71 @@ def sample(
     generator: torch.Generator,
     embeddings: bool = False,
 ) -> Samples:
-    """`count` continuations of a prompt from a causal language model of transformers, in one batch.
+    """`count` continuations of one prompt, in one batch; see `continue_prompts`.
 
-    prompt_ids: at least one token. Raises ArgumentError for settings out of range.
+    prompt_ids: at least one token. generator: where the uniform numbers come from, one per row and step.
     """
-    _check(settings, prompt_ids)
+    check_settings(settings)
+    shape = (settings.max_new_tokens, count)
+    uniforms = torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
+    prompts, prompt_of = torch.tensor([prompt_ids], dtype=torch.long), torch.zeros(count, dtype=torch.long)
+    return continue_prompts(model, prompts, prompt_of, uniforms, settings, eos_token_id, embeddings)
+
+
+@torch.inference_mode()
+def continue_prompts(
+    model: Any,
+    prompts: Tensor,
+    prompt_of: Tensor,
+    uniforms: Tensor,
+    settings: SamplingSettings,
+    eos_token_id: int,
+    embeddings: bool = False,
+    report: Report | None = None,
+) -> Samples:
+    """One continuation per row, in one batch, from a causal language model of transformers.
+
+    prompts: int64 [P, L], L >= 1, of equal length. prompt_of: the prompt each row continues, int64 [n].
+    uniforms: float64 [max_new_tokens, n] in [0, 1); a row's tokens depend on its own column alone.
+    Raises ArgumentError for settings out of range, an empty prompt, or a model whose logits are not finite.
+    """
+    check_settings(settings)
+    if not prompts.shape[1]:
+        raise ArgumentError("the prompt has no tokens", hint="the end-of-text token alone is a prompt")
     device = next(model.parameters()).device
-    head = model.get_output_embeddings()
-    decoder = model.get_decoder()
+    count = len(prompt_of)
+    uniforms = uniforms.to(device)
     sequences = torch.full((count, settings.max_new_tokens), eos_token_id, dtype=torch.long, device=device)
-    kept: list[Tensor] = []
-    live = torch.arange(count, device=device)
+    kept: list[tuple[int, Tensor, Tensor]] = []
+    slots = torch.arange(count, device=device)  # the row that each place of the batch holds
+    live = torch.ones(count, dtype=torch.bool, device=device)
 
-    output = decoder(torch.tensor([prompt_ids], device=device), use_cache=True)
-    cache = output.past_key_values
-    cache.batch_repeat_interleave(count)
-    hidden = output.last_hidden_state[:, -1].expand(count, -1)
-    positions: list[tuple[int, Tensor]] = []
-    for t in range(settings.max_new_tokens):
-        tokens = _draw(head(hidden).float(), settings, generator)
-        sequences[live, t] = tokens
-        if embeddings:
-            kept.append(hidden.half().cpu())
-            positions.append((t, live.cpu()))
-        going = tokens != eos_token_id
-        if t + 1 == settings.max_new_tokens or not going.any():
+    reader = IncrementalModel(model, prompts.to(device), prompt_of.to(device), settings.max_new_tokens, embeddings)
+    for step in range(settings.max_new_tokens):
+        tokens = draw_tokens(reader.logits, uniforms[step, slots], settings.temperature, settings.top_k, settings.top_p)
+        sequences[slots[live], step] = tokens[live]
+        if reader.hidden is not None:
+            kept.append((step, slots[live].cpu(), reader.hidden[live].half().cpu()))
+        before = int(live.sum())
+        live = live & (tokens != eos_token_id)
+        after = int(live.sum())
+        last = step + 1 == settings.max_new_tokens or not after
+        if report is not None:
+            report(before if last else before - after, before)
+        if last:
             break
-        if not going.all():
-            live, tokens = live[going], tokens[going]
-            cache.batch_select_indices(going.nonzero()[:, 0])
-        output = decoder(tokens[:, None], past_key_values=cache, use_cache=True)
-        cache, hidden = output.past_key_values, output.last_hidden_state[:, -1]
+        size = _batch_size(after, count)
+        if size < len(slots):
+            indices = _packed(live, size)
+            reader.keep_rows(indices)
+            slots, live, tokens = slots[indices], live[indices], tokens[indices]
+        reader.read(tokens)
     sequences = sequences.cpu()
-    return Samples(sequences, _in_reading_order(kept, positions, sequences, eos_token_id) if embeddings else None)
+    return Samples(sequences, _in_reading_order(kept, sequences, eos_token_id) if embeddings else None)
 
 
-def _in_reading_order(
-    kept: list[Tensor], positions: list[tuple[int, Tensor]], sequences: Tensor, eos_token_id: int
-) -> Tensor:
-    mask = token_mask(sequences, eos_token_id)
-    place = (mask.flatten().cumsum(0) - 1).reshape(mask.shape)
-    ordered = torch.empty(int(mask.sum()), kept[0].shape[1], dtype=torch.float16)
-    for vectors, (t, rows) in zip(kept, positions, strict=True):
-        ordered[place[rows, t]] = vectors
-    return ordered
-
-
-def _draw(logits: Tensor, settings: SamplingSettings, generator: torch.Generator) -> Tensor:
-    logits = logits / settings.temperature
-    if settings.top_k:
-        least = logits.topk(min(settings.top_k, logits.shape[1])).values[:, -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    if settings.top_p < 1:
-        ordered, order = logits.sort(1, descending=True)
-        mass_before = ordered.softmax(1).cumsum(1) - ordered.softmax(1)
-        removed = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, order, mass_before >= settings.top_p)
-        logits = logits.masked_fill(removed, -torch.inf)
-    # One uniform number per row against the cumulated distribution: torch.multinomial and Gumbel noise draw one per
-    # token of the vocabulary, which costs as much as the language model's own step.
-    cumulated = logits.softmax(1).cumsum(1)
-    drawn = torch.rand(len(logits), 1, generator=generator, device=logits.device) * cumulated[:, -1:]
-    return torch.searchsorted(cumulated, drawn, right=True)[:, 0].clamp_max(logits.shape[1] - 1)
-
-
-def _check(settings: SamplingSettings, prompt_ids: list[int]) -> None:
+def check_settings(settings: SamplingSettings) -> None:
+    """Raises ArgumentError where a setting is out of its range."""
     if settings.max_new_tokens < 1 or settings.temperature <= 0 or settings.top_k < 0:
         raise ArgumentError(
             f"max_new_tokens {settings.max_new_tokens}, temperature {settings.temperature}, top_k {settings.top_k}",
@@ -122,5 +127,35 @@ def _check(settings: SamplingSettings, prompt_ids: list[int]) -> None:
         )
     if not 0 < settings.top_p <= 1:
         raise ArgumentError(f"top_p is {settings.top_p}", hint="choose it above 0 and at most 1")
-    if not prompt_ids:
-        raise ArgumentError("the prompt has no tokens", hint="the end-of-text token alone is a prompt")
+
+
+def _batch_size(live: int, count: int) -> int:
+    """How many places to keep for `live` rows of `count`.
+
+    Steps of a thirty-second of the batch: matrix libraries prepare their kernels anew for every number of rows, which
+    costs more than a few rows that have ended.
+    """
+    step = max(8, count // 32)
+    return min(count, -(-live // step) * step)
+
+
+def _packed(live: Tensor, size: int) -> Tensor:
+    """Indices int64 [size] of places to keep: the first `size`, live ones from behind instead of ended ones."""
+    indices = torch.arange(size, device=live.device)
+    movers = live[size:].nonzero()[:, 0] + size
+    free = (~live[:size]).nonzero()[:, 0][: len(movers)]
+    indices[free] = movers
+    return indices
+
+
+def _in_reading_order(kept: list[tuple[int, Tensor, Tensor]], sequences: Tensor, eos_token_id: int) -> Tensor:
+    places = reading_places(token_mask(sequences, eos_token_id))
+    ordered = torch.empty(int(places.max()) + 1, kept[0][2].shape[1], dtype=torch.float16)
+    for step, rows, vectors in kept:
+        ordered[places[rows, step]] = vectors
+    return ordered
+
+
+def reading_places(mask: Tensor) -> Tensor:
+    """Where each predicted token stands among all of them, int64 [n, T]; meaningless where `mask` is False."""
+    return (mask.flatten().cumsum(0) - 1).reshape(mask.shape)

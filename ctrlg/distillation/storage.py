@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -13,14 +16,29 @@ from ctrlg.distillation.sampling import Samples
 from ctrlg.errors import DataError
 from ctrlg.files import write_tensors
 
+DESCRIPTION = "drawn"  # entry of the metadata, a JSON object
 EMBEDDINGS_SUFFIX = ".embeddings"  # Ctrl-G's file name: <sequences file>.embeddings
 
 
-def write_samples(path: str | Path, samples: Samples, metadata: dict[str, str] | None = None) -> None:
-    """Write sequences to `path` and, where there are any, embeddings to `path`.embeddings, atomically."""
+def write_samples(path: str | Path, samples: Samples, description: Mapping[str, Any] | None = None) -> None:
+    """Write sequences to `path` and, where there are any, embeddings to `path`.embeddings, atomically.
+
+    description: what the files say of themselves, see `read_description`.
+    """
+    # One entry: safetensors writes several in an order of its own, and equal data should be equal files.
+    metadata = None if description is None else {DESCRIPTION: json.dumps(description)}
     if samples.embeddings is not None:
         write_tensors(f"{path}{EMBEDDINGS_SUFFIX}", {"embeddings": samples.embeddings}, metadata)
     write_tensors(path, {"sequences": samples.sequences.int()}, metadata)
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """What a file of ours says of itself: `model`, `chunk`, and `settings` with the seed; {} for other files."""
+    try:
+        with safe_open(path, framework="pt") as content:
+            return json.loads((content.metadata() or {}).get(DESCRIPTION, "{}"))
+    except (SafetensorError, ValueError):
+        return {}
 
 
 def read_sequences(path: str | Path) -> Tensor:

@@ -1,0 +1,122 @@
+"""Batches of a job on disk until their chunk is complete: what lets an interrupted job go on where it was.
+
+Beside OUTPUT stands the folder OUTPUT.parts: `settings.json`, which says what is being drawn, and a file for every
+finished batch. When all batches of a chunk are there, they are joined into the chunk's file and removed; every write is
+a rename, so a file is whole or not there.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from ctrlg.distillation.sampling import Samples, reading_places, token_mask
+from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, write_samples
+from ctrlg.errors import ArgumentError
+from ctrlg.files import writable_folder, write_json, write_tensors
+
+
+class Parts:
+    """The folder of unfinished chunks of one output."""
+
+    def __init__(self, output: str | Path) -> None:
+        self.folder = Path(f"{output}.parts")
+
+    def claim(self, settings: Mapping[str, Any]) -> None:
+        """Make the folder for a job of these settings, or enter the one that such a job left.
+
+        Raises ArgumentError where a job of other settings left it.
+        """
+        file = self.folder / "settings.json"
+        if file.is_file():
+            refuse_other_settings(self.folder, json.loads(file.read_text(encoding="utf-8")), settings)
+        else:
+            writable_folder(self.folder)
+            write_json(file, settings)
+
+    def has(self, chunk: int, batch: int) -> bool:
+        """Is this batch drawn and stored?"""
+        return self._file(chunk, batch).is_file()
+
+    def write(self, chunk: int, batch: int, samples: Samples) -> None:
+        """Store a batch's sequences and, where there are any, embeddings."""
+        tensors = {"sequences": samples.sequences.int()}
+        if samples.embeddings is not None:
+            tensors["embeddings"] = samples.embeddings
+        write_tensors(self._file(chunk, batch), tensors)
+
+    def join(
+        self,
+        chunk: int,
+        batches: Sequence[Sequence[int]],
+        eos_token_id: int,
+        file: Path,
+        description: Mapping[str, Any],
+    ) -> None:
+        """Write the chunk's file from its batches and remove them. batches: the rows of the chunk that each holds."""
+        parts = [self._file(chunk, batch) for batch in range(len(batches))]
+        rows = [torch.tensor(batch) for batch in batches]
+        drawn = [_tensor(part, "sequences") for part in parts]
+        sequences = torch.empty(sum(map(len, rows)), drawn[0].shape[1], dtype=drawn[0].dtype)
+        for index, part in zip(rows, drawn, strict=True):
+            sequences[index] = part
+        joined = self.folder / f"joined-{chunk}"
+        write_samples(joined, Samples(sequences, _joined_embeddings(parts, rows, sequences, eos_token_id)), description)
+        # The sequences come last: their file says that the chunk is finished.
+        embeddings = Path(f"{joined}{EMBEDDINGS_SUFFIX}")
+        if embeddings.is_file():
+            embeddings.replace(f"{file}{EMBEDDINGS_SUFFIX}")
+        joined.replace(file)
+        for part in parts:
+            part.unlink()
+
+    def remove(self) -> None:
+        """Remove the folder, and what killed processes left in it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _file(self, chunk: int, batch: int) -> Path:
+        return self.folder / f"chunk-{chunk}-batch-{batch}"
+
+
+def refuse_other_settings(place: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raises ArgumentError that names what differs, where `found` beside the data is not what is wanted."""
+    differences = [
+        f"{name} was {found.get(name)!r} and is {wanted.get(name)!r}"
+        for name in sorted({*found, *wanted})
+        if found.get(name) != wanted.get(name)
+    ]
+    if differences:
+        raise ArgumentError(
+            f"{place} holds data drawn with other settings: {'; '.join(differences)}",
+            hint="go on with the same settings, choose another output, or remove it to draw anew",
+        )
+
+
+def _joined_embeddings(
+    parts: Sequence[Path], rows: Sequence[Tensor], sequences: Tensor, eos_token_id: int
+) -> Tensor | None:
+    """Embeddings of all parts in the reading order of the chunk; None where the parts hold none."""
+    mask = token_mask(sequences, eos_token_id)
+    places = reading_places(mask)
+    embeddings: Tensor | None = None
+    for part, index in zip(parts, rows, strict=True):
+        vectors = _tensor(part, "embeddings")
+        if vectors is None:
+            return None
+        if embeddings is None:
+            embeddings = torch.empty(int(mask.sum()), vectors.shape[1], dtype=vectors.dtype)
+        embeddings[places[index][mask[index]]] = vectors
+    return embeddings
+
+
+def _tensor(part: Path, name: str) -> Any:
+    """One tensor of a part; None where it holds no such tensor."""
+    with safe_open(part, framework="pt") as content:
+        return content.get_tensor(name) if name in content.keys() else None  # noqa: SIM118 (not a mapping)

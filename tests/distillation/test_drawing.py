@@ -1,0 +1,283 @@
+"""Chunks: fair shares, batches, the same data after any interruption and with any number of processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from drawing_job import PROMPTS, SETTINGS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import EOS, VOCABULARY, tiny_language_model
+
+from ctrlg.distillation import drawing
+from ctrlg.distillation.drawing import DrawingProgress, DrawingSettings, chunk_files, draw_chunks, plan_batches
+from ctrlg.distillation.parts import Parts
+from ctrlg.distillation.sampling import SamplingSettings, continue_prompts, token_mask
+from ctrlg.distillation.storage import read_description, read_embeddings, read_sequences
+from ctrlg.errors import ArgumentError, DataError, VocabularyError
+
+MODEL = tiny_language_model()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # the model is tiny: more threads wait for each other
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a job early."""
+
+
+def draw(output: Path, wanted: DrawingSettings = SETTINGS, **options: Callable[[DrawingProgress], None]) -> list[Path]:
+    return draw_chunks(MODEL, PROMPTS, EOS, wanted, output, **options)  # type: ignore[arg-type]
+
+
+def content(folder: Path, name: str) -> dict[str, bytes]:
+    """The bytes of all files of an output, by what follows its name."""
+    return {file.name.removeprefix(name): file.read_bytes() for file in sorted(folder.glob(f"{name}*"))}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("drawing")
+    draw(folder / "whole")
+    return content(folder, "whole")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=100), st.integers(1, 60), st.integers(1, 5), st.integers(1, 9))
+def test_batches_hold_every_row_once_and_prompts_of_one_length(
+    lengths: list[int], chunk_size: int, total_chunks: int, batch_size: int
+) -> None:
+    wanted = DrawingSettings(chunk_size=chunk_size, total_chunks=total_chunks, batch_size=batch_size)
+    shares: Counter[int] = Counter()
+    for chunk in range(total_chunks):
+        batches = plan_batches(lengths, wanted, chunk)
+        assert sorted(row for batch in batches for row in batch) == list(range(chunk_size))
+        for batch in batches:
+            numbers = [(chunk * chunk_size + row) % len(lengths) for row in batch]
+            assert 1 <= len(batch) <= batch_size
+            assert len({lengths[number] for number in numbers}) == 1
+            shares.update(numbers)
+    counts = [shares[number] for number in range(len(lengths))]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_each_row_continues_its_prompt(tmp_path: Path) -> None:
+    """Of 40 prompts with 12 rows a chunk every one has its turn; drawn greedily, so that one can tell."""
+    prompts = [[1 + number % 11] * (1 + number // 11 % 3) + [number % 7] for number in range(40)]
+    greedy = SamplingSettings(3, top_k=1)
+    wanted = DrawingSettings(greedy, chunk_size=12, total_chunks=7, batch_size=8)
+    files = draw_chunks(MODEL, prompts, EOS, wanted, tmp_path / "drawn")
+    rows = torch.cat([read_sequences(file) for file in files])
+    middle = torch.full((3, 1), 0.5, dtype=torch.float64)
+    alone = torch.zeros(1, dtype=torch.long)
+    expected = [
+        continue_prompts(MODEL, torch.tensor([prompt]), alone, middle, greedy, EOS).sequences[0] for prompt in prompts
+    ]
+    assert torch.equal(rows, torch.stack([expected[row % 40] for row in range(84)]))
+
+
+def test_embeddings_are_in_the_order_of_the_rows(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
+    for name, data in uninterrupted.items():
+        (tmp_path / f"drawn{name}").write_bytes(data)
+    sequences = read_sequences(tmp_path / "drawn.1")
+    mask = token_mask(sequences, EOS)
+    embeddings = read_embeddings(tmp_path / "drawn.1.embeddings", mask)
+    start = 0
+    for row, sequence in enumerate(sequences):
+        prompt = PROMPTS[(23 + row) % len(PROMPTS)]
+        context = torch.tensor([[*prompt, *sequence.tolist()]])
+        with torch.no_grad():
+            hidden = MODEL.get_decoder()(context).last_hidden_state[0, len(prompt) - 1 : -1][mask[row]]
+        torch.testing.assert_close(embeddings[start : start + len(hidden)].float(), hidden, rtol=5e-3, atol=5e-3)
+        start += len(hidden)
+
+
+def test_files_say_what_they_are(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
+    assert sorted(uninterrupted) == sorted(f".{chunk}{end}" for chunk in range(3) for end in ("", ".embeddings"))
+    (tmp_path / "drawn").write_bytes(uninterrupted[".2"])
+    description = read_description(tmp_path / "drawn")
+    assert description["chunk"] == 2
+    assert description["settings"].items() >= {"seed": 4, "eos_token_id": EOS, "max_new_tokens": 6}.items()
+    assert chunk_files("runs/x", 1) == [Path("runs/x")]
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 60, 130, 200, 300])
+def test_an_interrupted_job_ends_with_the_same_data(
+    tmp_path: Path, uninterrupted: dict[str, bytes], tokens: int
+) -> None:
+    def interrupt(state: DrawingProgress) -> None:
+        if state.tokens >= tokens:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        draw(tmp_path / "drawn", progress=interrupt)
+    draw(tmp_path / "drawn")
+    assert content(tmp_path, "drawn") == uninterrupted
+
+
+@pytest.mark.parametrize("step", ["before the join", "after the join", "between the renames", "while parts go"])
+def test_a_job_interrupted_while_a_chunk_is_joined(
+    tmp_path: Path, uninterrupted: dict[str, bytes], step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join, replaced, removed = Parts.join, Path.replace, Path.unlink
+
+    def stopping_join(*arguments: object) -> None:
+        if step == "after the join":
+            join(*arguments)  # type: ignore[arg-type]
+        raise Interrupted
+
+    def stopping_replace(self: Path, target: str | Path) -> Path:
+        if str(target) == str(tmp_path / "drawn.0"):
+            raise Interrupted
+        return replaced(self, target)
+
+    def stopping_unlink(self: Path, missing_ok: bool = False) -> None:
+        if self.name == "chunk-0-batch-2":
+            raise Interrupted
+        removed(self, missing_ok)
+
+    with monkeypatch.context() as patch:
+        if step.endswith("the join"):
+            patch.setattr(Parts, "join", stopping_join)
+        elif step == "between the renames":
+            patch.setattr(Path, "replace", stopping_replace)
+        else:
+            patch.setattr(Path, "unlink", stopping_unlink)
+        with pytest.raises(Interrupted):
+            draw(tmp_path / "drawn")
+    assert (tmp_path / "drawn.parts").is_dir()
+    (tmp_path / "drawn.parts" / ".chunk-1-batch-0.k1ll3d").write_bytes(b"half a file")
+    draw(tmp_path / "drawn")
+    assert content(tmp_path, "drawn") == uninterrupted
+
+
+def test_finished_batches_are_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[object, ...]] = []
+    original = drawing._draw
+
+    def counting(*arguments: object) -> object:
+        if len(drawn) == 9:
+            raise Interrupted
+        drawn.append(arguments[4:6])
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(drawing, "_draw", counting)
+    with pytest.raises(Interrupted):
+        draw(tmp_path / "drawn")
+    before = list(drawn)
+    drawn.clear()
+    with pytest.raises(Interrupted):
+        draw(tmp_path / "drawn")
+    assert len(set(before + drawn)) == 18
+
+
+def test_two_processes_draw_what_one_draws_even_when_one_is_killed(
+    tmp_path: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    here = Path(__file__).parent
+    folders = os.pathsep.join(map(str, (here, here.parent, here.parents[1])))
+    environment = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": folders}
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(here / "drawing_job.py"), str(tmp_path)],
+            env=os.environ | environment | {"RANK": rank, "LOCAL_RANK": rank},
+            stderr=subprocess.PIPE,
+        )
+        for rank in ("0", "1")
+    ]
+    endings = []
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        endings.append((process.returncode, errors.decode()))
+    assert endings[0][0] == -9, endings[0][1]
+    assert endings[1][0] != 0, "the other process should notice"
+    assert content(tmp_path, "whole") == uninterrupted
+    left = content(tmp_path / "killed.parts", "chunk")
+    assert left, "the job should have been killed on the way"
+    draw(tmp_path / "killed")
+    assert content(tmp_path, "killed") == uninterrupted
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 5}, "seed was 4 and is 5"),
+        ({"sampling": SamplingSettings(6, temperature=0.7)}, "temperature was 1.0 and is 0.7"),
+        ({"batch_size": 7}, "batch_size was 4 and is 7"),
+        ({"embeddings": False}, "embeddings was True and is False"),
+    ],
+)
+def test_going_on_with_other_settings_is_refused(
+    tmp_path: Path, uninterrupted: dict[str, bytes], change: dict[str, object], message: str
+) -> None:
+    def interrupt(state: DrawingProgress) -> None:
+        if state.tokens > 30:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        draw(tmp_path / "stopped", progress=interrupt)
+    (tmp_path / "finished.0").write_bytes(uninterrupted[".0"])
+    for output in ("stopped", "finished"):
+        with pytest.raises(ArgumentError, match=message):
+            draw(tmp_path / output, replace(SETTINGS, **change))  # type: ignore[arg-type]
+
+
+def test_other_prompts_models_and_files_are_refused(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
+    (tmp_path / "drawn.0").write_bytes(uninterrupted[".0"])
+    with pytest.raises(ArgumentError, match="prompts_sha256"):
+        draw_chunks(MODEL, PROMPTS[::-1], EOS, SETTINGS, tmp_path / "drawn")
+    with pytest.raises(ArgumentError, match="weights_sha256"):
+        draw_chunks(tiny_language_model(1), PROMPTS, EOS, SETTINGS, tmp_path / "drawn")
+    torch.save(torch.zeros(3, 3), tmp_path / "drawn.0")
+    with pytest.raises(ArgumentError, match="other settings"):
+        draw(tmp_path / "drawn")
+
+
+def test_a_finished_job_goes_on_with_more_chunks(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
+    draw(tmp_path / "drawn", replace(SETTINGS, total_chunks=2))
+    draw(tmp_path / "drawn")
+    assert content(tmp_path, "drawn") == uninterrupted
+
+
+def test_progress_ends_at_the_whole_and_counts_what_was_there(tmp_path: Path) -> None:
+    states: list[DrawingProgress] = []
+    draw(tmp_path / "drawn", replace(SETTINGS, total_chunks=2), progress=states.append)
+    assert states[-1].sequences == states[-1].total == 46
+    assert [state.sequences for state in states] == sorted(state.sequences for state in states)
+    drawn = torch.cat([read_sequences(tmp_path / f"drawn.{chunk}") for chunk in range(2)])
+    assert states[-1].tokens == int(token_mask(drawn, EOS).sum())
+    states.clear()
+    draw(tmp_path / "drawn", progress=states.append)
+    assert states[0] == DrawingProgress(46, 69, 0)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "error"),
+    [([], DataError), ([[3], []], DataError), ([[VOCABULARY]], VocabularyError), ([[3] * 5000], ArgumentError)],
+)
+def test_prompts_the_model_cannot_read_are_refused(
+    tmp_path: Path, prompts: list[list[int]], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        draw_chunks(MODEL, prompts, EOS, SETTINGS, tmp_path / "drawn")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("change", [{"chunk_size": 0}, {"total_chunks": 0}, {"batch_size": 0}, {"seed": -1}])
+def test_settings_out_of_range_are_refused(change: dict[str, int]) -> None:
+    with pytest.raises(ArgumentError):
+        replace(SETTINGS, **change)  # type: ignore[arg-type]
