@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ctrlg.hmm import passes
 from ctrlg.hmm.inference import MISSING, Parameters, check_tokens
-from ctrlg.matrices import DenseMatrix
+from ctrlg.matrices import DenseMatrix, StochasticMatrix
 
-GROUP_BYTES = 2**26
-"""Filtered and arriving states that `total_counts` holds at a time: about 64 MB."""
+GROUP_BYTES = 2**24
+"""Small batches are joined up to so many bytes of filtered and arriving states: 8,192 tokens of 256 float32 states."""
 
 
 class ExpectedCounts(NamedTuple):
@@ -56,17 +56,22 @@ def expected_counts(
     product_dtype: as in `CountSums`. Raises VocabularyError as filter_tokens.
     """
     check_tokens(tokens, model.emission.shape[1])
-    transition = _dense_transition(model, product_dtype)
-    moves = model.initial.new_zeros(transition.shape)
-    states = _states_of(transition.probabilities, tokens, None)
-    batch = _count(model, transition, tokens, moves, states, count_tokens=True, keep_posterior=posterior)
+    chain = _Chain(model, product_dtype)
+    emitted = chain.gather(tokens)
+    emission = torch.zeros_like(emitted.table)
+    kept = emission.new_empty(*emitted.row.shape if posterior else (0, 0), emission.shape[1])
+    for t, at_t in chain.count(emitted):
+        emission.index_add_(0, emitted.row[t], at_t)
+        if posterior:
+            kept[t] = at_t
+    first = int((emitted.tokens == MISSING).sum())
     return ExpectedCounts(
-        batch.initial,
-        moves.mul_(_dense_transition(model, None).probabilities),
-        batch.emission.T.contiguous(),
-        batch.tokens,
-        batch.log_likelihood,
-        batch.posterior if posterior else None,
+        chain.initial,
+        chain.transition(),
+        emission[first:].T.contiguous(),
+        emitted.tokens[first:],
+        chain.log_likelihood.to(emission.dtype),
+        kept.transpose(0, 1) if posterior else None,
     )
 
 
@@ -74,19 +79,17 @@ def total_counts(
     model: Parameters,
     batches: Iterable[Tensor],
     product_dtype: torch.dtype | None = None,
-    group_bytes: int | None = GROUP_BYTES,
+    group_bytes: int = GROUP_BYTES,
 ) -> TotalCounts:
     """E-step over batches of token ids int64 [B, T]; see `expected_counts`.
 
-    group_bytes: consecutive batches of equal length are joined, and long ones cut, so that the states held at a time
-    take about as many bytes; None takes the batches as they come. product_dtype: as in `CountSums`.
+    group_bytes: consecutive batches of equal length are joined for larger products while the states held at a time
+    take no more; 0 takes the batches as they come. product_dtype: as in `CountSums`.
     Raises VocabularyError as filter_tokens.
     """
     sums = CountSums(model, product_dtype)
-    if group_bytes is not None:
-        states_per_token = 2 * len(model.initial) * (product_dtype or model.initial.dtype).itemsize
-        batches = grouped(batches, max(1, group_bytes // states_per_token))
-    for tokens in batches:
+    bytes_per_token = 2 * len(model.initial) * (product_dtype or model.initial.dtype).itemsize
+    for tokens in joined(batches, group_bytes // bytes_per_token):
         sums.add(tokens)
     return sums.total()
 
@@ -105,118 +108,95 @@ class CountSums:
 
     def __init__(self, model: Parameters, product_dtype: torch.dtype | None = None) -> None:
         states, vocabulary = model.emission.shape
-        self.emission = model.initial.new_zeros(vocabulary, states)
-        self._model = model
-        self._transition = _dense_transition(model, product_dtype)
-        self._initial = model.initial.new_zeros(states)
-        self._states: Tensor | None = None
-        self._moves = model.initial.new_zeros(states, states)
-        self._log_likelihood = model.initial.new_zeros((), dtype=torch.float64)
+        self._chain = _Chain(model, product_dtype)
+        self._missing = vocabulary  # a row after those of the vocabulary takes what missing tokens are credited
+        self._emission = model.initial.new_zeros(vocabulary + 1, states)
         self._sequences = 0
+
+    @property
+    def emission(self) -> Tensor:
+        """Counts of emissions so far, [V, H], to be added to in place."""
+        return self._emission[: self._missing]
 
     def add(self, tokens: Tensor) -> None:
         """Count int64 [B, T]; -1 is a missing token. Raises VocabularyError as filter_tokens."""
-        batch = self._add(tokens, count_tokens=True, keep_posterior=False)
-        self.emission.index_add_(0, batch.tokens, batch.emission)
+        rows = tokens.T.masked_fill(tokens.T == MISSING, self._missing)
+        for t, posterior in self._count(tokens):
+            self._emission.index_add_(0, rows[t], posterior)
 
     def add_moves(self, tokens: Tensor) -> Tensor:
         """Count int64 [B, T] without emissions: p(z_t = h | x_1..x_T), [B, T, H], 0 for impossible sequences."""
-        return self._add(tokens, count_tokens=False, keep_posterior=True).posterior
+        kept = self._emission.new_empty(*tokens.T.shape, self._emission.shape[1])
+        for t, posterior in self._count(tokens):
+            kept[t] = posterior
+        return kept.transpose(0, 1)
 
     def total(self) -> TotalCounts:
         """What has been counted so far. `emission` is not copied: later batches change it."""
+        chain = self._chain
         return TotalCounts(
-            self._initial.clone(),
-            self._moves * _dense_transition(self._model, None).probabilities,
-            self.emission,
-            float(self._log_likelihood),
-            self._sequences,
+            chain.initial.clone(), chain.transition(), self.emission, float(chain.log_likelihood), self._sequences
         )
 
-    def _add(self, tokens: Tensor, count_tokens: bool, keep_posterior: bool) -> _Batch:
-        check_tokens(tokens, self._model.emission.shape[1])
-        self._states = _states_of(self._transition.probabilities, tokens, self._states)
-        batch = _count(self._model, self._transition, tokens, self._moves, self._states, count_tokens, keep_posterior)
-        self._initial += batch.initial
-        self._log_likelihood += batch.log_likelihood
+    def _count(self, tokens: Tensor) -> Iterator[passes.Step]:
+        check_tokens(tokens, self._missing)
+        yield from self._chain.count(self._chain.gather(tokens))
         self._sequences += tokens.shape[0]
-        return batch
 
 
-def grouped(batches: Iterable[Tensor], most_tokens: int) -> Iterator[Tensor]:
-    """The rows of int64 [B, T] in order, in batches of one length and at most `most_tokens` tokens (or one row)."""
+def joined(batches: Iterable[Tensor], most_tokens: int) -> Iterator[Tensor]:
+    """Batches [B, T] in their order, consecutive ones of equal length put together up to `most_tokens` tokens."""
     waiting: list[Tensor] = []
     for batch in batches:
-        for rows in batch.split(max(1, most_tokens // max(1, batch.shape[-1]))):
-            held = sum(map(torch.numel, waiting))
-            if waiting and (waiting[0].shape[1:] != rows.shape[1:] or held + rows.numel() > most_tokens):
-                yield torch.cat(waiting)
-                waiting = []
-            waiting.append(rows)
+        held = sum(map(torch.numel, waiting))
+        if waiting and (waiting[0].shape[1:] != batch.shape[1:] or held + batch.numel() > most_tokens):
+            yield torch.cat(waiting)
+            waiting = []
+        waiting.append(batch)
     if waiting:
         yield torch.cat(waiting)
 
 
-class _Batch(NamedTuple):
-    """initial: [H]. tokens: that occur, without -1, [U]. emission: their counts, [U, H], empty where not asked for.
-    log_likelihood: nats, scalar. posterior: [B, T, H], empty where not asked for."""
+class _Chain:
+    """Counts of all but emissions: initial [H], moves [H, H] over their probabilities, log-likelihood in nats."""
 
-    initial: Tensor
-    tokens: Tensor
-    emission: Tensor
-    log_likelihood: Tensor
-    posterior: Tensor
+    def __init__(self, model: Parameters, product_dtype: torch.dtype | None) -> None:
+        self._model = model
+        self._probabilities = _dense(model.transition, model.initial.dtype)
+        self._products = DenseMatrix(_dense(model.transition, product_dtype or model.initial.dtype))
+        self._moves = torch.zeros_like(self._probabilities)
+        self._work = passes.Workspace()
+        self.initial = torch.zeros_like(model.initial)
+        self.log_likelihood = model.initial.new_zeros((), dtype=torch.float64)
 
+    def gather(self, tokens: Tensor) -> passes.Emitted:
+        """Emission probabilities of int64 [B, T]; valid until the next call."""
+        return passes.gather_emitted(self._model.emission, tokens, self._model.initial, self._work)
 
-def _count(
-    model: Parameters,
-    transition: DenseMatrix,
-    tokens: Tensor,
-    moves: Tensor,
-    states: Tensor,
-    count_tokens: bool,
-    keep_posterior: bool,
-) -> _Batch:
-    """Adds to `moves` [H, H] the counts of moves over their probability; returns the rest. states: `_states_of`."""
-    emitted = passes.gather_emitted(model.emission, tokens, model.initial.dtype)
-    filtered, arriving = states[: 2 * tokens.numel() * len(moves)].view(2, *emitted.row.shape, len(moves))
-    forward = passes.read_forward(transition, emitted, model.initial, filtered)
-    posterior = model.initial.new_empty(arriving.shape if keep_posterior else (0, *arriving.shape[1:]))
-    emission = torch.zeros_like(emitted.table if count_tokens else emitted.table[:0])
-    initial = torch.zeros_like(model.initial)
-    for t, at_t in passes.read_backward(transition, emitted, forward, arriving):
-        if count_tokens:
-            emission.index_add_(0, emitted.row[t], at_t)
-        if keep_posterior:
-            posterior[t] = at_t
-        if t == 0:
-            torch.sum(at_t, 0, out=initial)
-    _add_product(moves, forward.filtered[:-1].flatten(0, 1), arriving[1:].flatten(0, 1))
-    first = int((emitted.tokens == MISSING).sum())
-    return _Batch(
-        initial,
-        emitted.tokens[first:],
-        emission[first:],
-        forward.probability.log().sum(),
-        posterior.transpose(0, 1),
-    )
+    def count(self, emitted: passes.Emitted) -> Iterator[passes.Step]:
+        """The posteriors of a batch from its last time to the first; what the chain counts is complete after them."""
+        forward = passes.read_forward(self._products, emitted, self._model.initial, self._work)
+        arriving = self._work.take("arriving", forward.filtered, *forward.filtered.shape)
+        for step in passes.read_backward(self._products, emitted, forward, self._work, arriving):
+            if step.t == 0:
+                self.initial += step.posterior.sum(0)
+            yield step
+        _add_product(self._moves, forward.filtered[:-1].flatten(0, 1), arriving[1:].flatten(0, 1))
+        self.log_likelihood += forward.probability.log().sum()
 
-
-def _states_of(transition: Tensor, tokens: Tensor, held: Tensor | None) -> Tensor:
-    """Memory for filtered and arriving states of tokens [B, T]: `held` where it suffices, for new pages cost time."""
-    size = 2 * tokens.numel() * len(transition)
-    return held if held is not None and held.numel() >= size else transition.new_empty(size)
+    def transition(self) -> Tensor:
+        """Expected moves i -> j, [H, H]."""
+        return self._moves * self._probabilities
 
 
 def _add_product(total: Tensor, x: Tensor, y: Tensor) -> None:
-    """`total += x.T @ y`, without a copy of the product where the dtypes agree."""
+    """`total += x.T @ y`, without a tensor for the product where the dtypes agree."""
     if x.dtype == total.dtype:
         total.addmm_(x.T, y)
     else:
         total += x.T @ y
 
 
-def _dense_transition(model: Parameters, dtype: torch.dtype | None) -> DenseMatrix:
-    """The transition matrix in `dtype`, that of `initial` where None; shared, not copied, where it is that already."""
-    transition = model.transition
-    return DenseMatrix(transition.column_block(0, transition.shape[1], dtype or model.initial.dtype))
+def _dense(matrix: StochasticMatrix, dtype: torch.dtype) -> Tensor:
+    """All of the matrix; shared, not copied, where it is dense and of this dtype already."""
+    return matrix.column_block(0, matrix.shape[1], dtype)

@@ -85,11 +85,11 @@ def filter_tokens(model: Parameters, tokens: Tensor) -> Filtered:
 def smooth_tokens(model: Parameters, tokens: Tensor) -> Smoothed:
     """Forward and backward pass: posterior of every hidden state. Arguments and errors as for filter_tokens."""
     check_tokens(tokens, model.emission.shape[1])
-    emitted = passes.gather_emitted(model.emission, tokens, model.initial.dtype)
-    posterior = model.initial.new_empty(*emitted.row.shape, len(model.initial))
-    filtered = torch.empty_like(posterior, dtype=passes.product_dtype(model.transition, model.initial))
-    forward = passes.read_forward(model.transition, emitted, model.initial, filtered)
-    for t, at_t in passes.read_backward(model.transition, emitted, forward):
+    work = passes.Workspace()
+    emitted = passes.gather_emitted(model.emission, tokens, model.initial, work)
+    forward = passes.read_forward(model.transition, emitted, model.initial, work)
+    posterior = model.initial.new_empty(forward.filtered.shape)
+    for t, at_t in passes.read_backward(model.transition, emitted, forward, work):
         posterior[t] = at_t
     return Smoothed(_log_likelihood(forward.probability), posterior.transpose(0, 1))
 
@@ -116,7 +116,7 @@ def sample_tokens(model: Parameters, count: int, length: int, generator: torch.G
 
 def _predict(model: Parameters, tokens: Tensor, probability: Tensor) -> Iterator[Tensor]:
     """p(z_{t+1} | x_1..x_t) for t = 1..T, [B, H], overwritten by the next; fills p(x_t | x_1..x_{t-1}), [T, B]."""
-    emitted = passes.gather_emitted(model.emission, tokens, model.initial.dtype)
+    emitted = passes.gather_emitted(model.emission, tokens, model.initial, passes.Workspace())
     joint, predictive = (model.initial.new_empty(tokens.shape[0], len(model.initial)) for _ in range(2))
     filtered = torch.empty_like(joint, dtype=passes.product_dtype(model.transition, model.initial))
     moved = torch.empty_like(filtered)

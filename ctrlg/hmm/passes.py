@@ -13,6 +13,7 @@ Products run in the dtype of the transition matrix where it is dense, everything
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -54,51 +55,75 @@ class Step(NamedTuple):
     posterior: Tensor
 
 
-def gather_emitted(emission: StochasticMatrix, tokens: Tensor, dtype: torch.dtype) -> Emitted:
-    """Emission probabilities of int64 [B, T], ids in [0, V) or -1, as `dtype`."""
+class Workspace:
+    """Memory by name, used again from batch to batch: fresh pages cost about as much as the arithmetic on them."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+
+    def take(self, name: str, like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """A tensor of this shape, with the device of `like` and its dtype unless given; its contents are arbitrary.
+
+        It is overwritten through the next tensor that is taken by the same name.
+        """
+        size, dtype = math.prod(shape), dtype or like.dtype
+        held = self._held.get(name)
+        if held is None or held.numel() < size or held.dtype != dtype:
+            held = self._held[name] = like.new_empty(size, dtype=dtype)
+        return held[:size].view(shape)
+
+
+def gather_emitted(emission: StochasticMatrix, tokens: Tensor, initial: Tensor, work: Workspace) -> Emitted:
+    """Emission probabilities of int64 [B, T], ids in [0, V) or -1, in the dtype of `initial` [H]."""
     distinct, row = torch.unique(tokens.T, return_inverse=True)
-    return Emitted(distinct, _columns(emission, distinct, dtype), row)
+    table = work.take("emitted", initial, len(distinct), len(initial))
+    if isinstance(emission, DenseMatrix) and emission.probabilities.dtype == table.dtype:
+        torch.index_select(emission.probabilities.T, 0, distinct.clamp(min=0), out=table)
+        table[: int((distinct == MISSING).sum())] = 1
+    else:
+        table.copy_(emission.columns(distinct))
+    return Emitted(distinct, table, row)
 
 
-def read_forward(transition: StochasticMatrix, emitted: Emitted, initial: Tensor, filtered: Tensor) -> Forward:
-    """All filtered states, into `filtered` [T, B, H] in the dtype of the products. initial: [H]."""
+def read_forward(transition: StochasticMatrix, emitted: Emitted, initial: Tensor, work: Workspace) -> Forward:
+    """All filtered states, in the dtype of the products, in memory of the workspace. initial: [H]."""
     length, batch = emitted.row.shape
+    states = len(initial)
+    dtype = product_dtype(transition, initial)
+    filtered = work.take("filtered", initial, length, batch, states, dtype=dtype)
     probability = initial.new_empty(length, batch)
-    joint, predictive = (initial.new_empty(batch, len(initial)) for _ in range(2))
-    moved = torch.empty_like(predictive, dtype=filtered.dtype)
+    joint = work.take("joint", initial, batch, states)
+    moved = work.take("moved", initial, batch, states, dtype=dtype)
     for t in range(length):
-        if t == 0:
-            predictive.copy_(initial.expand(batch, -1))
         torch.index_select(emitted.table, 0, emitted.row[t], out=joint)
-        joint.mul_(predictive if t == 0 else move_left(transition, filtered[t - 1], moved))
+        joint.mul_(move_left(transition, filtered[t - 1], moved) if t > 0 else initial)
         absorb(joint, probability[t], filtered[t])
     return Forward(filtered, probability)
 
 
 def read_backward(
-    transition: StochasticMatrix, emitted: Emitted, forward: Forward, arriving: Tensor | None = None
+    transition: StochasticMatrix, emitted: Emitted, forward: Forward, work: Workspace, arriving: Tensor | None = None
 ) -> Iterator[Step]:
     """Posteriors from the last time to the first.
 
     arriving: [T, B, H] in the dtype of the products; filled, but for time 0, with emitted_t * future_t / c_t. It counts
-    the moves: p(z_{t-1} = i, z_t = j | x) = filtered_{t-1}[i] * transition[i, j] * arriving_t[j]. None keeps one time.
+    the moves: p(z_{t-1} = i, z_t = j | x) = filtered_{t-1}[i] * transition[i, j] * arriving_t[j].
     """
-    length, batch = forward.probability.shape
-    dtype = emitted.table.dtype
+    length, batch, states = forward.filtered.shape
+    table, dtype = emitted.table, forward.filtered.dtype
     scale = nonzero(forward.probability)
-    possible = (forward.probability > 0).all(0)
-    posterior, ratio = (emitted.table.new_empty(batch, emitted.table.shape[1]) for _ in range(2))
-    future = torch.empty_like(posterior, dtype=forward.filtered.dtype).copy_(possible[:, None].expand_as(posterior))
-    kept = torch.empty_like(future) if arriving is None else arriving
+    posterior = work.take("posterior", table, batch, states)
+    ratio = work.take("joint", table, batch, states)
+    future = work.take("moved", table, batch, states, dtype=dtype)
+    future.copy_((forward.probability > 0).all(0)[:, None].expand(batch, states))  # 0: impossible, counts for nothing
     for t in range(length - 1, -1, -1):
-        torch.mul(forward.filtered[t].to(dtype), future, out=posterior)
+        torch.mul(forward.filtered[t].to(table.dtype), future, out=posterior)
         yield Step(t, posterior)
-        if t == 0:
-            return
-        torch.index_select(emitted.table, 0, emitted.row[t], out=ratio)
-        into = kept if arriving is None else kept[t]
-        torch.div(ratio.mul_(future), scale[t][:, None], out=into).clamp_(max=LARGEST_RATIO)
-        move_right(transition, into, future)
+        if t > 0:
+            torch.index_select(table, 0, emitted.row[t], out=ratio)
+            into = work.take("arriving_once", table, batch, states, dtype=dtype) if arriving is None else arriving[t]
+            torch.div(ratio.mul_(future), scale[t][:, None], out=into).clamp_(max=LARGEST_RATIO)
+            move_right(transition, into, future)
 
 
 def absorb(joint: Tensor, probability: Tensor, filtered: Tensor) -> None:
@@ -129,11 +154,3 @@ def product_dtype(transition: StochasticMatrix, initial: Tensor) -> torch.dtype:
 def nonzero(x: Tensor) -> Tensor:
     """x, where it is positive; else 1."""
     return torch.where(x > 0, x, 1.0)
-
-
-def _columns(matrix: StochasticMatrix, ids: Tensor, dtype: torch.dtype) -> Tensor:
-    """`matrix.columns(ids)` in full precision, and fast where a dense matrix is held column after column (EM does)."""
-    if not isinstance(matrix, DenseMatrix):
-        return matrix.columns(ids).to(dtype)
-    picked = matrix.probabilities.T.index_select(0, ids.clamp(min=0)).to(dtype)
-    return picked.masked_fill_((ids == MISSING)[:, None], 1.0)
