@@ -126,7 +126,7 @@ def _predict(model: Parameters, tokens: Tensor, probability: Tensor) -> Iterator
         passes.absorb(joint.mul_(predictive), probability[t], filtered)
         passes.move_left(model.transition, filtered, moved)
         # rows of the matrix sum to 1 but for rounding, which must not pile up; rows of zeros stay zero
-        torch.div(moved, passes.nonzero(moved.sum(1, keepdim=True)), out=predictive)
+        torch.div(moved, passes.divisor(moved.sum(1, keepdim=True)), out=predictive)
         yield predictive
 
 

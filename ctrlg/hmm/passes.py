@@ -94,10 +94,11 @@ def read_forward(transition: StochasticMatrix, emitted: Emitted, initial: Tensor
     probability = initial.new_empty(length, batch)
     joint = work.take("joint", initial, batch, states)
     moved = work.take("moved", initial, batch, states, dtype=dtype)
-    for t in range(length):
-        torch.index_select(emitted.table, 0, emitted.row[t], out=joint)
-        joint.mul_(move_left(transition, filtered[t - 1], moved) if t > 0 else initial)
-        absorb(joint, probability[t], filtered[t])
+    predictive, steps = initial, zip(emitted.row, probability, filtered, strict=True)
+    for t, (row, probability_at_t, filtered_at_t) in enumerate(steps, start=1):
+        torch.index_select(emitted.table, 0, row, out=joint)
+        absorb(joint.mul_(predictive), probability_at_t, filtered_at_t)
+        predictive = move_left(transition, filtered_at_t, moved) if t < length else initial
     return Forward(filtered, probability)
 
 
@@ -111,25 +112,29 @@ def read_backward(
     """
     length, batch, states = forward.filtered.shape
     table, dtype = emitted.table, forward.filtered.dtype
-    scale = nonzero(forward.probability)
+    scale, rows, filtered = (
+        divisor(forward.probability)[..., None].unbind(),
+        emitted.row.unbind(),
+        forward.filtered.unbind(),
+    )
     posterior = work.take("posterior", table, batch, states)
     ratio = work.take("joint", table, batch, states)
     future = work.take("moved", table, batch, states, dtype=dtype)
     future.copy_((forward.probability > 0).all(0)[:, None].expand(batch, states))  # 0: impossible, counts for nothing
     for t in range(length - 1, -1, -1):
-        torch.mul(forward.filtered[t].to(table.dtype), future, out=posterior)
+        torch.mul(filtered[t].to(table.dtype), future, out=posterior)
         yield Step(t, posterior)
         if t > 0:
-            torch.index_select(table, 0, emitted.row[t], out=ratio)
+            torch.index_select(table, 0, rows[t], out=ratio)
             into = work.take("arriving_once", table, batch, states, dtype=dtype) if arriving is None else arriving[t]
-            torch.div(ratio.mul_(future), scale[t][:, None], out=into).clamp_(max=LARGEST_RATIO)
+            torch.div(ratio.mul_(future), scale[t], out=into).clamp_(max=LARGEST_RATIO)
             move_right(transition, into, future)
 
 
 def absorb(joint: Tensor, probability: Tensor, filtered: Tensor) -> None:
     """Condition on a token: p(z_t, x_t | past) [B, H] gives p(x_t | past) [B] and p(z_t | past, x_t) [B, H]."""
     torch.sum(joint, 1, out=probability)
-    torch.div(joint, nonzero(probability)[:, None], out=filtered)
+    torch.div(joint, divisor(probability)[:, None], out=filtered)
 
 
 def move_left(transition: StochasticMatrix, x: Tensor, out: Tensor) -> Tensor:
@@ -151,6 +156,6 @@ def product_dtype(transition: StochasticMatrix, initial: Tensor) -> torch.dtype:
     return transition.probabilities.dtype if isinstance(transition, DenseMatrix) else initial.dtype
 
 
-def nonzero(x: Tensor) -> Tensor:
-    """x, where it is positive; else 1."""
-    return torch.where(x > 0, x, 1.0)
+def divisor(sums: Tensor) -> Tensor:
+    """Sums to divide by: those of impossible tokens are 0, and so is what they divide, and shall stay it."""
+    return sums.clamp(min=torch.finfo(sums.dtype).tiny)
