@@ -112,11 +112,8 @@ def read_backward(
     """
     length, batch, states = forward.filtered.shape
     table, dtype = emitted.table, forward.filtered.dtype
-    scale, rows, filtered = (
-        divisor(forward.probability)[..., None].unbind(),
-        emitted.row.unbind(),
-        forward.filtered.unbind(),
-    )
+    scale = divisor(forward.probability)[..., None].unbind()  # taken apart once: a step of small states is short
+    rows, filtered = emitted.row.unbind(), forward.filtered.unbind()
     posterior = work.take("posterior", table, batch, states)
     ratio = work.take("joint", table, batch, states)
     future = work.take("moved", table, batch, states, dtype=dtype)
@@ -158,4 +155,4 @@ def product_dtype(transition: StochasticMatrix, initial: Tensor) -> torch.dtype:
 
 def divisor(sums: Tensor) -> Tensor:
     """Sums to divide by: those of impossible tokens are 0, and so is what they divide, and shall stay it."""
-    return sums.clamp(min=torch.finfo(sums.dtype).tiny)
+    return sums + (sums == 0)
