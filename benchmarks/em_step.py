@@ -67,21 +67,21 @@ def measure(work: Work, ways: dict[str, Way], repeats: int) -> dict[str, Any]:
             worker.ask(f"outcome {folder}/{name}.npz")
             worker.close()
         apart = {name: largest_difference(Path(folder), name) for name in ways} if "reference" in ways else {}
-    tokens = work.batches * work.batch_size * work.length
     reference = answers.get("reference", [])[1:]
     return {
         "work": work._asdict(),
-        "tokens": tokens,
+        "tokens": work.batches * work.batch_size * work.length,
         "load": statistics.median(load),
         "ways": {
-            name: summary(rows[1:], tokens, reference) | {"largest_difference": apart.get(name)}
+            name: summary(rows[1:], work, reference) | {"largest_difference": apart.get(name)}
             for name, rows in answers.items()
         },
     }
 
 
-def summary(rows: list[dict[str, Any]], tokens: int, reference: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(rows: list[dict[str, Any]], work: Work, reference: list[dict[str, Any]]) -> dict[str, Any]:
     """Of a way: tokens/s of the E-step, seconds of the M-step, ratios to the reference's neighbours in time, shares."""
+    tokens, states = work.batches * work.batch_size * work.length, work.hidden_states
     result: dict[str, Any] = {"megabytes": rows[-1]["megabytes"]}
     for clock, name in enumerate(("clock", "processor")):
         expectation = [row["expectation"][clock] for row in rows]
@@ -97,9 +97,11 @@ def summary(rows: list[dict[str, Any]], tokens: int, reference: list[dict[str, A
             result[name]["expectation_ratio"] = ratios(theirs, expectation)
             result[name]["whole_step_ratio"] = ratios(their_whole, whole)
         if "products" in rows[0]:
-            best = min(row["products"] for row in rows)
+            best = min(row["products"][clock] for row in rows)
             result[name]["floor_share"] = least_and_median([best / value for value in expectation])
             result[name]["products_tokens_per_second"] = tokens / best
+            operations = 6 * tokens * states**2
+            result[name]["products_gigaflops"] = 1e-9 * operations / best
     return result
 
 
@@ -116,18 +118,18 @@ class Worker:
 
     def __init__(self, work: Work, way: Way) -> None:
         command = [sys.executable, reference_em.__file__, json.dumps(work._asdict()), json.dumps(way._asdict())]
+        environment = os.environ | {"TORCHDYNAMO_DISABLE": "1"}  # Ctrl-G runs as written, uncompiled
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"TORCHDYNAMO_DISABLE": "1"},
+            env=environment,
         )
 
     def ask(self, command: str) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
         print(command, file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
+        return json.loads(self.process.stdout.readline())  # type: ignore[union-attr]
 
     def close(self) -> None:
         self.process.communicate()
@@ -156,7 +158,8 @@ def show(report: dict[str, Any]) -> None:
                 line += f", ratio {step['median']:.1f} (least {step['least']:.1f}), with M-step {whole['median']:.1f}"
             if "floor_share" in times:
                 share = times["floor_share"]
-                line += f", share of the floor {share['median']:.0%} (best {share['most']:.0%})"
+                line += f", share of the floor {share['median']:.0%} (best {share['most']:.0%}"
+                line += f" of {times['products_gigaflops']:.0f} GFLOP/s)"
             print(line)
         difference = way["largest_difference"]
         apart = "" if difference is None else f", largest difference from the reference {difference:.1e}"
