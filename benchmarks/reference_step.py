@@ -97,7 +97,7 @@ def _run(checkout: str, folder: str) -> None:
     inputs = np.load(Path(folder, "inputs.npz"))
     eos, initial, tokens, threads = (int(number) for number in inputs["numbers"])
     torch.set_num_threads(threads)
-    library = _import_checkout(checkout)
+    library = import_checkout(checkout)
     emission, transition = torch.from_numpy(inputs["emission"]), torch.from_numpy(inputs["transition"])
     hmm = library.HMM.__new__(library.HMM)
     torch.nn.Module.__init__(hmm)
@@ -128,7 +128,7 @@ def _run(checkout: str, folder: str) -> None:
     Path(folder, "times.json").write_text(json.dumps({"precompute": precompute, "step": statistics.median(steps[1:])}))
 
 
-def _import_checkout(checkout: str) -> Any:
+def import_checkout(checkout: str) -> Any:
     """The package `ctrlg` of a checkout, imported under NAME."""
     package = Path(checkout, "ctrlg")
     spec = importlib.util.spec_from_file_location(

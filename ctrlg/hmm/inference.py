@@ -7,12 +7,14 @@ and a compressed model run the same code.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ctrlg.errors import VocabularyError
+from ctrlg.hmm import passes
 from ctrlg.matrices import StochasticMatrix
 
 MISSING = -1  # id of a token that was not observed; its emission probability counts as 1
@@ -49,20 +51,6 @@ class Smoothed(NamedTuple):
     posterior: Tensor
 
 
-class ExpectedCounts(NamedTuple):
-    """Sufficient statistics of EM, summed over sequences (Rabiner 1989, eqs. 40a-c before division).
-
-    initial: expected number of sequences that begin in h, [H]. transition: of moves i -> j, [H, H].
-    emission: of tokens v emitted by h, [H, U], for the tokens `tokens` [U] that occur. log_likelihood: nats, scalar.
-    """
-
-    initial: Tensor
-    transition: Tensor
-    emission: Tensor
-    tokens: Tensor
-    log_likelihood: Tensor
-
-
 def check_tokens(tokens: Tensor, vocab_size: int) -> None:
     """Raise VocabularyError for ids outside [0, vocab_size) other than -1 (missing), or a shape other than [B, T]."""
     if tokens.dim() != 2 or tokens.is_floating_point():
@@ -86,64 +74,32 @@ def filter_tokens(model: Parameters, tokens: Tensor) -> Filtered:
     """
     check_tokens(tokens, model.emission.shape[1])
     batch, length = tokens.shape
-    states = model.initial.shape[0]
-    predictive = model.initial.new_empty(batch, length + 1, states)
-    probability = model.initial.new_empty(batch, length)
-    predictive[:, 0] = model.initial
-    for t in range(length):
-        joint = predictive[:, t] * model.emission.columns(tokens[:, t]).to(predictive.dtype)
-        probability[:, t] = joint.sum(1)
-        filtered = joint / _nonzero(probability[:, t, None])
-        predictive[:, t + 1] = _normalised(model.transition.left(filtered))
-    return Filtered(_log_likelihood(probability), predictive, probability)
+    predictive = model.initial.new_empty(length + 1, batch, len(model.initial))
+    probability = model.initial.new_empty(length, batch)
+    predictive[0] = model.initial
+    for t, after in enumerate(_predict(model, tokens, probability), start=1):
+        predictive[t] = after
+    return Filtered(_log_likelihood(probability), predictive.transpose(0, 1), probability.T)
 
 
 def smooth_tokens(model: Parameters, tokens: Tensor) -> Smoothed:
     """Forward and backward pass: posterior of every hidden state. Arguments and errors as for filter_tokens."""
-    passes = _forward_backward(model, tokens)
-    return Smoothed(_log_likelihood(passes.probability), passes.filtered * passes.future)
-
-
-def expected_counts(model: Parameters, tokens: Tensor) -> ExpectedCounts:
-    """E-step over a batch: expected initial states, transitions and emissions.
-
-    tokens: int64 [B, T]; -1 (missing) counts as no emission but lets the chain pass; sequences the model cannot emit
-    count for nothing. Transitions of the whole batch are one [H, B(T-1)] x [B(T-1), H] product.
-    Raises VocabularyError as filter_tokens.
-    """
-    passes = _forward_backward(model, tokens)
-    _, length, states = passes.filtered.shape
-    possible = (passes.probability > 0).all(1)
-    posterior = passes.filtered * passes.future
-    posterior = posterior * possible[:, None, None]
-
-    # p(z_t = i, z_{t+1} = j | x) = filtered_t[i] * transition[i, j] * arriving_{t+1}[j]
-    leaving = (passes.filtered[:, :-1] * possible[:, None, None]).reshape(-1, states)
-    arriving = passes.arriving[:, 1:].reshape(-1, states)
-    transition = model.transition.to_dense().to(leaving.dtype) * (leaving.T @ arriving)
-
-    seen = tokens != MISSING
-    occurring, index = torch.unique(tokens[seen], return_inverse=True)
-    emission = posterior.new_zeros(occurring.shape[0], states)
-    emission.index_add_(0, index, posterior[seen])
-    return ExpectedCounts(
-        initial=posterior[:, 0].sum(0) if length else posterior.new_zeros(states),
-        transition=transition,
-        emission=emission.T.contiguous(),
-        tokens=occurring,
-        log_likelihood=_log_likelihood(passes.probability).sum(),
-    )
+    check_tokens(tokens, model.emission.shape[1])
+    work = passes.Workspace()
+    emitted = passes.gather_emitted(model.emission, tokens, model.initial, work)
+    forward = passes.read_forward(model.transition, emitted, model.initial, work)
+    posterior = model.initial.new_empty(forward.filtered.shape)
+    for t, at_t in passes.read_backward(model.transition, emitted, forward, work):
+        posterior[t] = at_t
+    return Smoothed(_log_likelihood(forward.probability), posterior.transpose(0, 1))
 
 
 def log_likelihood(model: Parameters, tokens: Tensor) -> Tensor:
     """log p(x_1..x_T) in nats, [B], keeping one step of states only. Arguments and errors as for filter_tokens."""
     check_tokens(tokens, model.emission.shape[1])
-    predictive = model.initial.expand(tokens.shape[0], -1)
-    probability = model.initial.new_empty(tokens.shape)
-    for t in range(tokens.shape[1]):
-        joint = predictive * model.emission.columns(tokens[:, t]).to(predictive.dtype)
-        probability[:, t] = joint.sum(1)
-        predictive = _normalised(model.transition.left(joint / _nonzero(probability[:, t, None])))
+    probability = model.initial.new_empty(tokens.shape[1], tokens.shape[0])
+    for _ in _predict(model, tokens, probability):
+        pass
     return _log_likelihood(probability)
 
 
@@ -158,30 +114,20 @@ def sample_tokens(model: Parameters, count: int, length: int, generator: torch.G
     return tokens
 
 
-class _Passes(NamedTuple):
-    """filtered: p(z_t | x_1..x_t); future: p(x_{t+1}.. | z_t) / p(x_{t+1}.. | x_1..x_t); arriving: emission
-    probability of x_t times future_t over p(x_t | x_1..x_{t-1}); all [B, T, H]. probability: [B, T]."""
-
-    filtered: Tensor
-    future: Tensor
-    arriving: Tensor
-    probability: Tensor
-
-
-def _forward_backward(model: Parameters, tokens: Tensor) -> _Passes:
-    forward = filter_tokens(model, tokens)
-    batch, length = tokens.shape
-    states = model.initial.shape[0]
-    dtype = forward.predictive.dtype
-    emitted = model.emission.columns(tokens.reshape(-1)).to(dtype).reshape(batch, length, states)
-    emitted = emitted / _nonzero(forward.token_probability[..., None])
-    future = torch.ones_like(emitted)
-    arriving = torch.empty_like(emitted)
-    for t in range(length - 1, -1, -1):
-        arriving[:, t] = emitted[:, t] * future[:, t]
-        if t > 0:
-            future[:, t - 1] = model.transition.right(arriving[:, t])
-    return _Passes(forward.predictive[:, :-1] * emitted, future, arriving, forward.token_probability)
+def _predict(model: Parameters, tokens: Tensor, probability: Tensor) -> Iterator[Tensor]:
+    """p(z_{t+1} | x_1..x_t) for t = 1..T, [B, H], overwritten by the next; fills p(x_t | x_1..x_{t-1}), [T, B]."""
+    emitted = passes.gather_emitted(model.emission, tokens, model.initial, passes.Workspace())
+    joint, predictive = (model.initial.new_empty(tokens.shape[0], len(model.initial)) for _ in range(2))
+    filtered = torch.empty_like(joint, dtype=passes.product_dtype(model.transition, model.initial))
+    moved = torch.empty_like(filtered)
+    predictive.copy_(model.initial.expand_as(predictive))
+    for t in range(tokens.shape[1]):
+        torch.index_select(emitted.table, 0, emitted.row[t], out=joint)
+        passes.absorb(joint.mul_(predictive), probability[t], filtered)
+        passes.move_left(model.transition, filtered, moved)
+        # rows of the matrix sum to 1 but for rounding, which must not pile up; rows of zeros stay zero
+        torch.div(moved, passes.divisor(moved.sum(1, keepdim=True)), out=predictive)
+        yield predictive
 
 
 def _draw(matrix: StochasticMatrix, rows: Tensor, generator: torch.Generator | None, block: int = 128) -> Tensor:
@@ -196,13 +142,5 @@ def _draw(matrix: StochasticMatrix, rows: Tensor, generator: torch.Generator | N
 
 
 def _log_likelihood(probability: Tensor) -> Tensor:
-    return probability.log().sum(1)
-
-
-def _normalised(rows: Tensor) -> Tensor:
-    """Rows scaled to sum to 1; rows of zeros stay zero. Stops rounding from piling up over long sequences."""
-    return rows / _nonzero(rows.sum(-1, keepdim=True))
-
-
-def _nonzero(x: Tensor) -> Tensor:
-    return torch.where(x > 0, x, torch.ones_like(x))
+    """Sum of log p(x_t | x_1..x_{t-1}) over time: [T, B] -> [B]."""
+    return probability.log().sum(0)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
-from ctrlg.hmm.inference import Parameters, expected_counts
+from ctrlg.hmm.expectation import TotalCounts, total_counts
+from ctrlg.hmm.inference import Parameters
+from ctrlg.matrices import DenseMatrix
+
+__all__ = ["Estimate", "Prior", "TotalCounts", "maximise", "total_counts"]
 
 
 class Prior(NamedTuple):
@@ -22,62 +25,49 @@ class Prior(NamedTuple):
     strength: float
 
 
-class TotalCounts(NamedTuple):
-    """Expected counts of a data set: initial [H], transition [H, H], emission [V, H] (token-major), nats, rows."""
-
-    initial: Tensor
-    transition: Tensor
-    emission: Tensor
-    log_likelihood: float
-    sequences: int
-
-
 class Estimate(NamedTuple):
-    """Probabilities after an M-step: transition [H, H], emission [H, V], initial [H]; rows sum to 1."""
+    """Probabilities after an M-step: transition [H, H], emission [H, V], initial [H]; rows sum to 1.
+
+    `emission` is a transposed view: a token's probabilities lie together in memory, as the next E-step reads them.
+    """
 
     transition: Tensor
     emission: Tensor
     initial: Tensor
 
-
-def total_counts(model: Parameters, batches: Iterable[Tensor]) -> TotalCounts:
-    """E-step over batches of token ids int64 [B, T]; see `expected_counts`."""
-    states, vocabulary = model.emission.shape
-    initial = model.initial.new_zeros(states)
-    transition = model.initial.new_zeros(states, states)
-    emission = model.initial.new_zeros(vocabulary, states)
-    log_likelihood, sequences = 0.0, 0
-    for tokens in batches:
-        counts = expected_counts(model, tokens)
-        initial += counts.initial
-        transition += counts.transition
-        emission.index_add_(0, counts.tokens, counts.emission.T)
-        log_likelihood += float(counts.log_likelihood)
-        sequences += tokens.shape[0]
-    return TotalCounts(initial, transition, emission, log_likelihood, sequences)
+    @property
+    def parameters(self) -> Parameters:
+        """For the next E-step, sharing memory: EM needs no logarithms of the parameters between its steps."""
+        return Parameters(DenseMatrix(self.transition), DenseMatrix(self.emission), self.initial)
 
 
-def maximise(counts: TotalCounts, pseudocount: float = 0.0, prior: Prior | None = None) -> Estimate:
+def maximise(
+    counts: TotalCounts, pseudocount: float = 0.0, prior: Prior | None = None, consume: bool = False
+) -> Estimate:
     """Rows of counts, each plus `pseudocount` spread evenly (Ctrl-G's rule) and the prior's, divided by their sums.
 
-    A row without any count becomes uniform. Raises ArgumentError for a negative pseudocount or strength.
+    A row without any count becomes uniform. consume: whether the counts of emissions become the estimate in their
+    own memory, [V, H], which spares a copy of the model; `counts` are of no use afterwards.
+    Raises ArgumentError for a negative pseudocount or strength.
     """
     if pseudocount < 0 or (prior is not None and prior.strength < 0):
         raise ArgumentError(
             f"pseudocount {pseudocount} or prior strength {prior.strength if prior else 0} is negative",
             hint="0 is maximum likelihood, Ctrl-G takes 0.001",
         )
-    emission = counts.emission.T
+    emission = counts.emission if consume else counts.emission.clone()
     if prior is not None:
-        emission = emission + prior.strength * prior.emission.to(emission)
+        emission.add_(prior.emission.T.to(emission), alpha=prior.strength)
     return Estimate(
-        transition=_normalised(counts.transition, pseudocount),
-        emission=_normalised(emission, pseudocount),
-        initial=_normalised(counts.initial[None], pseudocount)[0],
+        transition=_normalise_columns(counts.transition.T.clone(), pseudocount).T,
+        emission=_normalise_columns(emission, pseudocount).T,
+        initial=_normalise_columns(counts.initial[:, None].clone(), pseudocount)[:, 0],
     )
 
 
-def _normalised(rows: Tensor, pseudocount: float) -> Tensor:
-    rows = rows + pseudocount / rows.shape[1]
-    sums = rows.sum(1, keepdim=True)
-    return torch.where(sums > 0, rows / torch.where(sums > 0, sums, 1.0), 1.0 / rows.shape[1])
+def _normalise_columns(counts: Tensor, pseudocount: float) -> Tensor:
+    """Each column of [N, H], in place, plus pseudocount / N, over its sum; uniform where that is 0."""
+    sums = counts.sum(0) + pseudocount
+    scale = torch.where(sums > 0, 1 / sums, 0.0)
+    spread = torch.where(sums > 0, pseudocount / counts.shape[0] * scale, 1 / counts.shape[0])
+    return torch.addcmul(spread.expand_as(counts), counts, scale, out=counts)
