@@ -18,6 +18,8 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from ctrlg.errors import ArgumentError, ProcessError
 
@@ -31,7 +33,7 @@ class Processes(NamedTuple):
     rank: int
     world_size: int
     device: torch.device
-    store: dist.Store | None = None
+    store: Store | None = None
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The tensor summed over all processes (its memory is used); itself where there is one.
@@ -75,15 +77,15 @@ def joined_processes(device: str | None = None, timeout_seconds: float = TIMEOUT
     limit = timedelta(seconds=timeout_seconds)
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    store, rank, world_size = next(dist.rendezvous("env://", timeout=limit))
+    store, rank, world_size = next(rendezvous("env://", timeout=limit))
     dist.init_process_group(
         "nccl" if place.type == "cuda" else "gloo",
-        store=dist.PrefixStore("group", store),
+        store=PrefixStore("group", store),
         rank=rank,
         world_size=world_size,
         timeout=limit,
     )
-    processes = Processes(rank, world_size, place, dist.PrefixStore("roll", store))
+    processes = Processes(rank, world_size, place, PrefixStore("roll", store))
     with _told_to_stop(processes):
         yield processes
     dist.destroy_process_group()

@@ -68,7 +68,7 @@ def em_estimate(
 ) -> Estimate:
     """What one EM step makes of these parameters; other arguments as for em_step."""
     rows = drop_tokens(sequences, settings.dropout, eos_token_id, settings.seed, step)
-    batches = _share_of_batches(rows, eos_token_id, settings.batch_size, processes, report)
+    batches = shared_batches(rows, eos_token_id, settings.batch_size, processes, report)
     counts = total_counts(parameters, (batch.to(parameters.initial.device) for batch in batches))
     counts = counts._replace(
         initial=processes.sum(counts.initial),
@@ -91,7 +91,7 @@ def mean_log_likelihood(
 ) -> Likelihood:
     """Likelihood of sequences int64 [n, T], the same in every process; each mean is over its own count."""
     total = torch.zeros((), dtype=torch.float64)
-    for batch in _share_of_batches(sequences, model.eos_token_id, batch_size, processes, report):
+    for batch in shared_batches(sequences, model.eos_token_id, batch_size, processes, report):
         total += model.log_likelihood(batch).sum(dtype=torch.float64).cpu()
     total = float(processes.sum(total))
     tokens = int(token_mask(sequences, model.eos_token_id).sum())
@@ -115,6 +115,17 @@ def batches_by_length(sequences: Tensor, eos_token_id: int, batch_size: int) -> 
         index = order[start : start + batch_size]
         width = min(sequences.shape[1], int(lengths[index].max()) + 1)
         yield sequences[index, :width]
+
+
+def shared_batches(
+    sequences: Tensor, eos_token_id: int, batch_size: int, processes: Processes, report: Report | None = None
+) -> Iterator[Tensor]:
+    """This process's batches: every world_size-th of those one process would make, so that none is lost or cut."""
+    batches = batches_by_length(sequences, eos_token_id, batch_size)
+    for batch in islice(batches, processes.rank, None, processes.world_size):
+        yield batch
+        if report is not None:
+            report(len(batch) * processes.world_size)
 
 
 def drop_tokens(sequences: Tensor, dropout: float, eos_token_id: int, seed: int, step: int = 0) -> Tensor:
@@ -146,14 +157,3 @@ def chunk_indices(step: int, chunks: int, total_chunks: int) -> Sequence[int]:
     if chunks > total_chunks:
         raise ArgumentError(f"a step over {chunks} chunks, but there are {total_chunks}", hint="fewer chunks a step")
     return [(step + offset) % total_chunks for offset in range(chunks)]
-
-
-def _share_of_batches(
-    sequences: Tensor, eos_token_id: int, batch_size: int, processes: Processes, report: Report | None
-) -> Iterator[Tensor]:
-    """Every world_size-th batch; all of them where there is one process."""
-    batches = batches_by_length(sequences, eos_token_id, batch_size)
-    for batch in islice(batches, processes.rank, None, processes.world_size):
-        yield batch
-        if report is not None:
-            report(len(batch) * processes.world_size)

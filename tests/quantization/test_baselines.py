@@ -77,9 +77,9 @@ def test_k_means_is_as_good_as_a_well_kept_one(bits: int) -> None:
     from sklearn.cluster import KMeans
 
     p = random_rows(40, 200, 2.0, seed=3).double()
-    reference = KMeans(2**bits, n_init=1, random_state=0, init="k-means++").fit(p.reshape(-1, 1).numpy())
+    reference = KMeans(2**bits, random_state=0).fit(p.reshape(-1, 1).numpy())
     ours = min(distance(p, torch.from_numpy(centroids(p, 2**bits, seed))) for seed in range(3))
-    assert ours < 1.1 * float(reference.inertia_)
+    assert ours < 1.1 * distance(p, torch.from_numpy(reference.cluster_centers_[:, 0]))
 
 
 def test_k_means_repeats_with_its_seed() -> None:
