@@ -18,7 +18,7 @@ from ctrlg.distillation.processes import ONE_PROCESS, Processes
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm.inference import MISSING, Parameters
-from ctrlg.hmm.learning import Estimate, Prior, maximise, total_counts
+from ctrlg.hmm.learning import Estimate, Prior, TotalCounts, maximise, total_counts
 from ctrlg.hmm.model import HMM
 
 Report = Callable[[int], None]  # called after every batch with the number of its sequences
@@ -50,32 +50,29 @@ def em_step(
     report: Report | None = None,
 ) -> None:
     """One EM step in place over sequences int64 [n, T], the same in every process. step: which tokens are dropped."""
-    estimate = em_estimate(
-        model.inference_parameters, sequences, model.eos_token_id, settings, prior, processes, step, report
-    )
-    update(model, estimate)
+    counts = em_counts(model.inference_parameters, sequences, model.eos_token_id, settings, processes, step, report)
+    update(model, maximise(counts, settings.pseudocount, prior))
 
 
-def em_estimate(
+def em_counts(
     parameters: Parameters,
     sequences: Tensor,
     eos_token_id: int,
     settings: EMSettings,
-    prior: Prior | None = None,
     processes: Processes = ONE_PROCESS,
     step: int = 0,
     report: Report | None = None,
-) -> Estimate:
-    """What one EM step makes of these parameters; other arguments as for em_step."""
+) -> TotalCounts:
+    """Expected counts of all processes under these parameters; arguments as for em_step. (`log_likelihood` and
+    `sequences` are of this process alone.)"""
     rows = drop_tokens(sequences, settings.dropout, eos_token_id, settings.seed, step)
     batches = shared_batches(rows, eos_token_id, settings.batch_size, processes, report)
     counts = total_counts(parameters, (batch.to(parameters.initial.device) for batch in batches))
-    counts = counts._replace(
+    return counts._replace(
         initial=processes.sum(counts.initial),
         transition=processes.sum(counts.transition),
         emission=processes.sum(counts.emission),
     )
-    return maximise(counts, settings.pseudocount, prior)
 
 
 def update(model: HMM, estimate: Estimate) -> None:
