@@ -6,7 +6,8 @@
     python scripts/aware_em_study.py ... --methods log-norm-q k-means --variants annealed straight-through
 
 Every run's result is a line of OUTPUT; what is there already is not run again. EM starts from a random model of
---hidden_states states, another for each seed, or from --checkpoint; the seed also draws the training rows.
+--hidden_states states, another for each seed, or from --checkpoint (whose sizes count); the seed also draws the
+training rows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ctrlg.console import errors_as_messages
-from ctrlg.distillation.aware_em import VARIANTS, SeedStudy, StudyRun, StudySettings
+from ctrlg.distillation.aware_em import VARIANTS, SeedStudy, StudyRun, StudySettings, random_model
 from ctrlg.distillation.aware_em_results import add_result, open_results, plot_study
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.figures import check_output
@@ -69,10 +70,8 @@ def main() -> None:
                 seed,
                 training,
                 test,
-                arguments.vocab_size,
-                arguments.eos_token_id,
+                start or random_model(settings.hidden_states, arguments.vocab_size, arguments.eos_token_id, seed),
                 mine,
-                start,
                 report=lambda: progress.advance(task),
             )
             console.print(f"seed {seed}: {study.tokens:,} training tokens")
@@ -80,7 +79,7 @@ def main() -> None:
                 started = time.monotonic()
                 results[run] = study.run(run)
                 add_result(arguments.output, run, results[run], time.monotonic() - started)
-                console.print(describe(run, results[run]._asdict()), highlight=False)
+                console.print(describe(run, results[run]._asdict()), highlight=False, soft_wrap=True)
     if arguments.plot:
         plot_study({run: results[run] for run in runs}, arguments.plot, command=" ".join(sys.argv))
 

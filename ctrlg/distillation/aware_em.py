@@ -93,11 +93,18 @@ class StudySettings:
         return sum(shared.values()) + sum(self.steps - self.float_steps(run) for run in runs)
 
 
+def random_model(hidden_states: int, vocab_size: int, eos_token_id: int, seed: int) -> HMM:
+    """A random HMM that is the same for the same seed; torch's own random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return HMM(hidden_states, vocab_size, eos_token_id)
+
+
 class SeedStudy:
     """The runs of one seed: its training rows, its first model, and its float EM, remembered where runs leave it.
 
-    training, test: sequences int64 [n, T]. start: the first model; None for a random one. runs: that will be asked
-    for. report: called after every EM step.
+    training, test: sequences int64 [n, T]. start: the first model. runs: that will be asked for. report: called
+    after every EM step.
     """
 
     def __init__(
@@ -106,19 +113,13 @@ class SeedStudy:
         seed: int,
         training: Tensor,
         test: Tensor,
-        vocab_size: int,
-        eos_token_id: int,
+        start: HMM,
         runs: Sequence[StudyRun],
-        start: HMM | None = None,
         report: Callable[[], None] = lambda: None,
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
         self._training = training[torch.randperm(len(training), generator=generator)[: settings.training_sequences]]
-        self._settings, self._test, self._eos, self._report = settings, test, eos_token_id, report
-        if start is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                start = HMM(settings.hidden_states, vocab_size, eos_token_id)
+        self._settings, self._test, self._eos, self._report = settings, test, start.eos_token_id, report
         self._float: dict[int, TotalCounts] = {}
         wanted = {settings.float_steps(run) for run in runs}
         parameters = start.inference_parameters

@@ -69,7 +69,7 @@ def plot_study(results: Results, outputs: Sequence[str | Path], command: str = "
         line[0].set_ylabel("log-likelihood\n(nats per token)")
     for axes in panels[-1]:
         axes.set_xlabel("EM steps between quantisations")
-    panels[0][0].legend(fontsize=8)
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     figure.suptitle(_finding(results), fontsize=11)
     for output in outputs:
         save_figure(figure, output, command)

@@ -24,7 +24,7 @@ from ctrlg.distillation.training_data import check_data, dev_sequences, file_dig
 from ctrlg.distillation.training_display import TrainingDisplay
 from ctrlg.distillation.training_log import TrainingLog, TrainingRecord
 from ctrlg.distillation.training_settings import Step, TrainingSettings
-from ctrlg.errors import CheckpointError
+from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.files import writable_folder
 from ctrlg.hmm import HMM, Prior
 from ctrlg.quantization.baselines import quantize_distributions
@@ -59,6 +59,8 @@ def train(
     or do not fit), ArgumentError (folders that cannot be written, another run in them); later ProcessError.
     """
     writable_folder(Path(settings.log_file).parent)
+    if Path(settings.log_file).is_dir():
+        raise ArgumentError(f"log_file {settings.log_file} is a folder", hint="name a file, as log.jsonl")
     folder = RunFolder(settings.model_path)
     console = (console or Console()) if processes.rank == 0 else Console(quiet=True)
     start = settings.checkpoint_folder(settings.checkpoint)
