@@ -114,7 +114,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=50, help="of EM")
     parser.add_argument("--training_sequences", type=int, default=5000, help="drawn for each seed")
     parser.add_argument("--test_sequences", type=int, default=2500)
-    parser.add_argument("--batch_size", type=int, default=256)
+    parser.add_argument("--batch_size", type=int, default=512)
     parser.add_argument("--pseudocount", type=float, default=0.001)
     parser.add_argument("--straight_through_rate", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=1)

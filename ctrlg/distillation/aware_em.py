@@ -56,7 +56,7 @@ class StudySettings:
     hidden_states: int = 128
     steps: int = 50
     training_sequences: int = 5000
-    batch_size: int = 256
+    batch_size: int = 512
     pseudocount: float = 0.001
     rate: float = 0.5
 

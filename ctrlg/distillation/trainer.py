@@ -63,10 +63,10 @@ def train(
         raise ArgumentError(f"log_file {settings.log_file} is a folder", hint="name a file, as log.jsonl")
     folder = RunFolder(settings.model_path)
     console = (console or Console()) if processes.rank == 0 else Console(quiet=True)
-    start = settings.checkpoint_folder(settings.checkpoint)
-    for needed in {start, *([settings.checkpoint_folder(settings.prior_checkpoint)] * (settings.prior_strength > 0))}:
-        if not needed.is_dir():
-            raise CheckpointError(f"no such checkpoint: {needed}", hint="lvd_hmm.py makes the first, checkpoint-0")
+    needed = [settings.checkpoint, *([settings.prior_checkpoint] if settings.prior_strength > 0 else [])]
+    for checkpoint in map(settings.checkpoint_folder, needed):
+        if not checkpoint.is_dir():
+            raise CheckpointError(f"no such checkpoint: {checkpoint}", hint="lvd_hmm.py makes the first, checkpoint-0")
     lock: AbstractContextManager[None] = folder.locked() if processes.rank == 0 else nullcontext()
     with lock:
         return _Run(settings, processes, folder, console).finish()
