@@ -158,8 +158,7 @@ class SeedStudy:
         return counts
 
     def _maximise(self, counts: TotalCounts) -> Estimate:
-        estimate = maximise(counts, self._settings.pseudocount)
-        return Estimate(*(tensor.contiguous() for tensor in estimate))
+        return maximise(counts, self._settings.pseudocount)
 
     def _judge(self, estimate: Estimate) -> tuple[float, float]:
         """Nats per token on the training and the test rows."""

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ctrlg.distillation.training import token_major
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.files import atomic_folder, writable_folder, write_json
 from ctrlg.hmm import HMM
@@ -110,8 +111,8 @@ class RunFolder:
                 f"the checkpoint {folder} of this run is gone", hint=f"remove {self._resume} to begin the run anew"
             )
         model = HMM.from_pretrained(folder)
-        # Copied, so that the memory is aligned as after a step: products may round otherwise in another alignment.
-        model.update_params(model.alpha_exp.clone(), model.beta.clone(), model.gamma.clone())
+        # Copied, so that alignment and layout in memory are those after a step: products may round otherwise in others.
+        model.update_params(model.alpha_exp.clone(), token_major(model.beta), model.gamma.clone())
         return model.to(device)
 
     def save_for_resume(self, model: HMM, step: int) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ctrlg.distillation.checkpoints import BEST, RunFolder
 from ctrlg.distillation.processes import ONE_PROCESS, Processes
 from ctrlg.distillation.sampling import token_mask
-from ctrlg.distillation.training import Likelihood, em_step, mean_log_likelihood
+from ctrlg.distillation.training import Likelihood, em_step, mean_log_likelihood, token_major
 from ctrlg.distillation.training_data import check_data, dev_sequences, file_digest, training_sequences
 from ctrlg.distillation.training_display import TrainingDisplay
 from ctrlg.distillation.training_log import TrainingLog, TrainingRecord
@@ -167,7 +167,7 @@ class _Run:
             transition, emission = quantize_distributions(
                 model.transition.to_dense(), model.emission.to_dense(), model.initial, quantization.method, bits
             )
-            model.update_params(transition, emission.log(), model.gamma)
+            model.update_params(transition.contiguous(), token_major(emission.log()), model.gamma)
         return bits
 
     def _remember(self, checkpoint: int, dev: Likelihood, counts: bool) -> bool:

@@ -76,11 +76,16 @@ def em_counts(
 
 
 def update(model: HMM, estimate: Estimate) -> None:
-    """Give the model the estimated distributions, in place; laid out in memory as a checkpoint that was read, since
-    sums over rows round otherwise in another layout."""
+    """Give the model the estimated distributions, in place, emissions token-major."""
     model.update_params(
-        estimate.transition.contiguous(), estimate.emission.log().contiguous(), estimate.initial.log().contiguous()
+        estimate.transition.contiguous(), token_major(estimate.emission.log()), estimate.initial.log().contiguous()
     )
+
+
+def token_major(emission: Tensor) -> Tensor:
+    """The same [H, V] with a token's values side by side in memory, as an E-step reads them. Training always keeps them
+    so, whether a model was estimated or read: products and sums may round otherwise in another layout."""
+    return emission.T.contiguous().T
 
 
 def mean_log_likelihood(

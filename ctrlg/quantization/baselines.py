@@ -109,6 +109,7 @@ def quantize_distributions(
 
     Arguments and errors as for quantize_rows.
     """
+    transition, emission = transition.contiguous(), emission.contiguous()  # rows are what is worked on
     if method == "log-norm-q":
         occupancy = state_occupancy(initial, transition)
         return log_norm_q(transition, bits, occupancy=occupancy), log_norm_q(emission, bits, occupancy=occupancy)
