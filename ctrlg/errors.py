@@ -42,3 +42,7 @@ class CheckpointError(CtrlGError):
 
 class DataError(CtrlGError, ValueError):
     """A data file is missing, empty, or lacks what the work needs."""
+
+
+class ProcessError(CtrlGError):
+    """Another process of a distributed job is gone, hangs, or the job was told to stop."""

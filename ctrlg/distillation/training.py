@@ -1,22 +1,27 @@
-"""EM over chunks of sampled sequences, in Ctrl-G's schedule, with checkpoints that a broken run resumes from."""
+"""One EM step over sampled sequences, and the likelihood before and after it.
+
+A step sums expected counts over batches and divides them (`ctrlg.hmm.learning`). Batches are cut from the whole step's
+data and dealt to the processes in turn, and tokens are dropped before that, so that the sum does not depend on how
+many processes share the work.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ctrlg.distillation.processes import ONE_PROCESS, Processes
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.errors import ArgumentError
-from ctrlg.hmm.inference import MISSING
-from ctrlg.hmm.learning import Prior, maximise, total_counts
+from ctrlg.hmm.inference import MISSING, Parameters
+from ctrlg.hmm.learning import Estimate, Prior, TotalCounts, maximise, total_counts
 from ctrlg.hmm.model import HMM
 
-Reduce = Callable[[Tensor], Tensor]  # sums a tensor over processes; the identity where there is one
+Report = Callable[[int], None]  # called after every batch with the number of its sequences
 
 
 class EMSettings(NamedTuple):
@@ -28,24 +33,11 @@ class EMSettings(NamedTuple):
     seed: int = 0
 
 
-class StepReport(NamedTuple):
-    """One EM step. train, dev: log-likelihood in nats per predicted token (end-of-text included)."""
+class Likelihood(NamedTuple):
+    """Mean log-likelihood in nats: per predicted token (end-of-text included), and per sequence."""
 
-    step: int
-    train: float
-    dev: float
-
-
-def parse_schedule(text: str) -> list[tuple[int, int]]:
-    """Ctrl-G's `"10,1;5,2"`: ten steps over one chunk each, then five over two. Raises ArgumentError."""
-    try:
-        stages = [tuple(int(part) for part in stage.split(",")) for stage in text.split(";") if stage.strip()]
-        pairs = [(steps, chunks) for steps, chunks in stages]
-    except ValueError as error:
-        raise ArgumentError(f"em_schedule {text!r} is not of the form '10,1;5,2'", hint="steps,chunks;...") from error
-    if not pairs or any(steps < 1 or chunks < 1 for steps, chunks in pairs):
-        raise ArgumentError(f"em_schedule {text!r} names no steps", hint="both numbers of each pair are at least 1")
-    return pairs
+    per_token: float
+    per_sequence: float
 
 
 def em_step(
@@ -53,28 +45,64 @@ def em_step(
     sequences: Tensor,
     settings: EMSettings,
     prior: Prior | None = None,
-    reduce: Reduce = lambda tensor: tensor,
+    processes: Processes = ONE_PROCESS,
     step: int = 0,
+    report: Report | None = None,
 ) -> None:
-    """One EM step in place over sequences int64 [n, T] (this process's share; counts are summed by `reduce`)."""
-    rows = drop_tokens(sequences, settings.dropout, model.eos_token_id, settings.seed + step)
-    batches = (batch.to(model.device) for batch in batches_by_length(rows, model.eos_token_id, settings.batch_size))
-    counts = total_counts(model.inference_parameters, batches)
-    counts = counts._replace(
-        initial=reduce(counts.initial), transition=reduce(counts.transition), emission=reduce(counts.emission)
+    """One EM step in place over sequences int64 [n, T], the same in every process. step: which tokens are dropped."""
+    counts = em_counts(model.inference_parameters, sequences, model.eos_token_id, settings, processes, step, report)
+    update(model, maximise(counts, settings.pseudocount, prior))
+
+
+def em_counts(
+    parameters: Parameters,
+    sequences: Tensor,
+    eos_token_id: int,
+    settings: EMSettings,
+    processes: Processes = ONE_PROCESS,
+    step: int = 0,
+    report: Report | None = None,
+) -> TotalCounts:
+    """Expected counts of all processes under these parameters; arguments as for em_step. (`log_likelihood` and
+    `sequences` are of this process alone.)"""
+    rows = drop_tokens(sequences, settings.dropout, eos_token_id, settings.seed, step)
+    batches = shared_batches(rows, eos_token_id, settings.batch_size, processes, report)
+    counts = total_counts(parameters, (batch.to(parameters.initial.device) for batch in batches))
+    return counts._replace(
+        initial=processes.sum(counts.initial),
+        transition=processes.sum(counts.transition),
+        emission=processes.sum(counts.emission),
     )
-    estimate = maximise(counts, settings.pseudocount, prior)
-    model.update_params(estimate.transition, estimate.emission.log(), estimate.initial.log())
 
 
-def per_token(model: HMM, sequences: Tensor, batch_size: int, reduce: Reduce = lambda tensor: tensor) -> float:
+def update(model: HMM, estimate: Estimate) -> None:
+    """Give the model the estimated distributions, in place, emissions token-major."""
+    model.update_params(
+        estimate.transition.contiguous(), token_major(estimate.emission.log()), estimate.initial.log().contiguous()
+    )
+
+
+def token_major(emission: Tensor) -> Tensor:
+    """The same [H, V] with a token's values side by side in memory, as an E-step reads them. Training always keeps them
+    so, whether a model was estimated or read: products and sums may round otherwise in another layout."""
+    return emission.T.contiguous().T
+
+
+def mean_log_likelihood(
+    model: HMM, sequences: Tensor, batch_size: int, processes: Processes = ONE_PROCESS, report: Report | None = None
+) -> Likelihood:
+    """Likelihood of sequences int64 [n, T], the same in every process; each mean is over its own count."""
+    total = torch.zeros((), dtype=torch.float64)
+    for batch in shared_batches(sequences, model.eos_token_id, batch_size, processes, report):
+        total += model.log_likelihood(batch).sum(dtype=torch.float64).cpu()
+    total = float(processes.sum(total))
+    tokens = int(token_mask(sequences, model.eos_token_id).sum())
+    return Likelihood(total / tokens, total / len(sequences))
+
+
+def per_token(model: HMM, sequences: Tensor, batch_size: int) -> float:
     """Log-likelihood in nats per predicted token (up to and including the first end-of-text) of int64 [n, T]."""
-    total = torch.zeros(2, dtype=torch.float64)
-    for batch in batches_by_length(sequences, model.eos_token_id, batch_size):
-        total[0] += model.log_likelihood(batch).sum().double().cpu()
-    total[1] = int(token_mask(sequences, model.eos_token_id).sum())
-    total = reduce(total)
-    return float(total[0] / total[1])
+    return mean_log_likelihood(model, sequences, batch_size).per_token
 
 
 def batches_by_length(sequences: Tensor, eos_token_id: int, batch_size: int) -> Iterator[Tensor]:
@@ -91,29 +119,43 @@ def batches_by_length(sequences: Tensor, eos_token_id: int, batch_size: int) -> 
         yield sequences[index, :width]
 
 
-def drop_tokens(sequences: Tensor, dropout: float, eos_token_id: int, seed: int) -> Tensor:
-    """A copy in which a share of the tokens other than end-of-text is missing (Ctrl-G's dropout)."""
+def shared_batches(
+    sequences: Tensor, eos_token_id: int, batch_size: int, processes: Processes, report: Report | None = None
+) -> Iterator[Tensor]:
+    """This process's batches: every world_size-th of those one process would make, so that none is lost or cut."""
+    batches = batches_by_length(sequences, eos_token_id, batch_size)
+    for batch in islice(batches, processes.rank, None, processes.world_size):
+        yield batch
+        if report is not None:
+            report(len(batch) * processes.world_size)
+
+
+def drop_tokens(sequences: Tensor, dropout: float, eos_token_id: int, seed: int, step: int = 0) -> Tensor:
+    """A copy in which a share of the tokens other than end-of-text is missing (Ctrl-G's dropout), fixed by the seed
+    and the step. Raises ArgumentError for a share outside [0, 1)."""
     if not 0 <= dropout < 1:
         raise ArgumentError(f"dropout is {dropout}", hint="a share of the tokens, from 0 to below 1")
     if dropout == 0:
         return sequences
-    drawn = torch.rand(sequences.shape, generator=torch.Generator().manual_seed(seed)) < dropout
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    drawn = torch.rand(sequences.shape, generator=generator) < dropout
     return sequences.masked_fill(drawn & (sequences != eos_token_id), MISSING)
 
 
-def append_log(path: str | Path, record: dict[str, float | int | str]) -> None:
-    """Add one JSON line to a log."""
-    with Path(path).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def share_of(rows: Tensor, rank: int, world_size: int) -> Tensor:
-    """This process's rows: every world_size-th, so that shares differ by one row at most and none is lost."""
-    return rows[rank::world_size]
+def parse_schedule(text: str) -> list[tuple[int, int]]:
+    """Ctrl-G's `"10,1;5,2"`: ten steps over one chunk each, then five over two. Raises ArgumentError."""
+    try:
+        stages = [tuple(int(part) for part in stage.split(",")) for stage in text.split(";") if stage.strip()]
+        pairs = [(steps, chunks) for steps, chunks in stages]
+    except ValueError as error:
+        raise ArgumentError(f"em_schedule {text!r} is not of the form '10,1;5,2'", hint="steps,chunks;...") from error
+    if not pairs or any(steps < 1 or chunks < 1 for steps, chunks in pairs):
+        raise ArgumentError(f"em_schedule {text!r} names no steps", hint="both numbers of each pair are at least 1")
+    return pairs
 
 
 def chunk_indices(step: int, chunks: int, total_chunks: int) -> Sequence[int]:
-    """Which chunks a step reads, cycling as Ctrl-G does."""
+    """Which chunks a step reads, cycling as Ctrl-G does. Raises ArgumentError for more chunks than there are."""
     if chunks > total_chunks:
         raise ArgumentError(f"a step over {chunks} chunks, but there are {total_chunks}", hint="fewer chunks a step")
     return [(step + offset) % total_chunks for offset in range(chunks)]

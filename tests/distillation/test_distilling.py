@@ -10,9 +10,18 @@ from tiny import EOS, VOCABULARY, tiny_language_model
 from torch.testing import assert_close
 
 from ctrlg.distillation.latent import assign_states, count_states, initial_estimate, soft_emissions
+from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.sampling import Samples, SamplingSettings, sample, token_mask
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences, write_samples
-from ctrlg.distillation.training import EMSettings, drop_tokens, em_step, parse_schedule, per_token, share_of
+from ctrlg.distillation.training import (
+    EMSettings,
+    batches_by_length,
+    drop_tokens,
+    em_step,
+    parse_schedule,
+    per_token,
+    shared_batches,
+)
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.hmm import HMM, Prior
 
@@ -123,11 +132,15 @@ def test_schedules() -> None:
             parse_schedule(wrong)
 
 
-def test_shares_lose_no_row() -> None:
-    rows = torch.arange(11)[:, None]
-    parts = [share_of(rows, rank, 4) for rank in range(4)]
-    assert sorted(torch.cat(parts).flatten().tolist()) == list(range(11))
+def test_processes_share_the_batches_of_one(samples: Samples) -> None:
+    alone = list(batches_by_length(samples.sequences, EOS, 50))
+    parts = [
+        list(shared_batches(samples.sequences, EOS, 50, Processes(rank, 5, torch.device("cpu")))) for rank in range(5)
+    ]
+    assert sum(map(len, alone)) == len(samples.sequences)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    for number, batch in enumerate(alone):
+        assert torch.equal(batch, parts[number % 5][number // 5])
 
 
 def test_dropout_spares_end_of_text_and_repeats_with_its_seed(samples: Samples) -> None:

@@ -1,0 +1,158 @@
+"""Checkpoints of a training run and the state it goes on from after it was killed, at whatever moment.
+
+MODEL_PATH/resume/state.json names a folder of parameters (MODEL_PATH/resume/step-K, or a kept checkpoint). Folders are
+written under new names and renamed into place; then state.json is replaced, which is atomic; then what no state names
+any more is removed. EM is a function of parameters, data and step number, so replaying from there gives the same bits.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ctrlg.distillation.training import token_major
+from ctrlg.errors import ArgumentError, CheckpointError
+from ctrlg.files import atomic_folder, writable_folder, write_json
+from ctrlg.hmm import HMM
+
+BEST = "best"  # folder of the checkpoint with the highest dev likelihood
+_JUDGED_BY = ("data", "sample_length", "quantization_step", "quantization_bit_width", "quantization_method")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    step, checkpoint: the last that is done. parameters: folder below MODEL_PATH where they are. log_position: bytes of
+    the log. best_dev: highest dev log-likelihood per token so far, nats, of checkpoint best_checkpoint; None while no
+    model counts. waited: evaluations since. finished: nothing is left to do.
+    """
+
+    step: int
+    checkpoint: int
+    parameters: str
+    log_position: int
+    best_dev: float | None = None
+    best_checkpoint: int | None = None
+    waited: int = 0
+    finished: bool = False
+
+
+class RunFolder:
+    """MODEL_PATH with its checkpoints, `best` and `resume`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._resume = self.path / "resume"
+        self._state = self._resume / "state.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out of the folder; the lock goes with the process. Raises ArgumentError where one is in."""
+        writable_folder(self._resume)
+        with (self._resume / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ArgumentError(
+                    f"another run is training in {self.path}", hint="wait for it, or choose another model_path"
+                ) from error
+            yield
+
+    def progress(self, settings: dict[str, Any], log_position: int) -> Progress:
+        """Where the run with these settings stands: at its beginning where the folder holds no run.
+
+        A finished run is continued by settings that start from its last checkpoint; its best model then stays the best
+        where both are judged alike. log_position: of a run that begins. Raises CheckpointError for a run with other
+        settings (naming the differences) and a state that cannot be read.
+        """
+        beginning = Progress(0, settings["checkpoint"], f"checkpoint-{settings['checkpoint']}", log_position)
+        if not self._state.is_file():
+            return beginning
+        try:
+            content = json.loads(self._state.read_text(encoding="utf-8"))
+            theirs, progress = content["settings"], Progress(**content["progress"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{self._state} cannot be read: {error}", hint=f"remove {self._resume} to begin the run anew"
+            ) from error
+        if theirs == settings:
+            return progress
+        if progress.finished and settings["checkpoint"] == progress.checkpoint:
+            if any(theirs.get(name) != settings[name] for name in _JUDGED_BY):
+                return beginning
+            return replace(beginning, best_dev=progress.best_dev, best_checkpoint=progress.best_checkpoint)
+        raise CheckpointError(
+            f"{self.path} holds {'a finished' if progress.finished else 'an interrupted'} run with other settings: "
+            f"{_differences(theirs, settings)}",
+            hint="give the same settings to go on, start from the last checkpoint of a finished run to continue it, "
+            f"choose another model_path, or remove {self._resume} to begin anew",
+        )
+
+    def write(self, settings: dict[str, Any], progress: Progress) -> None:
+        """Make this the state to go on from, and remove what it no longer needs."""
+        write_json(self._state, {"settings": settings, "progress": asdict(progress)})
+        for folder in self._resume.glob("step-*"):
+            if f"resume/{folder.name}" != progress.parameters:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def load(self, progress: Progress, device: Any) -> HMM:
+        """The model of a state. Raises CheckpointError where its parameters are gone or no HMM."""
+        folder = self.path / progress.parameters
+        if not folder.is_dir():
+            raise CheckpointError(
+                f"the checkpoint {folder} of this run is gone", hint=f"remove {self._resume} to begin the run anew"
+            )
+        model = HMM.from_pretrained(folder)
+        # Copied, so that alignment and layout in memory are those after a step: products may round otherwise in others.
+        model.update_params(model.alpha_exp.clone(), token_major(model.beta), model.gamma.clone())
+        return model.to(device)
+
+    def save_for_resume(self, model: HMM, step: int) -> str:
+        """Write the parameters after a step for `Progress.parameters`."""
+        name = f"resume/step-{step}"
+        save_checkpoint(model, self.path / name)
+        return name
+
+    def save(self, model: HMM, checkpoint: int) -> str:
+        """Write a checkpoint that is kept, for `Progress.parameters`."""
+        name = f"checkpoint-{checkpoint}"
+        save_checkpoint(model, self.path / name)
+        return name
+
+    def save_best(self, model: HMM) -> None:
+        """Write or overwrite the best model."""
+        save_checkpoint(model, self.path / BEST)
+
+    def clean(self) -> None:
+        """Remove what a killed process left half written. Only under the lock."""
+        for pattern in (".checkpoint-*.*", f".{BEST}.*", "resume/.step-*.*", "resume/.state.json.*"):
+            for path in self.path.glob(pattern):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+def save_checkpoint(model: HMM, folder: Path) -> None:
+    """Write a model so that a whole checkpoint stands there at every moment, also where it replaces one."""
+    if not folder.exists():
+        with atomic_folder(folder) as temporary:
+            model.save_pretrained(temporary)
+        return
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        model.save_pretrained(temporary)
+        for file in Path(temporary).iterdir():
+            file.replace(folder / file.name)
+
+
+def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    names = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
+    return ", ".join(f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}" for name in names)

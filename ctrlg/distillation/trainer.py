@@ -1,0 +1,245 @@
+"""EM from one checkpoint to the next: Ctrl-G's schedule, Norm-Q aware, on one process or many, safe against kills.
+
+After every step the model is judged on the dev set, logged, and saved where due; an interrupted run, started again with
+the same settings, goes on from its last saved state and ends with the same bits (see `ctrlg.distillation.checkpoints`).
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
+from rich.console import Console
+from torch import Tensor
+
+from ctrlg.distillation.checkpoints import BEST, RunFolder
+from ctrlg.distillation.processes import ONE_PROCESS, Processes
+from ctrlg.distillation.sampling import token_mask
+from ctrlg.distillation.training import Likelihood, em_step, mean_log_likelihood, token_major
+from ctrlg.distillation.training_data import check_data, dev_sequences, file_digest, training_sequences
+from ctrlg.distillation.training_display import TrainingDisplay
+from ctrlg.distillation.training_log import TrainingLog, TrainingRecord
+from ctrlg.distillation.training_settings import Step, TrainingSettings
+from ctrlg.errors import ArgumentError, CheckpointError
+from ctrlg.files import writable_folder
+from ctrlg.hmm import HMM, Prior
+from ctrlg.quantization.baselines import quantize_distributions
+
+MOST_TIME_SAVING = 0.05  # share of the time that states for resuming may take; replaying costs no exactness
+
+
+class TrainingResult(NamedTuple):
+    """What came of a run.
+
+    checkpoint: folder of the last; best: of the one with the highest dev likelihood, nats per token, which is that of
+    best_checkpoint. steps: done in all. stopped_early: by patience. already_finished: nothing was left to do.
+    """
+
+    checkpoint: Path
+    best: Path
+    best_checkpoint: int | None
+    best_dev: float | None
+    steps: int
+    stopped_early: bool
+    already_finished: bool
+
+
+def train(
+    settings: TrainingSettings, processes: Processes = ONE_PROCESS, console: Console | None = None
+) -> TrainingResult:
+    """Run EM as the settings say, or go on with it; a finished run is left alone.
+
+    processes: of `joined_processes`; all see the same files, the first one writes. console: where the first process
+    shows its progress; None for the standard output. Raises, before any work: CheckpointError (checkpoints that are
+    missing or no HMM, a run with other settings in the folder), DataError and VocabularyError (samples that are missing
+    or do not fit), ArgumentError (folders that cannot be written, another run in them); later ProcessError.
+    """
+    writable_folder(Path(settings.log_file).parent)
+    if Path(settings.log_file).is_dir():
+        raise ArgumentError(f"log_file {settings.log_file} is a folder", hint="name a file, as log.jsonl")
+    folder = RunFolder(settings.model_path)
+    console = (console or Console()) if processes.rank == 0 else Console(quiet=True)
+    needed = [settings.checkpoint, *([settings.prior_checkpoint] if settings.prior_strength > 0 else [])]
+    for checkpoint in map(settings.checkpoint_folder, needed):
+        if not checkpoint.is_dir():
+            raise CheckpointError(f"no such checkpoint: {checkpoint}", hint="lvd_hmm.py makes the first, checkpoint-0")
+    lock: AbstractContextManager[None] = folder.locked() if processes.rank == 0 else nullcontext()
+    with lock:
+        return _Run(settings, processes, folder, console).finish()
+
+
+class _Run:
+    """One start of a run: everything that stays the same from step to step, and the model."""
+
+    def __init__(self, settings: TrainingSettings, processes: Processes, folder: RunFolder, console: Console) -> None:
+        self.settings = settings
+        self.processes = processes
+        self.folder = folder
+        self.console = console
+        self.plan = settings.steps()
+        self.log = TrainingLog(settings.log_file)
+        with console.status("Reading checkpoint and samples ..."):
+            self.model = HMM.from_pretrained(settings.checkpoint_folder(settings.checkpoint))
+            self.identity = _identity(settings, self.model.vocab_size)
+            self.progress = folder.progress(self.identity, self.log.position())
+            if not self.progress.finished:
+                self.model = folder.load(self.progress, processes.device)
+        self._saved_at, self._save_seconds = time.monotonic(), 0.0
+
+    def finish(self) -> TrainingResult:
+        """Take all steps that are left."""
+        if self.progress.finished:
+            self._say(f"The run in {self.folder.path} is finished: nothing to do. {self._summary()}")
+            return self._result(already_finished=True)
+        self._make_ready()
+        dev = dev_sequences(self.settings)
+        prior = _prior(self.settings, self.processes)
+        with TrainingDisplay(self.console, len(self.plan), self.progress.step) as display:
+            if self.progress.step == 0:
+                self._judge_start(dev, display)
+            for step in self.plan[self.progress.step :]:
+                self._take(step, dev, prior, display)
+                if self.progress.finished:
+                    break
+        self._say(self._summary())
+        return self._result(already_finished=False)
+
+    def _make_ready(self) -> None:
+        """Undo what a killed process left beyond its last saved state."""
+        if self.processes.rank == 0:
+            self.folder.clean()
+            self.log.cut(self.progress.log_position)
+            self.folder.write(self.identity, self.progress)
+        if self.progress.step:
+            self._say(f"Going on after step {self.progress.step}, checkpoint {self.progress.checkpoint}.")
+        self.processes.wait()  # all have read the state before the first process writes another
+
+    def _judge_start(self, dev: Tensor, display: TrainingDisplay) -> None:
+        """Step 0: the log begins, and the first checkpoint is the best so far where it counts."""
+        if self.processes.rank == 0:
+            self.log.begin(self.identity)
+        started = time.monotonic()
+        value = mean_log_likelihood(self.model, dev, self.settings.batch_size, self.processes)
+        best = self._remember(self.settings.checkpoint, value, counts=self.settings.quantization is None)
+        seconds = time.monotonic() - started
+        self._record(TrainingRecord.of(0, self.settings.checkpoint, None, value, None, best, seconds, None), display)
+        self.progress = replace(self.progress, waited=0)
+
+    def _take(self, step: Step, dev: Tensor, prior: Prior | None, display: TrainingDisplay) -> None:
+        """One EM step: estimate, quantise where due, judge, record, save where due."""
+        settings, processes = self.settings, self.processes
+        started = time.monotonic()
+        sequences = training_sequences(settings, step.chunks)
+        display.begin_step(len(sequences))
+        before = self.progress.checkpoint
+        em_step(self.model, sequences, settings.em, prior, processes, before, display.advance)
+        speed = int(token_mask(sequences, self.model.eos_token_id).sum()) / (time.monotonic() - started)
+        bits = self._quantise(step)
+        train_value = mean_log_likelihood(self.model, sequences[: len(dev)], settings.batch_size, processes)
+        dev_value = mean_log_likelihood(self.model, dev, settings.batch_size, processes)
+        best = self._remember(step.checkpoint, dev_value, counts=settings.quantization is None or bits is not None)
+        seconds = time.monotonic() - started
+        self._record(
+            TrainingRecord.of(step.number, step.checkpoint, train_value, dev_value, bits, best, seconds, speed), display
+        )
+        stopped = settings.patience is not None and self.progress.waited >= settings.patience
+        self.progress = replace(
+            self.progress,
+            step=step.number,
+            checkpoint=step.checkpoint,
+            finished=stopped or step.number == len(self.plan),
+        )
+        if processes.rank == 0:
+            self._save(before)
+        if self.progress.finished:
+            processes.wait()  # no process is gone before the last checkpoint is there
+
+    def _quantise(self, step: Step) -> int | None:
+        """Replace transition and emission by quantised ones where the schedule says so; the bits, or None."""
+        quantization = self.settings.quantization
+        bits = quantization.bits_at(step.number, len(self.plan)) if quantization is not None else None
+        if quantization is not None and bits is not None:
+            model = self.model
+            transition, emission = quantize_distributions(
+                model.transition.to_dense(), model.emission.to_dense(), model.initial, quantization.method, bits
+            )
+            model.update_params(transition.contiguous(), token_major(emission.log()), model.gamma)
+        return bits
+
+    def _remember(self, checkpoint: int, dev: Likelihood, counts: bool) -> bool:
+        """Keep the model as the best where it is; only models that count are compared, and waited for."""
+        best = self.progress.best_dev
+        better = counts and (best is None or dev.per_token > best)
+        if better:
+            if self.processes.rank == 0:
+                self.folder.save_best(self.model)
+            self.progress = replace(self.progress, best_dev=dev.per_token, best_checkpoint=checkpoint, waited=0)
+        elif counts:
+            self.progress = replace(self.progress, waited=self.progress.waited + 1)
+        return better
+
+    def _record(self, record: TrainingRecord, display: TrainingDisplay) -> None:
+        if self.processes.rank == 0:
+            self.log.add(record)
+            self.progress = replace(self.progress, log_position=self.log.position())
+        display.add(record)
+
+    def _save(self, checkpoint_before: int) -> None:
+        """Write a checkpoint that is kept, or a state to resume from, where one is due."""
+        started = time.monotonic()
+        progress, every = self.progress, self.settings.save_per_step
+        if progress.finished or progress.checkpoint // every > checkpoint_before // every:
+            parameters = self.folder.save(self.model, progress.checkpoint)
+        elif started - self._saved_at >= self._save_seconds / MOST_TIME_SAVING:
+            parameters = self.folder.save_for_resume(self.model, progress.step)
+        else:
+            return
+        self.folder.write(self.identity, replace(progress, parameters=parameters))
+        self._saved_at = time.monotonic()
+        self._save_seconds = self._saved_at - started
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, soft_wrap=True, highlight=False)
+
+    def _summary(self) -> str:
+        progress = self.progress
+        shown = f"Last: {self.settings.checkpoint_folder(progress.checkpoint)}."
+        if progress.best_dev is None:
+            return shown
+        return f"{shown} Best: checkpoint {progress.best_checkpoint}, dev {progress.best_dev:.4f} nats per token."
+
+    def _result(self, already_finished: bool) -> TrainingResult:
+        progress = self.progress
+        return TrainingResult(
+            checkpoint=self.settings.checkpoint_folder(progress.checkpoint),
+            best=self.folder.path / BEST,
+            best_checkpoint=progress.best_checkpoint,
+            best_dev=progress.best_dev,
+            steps=progress.step,
+            stopped_early=progress.step < len(self.plan),
+            already_finished=already_finished,
+        )
+
+
+def _identity(settings: TrainingSettings, vocab_size: int) -> dict[str, Any]:
+    """What makes two starts the same run: settings, samples and the checkpoints it starts from."""
+    start = settings.checkpoint_folder(settings.checkpoint)
+    identity = settings.comparable() | {
+        "data": check_data(settings, vocab_size),
+        "start": file_digest(start / SAFETENSORS_SINGLE_FILE),
+    }
+    if settings.prior_strength > 0:
+        prior = settings.checkpoint_folder(settings.prior_checkpoint)
+        identity["prior"] = file_digest(prior / SAFETENSORS_SINGLE_FILE)
+    return identity
+
+
+def _prior(settings: TrainingSettings, processes: Processes) -> Prior | None:
+    if settings.prior_strength == 0:
+        return None
+    model = HMM.from_pretrained(settings.checkpoint_folder(settings.prior_checkpoint))
+    return Prior(model.emission.to_dense().to(processes.device), settings.prior_strength)

@@ -1,0 +1,79 @@
+"""The samples of a training run, read and checked before any work."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ctrlg.distillation.storage import read_sequences
+from ctrlg.distillation.training_settings import TrainingSettings
+from ctrlg.errors import DataError, VocabularyError
+from ctrlg.hmm.inference import check_tokens
+
+
+def check_data(settings: TrainingSettings, vocab_size: int, report: Callable[[], None] | None = None) -> str:
+    """Read every file of the run once; a digest of what they hold, by which changed data is noticed on resuming.
+
+    report: called after each file. Raises DataError where files are missing (naming them), hold no sequences or
+    chunks of several lengths, VocabularyError for token ids the HMM does not know.
+    """
+    files = data_files(settings)
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        shown = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise DataError(
+            f"no such data file: {shown}",
+            hint=f"sample_data.py writes them; total_chunks is {settings.total_chunks}, numbered from 0",
+        )
+    digest = hashlib.sha256()
+    lengths: set[int] = set()
+    for file in files:
+        sequences = read_sequences(file)
+        if file != settings.dev_file():
+            lengths.add(_cut(settings, sequences).shape[1])
+        try:
+            check_tokens(sequences, vocab_size)
+        except VocabularyError as error:
+            raise VocabularyError(f"{file}: {error.message}", hint=error.hint) from error
+        digest.update(repr(tuple(sequences.shape)).encode())
+        digest.update(sequences.contiguous().numpy().tobytes())
+        if report is not None:
+            report()
+    if len(lengths) > 1:
+        raise DataError(
+            f"the chunks in {settings.data_path} hold sequences of {len(lengths)} lengths: {sorted(lengths)}",
+            hint="sample them with one --max_new_tokens, or cut them with --sample_length",
+        )
+    return digest.hexdigest()
+
+
+def data_files(settings: TrainingSettings) -> list[Path]:
+    """The dev file, then the chunks."""
+    return [settings.dev_file(), *map(settings.training_file, range(settings.total_chunks))]
+
+
+def dev_sequences(settings: TrainingSettings) -> Tensor:
+    """Sequences int64 [n, T] of the dev file, cut to sample_length."""
+    return _cut(settings, read_sequences(settings.dev_file()))
+
+
+def training_sequences(settings: TrainingSettings, chunks: tuple[int, ...]) -> Tensor:
+    """Sequences int64 [n, T] of some chunks, cut to sample_length."""
+    return torch.cat([_cut(settings, read_sequences(settings.training_file(chunk))) for chunk in chunks])
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _cut(settings: TrainingSettings, sequences: Tensor) -> Tensor:
+    return sequences[:, : settings.sample_length]

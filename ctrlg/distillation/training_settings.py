@@ -1,0 +1,152 @@
+"""What a training run is told, checked before it begins, and the steps that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ctrlg.distillation.training import EMSettings, chunk_indices, parse_schedule
+from ctrlg.errors import ArgumentError
+from ctrlg.quantization.baselines import check_method
+
+
+@dataclass(frozen=True)
+class QuantizationSchedule:
+    """When EM replaces the rows of transition and emission by quantised ones (Norm-Q aware EM, arXiv 2509.25439).
+
+    interval: every so many M-steps, and after the last; >= 1. method, bits: as for `quantize_rows`.
+    anneal_from: bits at the first step; they fall evenly to `bits` at the last. None for the same bits throughout.
+    Raises ArgumentError for what is out of range.
+    """
+
+    interval: int
+    method: str = "norm-q"
+    bits: int = 8
+    anneal_from: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.interval < 1:
+            raise ArgumentError(f"quantization interval is {self.interval}", hint="EM steps, 1 or more")
+        check_method(self.method, self.bits)
+        if self.anneal_from is not None:
+            check_method(self.method, self.anneal_from)
+
+    def bits_at(self, step: int, last_step: int) -> int | None:
+        """Bits to quantise to after step `step` of 1..last_step; None for no quantisation."""
+        if step % self.interval and step != last_step:
+            return None
+        if self.anneal_from is None:
+            return self.bits
+        return round(self.anneal_from + (self.bits - self.anneal_from) * step / last_step)
+
+
+class Step(NamedTuple):
+    """One EM step. number: from 1. checkpoint: chunks read when it is done. chunks: which it reads."""
+
+    number: int
+    checkpoint: int
+    chunks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """A run of EM from MODEL_PATH/checkpoint-N over DATA_PATH/DATASET.train.i, judged on DATA_PATH/DATASET.dev.
+
+    em_schedule: "steps,chunks;..."; a checkpoint is numbered by the chunks read (Ctrl-G's rules).
+    save_per_step: chunks between checkpoints that are kept; the last one always is.
+    sample_length: sequences are cut to so many tokens; None leaves them.
+    dropout, pseudocount, seed, batch_size: see EMSettings.
+    prior_strength: observations per state with the emissions of checkpoint `prior_checkpoint` (a Dirichlet prior).
+    quantization_step: EM steps between quantisations; 0 for none. quantization_method, quantization_bit_width: see
+        QuantizationSchedule.
+    patience: stop when the dev likelihood has not improved so many times in a row (among quantised steps, where there
+        are any); None never stops.
+    Raises ArgumentError for values out of range.
+    """
+
+    model_path: str
+    data_path: str
+    dataset: str
+    em_schedule: str
+    log_file: str
+    checkpoint: int = 0
+    total_chunks: int = 1
+    save_per_step: int = 50
+    batch_size: int = 256
+    sample_length: int | None = None
+    dropout: float = 0.001
+    pseudocount: float = 0.001
+    prior_strength: float = 0.0
+    prior_checkpoint: int = 0
+    quantization_step: int = 0
+    quantization_bit_width: int = 8
+    quantization_method: str = "norm-q"
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise ArgumentError(f"{name} is {value}", hint=f"choose {least} or more")
+        if not 0 <= self.dropout < 1:
+            raise ArgumentError(f"dropout is {self.dropout}", hint="a share of the tokens, from 0 to below 1")
+        check_method(self.quantization_method, self.quantization_bit_width)
+        self.steps()
+
+    def steps(self) -> list[Step]:
+        """All EM steps of the schedule. Raises ArgumentError for no schedule, or too many chunks a step."""
+        steps: list[Step] = []
+        done = self.checkpoint
+        for count, chunks in parse_schedule(self.em_schedule):
+            for _ in range(count):
+                read = tuple(chunk_indices(done, chunks, self.total_chunks))
+                done += chunks
+                steps.append(Step(len(steps) + 1, done, read))
+        return steps
+
+    @property
+    def em(self) -> EMSettings:
+        """What a single step is told."""
+        return EMSettings(self.batch_size, self.dropout, self.pseudocount, self.seed)
+
+    @property
+    def quantization(self) -> QuantizationSchedule | None:
+        """When to quantise, if at all."""
+        if self.quantization_step == 0:
+            return None
+        return QuantizationSchedule(self.quantization_step, self.quantization_method, self.quantization_bit_width)
+
+    def dev_file(self) -> Path:
+        """DATA_PATH/DATASET.dev."""
+        return Path(self.data_path) / f"{self.dataset}.dev"
+
+    def training_file(self, chunk: int) -> Path:
+        """DATA_PATH/DATASET.train.i."""
+        return Path(self.data_path) / f"{self.dataset}.train.{chunk}"
+
+    def checkpoint_folder(self, checkpoint: int) -> Path:
+        """MODEL_PATH/checkpoint-N."""
+        return Path(self.model_path) / f"checkpoint-{checkpoint}"
+
+    def comparable(self) -> dict[str, Any]:
+        """The settings as JSON values with whole paths, by which an interrupted run is recognised."""
+        values = asdict(self)
+        for name in ("model_path", "data_path", "log_file"):
+            values[name] = str(Path(values[name]).resolve())
+        return values
+
+
+_LEAST: dict[str, float] = {
+    "checkpoint": 0,
+    "total_chunks": 1,
+    "save_per_step": 1,
+    "batch_size": 1,
+    "sample_length": 1,
+    "pseudocount": 0,
+    "prior_strength": 0,
+    "prior_checkpoint": 0,
+    "quantization_step": 0,
+    "patience": 1,
+}
