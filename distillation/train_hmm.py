@@ -59,6 +59,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--log_file", required=True, help="JSON lines")
     parser.add_argument("--dropout", type=float, default=0.001)
     parser.add_argument("--pseudocount", type=float, default=0.001)
+    parser.add_argument(
+        "--next_tokens", action="store_true", help="soft emission counts, from the draws that lvd_hmm.py left"
+    )
     parser.add_argument("--prior_strength", type=float, default=0.0, help="observations per state, 0 for none")
     parser.add_argument("--prior_checkpoint", type=int, default=0, help="whose emissions are the prior")
     parser.add_argument("--quantization_step", type=int, default=0, help="EM steps between quantisations, 0 for none")

@@ -5,22 +5,26 @@ a_t[h] = p(z_t = h | x_<t). The sampled token x_t is one draw of q_t; the EM ste
 
     sum_t sum_v q_t(v) log p(v | x_<t),      credits      count[h, v] = sum_t q_t(v) a_t[h] beta[h, v] / p(v | x_<t).
 
-q_t is represented by K tokens, drawn systematically (at K evenly spaced points of the cumulated distribution, shifted by
-one uniform number): an unbiased estimate in which a token of probability above 1/K never goes missing. They cost one
-product with the output layer, are stored in 4 K bytes a token, and every EM step after that costs next to nothing more.
+q_t is represented by K tokens, drawn systematically (at K evenly spaced points of the cumulated distribution, shifted
+by one uniform number): an unbiased estimate in which a token of probability above 1/K never goes missing. They cost one
+product with the output layer, take 4 K bytes a token, and make every EM step after that a little dearer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ctrlg.distillation.storage import read_tensor
 from ctrlg.errors import ArgumentError, DataError
+from ctrlg.files import write_tensors
 from ctrlg.matrices import StochasticMatrix
 
+SUFFIX = ".next_tokens"  # a file of draws: <sequences file>.next_tokens
 ROWS = 256  # hidden states, or positions, worked on at a time, to bound temporary memory
 
 
@@ -56,6 +60,30 @@ def draw_next_tokens(
         drawn[start : start + ROWS] = index.int().cpu()
         report(len(rows))
     return drawn
+
+
+def write_next_tokens(sequences_file: str | Path, drawn: Tensor) -> None:
+    """Write the draws beside the sequences they belong to, atomically."""
+    write_tensors(f"{sequences_file}{SUFFIX}", {"next_tokens": drawn})
+
+
+def read_next_tokens(sequences_file: str | Path, mask: Tensor, vocab_size: int) -> Tensor:
+    """The draws that belong to a file of sequences, int32 [n, T, draws]; 0 where `mask` [n, T] is False.
+
+    mask: the predicted tokens of the whole file. Raises DataError where the file is missing or holds other data.
+    """
+    path = f"{sequences_file}{SUFFIX}"
+    drawn = read_tensor(path, "next_tokens")
+    if drawn.dtype != torch.int32 or drawn.dim() != 2 or len(drawn) != int(mask.sum()):
+        raise DataError(
+            f"{path} holds {drawn.dtype} {tuple(drawn.shape)} for {int(mask.sum())} predicted tokens",
+            hint="give the draws that were made together with these sequences",
+        )
+    if drawn.numel() and not (int(drawn.min()) >= 0 and int(drawn.max()) < vocab_size):
+        raise DataError(f"{path} holds tokens outside [0, {vocab_size})", hint="draw them again, from the same model")
+    expanded = drawn.new_zeros(*mask.shape, drawn.shape[1])
+    expanded[mask] = drawn
+    return expanded
 
 
 def credit_next_tokens(counts: Tensor, emission: StochasticMatrix, predictive: Tensor, drawn: Tensor) -> float:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ctrlg.distillation.sampling import Samples, token_mask
 from ctrlg.errors import DataError
@@ -43,15 +42,13 @@ def read_sentences_with(
     mask = token_mask(sequences, eos_token_id)
     lengths = mask.sum(1)
     begins = lengths.cumsum(0) - lengths
-    embeddings: Tensor | None = None
+    embeddings = torch.empty(int(lengths.sum()), decoder.config.hidden_size, dtype=torch.float16)
     for index in torch.argsort(lengths, stable=True).split(batch_size):  # similar lengths: little padding
         width = int(lengths[index].max())
         start = torch.full((len(index), 1), eos_token_id)
         # Padding stands on the right, where a causal model cannot see it: no attention mask is needed.
         read = torch.cat([start, sequences[index, : width - 1]], dim=1).to(device)
         hidden = decoder(read, use_cache=False).last_hidden_state.half().cpu()
-        if embeddings is None:
-            embeddings = hidden.new_empty(int(lengths.sum()), hidden.shape[2])
         for place, vectors in zip(index.tolist(), hidden, strict=True):
             begin = int(begins[place])
             embeddings[begin : begin + int(lengths[place])] = vectors[: int(lengths[place])]

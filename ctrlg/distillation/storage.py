@@ -43,7 +43,7 @@ def read_description(path: str | Path) -> dict[str, Any]:
 
 def read_sequences(path: str | Path) -> Tensor:
     """Sequences int64 [n, T] of a file of ours or of Ctrl-G's. Raises DataError for anything else."""
-    sequences = _read(path, "sequences")
+    sequences = read_tensor(path, "sequences")
     if sequences.dim() != 2 or sequences.is_floating_point() or not sequences.numel():
         raise DataError(
             f"{path} holds {sequences.dtype} of shape {tuple(sequences.shape)}",
@@ -54,7 +54,7 @@ def read_sequences(path: str | Path) -> Tensor:
 
 def read_embeddings(path: str | Path, mask: Tensor) -> Tensor:
     """Embeddings [tokens, D] of the predicted tokens; from Ctrl-G's files [n, T, D], `mask` [n, T] selects them."""
-    embeddings = _read(path, "embeddings")
+    embeddings = read_tensor(path, "embeddings")
     if embeddings.dim() == 3:
         if embeddings.shape[:2] != mask.shape:
             raise DataError(
@@ -67,7 +67,8 @@ def read_embeddings(path: str | Path, mask: Tensor) -> Tensor:
     return embeddings
 
 
-def _read(path: str | Path, name: str) -> Tensor:
+def read_tensor(path: str | Path, name: str) -> Tensor:
+    """The tensor of this name in a safetensors file, or the only one of a `.pt` file. Raises DataError."""
     path = Path(path)
     if not path.is_file():
         raise DataError(f"no such data file: {path}", hint="sample_data.py writes sequences and embeddings")

@@ -20,7 +20,13 @@ from ctrlg.distillation.checkpoints import BEST, RunFolder
 from ctrlg.distillation.processes import ONE_PROCESS, Processes
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.training import Likelihood, em_step, mean_log_likelihood, token_major
-from ctrlg.distillation.training_data import check_data, dev_sequences, file_digest, training_sequences
+from ctrlg.distillation.training_data import (
+    check_data,
+    dev_sequences,
+    file_digest,
+    training_next_tokens,
+    training_sequences,
+)
 from ctrlg.distillation.training_display import TrainingDisplay
 from ctrlg.distillation.training_log import TrainingLog, TrainingRecord
 from ctrlg.distillation.training_settings import Step, TrainingSettings
@@ -84,7 +90,7 @@ class _Run:
         self.log = TrainingLog(settings.log_file)
         with console.status("Reading checkpoint and samples ..."):
             self.model = HMM.from_pretrained(settings.checkpoint_folder(settings.checkpoint))
-            self.identity = _identity(settings, self.model.vocab_size)
+            self.identity = _identity(settings, self.model)
             self.progress = folder.progress(self.identity, self.log.position())
             if not self.progress.finished:
                 self.model = folder.load(self.progress, processes.device)
@@ -136,7 +142,8 @@ class _Run:
         sequences = training_sequences(settings, step.chunks)
         display.begin_step(len(sequences))
         before = self.progress.checkpoint
-        em_step(self.model, sequences, settings.em, prior, processes, before, display.advance)
+        next_tokens = training_next_tokens(settings, step.chunks, self.model)
+        em_step(self.model, sequences, settings.em, prior, processes, before, display.advance, next_tokens)
         speed = int(token_mask(sequences, self.model.eos_token_id).sum()) / (time.monotonic() - started)
         bits = self._quantise(step)
         train_value = mean_log_likelihood(self.model, sequences[: len(dev)], settings.batch_size, processes)
@@ -225,11 +232,11 @@ class _Run:
         )
 
 
-def _identity(settings: TrainingSettings, vocab_size: int) -> dict[str, Any]:
+def _identity(settings: TrainingSettings, model: HMM) -> dict[str, Any]:
     """What makes two starts the same run: settings, samples and the checkpoints it starts from."""
     start = settings.checkpoint_folder(settings.checkpoint)
     identity = settings.comparable() | {
-        "data": check_data(settings, vocab_size),
+        "data": check_data(settings, model.vocab_size, model.eos_token_id),
         "start": file_digest(start / SAFETENSORS_SINGLE_FILE),
     }
     if settings.prior_strength > 0:

@@ -14,10 +14,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ctrlg.distillation.next_tokens import credit_next_tokens
 from ctrlg.distillation.processes import ONE_PROCESS, Processes
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.errors import ArgumentError
-from ctrlg.hmm.inference import MISSING, Parameters
+from ctrlg.hmm.expectation import CountSums
+from ctrlg.hmm.inference import MISSING, Parameters, filter_tokens
 from ctrlg.hmm.learning import Estimate, Prior, TotalCounts, maximise, total_counts
 from ctrlg.hmm.model import HMM
 
@@ -48,9 +50,16 @@ def em_step(
     processes: Processes = ONE_PROCESS,
     step: int = 0,
     report: Report | None = None,
+    next_tokens: Tensor | None = None,
 ) -> None:
-    """One EM step in place over sequences int64 [n, T], the same in every process. step: which tokens are dropped."""
-    counts = em_counts(model.inference_parameters, sequences, model.eos_token_id, settings, processes, step, report)
+    """One EM step in place over sequences int64 [n, T], the same in every process.
+
+    step: which tokens are dropped. next_tokens: int32 [n, T, K], draws of the language model's next-token distribution
+    at every place; emissions are then credited with them instead of with the sequences' own tokens
+    (`ctrlg.distillation.next_tokens`).
+    """
+    parameters = model.inference_parameters
+    counts = em_counts(parameters, sequences, model.eos_token_id, settings, processes, step, report, next_tokens)
     update(model, maximise(counts, settings.pseudocount, prior))
 
 
@@ -62,12 +71,24 @@ def em_counts(
     processes: Processes = ONE_PROCESS,
     step: int = 0,
     report: Report | None = None,
+    next_tokens: Tensor | None = None,
 ) -> TotalCounts:
     """Expected counts of all processes under these parameters; arguments as for em_step. (`log_likelihood` and
     `sequences` are of this process alone.)"""
     rows = drop_tokens(sequences, settings.dropout, eos_token_id, settings.seed, step)
-    batches = shared_batches(rows, eos_token_id, settings.batch_size, processes, report)
-    counts = total_counts(parameters, (batch.to(parameters.initial.device) for batch in batches))
+    if next_tokens is None:
+        batches = shared_batches(rows, eos_token_id, settings.batch_size, processes, report)
+        counts = total_counts(parameters, (batch.to(parameters.initial.device) for batch in batches))
+    else:
+        predicted = token_mask(sequences, eos_token_id)
+        sums = CountSums(parameters)
+        for index, width in shared_places(sequences, eos_token_id, settings.batch_size, processes, report):
+            tokens = rows[index, :width].to(parameters.initial.device)
+            sums.add_moves(tokens)
+            there = predicted[index, :width]
+            predictive = filter_tokens(parameters, tokens).predictive[:, :-1][there.to(tokens.device)]
+            credit_next_tokens(sums.emission, parameters.emission, predictive, next_tokens[index, :width][there])
+        counts = sums.total()
     return counts._replace(
         initial=processes.sum(counts.initial),
         transition=processes.sum(counts.transition),
@@ -106,28 +127,40 @@ def per_token(model: HMM, sequences: Tensor, batch_size: int) -> float:
 
 
 def batches_by_length(sequences: Tensor, eos_token_id: int, batch_size: int) -> Iterator[Tensor]:
-    """Batches of similar length without the padding, which the absorbing end-of-text state would explain for free.
+    """Batches of similar length without the padding, which the absorbing end-of-text state would explain for free."""
+    for index, width in places_by_length(sequences, eos_token_id, batch_size):
+        yield sequences[index, :width]
+
+
+def places_by_length(sequences: Tensor, eos_token_id: int, batch_size: int) -> Iterator[tuple[Tensor, int]]:
+    """Which rows of int64 [n, T] form a batch, and how many of their tokens.
 
     Every row keeps one end-of-text token more than its first where it has one, so that the absorbing state is seen
     to be absorbing.
     """
     lengths = token_mask(sequences, eos_token_id).sum(1)
     order = torch.argsort(lengths, stable=True)
-    for start in range(0, len(order), batch_size):
-        index = order[start : start + batch_size]
-        width = min(sequences.shape[1], int(lengths[index].max()) + 1)
-        yield sequences[index, :width]
+    for index in order.split(batch_size):
+        yield index, min(sequences.shape[1], int(lengths[index].max()) + 1)
 
 
 def shared_batches(
     sequences: Tensor, eos_token_id: int, batch_size: int, processes: Processes, report: Report | None = None
 ) -> Iterator[Tensor]:
     """This process's batches: every world_size-th of those one process would make, so that none is lost or cut."""
-    batches = batches_by_length(sequences, eos_token_id, batch_size)
-    for batch in islice(batches, processes.rank, None, processes.world_size):
-        yield batch
+    for index, width in shared_places(sequences, eos_token_id, batch_size, processes, report):
+        yield sequences[index, :width]
+
+
+def shared_places(
+    sequences: Tensor, eos_token_id: int, batch_size: int, processes: Processes, report: Report | None = None
+) -> Iterator[tuple[Tensor, int]]:
+    """As shared_batches, the places instead of the tokens."""
+    places = places_by_length(sequences, eos_token_id, batch_size)
+    for index, width in islice(places, processes.rank, None, processes.world_size):
+        yield index, width
         if report is not None:
-            report(len(batch) * processes.world_size)
+            report(len(index) * processes.world_size)
 
 
 def drop_tokens(sequences: Tensor, dropout: float, eos_token_id: int, seed: int, step: int = 0) -> Tensor:

@@ -9,13 +9,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ctrlg.distillation.next_tokens import read_next_tokens
+from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.distillation.training_settings import TrainingSettings
 from ctrlg.errors import DataError, VocabularyError
+from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import check_tokens
 
 
-def check_data(settings: TrainingSettings, vocab_size: int, report: Callable[[], None] | None = None) -> str:
+def check_data(
+    settings: TrainingSettings, vocab_size: int, eos_token_id: int, report: Callable[[], None] | None = None
+) -> str:
     """Read every file of the run once; a digest of what they hold, by which changed data is noticed on resuming.
 
     report: called after each file. Raises DataError where files are missing (naming them), hold no sequences or
@@ -41,6 +46,9 @@ def check_data(settings: TrainingSettings, vocab_size: int, report: Callable[[],
             raise VocabularyError(f"{file}: {error.message}", hint=error.hint) from error
         digest.update(repr(tuple(sequences.shape)).encode())
         digest.update(sequences.contiguous().numpy().tobytes())
+        if settings.next_tokens and file != settings.dev_file():
+            drawn = read_next_tokens(file, token_mask(sequences, eos_token_id), vocab_size)
+            digest.update(drawn.contiguous().numpy().tobytes())
         if report is not None:
             report()
     if len(lengths) > 1:
@@ -64,6 +72,17 @@ def dev_sequences(settings: TrainingSettings) -> Tensor:
 def training_sequences(settings: TrainingSettings, chunks: tuple[int, ...]) -> Tensor:
     """Sequences int64 [n, T] of some chunks, cut to sample_length."""
     return torch.cat([_cut(settings, read_sequences(settings.training_file(chunk))) for chunk in chunks])
+
+
+def training_next_tokens(settings: TrainingSettings, chunks: tuple[int, ...], model: HMM) -> Tensor | None:
+    """Draws int32 [n, T, K] that belong to training_sequences; None where the settings do not ask for them."""
+    if not settings.next_tokens:
+        return None
+    parts = []
+    for file in map(settings.training_file, chunks):
+        mask = token_mask(read_sequences(file), model.eos_token_id)
+        parts.append(_cut(settings, read_next_tokens(file, mask, model.vocab_size)))
+    return torch.cat(parts)
 
 
 def file_digest(path: Path) -> str:

@@ -57,6 +57,8 @@ class TrainingSettings:
     save_per_step: chunks between checkpoints that are kept; the last one always is.
     sample_length: sequences are cut to so many tokens; None leaves them.
     dropout, pseudocount, seed, batch_size: see EMSettings.
+    next_tokens: whether emissions are credited with draws of the language model's next-token distribution, which stand
+        beside each chunk (DATA_PATH/DATASET.train.i.next_tokens), instead of with the chunk's own tokens.
     prior_strength: observations per state with the emissions of checkpoint `prior_checkpoint` (a Dirichlet prior).
     quantization_step: EM steps between quantisations; 0 for none. quantization_method, quantization_bit_width: see
         QuantizationSchedule.
@@ -77,6 +79,7 @@ class TrainingSettings:
     sample_length: int | None = None
     dropout: float = 0.001
     pseudocount: float = 0.001
+    next_tokens: bool = False
     prior_strength: float = 0.0
     prior_checkpoint: int = 0
     quantization_step: int = 0
