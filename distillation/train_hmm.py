@@ -13,7 +13,7 @@ read. The last checkpoint is always written, the one with the best dev likelihoo
 A run that was stopped, however, goes on when the same command is given again, and ends with the same checkpoint and
 log. To see that for yourself, kill a run ten times, finish it, and compare it with one that was left alone:
 
-    for i in $(seq 10); do timeout -s KILL $((RANDOM % 15 + 5)) python distillation/train_hmm.py ...; done
+    for i in $(seq 10); do timeout -s KILL $((RANDOM % 15 + 10)) python distillation/train_hmm.py ...; done
     python distillation/train_hmm.py ... && cmp runs/{killed,whole}/checkpoint-8/model.safetensors
 """
 
