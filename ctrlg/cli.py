@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ctrlg.errors import ArgumentError, CtrlGError
+from ctrlg.console import errors_as_messages
+from ctrlg.distillation.commands import DISTILL_EXAMPLES, TRAIN_EXAMPLES, distill, train
+from ctrlg.errors import ArgumentError
 
 app = typer.Typer(
     help="Language models that keep promises.",
@@ -142,6 +143,10 @@ def quantize(
     typer.echo(f"{model.nbytes:,} bytes -> {compressed.packed_nbytes:,} bytes in {output}")
 
 
+app.command(epilog=DISTILL_EXAMPLES)(distill)
+app.command(epilog=TRAIN_EXAMPLES)(train)
+
+
 def promise(keywords: list[str], ordered: bool, inflect: bool, exclude: list[str], words: str | None) -> Any:
     """The constraint the options describe. Raises ArgumentError where they describe none, or badly."""
     from ctrlg.constraints import Exclude, Keywords, Ordered, WordCount
@@ -174,14 +179,8 @@ def word_range(text: str) -> tuple[int, int]:
 def main() -> None:
     """Entry point: errors of this library become a message and exit code 2."""
     _quiet_libraries()
-    try:
+    with errors_as_messages():
         app()
-    except CtrlGError as error:
-        console = Console(stderr=True)
-        console.print(f"[bold red]error:[/bold red] {escape(error.message)}")
-        if error.hint:
-            console.print(f"[dim]hint: {escape(error.hint)}[/dim]")
-        sys.exit(2)
 
 
 def _quiet_libraries() -> None:

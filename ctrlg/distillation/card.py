@@ -49,15 +49,15 @@ ctrlg distill {settings["model"]} {settings["output"]} {options}
 ctrlg generate --model {settings["model"]} --hmm {settings["output"]}/compressed --keywords ...
 ```
 
-Trained on {outcome.training_tokens:,} sampled tokens. Log-likelihood of {outcome.held_out_tokens:,} other sampled tokens,
-on which nothing was trained or chosen:
+Trained on {outcome.training_tokens:,} sampled tokens. Log-likelihood of {outcome.held_out_tokens:,} other sampled
+tokens, on which nothing was trained or chosen:
 
 | model | nats per token |
 |---|---|
 {likelihoods}
 
-Size: {outcome.float_bytes:,} bytes in float32, {outcome.file_bytes:,} compressed on disk, {outcome.memory_bytes:,} in memory
-while it runs.
+Size: {outcome.float_bytes:,} bytes in float32, {outcome.file_bytes:,} compressed on disk,
+{outcome.memory_bytes:,} in memory while it runs.
 
 | stage | seconds |
 |---|---|

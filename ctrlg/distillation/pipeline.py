@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.distillation.card import Outcome, card
-from ctrlg.distillation.display import StageBars, drawing_bar
+from ctrlg.distillation.progress import StageBars, drawing_bar
 from ctrlg.distillation.drawing import DrawingSettings, chunk_files, draw_chunks
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
@@ -43,7 +43,6 @@ from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import QuantizedHMM, held_out_log_likelihood, quantize
 
 CHUNK = 10_000  # sequences in a file of samples
-BYTES_PER_FLOAT32 = 4
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ class _Job:
 
     def run(self) -> DistillationResult:
         with self._timed("sampling"):
-            training, dev, test = self._sample()
+            training, test = self._sample()
         with self._timed("initialisation"):
             self._initialise(training)
         with self._timed("training"):
@@ -137,8 +136,8 @@ class _Job:
             file.write_text(text, encoding="utf-8")
         return DistillationResult(compressed, self.folder / "compressed", outcome)
 
-    def _sample(self) -> tuple[list[Path], Path, Path]:
-        """Files of training chunks, dev and test sequences."""
+    def _sample(self) -> tuple[list[Path], Path]:
+        """Files of the training chunks, and of the sequences to judge by."""
         settings = self.settings
         texts = read_prompts(settings.prompts) if settings.prompts else []
         prompts = encode_prompts(self.tokenizer, texts, settings.chat_template) if texts else [[self.eos]]
@@ -160,7 +159,7 @@ class _Job:
         for name, job in jobs:
             with drawing_bar(console=self.console, title=f"sampling {name}") as progress:
                 draw_chunks(self.model, prompts, self.eos, job, self._named(name, job), progress=progress)
-        return self._training_files(chunks), self.samples / "data.dev", self.samples / "data.test"
+        return self._training_files(chunks), self.samples / "data.test"
 
     def _named(self, name: str, job: DrawingSettings) -> Path:
         """Training files are numbered even where there is one, as EM expects them."""
