@@ -25,12 +25,12 @@ from torch import Tensor
 
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.distillation.card import Outcome, card
-from ctrlg.distillation.progress import StageBars, drawing_bar
 from ctrlg.distillation.drawing import DrawingSettings, chunk_files, draw_chunks
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.next_tokens import SUFFIX as NEXT_TOKENS_SUFFIX
 from ctrlg.distillation.next_tokens import draw_next_tokens, write_next_tokens
+from ctrlg.distillation.progress import StageBars, drawing_bar
 from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
 from ctrlg.distillation.sampling import SamplingSettings, token_mask
 from ctrlg.distillation.storage import read_embeddings, read_sequences
