@@ -91,28 +91,23 @@ def continue_prompts(
     uniforms = uniforms.to(device)
     sequences = torch.full((count, settings.max_new_tokens), eos_token_id, dtype=torch.long, device=device)
     kept: list[tuple[int, Tensor, Tensor]] = []
-    slots = torch.arange(count, device=device)  # the row that each place of the batch holds
-    live = torch.ones(count, dtype=torch.bool, device=device)
+    rows = torch.arange(count, device=device)  # those still in the batch, by place
 
     reader = IncrementalModel(model, prompts.to(device), prompt_of.to(device), settings.max_new_tokens, embeddings)
     for step in range(settings.max_new_tokens):
-        tokens = draw_tokens(reader.logits, uniforms[step, slots], settings.temperature, settings.top_k, settings.top_p)
-        sequences[slots[live], step] = tokens[live]
+        tokens = draw_tokens(reader.logits, uniforms[step, rows], settings.temperature, settings.top_k, settings.top_p)
+        sequences[rows, step] = tokens
         if reader.hidden is not None:
-            kept.append((step, slots[live].cpu(), reader.hidden[live].half().cpu()))
-        before = int(live.sum())
-        live = live & (tokens != eos_token_id)
-        after = int(live.sum())
-        last = step + 1 == settings.max_new_tokens or not after
+            kept.append((step, rows.cpu(), reader.hidden.half().cpu()))
+        places = _packed(tokens != eos_token_id)
+        last = step + 1 == settings.max_new_tokens or not len(places)
         if report is not None:
-            report(before if last else before - after, before)
+            report(len(rows) if last else len(rows) - len(places), len(rows))
         if last:
             break
-        size = _batch_size(after, count)
-        if size < len(slots):
-            indices = _packed(live, size)
-            reader.keep_rows(indices)
-            slots, live, tokens = slots[indices], live[indices], tokens[indices]
+        if len(places) < len(rows):
+            reader.keep_rows(places)
+            rows, tokens = rows[places], tokens[places]
         reader.read(tokens)
     sequences = sequences.cpu()
     return Samples(sequences, _in_reading_order(kept, sequences, eos_token_id) if embeddings else None)
@@ -129,22 +124,11 @@ def check_settings(settings: SamplingSettings) -> None:
         raise ArgumentError(f"top_p is {settings.top_p}", hint="choose it above 0 and at most 1")
 
 
-def _batch_size(live: int, count: int) -> int:
-    """How many places to keep for `live` rows of `count`.
-
-    Steps of a thirty-second of the batch: matrix libraries prepare their kernels anew for every number of rows, which
-    costs more than a few rows that have ended.
-    """
-    step = max(8, count // 32)
-    return min(count, -(-live // step) * step)
-
-
-def _packed(live: Tensor, size: int) -> Tensor:
-    """Indices int64 [size] of places to keep: the first `size`, live ones from behind instead of ended ones."""
-    indices = torch.arange(size, device=live.device)
-    movers = live[size:].nonzero()[:, 0] + size
-    free = (~live[:size]).nonzero()[:, 0][: len(movers)]
-    indices[free] = movers
+def _packed(going: Tensor) -> Tensor:
+    """Indices of the places bool [n] that go on: at the front in place, and those from behind where one has ended."""
+    size = int(going.sum())
+    indices = torch.arange(size, device=going.device)
+    indices[~going[:size]] = going[size:].nonzero()[:, 0] + size
     return indices
 
 
