@@ -30,6 +30,26 @@ def load_language_model(
     return _load(Path(name) if Path(name).exists() else str(name), device, dtype or torch.float32, options)
 
 
+def save_language_model(model: Any, tokenizer: Any, folder: str | Path, eos_token_id: int) -> None:
+    """Write an ordinary folder that `load_language_model` opens, atomically, in the model's own precision.
+
+    eos_token_id: becomes the token that starts, ends and pads texts. Weights that came from a GGUF file were
+    dequantised on loading; nothing of it is written.
+    """
+    from ctrlg.files import atomic_folder
+
+    for config in (model.config, model.generation_config):
+        config.bos_token_id = config.eos_token_id = config.pad_token_id = eos_token_id
+    eos_token = tokenizer.convert_ids_to_tokens(eos_token_id)
+    tokenizer.bos_token = tokenizer.eos_token = tokenizer.pad_token = eos_token
+    model.hf_quantizer, model.is_quantized = None, False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    with atomic_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+
+
 def fast_dtype(device: str | torch.device = "cpu") -> torch.dtype:
     """bfloat16 where the processor multiplies it natively, else float32."""
     if torch.device(device).type == "cuda":

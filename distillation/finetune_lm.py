@@ -1,73 +1,172 @@
-"""Adapt a language model to a file of sentences with LoRA, before an HMM is distilled from it.
+"""Adapt a language model to a file of sentences, before an HMM is distilled from it.
 
-    python distillation/finetune_lm.py --data_file train.jsonl --output runs/adapter
-    python distillation/finetune_lm.py --model_name_or_path gpt2 --data_file sentences.txt --output runs/gpt2
+    python distillation/finetune_lm.py --data_file train.jsonl --output runs/adapter --plot runs/adapter/loss.png
+    python distillation/finetune_lm.py --model_name_or_path gpt2 --data_file sentences.txt --merge --output runs/gpt2
+    python distillation/finetune_lm.py --model_name_or_path gpt2 --data_file table.csv --column text --full \\
+        --device cuda --output runs/gpt2-full
 
-The adapter with the least held-out loss is left in OUTPUT/adapter (peft format); an interrupted run goes on.
+LoRA (arXiv 2106.09685) by default, all weights with --full. The weights with the least held-out loss are left in
+OUTPUT/adapter (peft format), OUTPUT/merged (--merge) or OUTPUT/model (--full); the last two are model folders, to be
+named in sample_data.py. The same command goes on with an interrupted run.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
-from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ctrlg.distillation.adaptation import AdaptationSettings, adapt
-from ctrlg.distillation.sentences import encode_sentences, read_sentences, split_groups
+from ctrlg.distillation.adaptation import (
+    ADAPTER,
+    MODEL,
+    AdaptationResult,
+    AdaptationSettings,
+    AdaptationStep,
+    adapt,
+)
+from ctrlg.distillation.adaptation_figure import draw_adaptation
+from ctrlg.distillation.adaptation_log import LOG_FILE, read_log
+from ctrlg.distillation.adapters import ALL_LINEAR, merge_adapter
+from ctrlg.distillation.figures import check_figure_path
+from ctrlg.distillation.sentences import encode_sentences, end_of_text_id, read_sentences, split_groups
+from ctrlg.errors import ArgumentError
 from ctrlg.files import writable_folder
 from ctrlg.models import DEFAULT_BASE, fast_dtype, load_language_model
 
+FULL_LEARNING_RATE = 2e-5
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    defaults = AdaptationSettings()
-    parser.add_argument("--model_name_or_path", default=DEFAULT_BASE, help="causal language model (default: SmolLM2)")
-    parser.add_argument("--data_file", required=True, help=".txt or .jsonl of sentences")
-    parser.add_argument("--column", default="references", help="column of a .jsonl file (default: references)")
-    parser.add_argument("--eos_token", default="<|endoftext|>", help="stands before and after every sentence")
-    parser.add_argument("--held_out", type=int, default=1000, help="sentences that choose the adapter")
-    parser.add_argument("--rank", type=int, default=defaults.rank)
-    parser.add_argument("--learning_rate", type=float, default=defaults.learning_rate)
-    parser.add_argument("--batch_size", type=int, default=defaults.batch_size)
-    parser.add_argument("--epochs", type=float, default=defaults.epochs)
-    parser.add_argument("--evaluate_every", type=int, default=defaults.evaluate_every, help="steps")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--output", required=True, help="folder")
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
+    settings = settings_of(arguments)
+    output = writable_folder(arguments.output)
+    if arguments.plot:
+        check_figure_path(arguments.plot)
+    groups = read_sentences(arguments.data_file, arguments.column)
+    training, held_out = split_groups(groups, arguments.held_out)
+    dtype = DTYPES[arguments.dtype] if arguments.dtype else fast_dtype(arguments.device)
+    model, tokenizer = load_language_model(
+        arguments.model_name_or_path, arguments.device, dtype, attn_implementation="eager"
+    )
+    eos_token_id = end_of_text_id(tokenizer, arguments.eos_token)
+    with Progress(
+        TextColumn("step"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.fields[rate]:.0f} tokens/s"),
+        TimeRemainingColumn(),
+    ) as progress:
+        result = adapt(
+            model,
+            encode_sentences(tokenizer, training, eos_token_id, arguments.max_tokens),
+            encode_sentences(tokenizer, held_out, eos_token_id, arguments.max_tokens),
+            output,
+            settings,
+            tokenizer,
+            arguments.initial_adapter,
+            Reporter(progress),
+        )
+    if arguments.merge:
+        merge_adapter(arguments.model_name_or_path, output / ADAPTER, output / "merged", eos_token_id)
+    if arguments.plot:
+        draw_adaptation(read_log(output / LOG_FILE), arguments.plot)
+    kept = MODEL if settings.full else "merged" if arguments.merge else ADAPTER
+    progress.console.print(conclusion(result), f"; kept in {output / kept}", sep="", soft_wrap=True)
 
-    settings = AdaptationSettings(
-        rank=arguments.rank,
-        learning_rate=arguments.learning_rate,
+
+class Reporter:
+    """Shows steps as a bar and evaluations as lines."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task("adapting", total=None, rate=0.0)
+
+    def __call__(self, step: AdaptationStep) -> None:
+        self.progress.update(self.task, completed=step.step, total=step.steps, rate=step.tokens_per_second)
+        if step.held_out_loss is not None:
+            training = "" if step.training_loss is None else f", training {step.training_loss:.4f}"
+            self.progress.console.print(
+                f"step {step.step:,} of {step.steps:,}: held-out loss {step.held_out_loss:.4f}{training} nats per token"
+            )
+
+
+def conclusion(result: AdaptationResult) -> str:
+    stopped = ", stopped early" if result.steps < result.planned_steps else ""
+    return (
+        f"held-out loss {result.loss_before:.3f} -> {result.best_loss:.3f} nats per token "
+        f"(step {result.best_step:,} of {result.steps:,}{stopped})"
+    )
+
+
+def settings_of(arguments: argparse.Namespace) -> AdaptationSettings:
+    """Raises ArgumentError for flags that have no meaning together."""
+    lora = {
+        name: getattr(arguments, name)
+        for name in ("rank", "alpha", "target_modules")
+        if getattr(arguments, name) is not None
+    }
+    other = "--full" if arguments.full else "--initial_adapter" if arguments.initial_adapter else ""
+    if other and lora:
+        raise ArgumentError(
+            f"--{', --'.join(lora)} beside {other}", hint="they shape a new adapter only; leave one of both out"
+        )
+    if arguments.full and (arguments.merge or arguments.initial_adapter):
+        flag = "--merge" if arguments.merge else "--initial_adapter"
+        raise ArgumentError(f"{flag} beside --full", hint="--full trains and writes a whole model, without an adapter")
+    if "target_modules" in lora:
+        names = tuple(lora["target_modules"])
+        lora["target_modules"] = ALL_LINEAR if names == (ALL_LINEAR,) else names
+    learning_rate = FULL_LEARNING_RATE if arguments.full else AdaptationSettings().learning_rate
+    return AdaptationSettings(
+        **lora,
+        full=arguments.full,
+        learning_rate=learning_rate if arguments.learning_rate is None else arguments.learning_rate,
+        warmup=arguments.warmup,
         batch_size=arguments.batch_size,
         epochs=arguments.epochs,
         evaluate_every=arguments.evaluate_every,
+        patience=arguments.patience,
+        save_every=arguments.save_every,
         seed=arguments.seed,
     )
-    writable_folder(arguments.output)
-    groups = read_sentences(arguments.data_file, arguments.column)
-    training, held_out = split_groups(groups, arguments.held_out)
-    model, tokenizer = load_language_model(
-        arguments.model_name_or_path,
-        arguments.device,
-        fast_dtype(arguments.device),
-        attn_implementation="eager",
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    defaults = AdaptationSettings()
+    parser.add_argument("--model_name_or_path", default=DEFAULT_BASE, help="Hugging Face id, folder or .gguf file")
+    parser.add_argument("--data_file", type=Path, required=True, help=".txt, .jsonl, .json or .csv of sentences")
+    parser.add_argument("--column", default="references", help="of sentences in .jsonl, .json, .csv (%(default)s)")
+    parser.add_argument("--eos_token", default="", help="stands before and after every sentence (<|endoftext|>)")
+    parser.add_argument("--max_tokens", type=int, default=64, help="longer sentences are cut (%(default)s)")
+    parser.add_argument("--held_out", type=int, default=1000, help="sentences that choose the weights (%(default)s)")
+    parser.add_argument("--full", action="store_true", help="train all weights (for GPUs)")
+    parser.add_argument("--initial_adapter", type=Path, default=None, help="folder of an adapter to go on from")
+    parser.add_argument("--rank", type=int, default=None, help=f"of a new adapter ({defaults.rank})")
+    parser.add_argument("--alpha", type=float, default=None, help="scale of a new adapter (2 * rank)")
+    parser.add_argument("--target_modules", nargs="+", default=None, help=f"layers ({ALL_LINEAR})")
+    parser.add_argument(
+        "--learning_rate",
+        type=float,
+        default=None,
+        help=f"peak ({defaults.learning_rate}, with --full {FULL_LEARNING_RATE})",
     )
-    eos_token_id = tokenizer.convert_tokens_to_ids(arguments.eos_token)
-    console = Console()
-    result = adapt(
-        model.train(),
-        encode_sentences(tokenizer, training, eos_token_id),
-        encode_sentences(tokenizer, held_out, eos_token_id),
-        arguments.output,
-        settings,
-        report=console.print,
-    )
-    console.print(
-        f"held-out loss {result.loss_before:.3f} -> {result.best_loss:.3f} nats per token (step {result.best_step} of "
-        f"{result.steps}); the adapter is in {arguments.output}/adapter"
-    )
+    parser.add_argument("--warmup", type=int, default=defaults.warmup, help="steps (%(default)s)")
+    parser.add_argument("--batch_size", type=int, default=defaults.batch_size, help="sentences (%(default)s)")
+    parser.add_argument("--epochs", type=float, default=defaults.epochs, help="(%(default)s)")
+    parser.add_argument("--evaluate_every", type=int, default=defaults.evaluate_every, help="steps (%(default)s)")
+    parser.add_argument("--patience", type=int, default=0, help="stop after so many evaluations without a better one")
+    parser.add_argument("--save_every", type=int, default=0, help="steps between saves besides those at evaluations")
+    parser.add_argument("--merge", action="store_true", help="also write base and adapter as one model: OUTPUT/merged")
+    parser.add_argument("--plot", type=Path, default=None, help="draw the losses into this .png, .svg or .pdf")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=sorted(DTYPES), default=None, help="to compute in (bfloat16 where native)")
+    parser.add_argument("--output", type=Path, required=True, help="folder")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
     python distillation/lvd_hmm.py --sequences_file runs/samples/commongen.lvd \\
         --embeddings_file runs/samples/commongen.lvd.embeddings --hidden_states 512 --vocab_size 49152 \\
-        --eos_token_id 0 --model_name_or_path default --output_file runs/hmm/checkpoint-0
+        --eos_token_id 0 --model_name_or_path default --output_file runs/hmm/checkpoint-0 --figure states.png
 
 Flags are Ctrl-G's. With --model_name_or_path the emissions are *soft*: the mean of that model's softmax over each
-cluster, instead of counts. Several files are joined: --sequences_file a b --embeddings_file a.embeddings b.embeddings.
+cluster, instead of counts. Several files: --sequences_file a b --embeddings_file a.embeddings b.embeddings; they are
+read one at a time, twice, and memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -14,54 +15,63 @@ import argparse
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.distillation.latent import assign_states, count_states, initial_estimate, soft_emissions
-from ctrlg.distillation.sampling import token_mask
-from ctrlg.distillation.storage import read_embeddings, read_sequences
-from ctrlg.files import writable_folder
-from ctrlg.hmm import HMM
-from ctrlg.models import load_language_model
+from ctrlg.distillation.figures import check_figure_path
+from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
+from ctrlg.distillation.latent_figure import draw_states
+from ctrlg.errors import ArgumentError
+from ctrlg.files import atomic_folder, writable_folder
+from ctrlg.models import fast_dtype, load_language_model
 
 
 def main() -> None:
     arguments = parse_arguments()
-    states, vocabulary, eos = arguments.hidden_states, arguments.vocab_size, arguments.eos_token_id
-    writable_folder(Path(arguments.output_file).parent)
-    console = Console()
-    parts = [read_sequences(file) for file in arguments.sequences_file]
-    embeddings = torch.cat(
-        [
-            read_embeddings(file, token_mask(part, eos))
-            for file, part in zip(arguments.embeddings_file, parts, strict=True)
-        ]
+    settings = LatentSettings(
+        hidden_states=arguments.hidden_states,
+        vocab_size=arguments.vocab_size,
+        eos_token_id=arguments.eos_token_id,
+        iterations=arguments.kmeans_iterations,
+        vectors_per_state=arguments.vectors_per_state,
+        pseudocount=arguments.pseudocount,
+        seed=arguments.seed,
     )
-    sequences = torch.cat(parts)
-    console.print(f"{len(sequences):,} sequences, {len(embeddings):,} tokens: k-means into {states - 1} clusters")
-    latent = assign_states(sequences, embeddings, states, eos, arguments.kmeans_iterations, arguments.seed)
-    counts = count_states(sequences, latent, states, vocabulary, eos)
-    emission, fingerprint = None, None
+    files = paired_files(arguments.sequences_file, arguments.embeddings_file)
+    output = Path(arguments.output_file)
+    writable_folder(output.parent)
+    if arguments.figure:
+        check_figure_path(arguments.figure)
+        if not arguments.model_name_or_path:
+            raise ArgumentError("--figure shows words", hint="name the sampled model with --model_name_or_path")
+    head, tokenizer, fingerprint = None, None, None
     if arguments.model_name_or_path:
-        model, tokenizer = load_language_model(arguments.model_name_or_path, arguments.device, torch.bfloat16)
-        fingerprint = Vocabulary.of(tokenizer, vocabulary, eos).fingerprint
-        with Progress() as progress:
-            task = progress.add_task("soft emissions", total=len(embeddings))
-            emission = soft_emissions(
-                model.get_output_embeddings(),
-                embeddings,
-                latent.states,
-                states,
-                vocabulary,
-                eos,
-                report=lambda count: progress.advance(task, count),
-            )
-    estimate = initial_estimate(counts, emission, arguments.pseudocount)
-    HMM.of_parameters(estimate.transition, estimate.emission, estimate.initial, eos, fingerprint).save_pretrained(
-        arguments.output_file
-    )
-    console.print(f"the first HMM is in {arguments.output_file}")
+        dtype = fast_dtype(arguments.device)
+        model, tokenizer = load_language_model(arguments.model_name_or_path, arguments.device, dtype)
+        fingerprint = Vocabulary.of(tokenizer, settings.vocab_size, settings.eos_token_id).fingerprint
+        head = None if arguments.hard else model.get_output_embeddings()
+    with Progress() as progress:
+        hmm, sizes = latent_variable_distillation(
+            files, settings, head, fingerprint, arguments.device, Stages(progress)
+        )
+    with atomic_folder(output) as temporary:
+        hmm.save_pretrained(temporary)
+    if arguments.figure:
+        draw_states(hmm, sizes, tokenizer, arguments.figure)
+    progress.console.print(f"the first HMM, {settings.hidden_states:,} states, is in {output}")
+
+
+class Stages:
+    """Shows each stage of the work as a bar of its own."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self.tasks:
+            self.tasks[stage] = self.progress.add_task(stage, total=total)
+        self.progress.update(self.tasks[stage], completed=done)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -72,8 +82,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--vocab_size", type=int, required=True)
     parser.add_argument("--eos_token_id", type=int, required=True)
     parser.add_argument("--kmeans_iterations", type=int, default=20)
+    parser.add_argument("--vectors_per_state", type=int, default=256, help="bound on vectors k-means is trained on")
     parser.add_argument("--pseudocount", type=float, default=0.001)
-    parser.add_argument("--model_name_or_path", default="", help="the sampled model, for soft emissions")
+    parser.add_argument("--model_name_or_path", default="", help="the sampled model, for soft emissions and words")
+    parser.add_argument("--hard", action="store_true", help="count tokens even where a model is named")
+    parser.add_argument("--figure", default="", help="draw cluster sizes and top words into this .png, .svg or .pdf")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output_file", required=True, help="checkpoint folder")

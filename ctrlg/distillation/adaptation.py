@@ -1,4 +1,4 @@
-"""Domain adaptation: LoRA on a file of sentences, chosen by held-out loss.
+"""Domain adaptation: training on a file of sentences, chosen by held-out loss.
 
 Ctrl-G adapts its language model to the domain before it distils (arXiv 2406.13892, sec. 4). Each sentence stands
 between two end-of-text tokens, so that the adapted model writes sentences of the domain after end-of-text alone.
@@ -6,52 +6,99 @@ between two end-of-text tokens, so that the adapted model writes sentences of th
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
-from ctrlg.errors import ArgumentError, CheckpointError, DataError
-from ctrlg.files import atomic_folder, write_json, write_tensors
+from ctrlg.distillation.adaptation_log import (
+    LOG_FILE,
+    STATE_FILE,
+    Evaluation,
+    Losses,
+    remove_leftovers,
+    restore_state,
+    save_state,
+)
+from ctrlg.distillation.adapters import (
+    ALL_LINEAR,
+    TrainableModel,
+    save_adapter,
+    with_adapter,
+    with_all_weights,
+    with_new_adapter,
+)
+from ctrlg.distillation.token_loss import has_plain_head, held_out_loss, token_loss
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.files import writable_folder
+from ctrlg.models import save_language_model
 
-IGNORED = -100  # label of padding, as torch.nn.functional.cross_entropy expects
+ADAPTER = "adapter"  # folders in the output
+MODEL = "model"
+BATCHES_PER_POOL = 16  # rows of so many batches are sorted by length together
 
 
 @dataclass(frozen=True)
 class AdaptationSettings:
-    """How to adapt. rank: of the LoRA matrices; learning_rate: peak, after `warmup` steps, then a cosine to zero."""
+    """How to adapt.
+
+    rank, alpha, target_modules: of the LoRA matrices (alpha: 2 * rank where None); without meaning for full
+        fine-tuning and for an adapter that is gone on from.
+    full: train all weights instead of an adapter; learning rates are then about 50 times smaller.
+    learning_rate: peak, after `warmup` steps, then a cosine to zero at the end of `epochs`.
+    batch_size: sentences. evaluate_every: steps. patience: stop after so many evaluations without a better one, 0
+        for never. save_every: steps between saves besides those at evaluations, 0 for none; changes no number.
+    """
 
     rank: int = 6
+    alpha: float | None = None
+    target_modules: str | tuple[str, ...] = ALL_LINEAR
+    full: bool = False
     learning_rate: float = 1e-3
     warmup: int = 50
     batch_size: int = 64
     epochs: float = 1.0
     evaluate_every: int = 200
+    patience: int = 0
+    save_every: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.batch_size < 1 or self.epochs <= 0 or self.evaluate_every < 1:
+        positive = ("rank", "learning_rate", "warmup", "batch_size", "epochs", "evaluate_every")
+        wrong = [f"{name} {getattr(self, name)}" for name in positive if getattr(self, name) <= 0]
+        wrong += [f"{name} {getattr(self, name)}" for name in ("patience", "save_every") if getattr(self, name) < 0]
+        if self.alpha is not None and self.alpha <= 0:
+            wrong.append(f"alpha {self.alpha}")
+        if wrong:
             raise ArgumentError(
-                f"rank {self.rank}, batch_size {self.batch_size}, epochs {self.epochs} and "
-                f"evaluate_every {self.evaluate_every} must be positive",
+                f"{', '.join(wrong)} must be positive (patience and save_every may be 0)",
                 hint="the defaults of AdaptationSettings adapt a 135M model in about 20 minutes on 2 cores",
             )
 
 
+class AdaptationStep(NamedTuple):
+    """Told after each step. Losses in nats per token; held_out_loss where it was measured, else None."""
+
+    step: int
+    steps: int
+    training_loss: float | None
+    held_out_loss: float | None
+    tokens_per_second: float
+
+
 class AdaptationResult(NamedTuple):
-    """What came of it: losses in nats per token (end-of-text included), held-out."""
+    """What came of it: losses in nats per token (end-of-text included), held-out; steps done and planned."""
 
     loss_before: float
     best_loss: float
     best_step: int
     steps: int
+    planned_steps: int
 
 
 def adapt(
@@ -60,110 +107,108 @@ def adapt(
     held_out: Sequence[Sequence[int]],
     output: str | Path,
     settings: AdaptationSettings | None = None,
-    report: Any = print,
+    tokenizer: Any = None,
+    initial_adapter: str | Path | None = None,
+    report: Callable[[AdaptationStep], None] = lambda step: None,
 ) -> AdaptationResult:
-    """Train a LoRA adapter on `training`, keep the one with the least held-out loss in `output`/adapter.
+    """Train on `training`, keep the weights with the least held-out loss in the folder `output`.
 
-    model: a causal language model of transformers; its weights stay as they are (bfloat16 is faster where the
-        processor has it, and attn_implementation="eager" trains faster than the default on CPUs), the adapter
-        is float32.
+    model: a causal language model of transformers in the precision to compute in, float32 or bfloat16 (faster where
+        the processor has it; attn_implementation="eager" trains faster than the default on CPUs). It is changed.
     training, held_out: token rows, each from end-of-text to end-of-text.
-    output: folder; `adapter/` (peft format, half precision), `log.jsonl`, `resume/` (to go on after a break).
-    report: called with one line of text at each evaluation.
+    output: gets `adapter/` (peft format, half precision) or, where settings.full, `model/` (an ordinary model folder
+        with this tokenizer); `log.jsonl`; `resume.safetensors`.
+    initial_adapter: folder of an adapter to go on from, with a fresh optimiser, instead of a new one.
 
-    An interrupted run goes on from its last evaluation and ends with the same adapter.
+    A run that was interrupted, at any moment, goes on from its last save when it is called again with the same
+    arguments, and ends with the same weights. Raises DataError without sentences, ArgumentError for what does not go
+    together and for a loss that is
+    no longer finite, CheckpointError where `output` holds another run or the adapter is another model's.
     """
-    from peft import LoraConfig, get_peft_model
-
     settings = settings or AdaptationSettings()
-    if not training or not held_out:
-        raise DataError("no training or no held-out sentences", hint="check the data file and --held-out")
-    output = Path(output)
+    _check(model, training, held_out, settings, tokenizer, initial_adapter)
+    output = writable_folder(output)
+    remove_leftovers(output, (ADAPTER, MODEL, STATE_FILE, LOG_FILE))
     torch.manual_seed(settings.seed)
-    adapted = get_peft_model(
-        model,
-        LoraConfig(
-            r=settings.rank,
-            lora_alpha=2 * settings.rank,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        ),
-    )
-    parameters = {name: tensor for name, tensor in adapted.named_parameters() if tensor.requires_grad}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=settings.learning_rate, weight_decay=0.0)
-    total = math.ceil(settings.epochs * len(training) / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / settings.warmup) * _cosine(step / total)
+    trainable = _trainable(model, settings, initial_adapter)
+    optimizer = torch.optim.AdamW(trainable.masters.values(), lr=settings.learning_rate, weight_decay=0.0)
+    run = {
+        **asdict(settings),
+        "data": _fingerprint(training, held_out),
+        "adapter": _adapter_fingerprint(initial_adapter),
+    }
+    del run["save_every"]
+    run["target_modules"] = str(settings.target_modules)
+    losses = restore_state(output, run, trainable.masters, optimizer)
+    trainable.copy_masters()
+
+    steps = math.ceil(settings.epochs * len(training) / settings.batch_size)
+    if not losses.evaluations:
+        losses.evaluations.append(Evaluation(0, _evaluate(trainable, held_out, settings)))
+        _keep(trainable, output, settings, tokenizer, training[0][-1])
+        report(AdaptationStep(0, steps, None, losses.evaluations[0].held_out_loss, 0.0))
+    for step, loss, rate in _train(trainable, training, optimizer, settings, steps, losses):
+        losses.training.append(loss)
+        evaluation = None
+        if step % settings.evaluate_every == 0 or step == steps:
+            evaluation = Evaluation(step, _evaluate(trainable, held_out, settings))
+            losses.evaluations.append(evaluation)
+            if losses.best is evaluation:
+                _keep(trainable, output, settings, tokenizer, training[0][-1])
+        if evaluation or (settings.save_every and step % settings.save_every == 0):
+            save_state(output, run, losses, trainable.masters, optimizer)
+        report(AdaptationStep(step, steps, loss, evaluation and evaluation.held_out_loss, rate))
+    best = losses.best
+    return AdaptationResult(
+        losses.evaluations[0].held_out_loss, best.held_out_loss, best.step, len(losses.training), steps
     )
 
-    step, history = _resume(output, settings, parameters, optimizer, schedule)
-    if not history:
-        history = [{"step": 0, "held_out_loss": held_out_loss(adapted, held_out, settings.batch_size)}]
-        report(f"step 0/{total}: held-out loss {history[0]['held_out_loss']:.4f} nats per token")
+
+def _train(
+    trainable: TrainableModel,
+    training: Sequence[Sequence[int]],
+    optimizer: torch.optim.Optimizer,
+    settings: AdaptationSettings,
+    steps: int,
+    losses: Losses,
+) -> Iterator[tuple[int, float, float]]:
+    """(step, loss before it, tokens per second so far) of each step from where `losses` ends, until enough is done."""
+    blockwise = has_plain_head(trainable.model)
     batches = _batches(training, settings)
-    for _ in range(step):
+    for _ in range(len(losses.training)):
         next(batches)
-    started, seen = time.monotonic(), 0
-    while step < total:
+    elapsed, seen = 0.0, 0
+    for step in range(len(losses.training), steps):
+        if settings.patience and losses.evaluations_since_best >= settings.patience:
+            return
+        started = time.monotonic()
         rows = next(batches)
-        loss = _loss(adapted, rows)
+        # The model's own dropout, where it has one, must not depend on how often the run was interrupted.
+        torch.manual_seed(settings.seed * 1_000_003 + step)
+        loss = token_loss(trainable.model, rows, blockwise)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise ArgumentError(
+                f"the loss is {value} at step {step + 1}",
+                hint=f"a learning rate below {settings.learning_rate}, in another output folder",
+            )
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
+        trainable.gather_gradients()
+        torch.nn.utils.clip_grad_norm_(trainable.masters.values(), 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / settings.warmup) * _cosine(step / steps)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        schedule.step()
-        step += 1
+        trainable.copy_masters()
+        elapsed += time.monotonic() - started
         seen += sum(map(len, rows))
-        if step % settings.evaluate_every == 0 or step == total:
-            value = held_out_loss(adapted, held_out, settings.batch_size)
-            best = value < min(entry["held_out_loss"] for entry in history)
-            history.append({"step": step, "held_out_loss": value, "training_loss": loss.item()})
-            if best:
-                _save_adapter(adapted, output / "adapter")
-            _save_progress(output, settings, step, history, parameters, optimizer)
-            rate = seen / (time.monotonic() - started)
-            report(
-                f"step {step}/{total}: held-out loss {value:.4f}, training {loss.item():.4f} nats per token, "
-                f"{rate:.0f} tokens/s"
-            )
-    chosen = min(history, key=lambda entry: entry["held_out_loss"])
-    return AdaptationResult(history[0]["held_out_loss"], chosen["held_out_loss"], int(chosen["step"]), step)
-
-
-@torch.no_grad()
-def held_out_loss(model: Any, rows: Sequence[Sequence[int]], batch_size: int) -> float:
-    """Nats per predicted token (end-of-text included) of token rows under a causal language model."""
-    ordered = sorted(rows, key=len)
-    total, count = 0.0, 0
-    for start in range(0, len(ordered), batch_size):
-        batch = ordered[start : start + batch_size]
-        tokens = sum(len(row) - 1 for row in batch)
-        total += _loss(model, batch).item() * tokens
-        count += tokens
-    return total / count
-
-
-def _loss(model: Any, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Mean cross-entropy in nats over the tokens after the first of each row."""
-    width = max(map(len, rows))
-    device = next(model.parameters()).device
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    labels = torch.full((len(rows), width), IGNORED)
-    for index, row in enumerate(rows):
-        labels[index, : len(row)] = torch.tensor(row)
-        ids[index, : len(row)] = labels[index, : len(row)]
-    targets = labels[:, 1:].to(device)
-    keep = targets != IGNORED
-    # Padding stands on the right, where a causal model cannot see it: no attention mask is needed.
-    with torch.autocast(device.type, dtype=torch.bfloat16):
-        logits = model(input_ids=ids[:, :-1].to(device), use_cache=False).logits
-    return torch.nn.functional.cross_entropy(logits[keep].float(), targets[keep])
+        yield step + 1, value, seen / elapsed
 
 
 def _batches(rows: Sequence[Sequence[int]], settings: AdaptationSettings) -> Iterator[list[Sequence[int]]]:
     """Endless batches of rows of similar length (less padding), in an order fixed by the seed."""
     generator = torch.Generator().manual_seed(settings.seed)
-    pool = settings.batch_size * 16
+    pool = settings.batch_size * BATCHES_PER_POOL
     while True:
         order = torch.randperm(len(rows), generator=generator).tolist()
         for start in range(0, len(order), pool):
@@ -173,71 +218,70 @@ def _batches(rows: Sequence[Sequence[int]], settings: AdaptationSettings) -> Ite
                 yield [rows[member] for member in batches[index]]
 
 
+def _evaluate(trainable: TrainableModel, held_out: Sequence[Sequence[int]], settings: AdaptationSettings) -> float:
+    trainable.model.eval()
+    value = held_out_loss(trainable.model, held_out, settings.batch_size)
+    trainable.model.train()
+    return value
+
+
+def _keep(
+    trainable: TrainableModel, output: Path, settings: AdaptationSettings, tokenizer: Any, eos_token_id: int
+) -> None:
+    if settings.full:
+        save_language_model(trainable.model, tokenizer, output / MODEL, eos_token_id)
+    else:
+        save_adapter(trainable, output / ADAPTER)
+
+
+def _trainable(model: Any, settings: AdaptationSettings, initial_adapter: str | Path | None) -> TrainableModel:
+    if settings.full:
+        return with_all_weights(model)
+    if initial_adapter is not None:
+        return with_adapter(model, initial_adapter)
+    return with_new_adapter(model, settings.rank, settings.alpha, settings.target_modules)
+
+
+def _check(
+    model: Any,
+    training: Sequence[Sequence[int]],
+    held_out: Sequence[Sequence[int]],
+    settings: AdaptationSettings,
+    tokenizer: Any,
+    initial_adapter: str | Path | None,
+) -> None:
+    if not training or not held_out:
+        raise DataError("no training or no held-out sentences", hint="check the data file and --held_out")
+    dtype = next(model.parameters()).dtype
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise ArgumentError(f"cannot train in {dtype}: gradients underflow", hint="load it in bfloat16 or float32")
+    if settings.full and initial_adapter is not None:
+        raise ArgumentError(
+            f"full fine-tuning cannot go on from the adapter {initial_adapter}", hint="merge the adapter first"
+        )
+    if settings.full and tokenizer is None:
+        raise ArgumentError("full fine-tuning saves a whole model", hint="give its tokenizer")
+
+
 def _cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def _save_adapter(model: Any, folder: Path) -> None:
-    from peft import get_peft_model_state_dict
-
-    with atomic_folder(folder) as temporary:
-        state = {name: tensor.half().contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
-        write_tensors(temporary / "adapter_model.safetensors", state)
-        config = model.peft_config["default"].to_dict()
-        config["target_modules"] = sorted(config["target_modules"])
-        config["base_model_name_or_path"] = None
-        config["inference_mode"] = True
-        write_json(temporary / "adapter_config.json", json.loads(json.dumps(config, default=str)))
+def _fingerprint(*parts: Sequence[Sequence[int]]) -> str:
+    """Short digest of token rows."""
+    digest = hashlib.sha256()
+    for rows in parts:
+        for row in rows:
+            digest.update(repr(list(row)).encode())
+        digest.update(b"|")
+    return digest.hexdigest()[:16]
 
 
-def _save_progress(
-    output: Path,
-    settings: AdaptationSettings,
-    step: int,
-    history: list[dict[str, float]],
-    parameters: Mapping[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    tensors: dict[str, Tensor] = {}
-    for name, parameter in parameters.items():
-        state = optimizer.state[parameter]
-        tensors[f"parameter.{name}"] = parameter.detach()
-        tensors[f"exp_avg.{name}"] = state["exp_avg"]
-        tensors[f"exp_avg_sq.{name}"] = state["exp_avg_sq"]
-    with atomic_folder(output / "resume") as temporary:
-        write_tensors(temporary / "state.safetensors", tensors)
-        write_json(temporary / "progress.json", {"step": step, "settings": asdict(settings), "history": history})
-    (output / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in history))
-
-
-def _resume(
-    output: Path,
-    settings: AdaptationSettings,
-    parameters: Mapping[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR,
-) -> tuple[int, list[dict[str, float]]]:
-    """(steps done, history so far) of an interrupted run in `output`; (0, []) where there is none."""
-    file = output / "resume" / "progress.json"
-    if not file.is_file():
-        return 0, []
-    progress = json.loads(file.read_text())
-    if progress["settings"] != asdict(settings):
-        raise CheckpointError(
-            f"{output} holds a run with other settings: {progress['settings']}",
-            hint="give the same settings to go on, or another output folder",
-        )
-    tensors = load_file(output / "resume" / "state.safetensors")
-    step = progress["step"]
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"parameter.{name}"])
-            optimizer.state[parameter] = {
-                "step": torch.tensor(float(step)),
-                "exp_avg": tensors[f"exp_avg.{name}"].to(parameter.device),
-                "exp_avg_sq": tensors[f"exp_avg_sq.{name}"].to(parameter.device),
-            }
-    for group, base in zip(optimizer.param_groups, schedule.base_lrs, strict=True):
-        group["lr"] = base * schedule.lr_lambdas[0](step)
-    schedule.last_epoch = step
-    return step, progress["history"]
+def _adapter_fingerprint(folder: str | Path | None) -> str | None:
+    """Short digest of an adapter's files: the run begins from their content, wherever they lie."""
+    if folder is None:
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(Path(folder).glob("adapter_*")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

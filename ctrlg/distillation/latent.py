@@ -4,136 +4,215 @@ k-means over the embeddings that predicted each token gives every token a hidden
 (Liu et al., "Scaling up probabilistic circuits by latent variable distillation", 2022; Ctrl-G, sec. 4). The last
 state is reserved for end-of-text: it emits nothing else and is never left. *Hard* emission rows count sampled tokens,
 *soft* rows are the mean of the language model's softmax over a cluster's members (end-of-text apart).
+
+Files are read one at a time, twice: for a bounded sample that the centroids are trained on, and to count. Memory is
+one chunk, the sample, and the parameters.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ctrlg.distillation.clusters import check_finite, nearest_centroids, share_of_sample, train_centroids
 from ctrlg.distillation.sampling import token_mask
-from ctrlg.errors import ArgumentError, DataError
-from ctrlg.hmm.learning import Estimate, TotalCounts, maximise
+from ctrlg.distillation.state_counts import StateCounts
+from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences
+from ctrlg.errors import ArgumentError, DataError, VocabularyError
+from ctrlg.hmm import HMM
+
+Progress = Callable[[str, int, int], None]  # stage, done, of
 
 
-class LatentStates(NamedTuple):
-    """states: of each predicted token in reading order, int64 [tokens]; mask: where they stand, bool [n, T]."""
+class SampledFile(NamedTuple):
+    """One chunk of sampled data: sequences and their embeddings, as sample_data.py or Ctrl-G's writes them."""
 
-    states: Tensor
-    mask: Tensor
+    sequences: Path
+    embeddings: Path
+
+    @classmethod
+    def of(cls, sequences: str | Path) -> SampledFile:
+        """The file and its embeddings under the usual name."""
+        return cls(Path(sequences), Path(f"{sequences}{EMBEDDINGS_SUFFIX}"))
 
 
-def assign_states(
-    sequences: Tensor,
-    embeddings: Tensor,
-    hidden_states: int,
-    eos_token_id: int,
-    iterations: int = 20,
-    seed: int = 0,
-    verbose: bool = False,
-) -> LatentStates:
-    """Cluster the embeddings into hidden_states - 1 states; end-of-text tokens get the last one.
+@dataclass(frozen=True)
+class LatentSettings:
+    """hidden_states: 2 or more, the last one is reserved for end-of-text.
 
-    sequences: int64 [n, T]; embeddings: [tokens, D], as in `Samples`.
-    Raises DataError where both do not fit, are NaN, or hold fewer vectors than states; ArgumentError for fewer than
-    two states.
+    iterations: of k-means. vectors_per_state: bound on the vectors that centroids are trained on, 39 and more are
+    enough for k-means (faiss). pseudocount: spread over each row of counts (Ctrl-G's rule).
     """
-    import faiss
 
+    hidden_states: int
+    vocab_size: int
+    eos_token_id: int
+    iterations: int = 20
+    vectors_per_state: int = 256
+    pseudocount: float = 0.001
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.hidden_states < 2:
+            raise ArgumentError(f"hidden_states is {self.hidden_states}", hint="one is for end-of-text: 2 or more")
+        if not 0 <= self.eos_token_id < self.vocab_size:
+            raise ArgumentError(
+                f"eos_token_id {self.eos_token_id} is not one of {self.vocab_size} tokens", hint="as in the tokenizer"
+            )
+        if self.iterations < 1 or self.vectors_per_state < 1 or self.pseudocount < 0:
+            raise ArgumentError(
+                f"iterations {self.iterations}, vectors_per_state {self.vectors_per_state}, "
+                f"pseudocount {self.pseudocount}",
+                hint="the first two are at least 1, the last is not negative",
+            )
+
+
+class Distillation(NamedTuple):
+    """The HMM and how many sampled tokens each state was given, int64 [H] (the last: ends of text)."""
+
+    hmm: HMM
+    cluster_sizes: Tensor
+
+
+def latent_variable_distillation(
+    files: Sequence[SampledFile],
+    settings: LatentSettings,
+    head: Any = None,
+    fingerprint: str | None = None,
+    device: str | torch.device = "cpu",
+    report: Progress = lambda stage, done, total: None,
+) -> Distillation:
+    """The first HMM of sampled files.
+
+    head: the sampled language model's output layer (`get_output_embeddings()`) for soft emissions; hard ones without.
+    fingerprint: of the vocabulary (`Vocabulary.fingerprint`), kept in the HMM. device: of distances and, where faiss
+    has it, of k-means; soft emissions are computed where the head is.
+
+    Raises DataError for files that are missing, do not fit each other or hold too little, VocabularyError for tokens
+    outside the vocabulary.
+    """
+    if head is not None and head.weight.shape[0] < settings.vocab_size:
+        raise VocabularyError(
+            f"the output layer has {head.weight.shape[0]} tokens, vocab_size is {settings.vocab_size}",
+            hint="take the language model's own vocabulary size",
+        )
+    sizes = _content_sizes(files, settings, report)
+    if sum(sizes) < settings.hidden_states:
+        raise DataError(
+            f"{sum(sizes)} vectors are too few for {settings.hidden_states} states",
+            hint=f"sample more, or take at most {max(2, sum(sizes) // 40)} states",
+        )
+    vectors = _draw_vectors(files, sizes, settings, report)
+    clusters = settings.hidden_states - 1
+    report(f"k-means of {len(vectors):,} vectors", 0, 1)
+    centroids = train_centroids(vectors, clusters, settings.iterations, settings.seed, device)
+    report(f"k-means of {len(vectors):,} vectors", 1, 1)
+    del vectors
+    counts = StateCounts(settings.hidden_states, settings.vocab_size, settings.eos_token_id, head)
+    for number, file in enumerate(files, start=1):
+        _count_file(file, centroids, counts, settings)
+        report("counting", number, len(files))
+    estimate = counts.estimate(settings.pseudocount)
+    hmm = HMM.of_parameters(
+        estimate.transition, estimate.emission, estimate.initial, settings.eos_token_id, fingerprint
+    )
+    return Distillation(hmm, counts.cluster_sizes)
+
+
+def paired_files(sequences: Sequence[str | Path], embeddings: Sequence[str | Path]) -> list[SampledFile]:
+    """Files in the order given. Raises DataError for lists of different length or none."""
+    if len(sequences) != len(embeddings) or not sequences:
+        raise DataError(
+            f"{len(sequences)} files of sequences and {len(embeddings)} of embeddings",
+            hint="name the embeddings of each sequences file, in the same order",
+        )
+    return [SampledFile(Path(first), Path(second)) for first, second in zip(sequences, embeddings, strict=True)]
+
+
+def assign_states(sequences: Tensor, embeddings: Tensor, centroids: Tensor, eos_token_id: int) -> Tensor:
+    """State of each predicted token in reading order, int64 [tokens]: the nearest centroid, or the reserved last one.
+
+    sequences: int64 [n, T]; embeddings: [tokens, D], as in `Samples`; centroids: [H - 1, D].
+    Raises DataError where they do not fit or are not finite.
+    """
+    content = _content(sequences, embeddings, eos_token_id)
+    vectors = embeddings[content]
+    check_finite(vectors)
+    states = torch.full((len(embeddings),), len(centroids))
+    states[content] = nearest_centroids(vectors, centroids)
+    return states
+
+
+def _content_sizes(files: Sequence[SampledFile], settings: LatentSettings, report: Progress) -> list[int]:
+    """Tokens other than end-of-text of each file; everything that is cheap to check is checked on the way."""
+    sizes = []
+    for number, file in enumerate(files, start=1):
+        if not file.embeddings.is_file():
+            raise DataError(f"no such data file: {file.embeddings}", hint="sample with --save_embeddings")
+        sequences = read_sequences(file.sequences)
+        largest, least = int(sequences.max()), int(sequences.min())
+        if largest >= settings.vocab_size or least < 0:
+            raise VocabularyError(
+                f"{file.sequences} holds token {largest if least >= 0 else least}, vocab_size is {settings.vocab_size}",
+                hint="take the vocabulary size of the sampled language model",
+            )
+        mask = token_mask(sequences, settings.eos_token_id)
+        sizes.append(int((sequences[mask] != settings.eos_token_id).sum()))
+        report("reading sequences", number, len(files))
+    return sizes
+
+
+def _draw_vectors(
+    files: Sequence[SampledFile], sizes: Sequence[int], settings: LatentSettings, report: Progress
+) -> NDArray[np.float32]:
+    """The bounded sample of embeddings, float32 [n, D]."""
+    bound = settings.vectors_per_state * (settings.hidden_states - 1)
+    shares = share_of_sample(sizes, bound, settings.seed)
+    parts: list[Tensor] = []
+    for number, (file, share) in enumerate(zip(files, shares, strict=True), start=1):
+        if len(share):
+            parts.append(_vectors_at(file, share, settings.eos_token_id))
+            if parts[-1].shape[1] != parts[0].shape[1]:
+                raise DataError(
+                    f"{file.embeddings} has {parts[-1].shape[1]} dimensions, earlier files have {parts[0].shape[1]}",
+                    hint="all files must come from one language model",
+                )
+        report("drawing vectors", number, len(files))
+    return torch.cat(parts).float().numpy()
+
+
+def _vectors_at(file: SampledFile, share: NDArray[np.int64], eos_token_id: int) -> Tensor:
+    """Some of a file's embeddings, counted without those of end-of-text; the rest is let go."""
+    sequences, embeddings = _read(file, eos_token_id)
+    content = _content(sequences, embeddings, eos_token_id).nonzero()[:, 0]
+    return embeddings[content[torch.from_numpy(share)]]
+
+
+def _count_file(file: SampledFile, centroids: Tensor, counts: StateCounts, settings: LatentSettings) -> None:
+    sequences, embeddings = _read(file, settings.eos_token_id)
+    states = assign_states(sequences, embeddings, centroids, settings.eos_token_id)
+    counts.add(sequences, states)
+    counts.add_soft_emissions(embeddings, states)
+
+
+def _read(file: SampledFile, eos_token_id: int) -> tuple[Tensor, Tensor]:
+    sequences = read_sequences(file.sequences)
+    return sequences, read_embeddings(file.embeddings, token_mask(sequences, eos_token_id))
+
+
+def _content(sequences: Tensor, embeddings: Tensor, eos_token_id: int) -> Tensor:
+    """Which predicted tokens are not end-of-text, bool [tokens]."""
     mask = token_mask(sequences, eos_token_id)
     if embeddings.shape[0] != int(mask.sum()):
         raise DataError(
             f"{embeddings.shape[0]} embeddings for {int(mask.sum())} predicted tokens",
             hint="give the embeddings that were sampled together with these sequences",
         )
-    content = sequences[mask] != eos_token_id
-    vectors = embeddings[content].float().numpy()
-    if hidden_states < 2:
-        raise ArgumentError(f"hidden_states is {hidden_states}", hint="one is reserved for end-of-text: 2 or more")
-    if len(vectors) < hidden_states:
-        raise DataError(
-            f"{len(vectors)} vectors are too few for {hidden_states} states",
-            hint=f"sample more, or take at most {max(2, len(vectors) // 40)} states",
-        )
-    if not np.isfinite(vectors).all():
-        raise DataError("the embeddings hold NaN or infinity", hint="sample again, in bfloat16 or float32")
-    clustering = faiss.Kmeans(
-        vectors.shape[1],
-        hidden_states - 1,
-        niter=iterations,
-        seed=seed,
-        verbose=verbose,
-        min_points_per_centroid=1,
-    )
-    clustering.train(vectors)
-    _, nearest = clustering.index.search(vectors, 1)
-    states = torch.full((embeddings.shape[0],), hidden_states - 1)
-    states[content] = torch.from_numpy(nearest[:, 0].astype(np.int64))
-    return LatentStates(states, mask)
-
-
-def count_states(
-    sequences: Tensor, latent: LatentStates, hidden_states: int, vocab_size: int, eos_token_id: int
-) -> TotalCounts:
-    """Counts of initial states, transitions and (hard) emissions; the reserved state is absorbing."""
-    states, mask = latent
-    grid = torch.full(mask.shape, hidden_states - 1)
-    grid[mask] = states
-    follows = mask[:, :-1] & mask[:, 1:]
-    pairs = grid[:, :-1][follows] * hidden_states + grid[:, 1:][follows]
-    transition = torch.bincount(pairs, minlength=hidden_states**2).reshape(hidden_states, hidden_states).float()
-    transition[-1] = 0
-    transition[-1, -1] = 1
-    emission = torch.zeros(vocab_size, hidden_states)
-    emission.index_put_((sequences[mask], states), torch.ones(len(states)), accumulate=True)
-    emission[:, -1] = 0
-    emission[eos_token_id, -1] = 1
-    initial = torch.bincount(grid[:, 0], minlength=hidden_states).float()
-    return TotalCounts(initial, transition, emission, 0.0, sequences.shape[0])
-
-
-@torch.inference_mode()
-def soft_emissions(
-    head: Any,
-    embeddings: Tensor,
-    states: Tensor,
-    hidden_states: int,
-    vocab_size: int,
-    eos_token_id: int,
-    batch_size: int = 2048,
-    report: Any = None,
-) -> Tensor:
-    """Mean next-token distribution of each state's members, end-of-text left out, [H, V]; rows sum to 1.
-
-    head: the language model's output layer (`get_output_embeddings()`), applied to embeddings [tokens, D] in its own
-    precision. The reserved state's row is end-of-text alone; a state without members has a uniform row.
-    """
-    weight = next(head.parameters())
-    sums = torch.zeros(hidden_states, vocab_size)
-    order = torch.argsort(states, stable=True)
-    order = order[states[order] != hidden_states - 1]
-    for start in range(0, len(order), batch_size):
-        index = order[start : start + batch_size]
-        logits = head(embeddings[index].to(weight)).float()[:, :vocab_size]
-        logits[:, eos_token_id] = -torch.inf
-        probabilities = logits.softmax(1).cpu()
-        # Members are sorted by state: each batch touches a few states, one small product adds them up.
-        touched, local = torch.unique_consecutive(states[index], return_inverse=True)
-        membership = torch.zeros(len(touched), len(index))
-        membership[local, torch.arange(len(index))] = 1
-        sums.index_add_(0, touched, membership @ probabilities)
-        if report is not None:
-            report(len(index))
-    sums[-1] = 0
-    sums[-1, eos_token_id] = 1
-    mass = sums.sum(1, keepdim=True)
-    return torch.where(mass > 0, sums / mass.clamp_min(1e-30), 1.0 / vocab_size)
-
-
-def initial_estimate(counts: TotalCounts, emission: Tensor | None = None, pseudocount: float = 0.001) -> Estimate:
-    """Parameters from counts, with the emission rows replaced by `emission` (soft) where given, [H, V]."""
-    estimate = maximise(counts, pseudocount)
-    return estimate if emission is None else estimate._replace(emission=emission)
+    return sequences[mask] != eos_token_id

@@ -2,33 +2,57 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from ctrlg.errors import DataError
+from ctrlg.errors import DataError, VocabularyError
+
+END_OF_TEXT = "<|endoftext|>"
 
 
 def read_sentences(path: str | Path, column: str = "references") -> list[list[str]]:
     """Groups of sentences of a data file; sentences of one group never end up on both sides of a split.
 
-    path: `.txt` (one sentence a line, each its own group) or `.jsonl` (one object a line whose `column` is a
-        sentence or a list of sentences, one group a line).
-    Raises DataError for a missing or empty file, a line that is no JSON object, or a missing column.
+    path: `.jsonl` (one object a line whose `column` is a sentence or a list of sentences, one group a line), `.json`
+        (a list of sentences, or of such objects), `.csv` (a table with a header and a column of this name), anything
+        else is text, one sentence a line, each its own group.
+    Raises DataError for a missing or empty file, one that is not what its name says, or a missing column.
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"no such data file: {path}", hint="give a .txt or .jsonl file of sentences")
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if path.suffix == ".jsonl":
-        groups = [_sentences_of(line, column, path, number) for number, line in enumerate(lines, start=1)]
-    else:
-        groups = [[line.strip()] for line in lines]
-    groups = [group for group in groups if group]
+        raise DataError(f"no such data file: {path}", hint="give a .txt, .jsonl, .json or .csv file of sentences")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}", hint="sentences are UTF-8 text") from error
+    readers = {".jsonl": _json_lines, ".json": _json_list, ".csv": _csv_rows}
+    reader = readers.get(path.suffix.lower())
+    groups = reader(text, column, path) if reader else [[line] for line in text.split("\n")]
+    tidied = [[sentence.strip() for sentence in group if sentence.strip()] for group in groups]
+    groups = [group for group in tidied if group]
     if not groups:
-        raise DataError(f"{path} holds no sentences", hint="one sentence a line, or JSON lines with a text column")
+        raise DataError(f"{path} holds no sentences", hint="one sentence a line, or JSON or CSV with a text column")
     return groups
+
+
+def end_of_text_id(tokenizer: Any, token: str = "") -> int:
+    """Id of the token between sentences: `token`, else "<|endoftext|>" where the tokenizer has it, else its own end.
+
+    Raises VocabularyError where there is no such token.
+    """
+    vocabulary = tokenizer.get_vocab()
+    chosen = token or (END_OF_TEXT if END_OF_TEXT in vocabulary else tokenizer.eos_token)
+    if chosen not in vocabulary:
+        raise VocabularyError(
+            f"the end token {chosen!r} is not in the vocabulary",
+            hint=f"name one with --eos_token; the tokenizer's own is {tokenizer.eos_token!r}",
+        )
+    return int(vocabulary[chosen])
 
 
 def tidy(sentence: str) -> str:
@@ -47,7 +71,7 @@ def split_groups(groups: Sequence[list[str]], held_out: int) -> tuple[list[str],
     if not 0 < held_out < sum(map(len, groups)):
         raise DataError(
             f"cannot hold out {held_out} of {sum(map(len, groups))} sentences",
-            hint="hold out fewer sentences, or give more data",
+            hint=f"hold out fewer (--held_out {max(1, sum(map(len, groups)) // 20)}), or give more data",
         )
     average = sum(map(len, groups)) / len(groups)
     stride = max(1, int(len(groups) * average / held_out))
@@ -67,15 +91,52 @@ def encode_sentences(
     return [[eos_token_id, *row[:max_tokens], eos_token_id] for row in rows]
 
 
-def _sentences_of(line: str, column: str, path: Path, number: int) -> list[str]:
+def _json_lines(text: str, column: str, path: Path) -> list[list[str]]:
+    groups = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}, line {number} is not JSON: {error}", hint="one object a line") from error
+            groups.append(_sentences_of(record, column, f"{path}, line {number}"))
+    return groups
+
+
+def _json_list(text: str, column: str, path: Path) -> list[list[str]]:
     try:
-        record = json.loads(line)
+        records = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {number} is not JSON: {error}", hint="one JSON object a line") from error
-    if not isinstance(record, dict) or column not in record:
-        found = ", ".join(record) if isinstance(record, dict) else type(record).__name__
-        raise DataError(
-            f"{path}, line {number} has no column {column!r}", hint=f"it has: {found}; name one with --column"
-        )
+        raise DataError(f"{path} is not JSON: {error}", hint="a list of sentences or of objects") from error
+    if not isinstance(records, list):
+        raise DataError(f"{path} is a {type(records).__name__}", hint="a list of sentences or of objects")
+    return [
+        [record] if isinstance(record, str) else _sentences_of(record, column, f"{path}, entry {number}")
+        for number, record in enumerate(records, start=1)
+    ]
+
+
+def _csv_rows(text: str, column: str, path: Path) -> list[list[str]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    if column not in (reader.fieldnames or ()):
+        raise _no_column(column, reader.fieldnames or (), str(path))
+    try:
+        return [[row[column] or ""] for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num} is not CSV: {error}", hint="commas and a header") from error
+
+
+def _sentences_of(record: Any, column: str, place: str) -> list[str]:
+    if not isinstance(record, dict):
+        raise DataError(f"{place} is a {type(record).__name__}, not an object", hint=f'{{"{column}": "A sentence."}}')
+    if column not in record:
+        raise _no_column(column, record, place)
     value = record[column]
-    return [value] if isinstance(value, str) else [str(sentence) for sentence in value]
+    sentences = [value] if isinstance(value, str) else value
+    if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):
+        raise DataError(f"{place}: column {column!r} holds no text", hint="a sentence or a list of sentences")
+    return sentences
+
+
+def _no_column(column: str, found: Iterable[str], place: str) -> DataError:
+    return DataError(f"{place} has no column {column!r}", hint=f"it has: {', '.join(found)}; name one with --column")

@@ -9,9 +9,11 @@ import torch
 from tiny import EOS, VOCABULARY, tiny_language_model
 from torch.testing import assert_close
 
-from ctrlg.distillation.latent import assign_states, count_states, initial_estimate, soft_emissions
+from ctrlg.distillation.clusters import train_centroids
+from ctrlg.distillation.latent import assign_states
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.sampling import Samples, SamplingSettings, sample, token_mask
+from ctrlg.distillation.state_counts import StateCounts
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences, write_samples
 from ctrlg.distillation.training import (
     EMSettings,
@@ -36,38 +38,12 @@ def samples() -> Samples:
 
 def first_hmm(samples: Samples, soft: bool) -> HMM:
     assert samples.embeddings is not None
-    latent = assign_states(samples.sequences, samples.embeddings, STATES, EOS)
-    counts = count_states(samples.sequences, latent, STATES, VOCABULARY, EOS)
-    emission = None
-    if soft:
-        head = tiny_language_model().get_output_embeddings()
-        emission = soft_emissions(head, samples.embeddings, latent.states, STATES, VOCABULARY, EOS, batch_size=37)
-    return HMM.of_parameters(*initial_estimate(counts, emission), EOS)
-
-
-def test_counts_add_up(samples: Samples) -> None:
-    assert samples.embeddings is not None
-    latent = assign_states(samples.sequences, samples.embeddings, STATES, EOS)
-    counts = count_states(samples.sequences, latent, STATES, VOCABULARY, EOS)
-    mask = token_mask(samples.sequences, EOS)
-    assert int(counts.initial.sum()) == len(samples.sequences)
-    assert int(counts.emission[:, :-1].sum()) == int((samples.sequences[mask] != EOS).sum())
-    assert int(counts.transition[:-1].sum()) == int((mask[:, 1:] & mask[:, :-1]).sum())
-    assert counts.transition[-1].tolist() == [0.0] * (STATES - 1) + [1.0]
-
-
-def test_soft_emissions_are_the_mean_softmax_without_end_of_text(samples: Samples) -> None:
-    assert samples.embeddings is not None
-    model = tiny_language_model()
-    latent = assign_states(samples.sequences, samples.embeddings, STATES, EOS)
-    rows = soft_emissions(
-        model.get_output_embeddings(), samples.embeddings, latent.states, STATES, VOCABULARY, EOS, batch_size=50
-    )
-    logits = model.get_output_embeddings()(samples.embeddings.float()).detach()
-    logits[:, EOS] = -torch.inf
-    for state in range(STATES - 1):
-        assert_close(rows[state], logits.softmax(1)[latent.states == state].mean(0), rtol=1e-4, atol=1e-5)
-    assert rows[-1, EOS] == 1
+    centroids = train_centroids(samples.embeddings.float().numpy(), STATES - 1, iterations=20, seed=0)
+    states = assign_states(samples.sequences, samples.embeddings, centroids, EOS)
+    counts = StateCounts(STATES, VOCABULARY, EOS, tiny_language_model().get_output_embeddings() if soft else None)
+    counts.add(samples.sequences, states)
+    counts.add_soft_emissions(samples.embeddings, states)
+    return HMM.of_parameters(*counts.estimate(0.001), EOS)
 
 
 @pytest.mark.parametrize("soft", [True, False])
@@ -115,14 +91,6 @@ def test_foreign_and_missing_files_are_refused(tmp_path: Path) -> None:
     for name in ("text", "nowhere"):
         with pytest.raises(DataError, match=name):
             read_sequences(tmp_path / name)
-
-
-def test_too_few_vectors_are_refused(samples: Samples) -> None:
-    assert samples.embeddings is not None
-    with pytest.raises(DataError, match="too few for 100000 states"):
-        assign_states(samples.sequences, samples.embeddings, 100_000, EOS)
-    with pytest.raises(DataError, match="embeddings for"):
-        assign_states(samples.sequences, samples.embeddings[1:], STATES, EOS)
 
 
 def test_schedules() -> None:
