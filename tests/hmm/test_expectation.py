@@ -77,7 +77,8 @@ def exact(model: Parameters) -> Parameters:
     """`to_dense` is float32; the reference gets the very numbers of float64 parameters."""
     if model.initial.dtype == torch.float32:
         return model
-    return Parameters(*(_Exact(m.column_block(0, m.shape[1], torch.double)) for m in model[:2]), model.initial)
+    transition, emission = (_Exact(m.column_block(0, m.shape[1], torch.double)) for m in model[:2])
+    return Parameters(transition, emission, model.initial)
 
 
 class _Exact(DenseMatrix):
