@@ -92,7 +92,7 @@ def summary(rows: list[dict[str, Any]], work: Work, reference: list[dict[str, An
         }
         if reference:
             theirs = [row["expectation"][clock] for row in reference]
-            whole = [sum(times) for times in zip(expectation, maximisation, strict=True)]
+            whole = [e_step + m_step for e_step, m_step in zip(expectation, maximisation, strict=True)]
             their_whole = [row["expectation"][clock] + row["maximisation"][clock] for row in reference]
             result[name]["expectation_ratio"] = ratios(theirs, expectation)
             result[name]["whole_step_ratio"] = ratios(their_whole, whole)

@@ -66,15 +66,17 @@ class OurStep:
         self.batches = batches
         self.products = getattr(torch, way.products)
         self.group_bytes = GROUP_BYTES if way.joined else 0
+        self.held: dict[str, Any] = {}
 
     def expectation(self) -> None:
-        self.counts = total_counts(self.parameters, self.batches, self.products, self.group_bytes)
+        self.held.clear()  # EM holds one model and its counts, not those of the repeat before
+        self.held["counts"] = total_counts(self.parameters, self.batches, self.products, self.group_bytes)
 
     def maximisation(self) -> None:
-        self.estimate = maximise(self.counts, PSEUDOCOUNT, consume=True)
+        self.held["estimate"] = maximise(self.held.pop("counts"), PSEUDOCOUNT, consume=True)
 
     def outcome(self) -> tuple[Tensor, Tensor]:
-        return self.estimate.transition, self.estimate.emission
+        return self.held["estimate"].transition, self.held["estimate"].emission
 
 
 class ReferenceStep:
@@ -93,6 +95,7 @@ class ReferenceStep:
     def expectation(self) -> None:
         self.hmm.update_params(*self.start)
         states, vocabulary = self.hmm.hidden_states, self.hmm.vocab_size
+        self.emitted = torch.empty(0)  # as above
         self.moves, self.first = torch.zeros(states, states), torch.zeros(states)
         self.emitted = torch.zeros(vocabulary + 1, states)
         for tokens in self.batches:

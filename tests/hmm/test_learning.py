@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from ctrlg.errors import ArgumentError
-from ctrlg.hmm import HMM, Prior, maximise
+from ctrlg.hmm import HMM, Prior, log_likelihood, maximise
 from ctrlg.hmm.learning import TotalCounts, total_counts
 
 
@@ -69,3 +69,29 @@ def test_negative_counts_are_refused(pseudocount: float, strength: float) -> Non
     counts = TotalCounts(torch.ones(1), torch.ones(1, 1), torch.ones(2, 1), 0.0, 1)
     with pytest.raises(ArgumentError, match="negative"):
         maximise(counts, pseudocount, Prior(torch.tensor([[0.5, 0.5]]), strength))
+
+
+@pytest.mark.parametrize("pseudocount", [0.0, 0.001])
+def test_consumed_counts_give_the_same_estimate_in_their_own_memory(pseudocount: float) -> None:
+    hmm = random_hmm(4, 6, seed=7)
+    tokens = torch.randint(-1, 5, (9, 8), generator=torch.Generator().manual_seed(1))
+    prior = Prior(torch.softmax(torch.randn(4, 6, generator=torch.Generator().manual_seed(2)), 1), strength=0.5)
+    counts = total_counts(hmm.inference_parameters, [tokens])
+    before = counts.emission.clone()
+    kept = maximise(counts, pseudocount, prior)
+    assert torch.equal(counts.emission, before)
+    consumed = maximise(counts, pseudocount, prior, consume=True)
+    assert all(torch.equal(ours, other) for ours, other in zip(kept, consumed, strict=True))
+    assert consumed.emission.data_ptr() == counts.emission.data_ptr()
+
+
+def test_steps_without_logarithms_end_at_the_same_model() -> None:
+    hmm = random_hmm(4, 6, seed=8)
+    tokens = torch.randint(0, 6, (9, 8), generator=torch.Generator().manual_seed(3))
+    parameters = hmm.inference_parameters
+    for _ in range(3):
+        hmm = em_step(hmm, tokens)
+        parameters = maximise(total_counts(parameters, [tokens]), consume=True).parameters
+    assert_close(parameters.emission.to_dense(), hmm.beta.exp(), rtol=1e-4, atol=1e-6)
+    assert_close(parameters.transition.to_dense(), hmm.alpha_exp.data, rtol=1e-4, atol=1e-6)
+    assert_close(log_likelihood(parameters, tokens), hmm.log_likelihood(tokens), rtol=1e-4, atol=1e-4)
