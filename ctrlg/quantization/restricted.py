@@ -99,7 +99,8 @@ def restricted_maximum(rows: CodedRows, counts: EntryCounts, rounds: int = ROUND
     """Rows and levels that explain the counts better, codes as they are; never worse.
 
     counts: >= 0; a row without counts keeps its background. For the levels it returns, the rows are the maximum of
-    `sum n log q`; with rounds enough, so are the levels for the rows.
+    `sum n log q`; with rounds enough, so are the levels for the rows (of both together a stationary point, which a
+    row that has become uniform no longer moves).
     """
     rows = fit_row_weights(rows, code_counts(rows, counts))
     for _ in range(rounds):
