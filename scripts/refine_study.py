@@ -1,7 +1,7 @@
 """Can training make a compressed HMM better in the same bytes? One line per HMM, compression and way of training.
 
-    python scripts/refine_study.py --hmm runs/h0/best runs/h1/best runs/h2/best --held_out runs/samples/commongen.test \\
-        --output runs/refine.jsonl
+    python scripts/refine_study.py --hmm runs/h0/best runs/h1/best runs/h2/best --output runs/refine.jsonl \\
+        --held_out runs/samples/commongen.test
     python scripts/refine_study.py --summarise runs/refine.jsonl --table runs/refine.md
 
 Ways: "as compressed"; "rows refitted" (levels, scales and backgrounds to the float rows, no sequences); "refine"
@@ -18,7 +18,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,29 +91,25 @@ def settings(hmm: HMM, small_share: float) -> list[dict[str, Any]]:
     return [small, log_norm_q[0], {"method": "norm-q", "bits": 8}, {"method": "norm-q", "bits": 4}, *log_norm_q[1:]]
 
 
-def records(study: Study, setting: dict[str, Any]) -> list[dict[str, Any]]:
-    """What every way of training makes of one compression."""
+def records(study: Study, setting: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What every way of training makes of one compression, as it comes."""
     start = quantize(study.hmm, **setting)
     float_score = held_out_log_likelihood(study.hmm, study.judging)
     label = f"{setting['method']} {setting['bits']} bits" + (", small" if "max_bytes" in setting else "")
-    lines: list[dict[str, Any]] = []
     for way in WAYS:
         began = time.perf_counter()
         model = trained(study, start, way)
         if model is None:
             continue
-        lines.append(
-            {
-                "compression": label,
-                "way": way,
-                "seed": study.seed,
-                "kl": float_score - held_out_log_likelihood(model, study.judging),
-                "held_out": None if study.held_out is None else held_out_log_likelihood(model, study.held_out),
-                "bytes": model.packed_nbytes,
-                "seconds": round(time.perf_counter() - began, 1),
-            }
-        )
-    return lines
+        yield {
+            "compression": label,
+            "way": way,
+            "seed": study.seed,
+            "kl": float_score - held_out_log_likelihood(model, study.judging),
+            "held_out": None if study.held_out is None else held_out_log_likelihood(model, study.held_out),
+            "bytes": model.packed_nbytes,
+            "seconds": round(time.perf_counter() - began, 1),
+        }
 
 
 def trained(study: Study, start: QuantizedHMM, way: str) -> QuantizedHMM | None:
@@ -170,12 +166,19 @@ def smoothed_counts(study: Study, parameters: Parameters) -> tuple[Tensor, Tenso
 
 def fitted(start: QuantizedHMM, counts: tuple[Tensor, Tensor], initial: Tensor, fit: Fit) -> QuantizedHMM:
     """The compressed HMM with both matrices fitted to counts [H, H] and [H, V]."""
-    matrices: list[CompressedMatrix] = []
-    for matrix, wanted in zip((start.transition, start.emission), counts, strict=True):
+
+    def refit(matrix: CompressedMatrix, wanted: Tensor) -> CompressedMatrix:
         rows = coded_rows(matrix)
-        matrices.append(compressed(fit(rows, entry_counts(rows, wanted)), matrix.layout))
+        return compressed(fit(rows, entry_counts(rows, wanted)), matrix.layout)
+
     return QuantizedHMM(
-        *matrices, initial, start.eos_token_id, method=start.method, bits=start.bits, fingerprint=start.fingerprint
+        refit(start.transition, counts[0]),
+        refit(start.emission, counts[1]),
+        initial,
+        start.eos_token_id,
+        method=start.method,
+        bits=start.bits,
+        fingerprint=start.fingerprint,
     )
 
 
@@ -223,7 +226,7 @@ def free_rows(counts: Tensor, kept: Tensor) -> Tensor:
 def summary(lines: list[dict[str, Any]]) -> str:
     """A Markdown table: mean ± standard deviation over seeds of KLseq, of its change, and of held-out text."""
     table = [
-        "| compression | bytes | way | KLseq (nats/token) | change, each seed by itself | held-out text (nats/token) | s |",
+        "| compression | bytes | way | KLseq (nats/token) | change within seeds | held-out text (nats/token) | s |",
         "|---|---|---|---|---|---|---|",
     ]
     for compression in dict.fromkeys(line["compression"] for line in lines):

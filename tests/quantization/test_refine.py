@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -159,7 +160,7 @@ def test_without_a_prior_the_likelihood_never_falls(seed: int, compression: tupl
         scores.append(score)
         assert float(model.emission.to_dense().min()) >= 0
         torch.testing.assert_close(model.emission.to_dense().double().sum(1), torch.ones(4).double(), rtol=0, atol=1e-5)
-    assert all(after >= before - 1e-4 * abs(before) for before, after in zip(scores, scores[1:], strict=False))
+    assert all(after >= before - 1e-4 * abs(before) for before, after in pairwise(scores))
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
