@@ -44,7 +44,7 @@ from ctrlg.errors import (
 )
 from ctrlg.hmm import HMM
 from ctrlg.matrices import CompressedMatrix, DenseMatrix, StochasticMatrix
-from ctrlg.quantization import QuantizedHMM, load_hmm, log_norm_q, norm_q, quantize
+from ctrlg.quantization import QuantizedHMM, load_hmm, log_norm_q, norm_q, quantize, refine
 
 __all__ = [
     "DFA",
@@ -89,4 +89,5 @@ __all__ = [
     "norm_q",
     "quantize",
     "rank_generated_ids",
+    "refine",
 ]

@@ -13,11 +13,13 @@ from ctrlg.quantization.log_norm_q import log_norm_q, log_norm_q_rows, state_occ
 from ctrlg.quantization.model import QuantizedHMM
 from ctrlg.quantization.norm_q import QuantizedRows, norm_q, norm_q_rows
 from ctrlg.quantization.quantize import quantize
+from ctrlg.quantization.refine import RefineStep, refine
 
 __all__ = [
     "FidelityRow",
     "QuantizedHMM",
     "QuantizedRows",
+    "RefineStep",
     "SequenceLoss",
     "fidelity_table",
     "held_out_log_likelihood",
@@ -29,5 +31,6 @@ __all__ = [
     "norm_q",
     "norm_q_rows",
     "quantize",
+    "refine",
     "state_occupancy",
 ]

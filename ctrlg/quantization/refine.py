@@ -1,0 +1,192 @@
+"""`refine`: a compressed HMM in, the same bytes with better numbers in them out.
+
+EM restricted to what a compressed matrix can say: the stored entries keep their places and codes; the levels of the
+codebook, the scale and background of every row and the initial distribution are estimated again from sequences
+(`ctrlg.quantization.restricted`). A compressed row fits the float row alone; EM fits the rows together, as they share
+in explaining the sequences. Sequences are data, or samples of the float HMM, which makes it distillation: their mean
+log-likelihood is, up to a constant, minus the KL divergence from the float HMM to the compressed one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ctrlg.errors import ArgumentError, DataError, VocabularyError
+from ctrlg.hmm import HMM, Parameters, log_likelihood
+from ctrlg.hmm.inference import MISSING, check_tokens
+from ctrlg.hmm.learning import total_counts
+from ctrlg.matrices import CompressedMatrix, DenseMatrix
+from ctrlg.quantization.model import QuantizedHMM
+from ctrlg.quantization.restricted import (
+    CodedRows,
+    EntryCounts,
+    coded_rows,
+    compressed,
+    entry_counts,
+    restricted_maximum,
+)
+
+SEQUENCES, LENGTH = 10_000, 32  # drawn from an HMM that is given as data
+HELD_OUT_SHARE = 0.1
+
+
+class RefineStep(NamedTuple):
+    """Progress after a step; step 0 is the model as given. Mean log-likelihood in nats per sequence."""
+
+    step: int
+    steps: int
+    training: float
+    held_out: float
+
+
+class Prior(NamedTuple):
+    """What every state is taken to have seen before the data: its row in `parameters`, `strength` times."""
+
+    parameters: Parameters
+    strength: float
+
+
+@torch.no_grad()
+def refine(
+    quantized: QuantizedHMM,
+    data: Tensor | HMM,
+    steps: int = 12,
+    *,
+    prior: HMM | None = None,
+    prior_strength: float = 30.0,
+    sequences: int = SEQUENCES,
+    length: int = LENGTH,
+    batch_size: int = 250,
+    seed: int = 0,
+    report: Callable[[RefineStep], object] | None = None,
+) -> QuantizedHMM:
+    """EM over the levels, scales, backgrounds and initial distribution of a compressed HMM; the bytes stay the same.
+
+    data: token ids int64 [n, T], n >= 2, -1 for missing tokens; or an HMM over the same vocabulary, usually the one
+        that was compressed, of which `sequences` >= 2 samples of `length` >= 1 tokens are drawn.
+    steps: EM steps, >= 1. A tenth of the sequences is held out; the model of the step that explains it best is
+        returned, which is `quantized` itself where no step explains it better.
+    prior: the HMM that was compressed, with as many states; where None, `data` if it is such an HMM, else `quantized`.
+    prior_strength: how many observations of the prior's row each state adds to its counts, >= 0. 0 is maximum
+        likelihood, where a token that no sequence needed can become impossible.
+    batch_size: sequences of an E-step batch. seed: of the samples and of the split. report: called after every step.
+
+    Raises VocabularyError for ids or an HMM of another vocabulary, DataError for data without two sequences or tokens,
+    ArgumentError for the rest (a NaN in `prior_strength` included).
+    """
+    _check_numbers(steps, prior_strength, sequences, length, batch_size)
+    tokens = _sequences(quantized, data, sequences, length, seed)
+    training, held_out = _split(tokens, seed)
+    source = _prior_model(quantized, data, prior)
+    belief = Prior(_dense(source.inference_parameters), prior_strength)
+
+    best, best_score, model = quantized, _mean(quantized, held_out, batch_size), quantized
+    for step in range(steps + 1):
+        following, training_score = em_step(model, training, belief, batch_size)
+        score = best_score if step == 0 else _mean(model, held_out, batch_size)
+        if report is not None:
+            report(RefineStep(step, steps, training_score, score))
+        if score > best_score:
+            best, best_score = model, score
+        model = following
+    return best
+
+
+def em_step(model: QuantizedHMM, tokens: Tensor, prior: Prior, batch_size: int = 250) -> tuple[QuantizedHMM, float]:
+    """One step of EM with the stored entries and their codes fixed, and the mean log-likelihood, in nats per sequence,
+    before it. tokens: int64 [n, T]."""
+    parameters = _dense(model.inference_parameters)
+    counts = total_counts(parameters, tokens.split(batch_size))
+    initial = counts.initial.double() + prior.strength * prior.parameters.initial.double()
+    seen = float(initial.sum()) > 0
+    return QuantizedHMM(
+        _fitted(model.transition, counts.transition, prior.parameters.transition.to_dense(), prior.strength),
+        _fitted(model.emission, counts.emission.T, prior.parameters.emission.to_dense(), prior.strength),
+        (initial / initial.sum()).float() if seen else model.initial,
+        model.eos_token_id,
+        method=model.method,
+        bits=model.bits,
+        fingerprint=model.fingerprint,
+        settings=model.settings,
+    ), counts.log_likelihood / len(tokens)
+
+
+def _fitted(matrix: CompressedMatrix, counts: Tensor, prior: Tensor, strength: float) -> CompressedMatrix:
+    rows: CodedRows = coded_rows(matrix)
+    total: EntryCounts = entry_counts(rows, counts).plus(entry_counts(rows, prior), strength)
+    return compressed(restricted_maximum(rows, total), matrix.layout)
+
+
+def _dense(parameters: Parameters) -> Parameters:
+    """Decoded once for a pass over all data, which then is a few large products."""
+    return Parameters(
+        DenseMatrix(parameters.transition.to_dense()), DenseMatrix(parameters.emission.to_dense()), parameters.initial
+    )
+
+
+def _mean(model: QuantizedHMM, tokens: Tensor, batch_size: int) -> float:
+    """Mean log-likelihood in nats per sequence."""
+    parameters = _dense(model.inference_parameters)
+    sums = [float(log_likelihood(parameters, rows).double().sum()) for rows in tokens.split(batch_size)]
+    return sum(sums) / len(tokens)
+
+
+def _sequences(quantized: QuantizedHMM, data: Tensor | HMM, sequences: int, length: int, seed: int) -> Tensor:
+    if isinstance(data, HMM):
+        _check_vocabulary(quantized, data)
+        data.check()
+        return data.sample(sequences, length, torch.Generator(data.device).manual_seed(seed)).to(quantized.device)
+    if not isinstance(data, Tensor):
+        raise ArgumentError(f"data is a {type(data).__name__}", hint="token ids int64 [n, T], or an HMM")
+    check_tokens(data, quantized.vocab_size)
+    if len(data) < 2 or not bool((data != MISSING).any()):
+        raise DataError(
+            f"data of shape {tuple(data.shape)} holds too little",
+            hint="at least two sequences, one to learn from and one to judge by, and a token",
+        )
+    return data.to(quantized.device)
+
+
+def _split(tokens: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Training and held-out sequences, at least one of each."""
+    order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(seed)).to(tokens.device)
+    held_out = max(1, round(HELD_OUT_SHARE * len(tokens)))
+    return tokens[order[held_out:]], tokens[order[:held_out]]
+
+
+def _prior_model(quantized: QuantizedHMM, data: Tensor | HMM, prior: HMM | None) -> HMM | QuantizedHMM:
+    if prior is None:
+        return data if isinstance(data, HMM) and data.hidden_states == quantized.hidden_states else quantized
+    _check_vocabulary(quantized, prior)
+    prior.check()
+    if prior.hidden_states != quantized.hidden_states:
+        raise ArgumentError(
+            f"the prior has {prior.hidden_states} states, the compressed HMM {quantized.hidden_states}",
+            hint="give the HMM that was compressed",
+        )
+    return prior
+
+
+def _check_vocabulary(quantized: QuantizedHMM, hmm: HMM) -> None:
+    known = hmm.fingerprint is not None and quantized.fingerprint is not None
+    if hmm.vocab_size != quantized.vocab_size or (known and hmm.fingerprint != quantized.fingerprint):
+        raise VocabularyError(
+            f"the HMM has {hmm.vocab_size} tokens, fingerprint {hmm.fingerprint}; "
+            f"the compressed one {quantized.vocab_size}, fingerprint {quantized.fingerprint}",
+            hint="both must be over the vocabulary of one tokenizer",
+        )
+
+
+def _check_numbers(steps: int, prior_strength: float, sequences: int, length: int, batch_size: int) -> None:
+    if steps < 1 or sequences < 2 or length < 1 or batch_size < 1:
+        raise ArgumentError(
+            f"steps {steps}, sequences {sequences}, length {length}, batch_size {batch_size}",
+            hint="two sequences are the least, of everything else one",
+        )
+    if not 0 <= prior_strength < math.inf:
+        raise ArgumentError(f"prior_strength is {prior_strength}", hint="observations per state, 0 or more")

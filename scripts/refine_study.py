@@ -1,0 +1,272 @@
+"""Can training make a compressed HMM better in the same bytes? One line per HMM, compression and way of training.
+
+    python scripts/refine_study.py --hmm runs/h0/best runs/h1/best runs/h2/best --output runs/refine.jsonl \\
+        --held_out runs/samples/commongen.test
+    python scripts/refine_study.py --summarise runs/refine.jsonl --table runs/refine.md
+
+Ways: "as compressed"; "rows refitted" (levels, scales and backgrounds to the float rows, no sequences); "refine"
+(`ctrlg.quantization.refine`, on samples of the float HMM); "refine on text" (on --training instead, where given);
+"codes too" (entries also change their level); "values free" (kept entries take any value in EM, the codebook is fitted
+once at the end). The last two have a prior of --prior_strength observations of the float row for every state. Each HMM
+has its own seed for all samples. KLseq is measured on other samples than those trained on. Only the kept set is fixed
+in all of them, so that all take the bytes of "as compressed".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ctrlg.distillation.storage import read_sequences
+from ctrlg.distillation.training import append_log
+from ctrlg.files import atomic_file
+from ctrlg.hmm import HMM, Parameters
+from ctrlg.hmm.learning import total_counts
+from ctrlg.matrices import CompressedMatrix, DenseMatrix
+from ctrlg.quantization import QuantizedHMM, held_out_log_likelihood, quantize, state_occupancy
+from ctrlg.quantization.refine import refine
+from ctrlg.quantization.restricted import (
+    CodedRows,
+    EntryCounts,
+    coded_rows,
+    compressed,
+    entry_counts,
+    restricted_maximum,
+)
+
+LENGTH = 24  # tokens of a sample
+WAYS = ("as compressed", "rows refitted", "refine", "refine on text", "codes too", "values free")
+Fit = Callable[[CodedRows, EntryCounts], CodedRows]
+
+
+class Study(NamedTuple):
+    """One float HMM with what is drawn from it: sequences to train on, and others to judge by."""
+
+    hmm: HMM
+    training: Tensor
+    judging: Tensor
+    text: Tensor | None
+    held_out: Tensor | None
+    steps: int
+    prior_strength: float
+    seed: int
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.summarise:
+        table = summary([json.loads(line) for line in Path(arguments.summarise).read_text().splitlines()])
+        print(table)
+        if arguments.table:
+            with atomic_file(arguments.table) as file:
+                file.write_text(table + "\n", encoding="utf-8")
+        return
+    torch.set_num_threads(arguments.threads)
+    held_out = read_sequences(arguments.held_out) if arguments.held_out else None
+    for number, folder in enumerate(arguments.hmm):
+        hmm = HMM.from_pretrained(folder)
+        seed = arguments.seed + number
+        generator = torch.Generator().manual_seed(1000 + seed)
+        training, judging = (hmm.sample(n, LENGTH, generator) for n in (arguments.sequences, arguments.judging))
+        text = read_sequences(arguments.training[number]) if arguments.training else None
+        study = Study(hmm, training, judging, text, held_out, arguments.steps, arguments.prior_strength, seed)
+        for setting in settings(hmm, arguments.small_share):
+            for record in records(study, setting):
+                append_log(arguments.output, record)
+                print(record, flush=True)
+
+
+def settings(hmm: HMM, small_share: float) -> list[dict[str, Any]]:
+    """The compressions studied, as arguments of `quantize`."""
+    small = {"method": "log-norm-q", "bits": 4, "max_bytes": int(hmm.nbytes * small_share)}
+    log_norm_q: list[dict[str, Any]] = [{"method": "log-norm-q", "bits": bits} for bits in (2, 3, 4)]
+    return [small, log_norm_q[0], {"method": "norm-q", "bits": 8}, {"method": "norm-q", "bits": 4}, *log_norm_q[1:]]
+
+
+def records(study: Study, setting: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What every way of training makes of one compression, as it comes."""
+    start = quantize(study.hmm, **setting)
+    float_score = held_out_log_likelihood(study.hmm, study.judging)
+    label = f"{setting['method']} {setting['bits']} bits" + (", small" if "max_bytes" in setting else "")
+    for way in WAYS:
+        began = time.perf_counter()
+        model = trained(study, start, way)
+        if model is None:
+            continue
+        yield {
+            "compression": label,
+            "way": way,
+            "seed": study.seed,
+            "kl": float_score - held_out_log_likelihood(model, study.judging),
+            "held_out": None if study.held_out is None else held_out_log_likelihood(model, study.held_out),
+            "bytes": model.packed_nbytes,
+            "seconds": round(time.perf_counter() - began, 1),
+        }
+
+
+def trained(study: Study, start: QuantizedHMM, way: str) -> QuantizedHMM | None:
+    """The compressed HMM after one way of training; None where the way has no data."""
+    if way == "as compressed":
+        return start
+    if way == "rows refitted":
+        return rows_refitted(study.hmm, start)
+    if way == "refine":
+        return refine(start, study.training, study.steps, prior=study.hmm, seed=study.seed)
+    if way == "refine on text":
+        return None if study.text is None else refine(start, study.text, study.steps, seed=study.seed)
+    return codes_too(study, start) if way == "codes too" else values_free(study, start)
+
+
+def rows_refitted(hmm: HMM, start: QuantizedHMM) -> QuantizedHMM:
+    """Levels, scales and backgrounds with the least KL to the float rows, weighted by how often states are visited."""
+    occupancy = state_occupancy(hmm.initial, hmm.transition.to_dense(), LENGTH)[:, None]
+    counts = occupancy * hmm.transition.to_dense(), occupancy * hmm.emission.to_dense()
+    return fitted(start, counts, start.initial, lambda rows, wanted: restricted_maximum(rows, wanted, rounds=10))
+
+
+def codes_too(study: Study, start: QuantizedHMM) -> QuantizedHMM:
+    """EM in which stored entries move to the level that explains their counts best."""
+    model = start
+    for _ in range(study.steps):
+        transition, emission, initial = smoothed_counts(study, model.inference_parameters)
+        model = fitted(model, (transition, emission), initial, fit_with_codes)
+    return model
+
+
+def values_free(study: Study, start: QuantizedHMM) -> QuantizedHMM:
+    """EM in which stored entries take any value; the codebook is fitted to the last counts."""
+    parameters = start.inference_parameters
+    kept = [stored_entries(matrix) for matrix in (start.transition, start.emission)]
+    counts = smoothed_counts(study, parameters)
+    for _ in range(study.steps - 1):
+        transition, emission = (free_rows(rows, mask) for rows, mask in zip(counts[:2], kept, strict=True))
+        counts = smoothed_counts(study, Parameters(DenseMatrix(transition), DenseMatrix(emission), counts[2]))
+    return fitted(start, counts[:2], counts[2], fit_with_codes)
+
+
+def smoothed_counts(study: Study, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
+    """Expected counts of the training sequences plus the prior's: transition, emission; initial as probabilities."""
+    dense = Parameters(
+        DenseMatrix(parameters.transition.to_dense()), DenseMatrix(parameters.emission.to_dense()), parameters.initial
+    )
+    counts = total_counts(dense, study.training.split(250))
+    transition = counts.transition + study.prior_strength * study.hmm.transition.to_dense()
+    emission = counts.emission.T + study.prior_strength * study.hmm.emission.to_dense()
+    initial = counts.initial + study.prior_strength * study.hmm.initial
+    return transition, emission, initial / initial.sum()
+
+
+def fitted(start: QuantizedHMM, counts: tuple[Tensor, Tensor], initial: Tensor, fit: Fit) -> QuantizedHMM:
+    """The compressed HMM with both matrices fitted to counts [H, H] and [H, V]."""
+
+    def refit(matrix: CompressedMatrix, wanted: Tensor) -> CompressedMatrix:
+        rows = coded_rows(matrix)
+        return compressed(fit(rows, entry_counts(rows, wanted)), matrix.layout)
+
+    return QuantizedHMM(
+        refit(start.transition, counts[0]),
+        refit(start.emission, counts[1]),
+        initial,
+        start.eos_token_id,
+        method=start.method,
+        bits=start.bits,
+        fingerprint=start.fingerprint,
+    )
+
+
+def fit_with_codes(rows: CodedRows, counts: EntryCounts) -> CodedRows:
+    for _ in range(3):
+        rows = restricted_maximum(assign_codes(restricted_maximum(rows, counts, 1), counts), counts, 1)
+    return rows
+
+
+def assign_codes(rows: CodedRows, counts: EntryCounts) -> CodedRows:
+    """Every stored entry at the level > 0 that explains its count best.
+
+    Levels `q_i < q_j` are equally good at their logarithmic mean `(q_j - q_i) / log(q_j / q_i)`.
+    """
+    order = 1 + rows.codebook[1:].argsort(stable=True)
+    value = rows.scale[:, None] * rows.codebook[order] + rows.background[:, None]
+    low, high = value[:, :-1].clamp_min(1e-300), value[:, 1:].clamp_min(1e-300)
+    apart = torch.log(high / low)
+    edges = torch.where(apart > 1e-9, (high - low) / apart.clamp_min(1e-9), high)
+    total = counts.total[rows.row]
+    share = counts.stored / torch.where(total > 0, total, 1)
+    first, last = torch.zeros_like(rows.codes), torch.full_like(rows.codes, edges.shape[1])
+    while bool((first < last).any()):  # one binary search for all entries
+        middle = (first + last) // 2
+        above = (first < last) & (share > edges[rows.row, middle.clamp_max(edges.shape[1] - 1)])
+        first, last = torch.where(above, middle + 1, first), torch.where(above, last, torch.minimum(middle, last))
+    return rows._replace(codes=torch.where((rows.codes > 0) & (total > 0), order[first], rows.codes))
+
+
+def stored_entries(matrix: CompressedMatrix) -> Tensor:
+    """Which entries are stored, bool [H, N]."""
+    rows = coded_rows(matrix)
+    mask = torch.zeros(matrix.shape, dtype=torch.bool)
+    mask[rows.row, rows.column] = True
+    return mask
+
+
+def free_rows(counts: Tensor, kept: Tensor) -> Tensor:
+    """Rows of counts divided by their sums, what is not kept spread evenly."""
+    rows = counts / counts.sum(1, keepdim=True)
+    spread = (rows * ~kept).sum(1, keepdim=True) / (~kept).sum(1, keepdim=True).clamp_min(1)
+    return torch.where(kept, rows, spread)
+
+
+def summary(lines: list[dict[str, Any]]) -> str:
+    """A Markdown table: mean ± standard deviation over seeds of KLseq, of its change, and of held-out text."""
+    table = [
+        "| compression | bytes | way | KLseq (nats/token) | change within seeds | held-out text (nats/token) | s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for compression in dict.fromkeys(line["compression"] for line in lines):
+        chosen = [line for line in lines if line["compression"] == compression]
+        before = {line["seed"]: line["kl"] for line in chosen if line["way"] == WAYS[0]}
+        for way in dict.fromkeys(line["way"] for line in chosen):
+            group = [line for line in chosen if line["way"] == way]
+            change = [line["kl"] / before[line["seed"]] - 1 for line in group]
+            size = round(statistics.mean(line["bytes"] for line in group))
+            seconds = statistics.mean(line["seconds"] for line in group)
+            text = "" if group[0]["held_out"] is None else spread([line["held_out"] for line in group], 3)
+            table.append(
+                f"| {compression} | {size:,} | {way} | {spread([line['kl'] for line in group], 4)} | "
+                f"{spread([100 * part for part in change], 1)} % | {text} | {seconds:.0f} |"
+            )
+    return "\n".join(table)
+
+
+def spread(values: list[float], digits: int) -> str:
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hmm", nargs="+", default=[], help="folders of float HMMs, one for each seed")
+    parser.add_argument("--training", nargs="+", default=[], help="a file of sequences for each HMM, for 'on text'")
+    parser.add_argument("--held_out", default="", help="sequences of the language model that no HMM has seen")
+    parser.add_argument("--sequences", type=int, default=6000, help="samples trained on")
+    parser.add_argument("--judging", type=int, default=2000, help="samples judged by")
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--prior_strength", type=float, default=300.0, help="of 'codes too' and 'values free'")
+    parser.add_argument("--small_share", type=float, default=0.0013, help="bytes of the small log-norm-q, of float32's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", default="refine.jsonl", help="JSON lines, appended to")
+    parser.add_argument("--summarise", default="", help="JSON lines to make a table of, instead")
+    parser.add_argument("--table", default="", help="Markdown file for that table")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
