@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 from ctrlg.errors import ArgumentError
-from ctrlg.files import atomic_file
+from ctrlg.files import atomic_file, writable_folder
 
-FORMATS = (".png", ".svg")
+_COMMAND_FIELD = {".png": "Description", ".svg": "Description", ".pdf": "Subject"}
 DARK, MIDDLE, LIGHT = "#1b3a5c", "#c2571a", "#9dc3a2"  # luminance about 20, 45 and 75 %
 
 
-def check_output(path: str | Path) -> None:
-    """Raise ArgumentError unless the name of a figure ends in a format that can be written."""
-    if Path(path).suffix not in FORMATS:
-        raise ArgumentError(f"cannot draw into {path}", hint=f"a name that ends in {' or '.join(FORMATS)}")
+def check_figure_path(path: str | Path) -> None:
+    """Raise ArgumentError for a name that does not end in .png, .svg or .pdf, or a folder that cannot be written."""
+    if Path(path).suffix.lower() not in _COMMAND_FIELD:
+        raise ArgumentError(f"cannot draw into {path}", hint=f"a name that ends in {', '.join(_COMMAND_FIELD)}")
+    writable_folder(Path(path).parent)
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -25,9 +28,13 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save_figure(figure: Any, path: str | Path, command: str) -> None:
-    """Write a figure, atomically, with the command that drew it in its metadata. Errors as check_output."""
-    check_output(path)
-    suffix = Path(path).suffix
+def save_figure(figure: Any, path: str | Path, command: str | None = None) -> None:
+    """Write a figure, atomically, with the command that drew it in its metadata. Errors as check_figure_path.
+
+    command: by default the command line of this process.
+    """
+    check_figure_path(path)
+    suffix = Path(path).suffix.lower()
+    drawn_by = shlex.join(["python", *sys.argv]) if command is None else command
     with atomic_file(path) as temporary:
-        figure.savefig(temporary, format=suffix[1:], dpi=150, metadata={"Description": command})
+        figure.savefig(temporary, format=suffix[1:], dpi=150, metadata={_COMMAND_FIELD[suffix]: drawn_by})

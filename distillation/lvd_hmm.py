@@ -18,7 +18,7 @@ import torch
 from rich.progress import Progress, TaskID
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.distillation.figures import check_figure_path
+from ctrlg.figures import check_figure_path
 from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
 from ctrlg.distillation.latent_figure import draw_states
 from ctrlg.errors import ArgumentError

@@ -29,7 +29,7 @@ from ctrlg.distillation.processes import TIMEOUT_SECONDS, joined_processes
 from ctrlg.distillation.trainer import train
 from ctrlg.distillation.training_plot import plot_training
 from ctrlg.distillation.training_settings import TrainingSettings
-from ctrlg.figures import check_output
+from ctrlg.figures import check_figure_path
 from ctrlg.files import writable_folder
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parse_arguments()
     settings = TrainingSettings(**{field.name: getattr(arguments, field.name) for field in fields(TrainingSettings)})
     if arguments.plot:
-        check_output(arguments.plot)
+        check_figure_path(arguments.plot)
         writable_folder(Path(arguments.plot).parent)
     with joined_processes(arguments.device, arguments.timeout) as processes:
         train(settings, processes)

@@ -26,7 +26,7 @@ from ctrlg.console import errors_as_messages
 from ctrlg.distillation.aware_em import VARIANTS, SeedStudy, StudyRun, StudySettings, random_model
 from ctrlg.distillation.aware_em_results import add_result, open_results, plot_study
 from ctrlg.distillation.storage import read_sequences
-from ctrlg.figures import check_output
+from ctrlg.figures import check_figure_path
 from ctrlg.files import writable_folder
 from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import check_tokens
@@ -47,7 +47,7 @@ def main() -> None:
     for run in runs:
         settings.schedule(run)
     for output in arguments.plot:
-        check_output(output)
+        check_figure_path(output)
         writable_folder(Path(output).parent)
     writable_folder(Path(arguments.output).parent)
     training = torch.cat([read_sequences(file) for file in arguments.training])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctrlg.distillation.adaptation_log import Losses
-from ctrlg.distillation.figures import save_figure
+from ctrlg.figures import save_figure
 
 SMOOTHED_SHARE = 0.02  # the training curve is a mean over this share of all steps
 

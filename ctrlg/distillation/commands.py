@@ -120,7 +120,7 @@ def train(
     from ctrlg.distillation.trainer import train as run
     from ctrlg.distillation.training_plot import plot_training
     from ctrlg.distillation.training_settings import TrainingSettings
-    from ctrlg.figures import check_output
+    from ctrlg.figures import check_figure_path
     from ctrlg.files import writable_folder
 
     settings = TrainingSettings(
@@ -145,7 +145,7 @@ def train(
         seed=seed,
     )
     if plot is not None:
-        check_output(plot)
+        check_figure_path(plot)
         writable_folder(plot.parent)
     with joined_processes(device) as processes:
         run(settings, processes)

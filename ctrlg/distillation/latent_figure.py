@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctrlg.distillation.figures import save_figure
+from ctrlg.figures import save_figure
 from ctrlg.hmm import HMM
 
 SHOWN_STATES = 12
