@@ -18,7 +18,9 @@ def draw_adaptation(losses: Losses, path: str | Path) -> None:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     steps, means = _smoothed(losses.training)
-    axes.plot(steps, means, color="0.6", linewidth=1.2, label=f"training, mean of {_window(losses.training)} steps")
+    window = _window(losses.training)
+    label = f"training, mean of {window} steps" if window > 1 else "training"
+    axes.plot(steps, means, color="0.6", linewidth=1.2, label=label)
     axes.plot(
         [evaluation.step for evaluation in losses.evaluations],
         [evaluation.held_out_loss for evaluation in losses.evaluations],

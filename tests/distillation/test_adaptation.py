@@ -17,13 +17,14 @@ from ctrlg.distillation.adaptation import AdaptationSettings, AdaptationStep, ad
 from ctrlg.distillation.adaptation_figure import draw_adaptation
 from ctrlg.distillation.adaptation_log import read_log
 from ctrlg.distillation.adapters import merge_adapter, with_adapter, with_new_adapter
+from ctrlg.distillation.sentences import end_of_text_id
 from ctrlg.distillation.token_loss import has_plain_head, held_out_loss, token_loss
 from ctrlg.errors import ArgumentError, CheckpointError, DataError
 from ctrlg.models import load_language_model, save_language_model
 
 TOKENIZER = tiny_tokenizer()
 VOCABULARY = len(TOKENIZER)
-EOS = TOKENIZER.convert_tokens_to_ids("<|endoftext|>")
+EOS = end_of_text_id(TOKENIZER)
 ROWS = [[EOS, *TOKENIZER.encode(f"the dog run{'s' * (n % 3)} in the park {n % 7}"), EOS] for n in range(60)]
 TRAINING, HELD_OUT = ROWS[:48], ROWS[48:]
 SETTINGS = AdaptationSettings(rank=2, learning_rate=0.02, warmup=2, batch_size=8, epochs=2.0, evaluate_every=4)
@@ -214,7 +215,8 @@ def test_what_cannot_be_trained_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="cannot make the folder"):
         (tmp_path / "file").touch()
         adapt(model_of(), TRAINING, HELD_OUT, tmp_path / "file" / "output")
-    for wrong in ({"rank": 0}, {"epochs": 0.0}, {"patience": -1}, {"alpha": 0.0}, {"warmup": 0}):
+    refused: list[dict[str, Any]] = [{"rank": 0}, {"epochs": 0.0}, {"patience": -1}, {"alpha": 0.0}, {"warmup": 0}]
+    for wrong in refused:
         with pytest.raises(ArgumentError, match="positive"):
             AdaptationSettings(**wrong)
 

@@ -65,8 +65,8 @@ def test_a_split_parts_no_group() -> None:
 
 def test_the_token_between_sentences() -> None:
     tokenizer = tiny_tokenizer()
-    end = tokenizer.eos_token_id
-    assert end_of_text_id(tokenizer) == end_of_text_id(tokenizer, "<|endoftext|>") == end
+    end = end_of_text_id(tokenizer)
+    assert tokenizer.eos_token_id == end_of_text_id(tokenizer, "<|endoftext|>") == end
     assert end_of_text_id(tokenizer, "a") == tokenizer.convert_tokens_to_ids("a")
     with pytest.raises(VocabularyError, match="'</s>' is not in the vocabulary"):
         end_of_text_id(tokenizer, "</s>")
