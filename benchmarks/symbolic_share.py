@@ -12,14 +12,16 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+from typing import Any
 
 import torch
 
 from ctrlg.constraints import Keywords, WordCount
 from ctrlg.decoding import generate
 from ctrlg.demo import CONCEPT_SETS, MAX_NEW_TOKENS, WORDS
+from ctrlg.hmm import HMM
 from ctrlg.models import DEFAULT, load_language_model
-from ctrlg.quantization import load_hmm
+from ctrlg.quantization import QuantizedHMM, load_hmm
 
 
 def main() -> None:
@@ -54,7 +56,7 @@ def main() -> None:
 
 
 def step_times(
-    model: object, tokenizer: object, hmm: object, concepts: tuple[str, ...], beams: int
+    model: Any, tokenizer: Any, hmm: HMM | QuantizedHMM, concepts: tuple[str, ...], beams: int
 ) -> tuple[float, float]:
     """Seconds of a step of the language model (with the search) and of the logits processor."""
     promise = Keywords([[concept] for concept in concepts], inflect=True) & WordCount(*WORDS)

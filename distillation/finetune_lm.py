@@ -29,9 +29,9 @@ from ctrlg.distillation.adaptation import (
 from ctrlg.distillation.adaptation_figure import draw_adaptation
 from ctrlg.distillation.adaptation_log import LOG_FILE, read_log
 from ctrlg.distillation.adapters import ALL_LINEAR, merge_adapter
-from ctrlg.figures import check_figure_path
 from ctrlg.distillation.sentences import encode_sentences, end_of_text_id, read_sentences, split_groups
 from ctrlg.errors import ArgumentError
+from ctrlg.figures import check_figure_path
 from ctrlg.files import writable_folder
 from ctrlg.models import DEFAULT_BASE, fast_dtype, load_language_model
 

@@ -18,10 +18,10 @@ import torch
 from rich.progress import Progress, TaskID
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.figures import check_figure_path
 from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
 from ctrlg.distillation.latent_figure import draw_states
 from ctrlg.errors import ArgumentError
+from ctrlg.figures import check_figure_path
 from ctrlg.files import atomic_folder, writable_folder
 from ctrlg.models import fast_dtype, load_language_model
 

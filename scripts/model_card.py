@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-import torch
-from torch import Tensor
-
-from ctrlg.distillation.adaptation import held_out_loss
+from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.files import atomic_file
@@ -26,15 +23,15 @@ def main() -> None:
     arguments = parse_arguments()
     hmm = HMM.from_pretrained(arguments.hmm)
     held_out = read_sequences(arguments.held_out)
-    training = torch.cat([read_sequences(file) for file in arguments.training])
     settings: list[dict[str, object]] = [
         {"method": method, "bits": bits} for method in ("norm-q", "log-norm-q") for bits in (8, 4, 3, 2)
     ]
     settings.append({"method": "log-norm-q", "bits": arguments.bits, "max_bytes": hmm.nbytes // 100})
     rows = fidelity_table(hmm, settings, held_out, sequences=arguments.sequences, length=24, seed=arguments.seed)
     tokens = int(token_mask(held_out, hmm.eos_token_id).sum())
-    score = language_model(arguments.model_name_or_path, held_out, hmm.eos_token_id)
-    floor = unigram(training, held_out, hmm.vocab_size, hmm.eos_token_id)
+    model, _ = load_language_model(arguments.model_name_or_path, dtype=fast_dtype())
+    score = language_model_log_likelihood(model, [[hmm.eos_token_id]], held_out, hmm.eos_token_id)
+    floor = unigram_log_likelihood(map(read_sequences, arguments.training), held_out, hmm.vocab_size, hmm.eos_token_id)
     lines = [
         f"Held-out text: {len(held_out):,} sampled sentences, {tokens:,} tokens.",
         f"Language model on it: {score:.3f} nats per token; unigram: {floor:.3f}.",
@@ -45,21 +42,6 @@ def main() -> None:
     with atomic_file(arguments.output) as file:
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
-
-
-def unigram(training: Tensor, held_out: Tensor, vocab_size: int, eos_token_id: int) -> float:
-    """Log-likelihood per token of held-out text under smoothed token frequencies, nats."""
-    counts = torch.bincount(training[token_mask(training, eos_token_id)], minlength=vocab_size).double() + 0.1
-    logs = (counts / counts.sum()).log()
-    return float(logs[held_out[token_mask(held_out, eos_token_id)]].mean())
-
-
-def language_model(name: str, held_out: Tensor, eos_token_id: int) -> float:
-    """Log-likelihood per token of held-out text under the language model it was drawn from, nats."""
-    model, _ = load_language_model(name, dtype=fast_dtype())
-    mask = token_mask(held_out, eos_token_id)
-    rows = [[eos_token_id, *row[keep].tolist()] for row, keep in zip(held_out, mask, strict=True)]
-    return -held_out_loss(model, rows, batch_size=100)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ctrlg.distillation.adaptation import held_out_loss
 from ctrlg.distillation.sampling import token_mask
+from ctrlg.distillation.token_loss import held_out_loss
 
 SMOOTHING = 0.1  # occurrences that the unigram adds to every token
 
@@ -23,8 +23,23 @@ def unigram_log_likelihood(training: Iterable[Tensor], held_out: Tensor, vocab_s
     return float(logs[held_out[token_mask(held_out, eos_token_id)]].mean())
 
 
-def language_model_log_likelihood(model: Any, held_out: Tensor, eos_token_id: int, batch_size: int = 100) -> float:
-    """Log-likelihood in nats per token of sequences int64 [n, T] under the language model, end-of-text before them."""
+def language_model_log_likelihood(
+    model: Any, prompts: Sequence[Sequence[int]], held_out: Tensor, eos_token_id: int, batch_size: int = 100
+) -> float:
+    """Log-likelihood in nats per token of sequences int64 [n, T] under the language model that continued the prompts.
+
+    prompts: token ids; row r continues prompt r modulo their number, as `draw_chunks` has it.
+    """
     mask = token_mask(held_out, eos_token_id)
-    rows = [[eos_token_id, *row[keep].tolist()] for row, keep in zip(held_out, mask, strict=True)]
-    return -held_out_loss(model, rows, batch_size)
+    before = [list(prompts[row % len(prompts)]) for row in range(len(held_out))]
+    whole = [[*start, *row[keep].tolist()] for start, row, keep in zip(before, held_out, mask, strict=True)]
+    longer = [row for row in before if len(row) > 1]
+    total = _log_likelihood(model, whole, batch_size) - _log_likelihood(model, longer, batch_size)
+    return total / int(mask.sum())
+
+
+def _log_likelihood(model: Any, rows: list[list[int]], batch_size: int) -> float:
+    """Nats of all tokens after the first of each row."""
+    if not rows:
+        return 0.0
+    return -held_out_loss(model, rows, batch_size) * sum(len(row) - 1 for row in rows)

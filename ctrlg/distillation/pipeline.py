@@ -119,6 +119,8 @@ class _Job:
                 settings.model, settings.device, fast_dtype(settings.device)
             )
         self.eos = end_of_text(self.tokenizer, settings.eos_token)
+        texts = read_prompts(settings.prompts) if settings.prompts else []
+        self.prompts = encode_prompts(self.tokenizer, texts, settings.chat_template) if texts else [[self.eos]]
         self.vocab_size = int(self.model.get_output_embeddings().weight.shape[0])
 
     def run(self) -> DistillationResult:
@@ -139,8 +141,6 @@ class _Job:
     def _sample(self) -> tuple[list[Path], Path]:
         """Files of the training chunks, and of the sequences to judge by."""
         settings = self.settings
-        texts = read_prompts(settings.prompts) if settings.prompts else []
-        prompts = encode_prompts(self.tokenizer, texts, settings.chat_template) if texts else [[self.eos]]
         chunks = -(-settings.sequences // CHUNK)
         drawing = DrawingSettings(
             SamplingSettings(settings.max_new_tokens, settings.temperature),
@@ -158,7 +158,7 @@ class _Job:
         )
         for name, job in jobs:
             with drawing_bar(console=self.console, title=f"sampling {name}") as progress:
-                draw_chunks(self.model, prompts, self.eos, job, self._named(name, job), progress=progress)
+                draw_chunks(self.model, self.prompts, self.eos, job, self._named(name, job), progress=progress)
         return self._training_files(chunks), self.samples / "data.test"
 
     def _named(self, name: str, job: DrawingSettings) -> Path:
@@ -236,7 +236,7 @@ class _Job:
             return Outcome(
                 training_tokens=sum(int(token_mask(part, self.eos).sum()) for part in sampled),
                 held_out_tokens=int(token_mask(test, self.eos).sum()),
-                language_model=language_model_log_likelihood(self.model, test, self.eos),
+                language_model=language_model_log_likelihood(self.model, self.prompts, test, self.eos),
                 unigram=unigram_log_likelihood(sampled, test, self.vocab_size, self.eos),
                 first=held_out_log_likelihood(first, test),
                 trained=held_out_log_likelihood(best, test),

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctrlg.errors import DataError, VocabularyError
+from ctrlg.distillation.prompts import end_of_text
+from ctrlg.errors import DataError
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -43,16 +44,10 @@ def read_sentences(path: str | Path, column: str = "references") -> list[list[st
 def end_of_text_id(tokenizer: Any, token: str = "") -> int:
     """Id of the token between sentences: `token`, else "<|endoftext|>" where the tokenizer has it, else its own end.
 
-    Raises VocabularyError where there is no such token.
+    Raises as `end_of_text`.
     """
-    vocabulary = tokenizer.get_vocab()
-    chosen = token or (END_OF_TEXT if END_OF_TEXT in vocabulary else tokenizer.eos_token)
-    if chosen not in vocabulary:
-        raise VocabularyError(
-            f"the end token {chosen!r} is not in the vocabulary",
-            hint=f"name one with --eos_token; the tokenizer's own is {tokenizer.eos_token!r}",
-        )
-    return int(vocabulary[chosen])
+    preferred = END_OF_TEXT if END_OF_TEXT in tokenizer.get_vocab() else ""
+    return end_of_text(tokenizer, token or preferred)
 
 
 def tidy(sentence: str) -> str:
