@@ -1,4 +1,4 @@
-"""A folder with a tiny HMM and its samples."""
+"""One thread for all tests of this folder, and a folder with a tiny HMM and its samples."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import torch
 from training_runs import make_run
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(_threads: None) -> None:
+    torch.set_num_threads(1)  # the models are tiny: more threads wait for each other
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    torch.set_num_threads(1)  # so little work is slower on two
     make_run(tmp_path)
     return tmp_path

@@ -15,11 +15,6 @@ from ctrlg.errors import ArgumentError
 VOCABULARIES = [1, 7, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)  # the model is tiny: more threads wait for each other
-
-
 def random_logits(rows: int, vocab_size: int, seed: int, scale: float = 3.0) -> Tensor:
     return torch.randn(rows, vocab_size, generator=torch.Generator().manual_seed(seed)) * scale
 

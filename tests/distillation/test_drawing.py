@@ -28,11 +28,6 @@ from ctrlg.errors import ArgumentError, DataError, VocabularyError
 MODEL = tiny_language_model()
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)  # the model is tiny: more threads wait for each other
-
-
 class Interrupted(Exception):
     """Stands for whatever ends a job early."""
 

@@ -32,11 +32,6 @@ ATTENTION: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)  # the model is tiny: more threads wait for each other
-
-
 def model_of(kind: str) -> Any:
     """Decoders whose caches, positions or output layers differ."""
     if kind == "llama":

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.distillation.sampling import token_mask
@@ -28,7 +27,6 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-    torch.set_num_threads(1)
     runpy.run_path(str(SCRIPT), run_name="__main__")
 
 

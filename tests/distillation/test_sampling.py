@@ -11,11 +11,6 @@ from ctrlg.distillation.sampling import SamplingSettings, sample, token_mask
 from ctrlg.errors import ArgumentError
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)  # the model is tiny: more threads wait for each other
-
-
 def test_embeddings_are_the_hidden_states_that_predicted_each_token() -> None:
     model = tiny_language_model()
     settings = SamplingSettings(max_new_tokens=9)
