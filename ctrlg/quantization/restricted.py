@@ -21,6 +21,8 @@ from ctrlg.matrices import CompressedMatrix
 from ctrlg.quantization.codebook import Intervals
 
 ROUNDS = 2  # turns of levels, codes and rows in an M-step; the next E-step moves the counts anyway
+WIDER = 2.0  # factor by which the range of the codebook may grow in one turn
+LEAST_LEVEL = 1e-12  # of the highest level
 _NEWTON_STEPS = 60
 _CONVERGED = 1e-13  # relative change at which Newton stops
 _TINY = 1e-300
@@ -151,8 +153,17 @@ def fit_row_weights(rows: CodedRows, parts: Intervals) -> CodedRows:
 
 
 def fit_codebook(rows: CodedRows, parts: Intervals, total: Tensor) -> CodedRows:
-    """Every level at the maximum of F, rows as they are. The slope of F is convex and falls: Newton cannot leave."""
+    """Every level at the maximum of F, rows as they are. The slope of F is convex and falls: Newton cannot leave.
+
+    Levels stay within the range of the codebook, widened by WIDER and bounded by LEAST_LEVEL: one that only nearly
+    uniform rows use hardly matters to them, and would else drift off by many decades.
+    """
     codebook = rows.codebook.clone()
+    positive = codebook[codebook > 0]
+    if not len(positive):
+        return rows
+    highest, lowest = positive.max() * WIDER, torch.maximum(positive.min() / WIDER, positive.max() * LEAST_LEVEL)
+    lower, upper = torch.minimum(codebook, lowest), torch.maximum(codebook, highest)
     wanted = (total[:, None] * rows.scale[:, None] * parts.entries).sum(0)
     used = (parts.mass * rows.scale[:, None]).sum(0) > 0
     used[0] = False
@@ -160,7 +171,8 @@ def fit_codebook(rows: CodedRows, parts: Intervals, total: Tensor) -> CodedRows:
         ratio = rows.scale[:, None] / (rows.scale[:, None] * codebook + rows.background[:, None]).clamp_min(_TINY)
         given = parts.mass * ratio
         step = codebook + (given.sum(0) - wanted) / (given * ratio).sum(0).clamp_min(_TINY)
-        following = torch.where(used, torch.minimum(torch.maximum(step, codebook / 2), codebook * 2), codebook)
+        step = step.clamp(codebook / 2, codebook * 2).clamp(lower, upper)
+        following = torch.where(used, step, codebook)
         moved = (following - codebook).abs() > _CONVERGED * codebook
         codebook = following
         if not moved.any():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def stored(matrix: CompressedMatrix) -> Tensor:
     return torch.stack([rows.row, rows.column])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**20), bits=st.integers(1, 4))
 def test_row_weights_are_where_a_fine_search_finds_the_maximum(seed: int, bits: int) -> None:
     rows, counts = coded(seed, bits)
@@ -101,7 +102,7 @@ def test_the_m_step_ends_where_a_general_optimiser_cannot_improve(seed: int, bit
     assert explained(best, counts) >= -float(loss().detach()) - 1e-4 * float(counts.sum())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**20), bits=st.integers(1, 5))
 def test_an_m_step_never_lowers_its_objective_and_keeps_rows_normalised(seed: int, bits: int) -> None:
     rows, counts = coded(seed, bits)
@@ -181,19 +182,28 @@ def test_it_brings_norm_q_nearer_to_the_float_hmm() -> None:
     assert kl_sequence(hmm, after, length=10).mean < 0.7 * kl_sequence(hmm, before, length=10).mean
 
 
-def test_it_is_never_worse_on_what_it_holds_out_and_reports_every_step() -> None:
+def test_it_reports_every_step_and_returns_the_one_that_explains_held_out_sequences_best() -> None:
     hmm = random_hmm(5, 40, spread=2.0, seed=3)
     steps: list[RefineStep] = []
-    start = quantize(hmm, "log-norm-q", 8)
-    refine(start, hmm.sample(6, 4), 4, prior_strength=0.0, report=steps.append)
+    start = quantize(hmm, "norm-q", 4)
+    tokens = hmm.sample(200, 6, torch.Generator().manual_seed(0))
+    refined = refine(start, tokens, 4, seed=5, report=steps.append)
     assert [step.step for step in steps] == [0, 1, 2, 3, 4]
-    assert steps[-1].training >= steps[0].training - 1e-4
+    order = torch.randperm(200, generator=torch.Generator().manual_seed(5))
+    held_out = float(refined.log_likelihood(tokens[order[:20]]).mean())
+    assert held_out == pytest.approx(max(step.held_out for step in steps), rel=1e-4)
+    assert held_out > steps[0].held_out
 
-    exact = quantize(hmm, "log-norm-q", 8, threshold=0.0)
-    misled = torch.zeros(20, 5, dtype=torch.long)
-    misled[:, ::2] = 1
-    kept = refine(exact, misled[:2], 1)
-    assert isinstance(kept, QuantizedHMM)
+
+def test_levels_that_only_nearly_uniform_rows_use_do_not_drift_off() -> None:
+    hmm = random_hmm(5, 40, spread=2.0, seed=3)
+    for seed in range(5):
+        model = quantize(hmm, "log-norm-q", 8)
+        tokens = hmm.sample(5, 4, torch.Generator().manual_seed(seed))
+        for _ in range(5):
+            model, score = em_step(model, tokens, Prior(hmm.inference_parameters, 0.0))
+            assert math.isfinite(score)
+            assert float(model.emission.codebook[1:].min()) > 0
 
 
 def test_a_step_that_overfits_is_not_returned() -> None:
