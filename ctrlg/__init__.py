@@ -24,7 +24,7 @@ from ctrlg.automata import (
     Vocabulary,
     WordCountBuilder,
 )
-from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, Ordered, WordCount
+from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, OneLine, Ordered, WordCount
 from ctrlg.decoding import (
     ConstraintLogitsProcessor,
     GenerationResult,
@@ -72,6 +72,7 @@ __all__ = [
     "GenerationResult",
     "KMPBuilder",
     "Keywords",
+    "OneLine",
     "Ordered",
     "QuantizedHMM",
     "StochasticMatrix",

@@ -46,6 +46,7 @@ def generate(
     inflect: Annotated[bool, typer.Option(help="Any inflection of a keyword counts.")] = False,
     exclude: Annotated[list[str] | None, typer.Option(help="A phrase the text must not contain. Repeat.")] = None,
     words: Annotated[str | None, typer.Option(help="Number of words, as 8..12 or 10.")] = None,
+    lines: Annotated[bool, typer.Option(help="The text may have line breaks, tabs and gaps.")] = False,
     prefix: Annotated[str, typer.Option(help="How the text begins.")] = "",
     suffix: Annotated[str, typer.Option(help="How the text ends.")] = ".",
     prompt: Annotated[str | None, typer.Option(help="What the language model reads before the text.")] = None,
@@ -61,11 +62,14 @@ def generate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write texts that keep a promise, best first."""
+    from ctrlg.constraints import OneLine
     from ctrlg.decoding import generate as write
     from ctrlg.models import fast_dtype, load_language_model
     from ctrlg.quantization import load_hmm
 
     constraint = promise(keywords or [], ordered, inflect, exclude or [], words)
+    if not lines:
+        constraint = constraint & OneLine()
     guide = None if hmm == "none" else load_hmm(hmm, device=device)
     language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
     results = write(

@@ -4,6 +4,7 @@ from ctrlg.constraints.base import AllOf, AnyOf, Constraint, Not
 from ctrlg.constraints.ending import EndsWith
 from ctrlg.constraints.exclusion import Exclude
 from ctrlg.constraints.keywords import Keywords, Ordered
+from ctrlg.constraints.one_line import OneLine
 from ctrlg.constraints.word_count import WordCount
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Exclude",
     "Keywords",
     "Not",
+    "OneLine",
     "Ordered",
     "WordCount",
 ]
