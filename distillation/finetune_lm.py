@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ctrlg.console import errors_as_messages
 from ctrlg.distillation.adaptation import (
     ADAPTER,
     MODEL,
@@ -170,4 +171,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_messages():
+        main()

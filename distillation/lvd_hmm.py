@@ -15,11 +15,14 @@ import argparse
 from pathlib import Path
 
 import torch
-from rich.progress import Progress, TaskID
+from rich.console import Console
 
 from ctrlg.automata.vocabulary import Vocabulary
+from ctrlg.console import errors_as_messages
 from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
 from ctrlg.distillation.latent_figure import draw_states
+from ctrlg.distillation.next_tokens import describe_next_tokens
+from ctrlg.distillation.progress import StageBars
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
 from ctrlg.files import atomic_folder, writable_folder
@@ -44,34 +47,28 @@ def main() -> None:
         check_figure_path(arguments.figure)
         if not arguments.model_name_or_path:
             raise ArgumentError("--figure shows words", hint="name the sampled model with --model_name_or_path")
+    if arguments.next_tokens and (arguments.hard or not arguments.model_name_or_path):
+        raise ArgumentError(
+            "--next_tokens describes what the language model expected",
+            hint="name the sampled model with --model_name_or_path, and leave out --hard",
+        )
     head, tokenizer, fingerprint = None, None, None
     if arguments.model_name_or_path:
         dtype = fast_dtype(arguments.device)
         model, tokenizer = load_language_model(arguments.model_name_or_path, arguments.device, dtype)
         fingerprint = Vocabulary.of(tokenizer, settings.vocab_size, settings.eos_token_id).fingerprint
         head = None if arguments.hard else model.get_output_embeddings()
-    with Progress() as progress:
-        hmm, sizes = latent_variable_distillation(
-            files, settings, head, fingerprint, arguments.device, Stages(progress)
-        )
+    with StageBars() as bars:
+        hmm, sizes = latent_variable_distillation(files, settings, head, fingerprint, arguments.device, bars)
+        for number, file in enumerate(files if arguments.next_tokens else [], start=1):
+            seed = arguments.seed * len(files) + number
+            describe_next_tokens(*file, head, arguments.next_tokens, settings.vocab_size, settings.eos_token_id, seed)
+            bars("drawing next tokens", number, len(files))
     with atomic_folder(output) as temporary:
         hmm.save_pretrained(temporary)
     if arguments.figure:
         draw_states(hmm, sizes, tokenizer, arguments.figure)
-    progress.console.print(f"the first HMM, {settings.hidden_states:,} states, is in {output}")
-
-
-class Stages:
-    """Shows each stage of the work as a bar of its own."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.tasks: dict[str, TaskID] = {}
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage not in self.tasks:
-            self.tasks[stage] = self.progress.add_task(stage, total=total)
-        self.progress.update(self.tasks[stage], completed=done)
+    Console().print(f"the first HMM, {settings.hidden_states:,} states, is in {output}")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -86,6 +83,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pseudocount", type=float, default=0.001)
     parser.add_argument("--model_name_or_path", default="", help="the sampled model, for soft emissions and words")
     parser.add_argument("--hard", action="store_true", help="count tokens even where a model is named")
+    parser.add_argument(
+        "--next_tokens",
+        type=int,
+        default=0,
+        help="draws of the next-token distribution for every token, left beside the samples for train_hmm.py; 0: none",
+    )
     parser.add_argument("--figure", default="", help="draw cluster sizes and top words into this .png, .svg or .pdf")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -94,4 +97,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_messages():
+        main()

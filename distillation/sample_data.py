@@ -16,28 +16,20 @@ from __future__ import annotations
 import argparse
 
 import torch
-from rich.console import Console
 from transformers import AutoTokenizer
 
+from ctrlg.console import errors_as_messages
 from ctrlg.distillation.drawing import DrawingSettings, draw_chunks
 from ctrlg.distillation.processes import joined_processes
 from ctrlg.distillation.progress import drawing_bar
 from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
 from ctrlg.distillation.sampling import SamplingSettings
-from ctrlg.errors import ArgumentError, CtrlGError
+from ctrlg.errors import ArgumentError
 from ctrlg.models import load_language_model
 
 
 def main() -> None:
     arguments = parse_arguments()
-    try:
-        draw(arguments)
-    except CtrlGError as error:
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
-        raise SystemExit(2) from error
-
-
-def draw(arguments: argparse.Namespace) -> None:
     if arguments.float16 and arguments.bfloat16:
         raise ArgumentError("--float16 and --bfloat16 were both given", hint="choose one")
     if arguments.chat_template and not arguments.input_file:
@@ -93,4 +85,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_messages():
+        main()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 
+from ctrlg.console import errors_as_messages
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.storage import read_sequences
@@ -58,4 +59,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_messages():
+        main()

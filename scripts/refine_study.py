@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ctrlg.console import errors_as_messages
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.distillation.training import append_log
 from ctrlg.files import atomic_file
@@ -269,4 +270,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_messages():
+        main()

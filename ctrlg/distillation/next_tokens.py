@@ -12,14 +12,14 @@ product with the output layer, take 4 K bytes a token, and make every EM step af
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ctrlg.distillation.storage import read_tensor
+from ctrlg.distillation.sampling import token_mask
+from ctrlg.distillation.storage import read_embeddings, read_sequences, read_tensor
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.files import write_tensors
 from ctrlg.matrices import StochasticMatrix
@@ -35,13 +35,11 @@ def draw_next_tokens(
     draws: int,
     vocab_size: int,
     generator: torch.Generator,
-    report: Callable[[int], None] = lambda count: None,
 ) -> Tensor:
     """`draws` tokens of the next-token distribution of every hidden state, ascending, int32 [tokens, draws] on the CPU.
 
     head: the language model's output layer (`get_output_embeddings()`), applied to embeddings [tokens, D] in its own
         precision. vocab_size: tokens of the HMM; logits beyond it do not count. generator: on the CPU.
-    report: called with the number of tokens done since the last call.
     Raises ArgumentError for draws < 1, DataError for hidden states that are not finite.
     """
     if draws < 1:
@@ -58,8 +56,25 @@ def draw_next_tokens(
         points = ((torch.arange(draws) + shift) / draws).to(total.device) * total
         index = torch.searchsorted(cumulated, points, right=True).clamp_max(cumulated.shape[1] - 1)
         drawn[start : start + ROWS] = index.int().cpu()
-        report(len(rows))
     return drawn
+
+
+def describe_next_tokens(
+    sequences_file: str | Path,
+    embeddings_file: str | Path,
+    head: Any,
+    draws: int,
+    vocab_size: int,
+    eos_token_id: int,
+    seed: int,
+) -> bool:
+    """Leave the draws for a sampled file beside it; False where they are there already. Errors as draw_next_tokens."""
+    if Path(f"{sequences_file}{SUFFIX}").is_file():
+        return False
+    embeddings = read_embeddings(embeddings_file, token_mask(read_sequences(sequences_file), eos_token_id))
+    generator = torch.Generator().manual_seed(seed)
+    write_next_tokens(sequences_file, draw_next_tokens(head, embeddings, draws, vocab_size, generator))
+    return True
 
 
 def write_next_tokens(sequences_file: str | Path, drawn: Tensor) -> None:

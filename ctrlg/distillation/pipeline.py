@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -28,12 +27,11 @@ from ctrlg.distillation.card import Outcome, card
 from ctrlg.distillation.drawing import DrawingSettings, chunk_files, draw_chunks
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
-from ctrlg.distillation.next_tokens import SUFFIX as NEXT_TOKENS_SUFFIX
-from ctrlg.distillation.next_tokens import draw_next_tokens, write_next_tokens
+from ctrlg.distillation.next_tokens import describe_next_tokens
 from ctrlg.distillation.progress import StageBars, drawing_bar
 from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
 from ctrlg.distillation.sampling import SamplingSettings, token_mask
-from ctrlg.distillation.storage import read_embeddings, read_sequences
+from ctrlg.distillation.storage import read_sequences
 from ctrlg.distillation.trainer import train
 from ctrlg.distillation.training_settings import TrainingSettings
 from ctrlg.errors import ArgumentError
@@ -181,17 +179,10 @@ class _Job:
                 hmm, _ = latent_variable_distillation(files, latent, head, fingerprint, settings.device, bars)
                 with atomic_folder(first) as temporary:
                     hmm.save_pretrained(temporary)
-            for number, file in enumerate(training if settings.next_tokens else [], start=1):
-                if not Path(f"{file}{NEXT_TOKENS_SUFFIX}").is_file():
-                    self._draw_next_tokens(file, head, settings.seed * len(training) + number)
+            for number, file in enumerate(map(SampledFile.of, training) if settings.next_tokens else [], start=1):
+                seed = settings.seed * len(training) + number
+                describe_next_tokens(*file, head, settings.next_tokens, self.vocab_size, self.eos, seed)
                 bars("drawing next tokens", number, len(training))
-
-    def _draw_next_tokens(self, file: Path, head: Any, seed: int) -> None:
-        embeddings = read_embeddings(f"{file}.embeddings", token_mask(read_sequences(file), self.eos))
-        generator = torch.Generator().manual_seed(seed)
-        write_next_tokens(
-            file, draw_next_tokens(head, embeddings, self.settings.next_tokens, self.vocab_size, generator)
-        )
 
     def _train(self, chunks: int) -> None:
         settings = self.settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,8 +11,17 @@ from hypothesis import strategies as st
 from tiny import EOS, VOCABULARY, tiny_language_model
 from torch.testing import assert_close
 
-from ctrlg.distillation.next_tokens import credit_next_tokens, draw_next_tokens
+from ctrlg.distillation.next_tokens import (
+    SUFFIX,
+    credit_next_tokens,
+    draw_next_tokens,
+    read_next_tokens,
+    write_next_tokens,
+)
+from ctrlg.distillation.sampling import token_mask
+from ctrlg.distillation.training import EMSettings, em_counts
 from ctrlg.errors import ArgumentError, DataError
+from ctrlg.hmm import HMM, filter_tokens, total_counts
 from ctrlg.matrices import DenseMatrix
 
 POSITIONS, STATES = 40, 3
@@ -104,3 +115,49 @@ def test_errors_name_what_is_wrong() -> None:
         draw_next_tokens(HEAD, hidden_states(), 0, VOCABULARY, torch.Generator())
     with pytest.raises(DataError, match="NaN"):
         draw_next_tokens(HEAD, torch.full((2, 16), float("nan")), 2, VOCABULARY, torch.Generator())
+
+
+def sequences() -> torch.Tensor:
+    """Random rows, end-of-text repeated after its first."""
+    rows = torch.randint(VOCABULARY, (30, 6), generator=torch.Generator().manual_seed(3))
+    return rows.masked_fill((rows == EOS).cumsum(1) > 0, EOS)
+
+
+@settings(deadline=None, max_examples=10)
+@given(batch_size=st.integers(1, 40))
+def test_an_em_step_credits_emissions_with_draws_and_moves_as_ever(batch_size: int) -> None:
+    torch.manual_seed(0)
+    model = HMM(STATES, VOCABULARY, EOS).double()
+    rows = sequences()
+    mask = token_mask(rows, EOS)
+    drawn = torch.randint(VOCABULARY, (*rows.shape, 5), generator=torch.Generator().manual_seed(4), dtype=torch.int32)
+    soft = em_counts(model.inference_parameters, rows, EOS, EMSettings(batch_size), next_tokens=drawn)
+    hard = em_counts(model.inference_parameters, rows, EOS, EMSettings(batch_size))
+    assert_close(soft.initial, hard.initial)
+    assert_close(soft.transition, hard.transition)
+    predictive = filter_tokens(model.inference_parameters, rows).predictive[:, :-1][mask]
+    expected = torch.zeros(VOCABULARY, STATES, dtype=torch.float64)
+    credit_next_tokens(expected, model.emission, predictive, drawn[mask])
+    assert_close(soft.emission, expected)
+    assert float(soft.emission.sum()) == pytest.approx(int(mask.sum()))
+
+
+def test_where_every_draw_is_the_token_itself_only_the_future_is_left_out() -> None:
+    torch.manual_seed(0)
+    model = HMM(STATES, VOCABULARY, EOS).double()
+    rows = sequences()[:, :1]
+    soft = em_counts(model.inference_parameters, rows, EOS, EMSettings(8), next_tokens=rows[..., None].int())
+    assert_close(soft.emission, total_counts(model.inference_parameters, [rows]).emission)
+
+
+def test_draws_are_kept_beside_their_sequences(tmp_path: Path) -> None:
+    file, mask = tmp_path / "data.train.0", token_mask(sequences(), EOS)
+    drawn = torch.randint(VOCABULARY, (int(mask.sum()), 4), dtype=torch.int32)
+    write_next_tokens(file, drawn)
+    assert_close(read_next_tokens(file, mask, VOCABULARY)[mask], drawn)
+    with pytest.raises(DataError, match=f"outside \\[0, {int(drawn.max())}\\)"):
+        read_next_tokens(file, mask, int(drawn.max()))
+    with pytest.raises(DataError, match="predicted tokens"):
+        read_next_tokens(file, mask[:-1], VOCABULARY)
+    with pytest.raises(DataError, match=f"no such data file: .*{SUFFIX}"):
+        read_next_tokens(tmp_path / "other", mask, VOCABULARY)

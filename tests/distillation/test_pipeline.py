@@ -1,0 +1,99 @@
+"""`ctrlg distill` from a tiny model of Hugging Face's format to sentences that keep a promise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
+
+import ctrlg
+from ctrlg.distillation.pipeline import DistillationSettings, distill
+from ctrlg.errors import ArgumentError
+from ctrlg.models import load_language_model
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random language model that its tokenizer and any user of the hub's format can open."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = tiny_tokenizer()
+    end = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
+    model: Any = tiny_language_model(len(tokenizer), seed=1, eos_token_id=int(end), layers=2)  # type: ignore[arg-type]
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def settings(model: Path, output: Path) -> DistillationSettings:
+    return DistillationSettings(
+        model=str(model),
+        output=output,
+        hidden_states=6,
+        sequences=120,
+        held_out=40,
+        max_new_tokens=8,
+        em_steps=3,
+        next_tokens=8,
+        batch_size=50,
+        max_bytes=60_000,
+    )
+
+
+def test_a_model_becomes_an_hmm_that_guides_it(model_folder: Path, tmp_path: Path) -> None:
+    result = distill(settings(model_folder, tmp_path), QUIET)
+    outcome = result.outcome
+    assert outcome.unigram + 0.1 < outcome.trained
+    assert outcome.file_bytes <= 60_000
+    assert outcome.compressed == pytest.approx(outcome.trained, abs=0.2)
+    assert outcome.unigram < outcome.language_model < 0
+    model, tokenizer = load_language_model(model_folder)
+    hmm = ctrlg.load_hmm(tmp_path / "compressed")
+    texts = ctrlg.generate(model, tokenizer, hmm, ctrlg.Keywords(["dog"]), suffix="", max_new_tokens=8, progress=False)
+    assert texts[0].satisfied
+    assert "dog" in texts[0].text
+    card = (tmp_path / "README.md").read_text()
+    assert f"| HMM, compressed | {outcome.compressed:.3f} |" in card
+    assert all(stage in card for stage in ("sampling", "initialisation", "training", "compression"))
+
+
+def test_a_stopped_job_goes_on_and_ends_the_same(model_folder: Path, tmp_path: Path) -> None:
+    whole = distill(settings(model_folder, tmp_path / "whole"), QUIET)
+    broken = settings(model_folder, tmp_path / "broken")
+    distill(broken, QUIET)
+    for name in ("compressed/config.json", "compressed/model.safetensors", "samples/data.train.0.next_tokens"):
+        (tmp_path / "broken" / name).unlink()
+    again = distill(broken, QUIET)
+    assert again.outcome == whole.outcome
+    for name in ("samples/data.train.0.next_tokens", "compressed/model.safetensors", "hmm/best/model.safetensors"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_another_job_in_the_folder_is_refused_before_any_work(model_folder: Path, tmp_path: Path) -> None:
+    job = settings(model_folder, tmp_path)
+    (tmp_path / "distillation.json").write_text(
+        json.dumps({"settings": {**vars(job), "output": "", "hidden_states": 7}, "seconds": {}})
+    )
+    with pytest.raises(ArgumentError, match="hidden_states 7, not 6"):
+        distill(job, QUIET)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("hidden_states", 1), ("sequences", 0), ("bits", 9), ("next_tokens", -1), ("em_steps", 0)]
+)
+def test_settings_out_of_range_are_named(name: str, value: int, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=f"{name} is {value}"):
+        replace(settings(tmp_path, tmp_path), **{name: value})
+
+
+def test_hard_counts_need_no_draws(model_folder: Path, tmp_path: Path) -> None:
+    result = distill(replace(settings(model_folder, tmp_path), next_tokens=0, seed=2), QUIET)
+    assert not list(tmp_path.glob("samples/*.next_tokens"))
+    assert torch.isfinite(torch.tensor(result.outcome.compressed))
