@@ -22,6 +22,7 @@ from ctrlg.console import errors_as_messages
 from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
 from ctrlg.distillation.latent_figure import draw_states
 from ctrlg.distillation.next_tokens import describe_next_tokens
+from ctrlg.distillation.output_layer import output_layer, sampling_temperature
 from ctrlg.distillation.progress import StageBars
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
@@ -47,6 +48,8 @@ def main() -> None:
         check_figure_path(arguments.figure)
         if not arguments.model_name_or_path:
             raise ArgumentError("--figure shows words", hint="name the sampled model with --model_name_or_path")
+    if arguments.next_tokens < 0:
+        raise ArgumentError(f"--next_tokens {arguments.next_tokens}", hint="16 to 64, or 0 for none")
     if arguments.next_tokens and (arguments.hard or not arguments.model_name_or_path):
         raise ArgumentError(
             "--next_tokens describes what the language model expected",
@@ -57,15 +60,16 @@ def main() -> None:
         dtype = fast_dtype(arguments.device)
         model, tokenizer = load_language_model(arguments.model_name_or_path, arguments.device, dtype)
         fingerprint = Vocabulary.of(tokenizer, settings.vocab_size, settings.eos_token_id).fingerprint
-        head = None if arguments.hard else model.get_output_embeddings()
+        if not arguments.hard:
+            head = output_layer(model, sampling_temperature(arguments.sequences_file))
     with StageBars() as bars:
         hmm, sizes = latent_variable_distillation(files, settings, head, fingerprint, arguments.device, bars)
+        with atomic_folder(output) as temporary:
+            hmm.save_pretrained(temporary)
         for number, file in enumerate(files if arguments.next_tokens else [], start=1):
             seed = arguments.seed * len(files) + number
             describe_next_tokens(*file, head, arguments.next_tokens, settings.vocab_size, settings.eos_token_id, seed)
             bars("drawing next tokens", number, len(files))
-    with atomic_folder(output) as temporary:
-        hmm.save_pretrained(temporary)
     if arguments.figure:
         draw_states(hmm, sizes, tokenizer, arguments.figure)
     Console().print(f"the first HMM, {settings.hidden_states:,} states, is in {output}")

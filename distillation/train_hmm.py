@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import fields
-from pathlib import Path
 
 from ctrlg.console import errors_as_messages
 from ctrlg.distillation.processes import TIMEOUT_SECONDS, joined_processes
@@ -30,7 +29,6 @@ from ctrlg.distillation.trainer import train
 from ctrlg.distillation.training_plot import plot_training
 from ctrlg.distillation.training_settings import TrainingSettings
 from ctrlg.figures import check_figure_path
-from ctrlg.files import writable_folder
 
 
 def main() -> None:
@@ -38,7 +36,6 @@ def main() -> None:
     settings = TrainingSettings(**{field.name: getattr(arguments, field.name) for field in fields(TrainingSettings)})
     if arguments.plot:
         check_figure_path(arguments.plot)
-        writable_folder(Path(arguments.plot).parent)
     with joined_processes(arguments.device, arguments.timeout) as processes:
         train(settings, processes)
     if arguments.plot and processes.rank == 0:

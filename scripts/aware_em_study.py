@@ -48,7 +48,6 @@ def main() -> None:
         settings.schedule(run)
     for output in arguments.plot:
         check_figure_path(output)
-        writable_folder(Path(output).parent)
     writable_folder(Path(arguments.output).parent)
     training = torch.cat([read_sequences(file) for file in arguments.training])
     test = read_sequences(arguments.test)[: arguments.test_sequences]

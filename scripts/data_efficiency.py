@@ -29,6 +29,7 @@ from torch import Tensor
 from ctrlg.console import errors_as_messages
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.next_tokens import describe_next_tokens, read_next_tokens
+from ctrlg.distillation.output_layer import output_layer
 from ctrlg.distillation.reading import read_sentences_with
 from ctrlg.distillation.sampling import Samples, SamplingSettings, sample, token_mask
 from ctrlg.distillation.sentences import encode_sentences, end_of_text_id, read_sentences
@@ -86,7 +87,7 @@ class Study:
         self.arguments = arguments
         self.model, tokenizer = load_language_model(arguments.model_name_or_path, dtype=fast_dtype())
         self.eos = end_of_text_id(tokenizer)
-        self.head = self.model.get_output_embeddings()
+        self.head = output_layer(self.model)
         self.vocab_size = int(self.head.weight.shape[0])
         groups = read_sentences(arguments.data_file, arguments.column)
         self.sentences = [sentence for group in groups for sentence in group]

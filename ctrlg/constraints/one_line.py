@@ -49,8 +49,9 @@ class OneLine(Constraint):
 
 
 def _classes(vocabulary: Vocabulary) -> NDArray[np.uint8]:
-    """Class of every symbol. The first half of a character that might become white space leaves it in doubt, until a
-    byte comes that no such character ends with; where the text must not be one line, the doubt does not count."""
+    """Class of every symbol. The first half of a character that might become white space leaves the text in doubt: then
+    a byte that white space can end with breaks it, and the next whole character ends the doubt. Where the text must
+    not be one line, the doubt does not count."""
     stray = over_symbols(which(str.isspace))
     class_of = np.where(stray, _STRAY, _OTHER).astype(np.uint8)
     class_of[ord(" ")] = _SPACE

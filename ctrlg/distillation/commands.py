@@ -121,7 +121,6 @@ def train(
     from ctrlg.distillation.training_plot import plot_training
     from ctrlg.distillation.training_settings import TrainingSettings
     from ctrlg.figures import check_figure_path
-    from ctrlg.files import writable_folder
 
     settings = TrainingSettings(
         model_path=model_path,
@@ -146,7 +145,6 @@ def train(
     )
     if plot is not None:
         check_figure_path(plot)
-        writable_folder(plot.parent)
     with joined_processes(device) as processes:
         run(settings, processes)
     if plot is not None:

@@ -1,9 +1,12 @@
 """Soft emission counts: states are credited with the language model's next-token distribution, not with one token.
 
-After x_1..x_{t-1} the language model expects token v with probability q_t(v), and the HMM is in state h with
-a_t[h] = p(z_t = h | x_<t). The sampled token x_t is one draw of q_t; the EM step for the cross-entropy of all of q_t,
+After x_1..x_{t-1} the language model expects token v with probability q_t(v), of which the sampled token is one draw,
+and the HMM is in state h with a_t[h] = p(z_t = h | x_<t). All of q_t credits
 
-    sum_t sum_v q_t(v) log p(v | x_<t),      credits      count[h, v] = sum_t q_t(v) a_t[h] beta[h, v] / p(v | x_<t).
+    count[h, v] = sum_t q_t(v) a_t[h] beta[h, v] / p(v | x_<t),
+
+which, the a_t held, is EM's step for beta in sum_t sum_v q_t(v) log p(v | x_<t). The a_t move with the parameters and
+moves between states are counted as ever, so that this is no EM of one objective: held-out likelihood has to judge it.
 
 q_t is represented by K tokens, drawn systematically (at K evenly spaced points of the cumulated distribution, shifted
 by one uniform number): an unbiased estimate in which a token of probability above 1/K never goes missing. They cost one
@@ -12,14 +15,24 @@ product with the output layer, take 4 K bytes a token, and make every EM step af
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ctrlg.distillation.parts import refuse_other_settings
 from ctrlg.distillation.sampling import token_mask
-from ctrlg.distillation.storage import read_embeddings, read_sequences, read_tensor
+from ctrlg.distillation.storage import (
+    DESCRIPTION,
+    read_description,
+    read_embeddings,
+    read_sequences,
+    read_tensor,
+)
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.files import write_tensors
 from ctrlg.matrices import StochasticMatrix
@@ -28,18 +41,15 @@ SUFFIX = ".next_tokens"  # a file of draws: <sequences file>.next_tokens
 ROWS = 256  # hidden states, or positions, worked on at a time, to bound temporary memory
 
 
+_LEAST_LOG = -700.0  # of a probability that underflowed: keeps the sum finite
+
+
 @torch.inference_mode()
-def draw_next_tokens(
-    head: Any,
-    embeddings: Tensor,
-    draws: int,
-    vocab_size: int,
-    generator: torch.Generator,
-) -> Tensor:
+def draw_next_tokens(head: Any, embeddings: Tensor, draws: int, vocab_size: int, generator: torch.Generator) -> Tensor:
     """`draws` tokens of the next-token distribution of every hidden state, ascending, int32 [tokens, draws] on the CPU.
 
-    head: the language model's output layer (`get_output_embeddings()`), applied to embeddings [tokens, D] in its own
-        precision. vocab_size: tokens of the HMM; logits beyond it do not count. generator: on the CPU.
+    head: of `output_layer`, applied to embeddings [tokens, D] in its own precision. vocab_size: tokens of the HMM;
+        logits beyond it do not count. generator: on the CPU.
     Raises ArgumentError for draws < 1, DataError for hidden states that are not finite.
     """
     if draws < 1:
@@ -52,10 +62,11 @@ def draw_next_tokens(
         total = cumulated[:, -1:]
         if not torch.isfinite(total).all():
             raise DataError("the embeddings hold NaN or infinity", hint="sample again, in bfloat16 or float32")
-        shift = torch.rand(len(rows), 1, generator=generator)
-        points = ((torch.arange(draws) + shift) / draws).to(total.device) * total
-        index = torch.searchsorted(cumulated, points, right=True).clamp_max(cumulated.shape[1] - 1)
-        drawn[start : start + ROWS] = index.int().cpu()
+        shift = torch.rand(len(rows), 1, generator=generator, dtype=torch.float64)
+        points = (((torch.arange(draws) + shift) / draws).to(total.device) * total).to(total.dtype)
+        # Rounded, the last point may reach the total, where no token is.
+        points = torch.minimum(points, torch.nextafter(total, torch.zeros_like(total)))
+        drawn[start : start + ROWS] = torch.searchsorted(cumulated, points, right=True).int().cpu()
     return drawn
 
 
@@ -68,24 +79,37 @@ def describe_next_tokens(
     eos_token_id: int,
     seed: int,
 ) -> bool:
-    """Leave the draws for a sampled file beside it; False where they are there already. Errors as draw_next_tokens."""
-    if Path(f"{sequences_file}{SUFFIX}").is_file():
+    """Leave the draws for a sampled file beside it; False where they are there already.
+
+    Raises ArgumentError where draws of other settings are there, and as draw_next_tokens.
+    """
+    path = Path(f"{sequences_file}{SUFFIX}")
+    sequences = read_sequences(sequences_file)
+    settings = {
+        "draws": draws,
+        "vocab_size": vocab_size,
+        "seed": seed,
+        "sequences_sha256": hashlib.sha256(sequences.numpy().tobytes()).hexdigest(),
+    }
+    if path.is_file():
+        refuse_other_settings(path, read_description(path), settings)
         return False
-    embeddings = read_embeddings(embeddings_file, token_mask(read_sequences(sequences_file), eos_token_id))
+    embeddings = read_embeddings(embeddings_file, token_mask(sequences, eos_token_id))
     generator = torch.Generator().manual_seed(seed)
-    write_next_tokens(sequences_file, draw_next_tokens(head, embeddings, draws, vocab_size, generator))
+    write_next_tokens(sequences_file, draw_next_tokens(head, embeddings, draws, vocab_size, generator), settings)
     return True
 
 
-def write_next_tokens(sequences_file: str | Path, drawn: Tensor) -> None:
-    """Write the draws beside the sequences they belong to, atomically."""
-    write_tensors(f"{sequences_file}{SUFFIX}", {"next_tokens": drawn})
+def write_next_tokens(sequences_file: str | Path, drawn: Tensor, settings: Mapping[str, Any] | None = None) -> None:
+    """Write the draws beside the sequences they belong to, atomically; settings: what the file says of itself."""
+    write_tensors(f"{sequences_file}{SUFFIX}", {"next_tokens": drawn}, {DESCRIPTION: json.dumps(settings or {})})
 
 
 def read_next_tokens(sequences_file: str | Path, mask: Tensor, vocab_size: int) -> Tensor:
-    """The draws that belong to a file of sequences, int32 [n, T, draws]; 0 where `mask` [n, T] is False.
+    """The draws that belong to a file of sequences, in reading order, int32 [tokens, draws].
 
-    mask: the predicted tokens of the whole file. Raises DataError where the file is missing or holds other data.
+    mask: the predicted tokens of the whole file, bool [n, T]. Raises DataError where the file is missing or holds other
+    data.
     """
     path = f"{sequences_file}{SUFFIX}"
     drawn = read_tensor(path, "next_tokens")
@@ -96,29 +120,24 @@ def read_next_tokens(sequences_file: str | Path, mask: Tensor, vocab_size: int) 
         )
     if drawn.numel() and not (int(drawn.min()) >= 0 and int(drawn.max()) < vocab_size):
         raise DataError(f"{path} holds tokens outside [0, {vocab_size})", hint="draw them again, from the same model")
-    expanded = drawn.new_zeros(*mask.shape, drawn.shape[1])
-    expanded[mask] = drawn
-    return expanded
+    return drawn
 
 
-def credit_next_tokens(counts: Tensor, emission: StochasticMatrix, predictive: Tensor, drawn: Tensor) -> float:
-    """Add the soft emission counts of n positions to `counts` [V, H], in place; returns their cross-entropy's sum.
+def credit_next_tokens(counts: Tensor, emission: StochasticMatrix, predictive: Tensor, drawn: Tensor) -> Tensor:
+    """Add the soft emission counts of n positions to `counts` [V, H], in place; returns what they are worth, scalar.
 
     emission: [H, V], of the model the E-step is run on. predictive: p(z_t = h | x_<t), [n, H].
     drawn: tokens of the language model's distribution at each position, [n, K], each of weight 1 / K.
     The value is sum_t (1/K) sum_k log p(drawn_tk | x_<t), nats. A token that the model cannot emit counts for nothing.
     """
-    total = 0.0
+    total = predictive.new_zeros(())
     draws = drawn.shape[1]
     rows = max(1, ROWS * 8 // draws)
     for weights, tokens in zip(predictive.split(rows), drawn.to(predictive.device).split(rows), strict=True):
         flat = tokens.reshape(-1).long()
         credit = emission.columns(flat).to(predictive).reshape(len(weights), draws, -1) * weights[:, None]
         probability = credit.sum(2)
-        total += float(probability.double().log().clamp_min(_LEAST_LOG).sum()) / draws
+        total += probability.log().clamp_min(_LEAST_LOG).sum() / draws
         credit /= torch.where(probability > 0, probability, 1.0)[..., None] * draws
         counts.index_add_(0, flat, credit.reshape(len(flat), -1).to(counts))
     return total
-
-
-_LEAST_LOG = -700.0  # of a probability that underflowed: keeps the sum finite

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -28,10 +29,13 @@ from ctrlg.distillation.drawing import DrawingSettings, chunk_files, draw_chunks
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.next_tokens import describe_next_tokens
+from ctrlg.distillation.output_layer import output_layer
+from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.progress import StageBars, drawing_bar
 from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
-from ctrlg.distillation.sampling import SamplingSettings, token_mask
+from ctrlg.distillation.sampling import SamplingSettings, check_settings, token_mask
 from ctrlg.distillation.storage import read_sequences
+from ctrlg.distillation.token_loss import has_plain_head
 from ctrlg.distillation.trainer import train
 from ctrlg.distillation.training_settings import TrainingSettings
 from ctrlg.errors import ArgumentError
@@ -40,6 +44,7 @@ from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import QuantizedHMM, held_out_log_likelihood, quantize
 
+RECORD = "distillation.json"  # settings and seconds of the job, in its folder
 CHUNK = 10_000  # sequences in a file of samples
 
 
@@ -53,7 +58,8 @@ class DistillationSettings:
     prompts: a file for `read_prompts`, "" for the end-of-text token alone. chat_template: whether they are turns of a
         chat. eos_token: "" for the tokenizer's own.
     em_steps: at most; training stops earlier where the held-out likelihood has not risen three times in a row.
-    next_tokens: draws of the language model's next-token distribution per place for soft emission counts, 0 for none.
+    next_tokens: draws of the language model's next-token distribution per place for soft emission counts, 0 for none
+        (which models that change their logits after the output layer need).
     prior_strength: observations a state, spread as the first HMM's emissions.
     bits: 1 to 8, of log-norm-q. max_bytes: of the compressed file; None for 1 % of float32.
     batch_size: sequences drawn at once. device: "cpu" or "cuda".
@@ -79,12 +85,35 @@ class DistillationSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        least = {"hidden_states": 2, "sequences": 1, "held_out": 1, "em_steps": 1, "next_tokens": 0, "batch_size": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ArgumentError(f"{name} is {getattr(self, name)}", hint=f"choose {value} or more")
-        if not 1 <= self.bits <= 8:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise ArgumentError(f"{name} is {value}", hint=f"choose {least} or more")
+        if self.bits > 8:
             raise ArgumentError(f"bits is {self.bits}", hint="choose 1 to 8")
+        if self.chat_template and not self.prompts:
+            raise ArgumentError("a chat template without prompts", hint="name a file of what the user says")
+        check_settings(self.sampling)
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """How a sequence is drawn."""
+        return SamplingSettings(self.max_new_tokens, self.temperature)
+
+
+_LEAST: dict[str, float] = {
+    "hidden_states": 2,
+    "sequences": 1,
+    "held_out": 1,
+    "em_steps": 1,
+    "next_tokens": 0,
+    "prior_strength": 0,
+    "bits": 1,
+    "max_bytes": 1,
+    "batch_size": 1,
+    "seed": 0,
+}
+_FREE = ("output", "device", "bits", "max_bytes")  # may change when a job is taken up again
 
 
 class DistillationResult(NamedTuple):
@@ -111,7 +140,7 @@ class _Job:
         self.console = console
         self.folder = writable_folder(settings.output)
         self.samples = self.folder / "samples"
-        self.seconds = self._claim()
+        self.record = self._known_record()
         with console.status(f"Loading {settings.model} ..."):
             self.model, self.tokenizer = load_language_model(
                 settings.model, settings.device, fast_dtype(settings.device)
@@ -120,6 +149,10 @@ class _Job:
         texts = read_prompts(settings.prompts) if settings.prompts else []
         self.prompts = encode_prompts(self.tokenizer, texts, settings.chat_template) if texts else [[self.eos]]
         self.vocab_size = int(self.model.get_output_embeddings().weight.shape[0])
+        self.head = None
+        if settings.next_tokens or has_plain_head(self.model):
+            self.head = output_layer(self.model, settings.temperature)
+        self._write_record()  # only now is the folder this job's
 
     def run(self) -> DistillationResult:
         with self._timed("sampling"):
@@ -130,8 +163,9 @@ class _Job:
             self._train(len(training))
         with self._timed("compression"):
             compressed = self._compress()
-        outcome = self._judge(compressed, training, read_sequences(test))
-        text = card(self._public_settings(), outcome, self.seconds)
+        with self._timed("judging"):
+            outcome = self._judge(compressed, training, read_sequences(test))
+        text = card(self._public_settings(), outcome, self.record["seconds"])
         with atomic_file(self.folder / "README.md") as file:
             file.write_text(text, encoding="utf-8")
         return DistillationResult(compressed, self.folder / "compressed", outcome)
@@ -141,7 +175,7 @@ class _Job:
         settings = self.settings
         chunks = -(-settings.sequences // CHUNK)
         drawing = DrawingSettings(
-            SamplingSettings(settings.max_new_tokens, settings.temperature),
+            settings.sampling,
             -(-settings.sequences // chunks),
             chunks,
             settings.batch_size,
@@ -169,19 +203,19 @@ class _Job:
 
     def _initialise(self, training: list[Path]) -> None:
         """The first HMM, and the draws of next tokens."""
-        settings, head = self.settings, self.model.get_output_embeddings()
+        settings = self.settings
         first = self.folder / "hmm" / "checkpoint-0"
         with StageBars(self.console) as bars:
             if not first.is_dir():
                 latent = LatentSettings(settings.hidden_states, self.vocab_size, self.eos, seed=settings.seed)
                 fingerprint = Vocabulary.of(self.tokenizer, self.vocab_size, self.eos).fingerprint
                 files = [SampledFile.of(file) for file in training]
-                hmm, _ = latent_variable_distillation(files, latent, head, fingerprint, settings.device, bars)
+                hmm, _ = latent_variable_distillation(files, latent, self.head, fingerprint, settings.device, bars)
                 with atomic_folder(first) as temporary:
                     hmm.save_pretrained(temporary)
             for number, file in enumerate(map(SampledFile.of, training) if settings.next_tokens else [], start=1):
                 seed = settings.seed * len(training) + number
-                describe_next_tokens(*file, head, settings.next_tokens, self.vocab_size, self.eos, seed)
+                describe_next_tokens(*file, self.head, settings.next_tokens, self.vocab_size, self.eos, seed)
                 bars("drawing next tokens", number, len(training))
 
     def _train(self, chunks: int) -> None:
@@ -201,18 +235,22 @@ class _Job:
                 patience=3,
                 seed=settings.seed,
             ),
-            console=self.console,
+            Processes(0, 1, torch.device(settings.device)),
+            self.console,
         )
 
     def _compress(self) -> QuantizedHMM:
         folder = self.folder / "compressed"
-        if not (folder / "config.json").is_file():
-            best = self._best()
-            budget = self.settings.max_bytes or best.nbytes // 100
+        best = self._best()
+        bits, max_bytes = self.settings.bits, self.settings.max_bytes or best.nbytes // 100
+        wanted = {"bits": bits, "max_bytes": max_bytes}
+        if not (folder / "config.json").is_file() or self.record.get("compression") != wanted:
             with self.console.status("Compressing ..."):
-                compressed = quantize(best, "log-norm-q", self.settings.bits, max_bytes=budget)
+                compressed = quantize(best, "log-norm-q", bits, max_bytes=max_bytes)
             with atomic_folder(folder) as temporary:
                 compressed.save_pretrained(temporary)
+            self.record["compression"] = wanted
+            self._write_record()
         return QuantizedHMM.from_pretrained(folder)
 
     def _best(self) -> HMM:
@@ -240,28 +278,32 @@ class _Job:
     def _public_settings(self) -> dict[str, Any]:
         return asdict(self.settings) | {"output": str(self.settings.output)}
 
-    def _claim(self) -> dict[str, float]:
-        """Seconds each stage has taken so far. Raises ArgumentError where the folder holds a job of other settings."""
-        file = self.folder / "distillation.json"
-        wanted = {name: value for name, value in self._public_settings().items() if name not in ("output", "device")}
-        if file.is_file():
-            known = json.loads(file.read_text(encoding="utf-8"))
-            other = [name for name in wanted if known["settings"].get(name) != wanted[name]]
-            if other:
+    def _known_record(self) -> dict[str, Any]:
+        """What earlier starts of the job wrote down. Raises ArgumentError where the folder holds another job's."""
+        wanted = {name: value for name, value in self._public_settings().items() if name not in _FREE}
+        file = self.folder / RECORD
+        if not file.is_file():
+            return {"settings": wanted, "seconds": {}}
+        known = json.loads(file.read_text(encoding="utf-8"))
+        for name, value in wanted.items():
+            theirs = known["settings"].get(name)
+            if theirs != value:
                 raise ArgumentError(
-                    f"{self.folder} holds a job with {other[0]} {known['settings'].get(other[0])!r}, "
-                    f"not {wanted[other[0]]!r}",
+                    f"{self.folder} holds a job with {name} {theirs!r}, not {value!r}",
                     hint="give the same settings to go on with it, or choose another output folder",
                 )
-            return known["seconds"]
-        write_json(file, {"settings": wanted, "seconds": {}})
-        return {}
+        return known
+
+    def _write_record(self) -> None:
+        write_json(self.folder / RECORD, self.record)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
-        """Add what the block takes to the stage's seconds, over all starts of the job that came to its end."""
+        """Add what the block takes to the stage's seconds, over all starts of the job."""
         started = time.monotonic()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
-        file = self.folder / "distillation.json"
-        write_json(file, json.loads(file.read_text(encoding="utf-8")) | {"seconds": self.seconds})
+        try:
+            yield
+        finally:
+            seconds = self.record["seconds"]
+            seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - started
+            self._write_record()

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ctrlg.distillation.next_tokens import credit_next_tokens
 from ctrlg.distillation.processes import ONE_PROCESS, Processes
-from ctrlg.distillation.sampling import token_mask
+from ctrlg.distillation.sampling import reading_places, token_mask
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm.expectation import CountSums
-from ctrlg.hmm.inference import MISSING, Parameters, filter_tokens
+from ctrlg.hmm.inference import MISSING, Parameters
 from ctrlg.hmm.learning import Estimate, Prior, TotalCounts, maximise, total_counts
 from ctrlg.hmm.model import HMM
 
@@ -54,13 +54,13 @@ def em_step(
 ) -> None:
     """One EM step in place over sequences int64 [n, T], the same in every process.
 
-    step: which tokens are dropped. next_tokens: int32 [n, T, K], draws of the language model's next-token distribution
-    at every place; emissions are then credited with them instead of with the sequences' own tokens
-    (`ctrlg.distillation.next_tokens`).
+    step: which tokens are dropped. next_tokens: int32 [tokens, K], draws of the language model's next-token
+    distribution at every predicted token in reading order; emissions are then credited with them instead of with the
+    sequences' own tokens (`ctrlg.distillation.next_tokens`).
     """
     parameters = model.inference_parameters
     counts = em_counts(parameters, sequences, model.eos_token_id, settings, processes, step, report, next_tokens)
-    update(model, maximise(counts, settings.pseudocount, prior))
+    update(model, maximise(counts, settings.pseudocount, prior, consume=True))
 
 
 def em_counts(
@@ -81,13 +81,13 @@ def em_counts(
         counts = total_counts(parameters, (batch.to(parameters.initial.device) for batch in batches))
     else:
         predicted = token_mask(sequences, eos_token_id)
+        places = reading_places(predicted)
         sums = CountSums(parameters)
         for index, width in shared_places(sequences, eos_token_id, settings.batch_size, processes, report):
-            tokens = rows[index, :width].to(parameters.initial.device)
-            sums.add_moves(tokens)
+            predictive = sums.add_moves_predicting(rows[index, :width].to(parameters.initial.device))
             there = predicted[index, :width]
-            predictive = filter_tokens(parameters, tokens).predictive[:, :-1][there.to(tokens.device)]
-            credit_next_tokens(sums.emission, parameters.emission, predictive, next_tokens[index, :width][there])
+            drawn = next_tokens[places[index, :width][there]]
+            credit_next_tokens(sums.emission, parameters.emission, predictive[there.to(predictive.device)], drawn)
         counts = sums.total()
     return counts._replace(
         initial=processes.sum(counts.initial),
@@ -126,14 +126,11 @@ def per_token(model: HMM, sequences: Tensor, batch_size: int) -> float:
     return mean_log_likelihood(model, sequences, batch_size).per_token
 
 
-def batches_by_length(sequences: Tensor, eos_token_id: int, batch_size: int) -> Iterator[Tensor]:
-    """Batches of similar length without the padding, which the absorbing end-of-text state would explain for free."""
-    for index, width in places_by_length(sequences, eos_token_id, batch_size):
-        yield sequences[index, :width]
-
-
 def places_by_length(sequences: Tensor, eos_token_id: int, batch_size: int) -> Iterator[tuple[Tensor, int]]:
     """Which rows of int64 [n, T] form a batch, and how many of their tokens.
+
+    Rows of a batch are of similar length: the padding, which the absorbing end-of-text state explains for free, is left
+    out.
 
     Every row keeps one end-of-text token more than its first where it has one, so that the absorbing state is seen
     to be absorbing.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,12 +17,10 @@ from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import check_tokens
 
 
-def check_data(
-    settings: TrainingSettings, vocab_size: int, eos_token_id: int, report: Callable[[], None] | None = None
-) -> str:
+def check_data(settings: TrainingSettings, vocab_size: int, eos_token_id: int) -> str:
     """Read every file of the run once; a digest of what they hold, by which changed data is noticed on resuming.
 
-    report: called after each file. Raises DataError where files are missing (naming them), hold no sequences or
+    Raises DataError where files are missing (naming them), hold no sequences or
     chunks of several lengths, VocabularyError for token ids the HMM does not know.
     """
     files = data_files(settings)
@@ -36,6 +33,7 @@ def check_data(
         )
     digest = hashlib.sha256()
     lengths: set[int] = set()
+    draws: set[int] = set()
     for file in files:
         sequences = read_sequences(file)
         if file != settings.dev_file():
@@ -48,13 +46,17 @@ def check_data(
         digest.update(sequences.contiguous().numpy().tobytes())
         if settings.next_tokens and file != settings.dev_file():
             drawn = read_next_tokens(file, token_mask(sequences, eos_token_id), vocab_size)
-            digest.update(drawn.contiguous().numpy().tobytes())
-        if report is not None:
-            report()
+            draws.add(drawn.shape[1])
+            digest.update(drawn.numpy().tobytes())
     if len(lengths) > 1:
         raise DataError(
             f"the chunks in {settings.data_path} hold sequences of {len(lengths)} lengths: {sorted(lengths)}",
             hint="sample them with one --max_new_tokens, or cut them with --sample_length",
+        )
+    if len(draws) > 1:
+        raise DataError(
+            f"the chunks in {settings.data_path} have {sorted(draws)} draws of next tokens a place",
+            hint="remove the .next_tokens files and make them all with one --next_tokens",
         )
     return digest.hexdigest()
 
@@ -75,13 +77,16 @@ def training_sequences(settings: TrainingSettings, chunks: tuple[int, ...]) -> T
 
 
 def training_next_tokens(settings: TrainingSettings, chunks: tuple[int, ...], model: HMM) -> Tensor | None:
-    """Draws int32 [n, T, K] that belong to training_sequences; None where the settings do not ask for them."""
+    """Draws int32 [tokens, K] for the predicted tokens of training_sequences; None where settings do not ask."""
     if not settings.next_tokens:
         return None
     parts = []
     for file in map(settings.training_file, chunks):
         mask = token_mask(read_sequences(file), model.eos_token_id)
-        parts.append(_cut(settings, read_next_tokens(file, mask, model.vocab_size)))
+        drawn = read_next_tokens(file, mask, model.vocab_size)
+        kept = torch.zeros_like(mask)
+        kept[:, : settings.sample_length] = True
+        parts.append(drawn if settings.sample_length is None else drawn[kept[mask]])
     return torch.cat(parts)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ctrlg.errors import ArgumentError
 from ctrlg.hmm import passes
 from ctrlg.hmm.inference import MISSING, Parameters, check_tokens
 from ctrlg.matrices import DenseMatrix, StochasticMatrix
@@ -131,6 +132,13 @@ class CountSums:
             kept[t] = posterior
         return kept.transpose(0, 1)
 
+    def add_moves_predicting(self, tokens: Tensor) -> Tensor:
+        """Count int64 [B, T] without emissions: p(z_t = h | x_1..x_{t-1}), [B, T, H]; arbitrary after an impossible
+        token."""
+        for _ in self._count(tokens):
+            pass
+        return self._chain.predictive().transpose(0, 1)
+
     def total(self) -> TotalCounts:
         """What has been counted so far. `emission` is not copied: later batches change it."""
         chain = self._chain
@@ -166,6 +174,7 @@ class _Chain:
         self._products = DenseMatrix(_dense(model.transition, product_dtype or model.initial.dtype))
         self._moves = torch.zeros_like(self._probabilities)
         self._work = passes.Workspace()
+        self._filtered: Tensor | None = None  # in memory of the workspace, valid until the next batch
         self.initial = torch.zeros_like(model.initial)
         self.log_likelihood = model.initial.new_zeros((), dtype=torch.float64)
 
@@ -176,6 +185,7 @@ class _Chain:
     def count(self, emitted: passes.Emitted) -> Iterator[passes.Step]:
         """The posteriors of a batch from its last time to the first; what the chain counts is complete after them."""
         forward = passes.read_forward(self._products, emitted, self._model.initial, self._work)
+        self._filtered = forward.filtered
         arriving = self._work.take("arriving", forward.filtered, *forward.filtered.shape)
         for step in passes.read_backward(self._products, emitted, forward, self._work, arriving):
             if step.t == 0:
@@ -183,6 +193,17 @@ class _Chain:
             yield step
         _add_product(self._moves, forward.filtered[:-1].flatten(0, 1), arriving[1:].flatten(0, 1))
         self.log_likelihood += forward.probability.log().sum()
+
+    def predictive(self) -> Tensor:
+        """p(z_t | x_1..x_{t-1}) of the last batch that was counted, [T, B, H]; rows sum to 1."""
+        if self._filtered is None:
+            raise ArgumentError("no batch has been counted", hint="count one first")
+        length, batch, states = self._filtered.shape
+        predictive = self._model.initial.new_empty(length, batch, states)
+        predictive[0] = self._model.initial
+        moved = self._products.left(self._filtered[:-1].reshape(-1, states)).to(predictive.dtype)
+        predictive[1:] = (moved / passes.divisor(moved.sum(1, keepdim=True))).reshape(length - 1, batch, states)
+        return predictive
 
     def transition(self) -> Tensor:
         """Expected moves i -> j, [H, H]."""

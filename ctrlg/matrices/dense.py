@@ -60,5 +60,6 @@ class DenseMatrix(StochasticMatrix):
 
     def columns(self, ids: Tensor) -> Tensor:
         self._require_ids(ids)
-        picked = self.probabilities[:, ids.clamp(min=0)].T.to(torch.float32)
-        return reference.ones_where_missing(picked, ids)
+        # Of the transposed view: EM keeps a token's probabilities side by side in memory.
+        picked = self.probabilities.T.index_select(0, ids.clamp(min=0)).to(torch.float32)
+        return reference.ones_where_missing(picked, ids) if bool((ids < 0).any()) else picked

@@ -17,7 +17,6 @@ from ctrlg.distillation.state_counts import StateCounts
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences, write_samples
 from ctrlg.distillation.training import (
     EMSettings,
-    batches_by_length,
     drop_tokens,
     em_step,
     parse_schedule,
@@ -101,7 +100,7 @@ def test_schedules() -> None:
 
 
 def test_processes_share_the_batches_of_one(samples: Samples) -> None:
-    alone = list(batches_by_length(samples.sequences, EOS, 50))
+    alone = list(shared_batches(samples.sequences, EOS, 50, Processes(0, 1, torch.device("cpu"))))
     parts = [
         list(shared_batches(samples.sequences, EOS, 50, Processes(rank, 5, torch.device("cpu")))) for rank in range(5)
     ]

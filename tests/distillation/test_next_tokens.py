@@ -14,11 +14,14 @@ from torch.testing import assert_close
 from ctrlg.distillation.next_tokens import (
     SUFFIX,
     credit_next_tokens,
+    describe_next_tokens,
     draw_next_tokens,
     read_next_tokens,
     write_next_tokens,
 )
+from ctrlg.distillation.reading import read_sentences_with
 from ctrlg.distillation.sampling import token_mask
+from ctrlg.distillation.storage import write_samples
 from ctrlg.distillation.training import EMSettings, em_counts
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.hmm import HMM, filter_tokens, total_counts
@@ -70,8 +73,7 @@ def test_logits_beyond_the_vocabulary_are_not_drawn() -> None:
 
 def credited(drawn: torch.Tensor, emission: torch.Tensor, predictive: torch.Tensor) -> tuple[torch.Tensor, float]:
     counts = torch.zeros(emission.shape[1], emission.shape[0], dtype=torch.float64)
-    value = credit_next_tokens(counts, DenseMatrix(emission), predictive, drawn)
-    return counts, value
+    return counts, float(credit_next_tokens(counts, DenseMatrix(emission), predictive, drawn))
 
 
 def random_rows(rows: int, columns: int, seed: int) -> torch.Tensor:
@@ -91,7 +93,7 @@ def test_credits_are_those_of_the_formula(seed: int, count: int) -> None:
     assert float(counts.sum()) == pytest.approx(POSITIONS)
 
 
-def test_steps_of_credits_never_raise_the_cross_entropy() -> None:
+def test_with_predictive_states_held_steps_never_raise_the_cross_entropy() -> None:
     emission, predictive = random_rows(STATES, VOCABULARY, 5), random_rows(POSITIONS, STATES, 6)
     drawn = draws(32)
     values = []
@@ -130,14 +132,16 @@ def test_an_em_step_credits_emissions_with_draws_and_moves_as_ever(batch_size: i
     model = HMM(STATES, VOCABULARY, EOS).double()
     rows = sequences()
     mask = token_mask(rows, EOS)
-    drawn = torch.randint(VOCABULARY, (*rows.shape, 5), generator=torch.Generator().manual_seed(4), dtype=torch.int32)
+    drawn = torch.randint(
+        VOCABULARY, (int(mask.sum()), 5), generator=torch.Generator().manual_seed(4), dtype=torch.int32
+    )
     soft = em_counts(model.inference_parameters, rows, EOS, EMSettings(batch_size), next_tokens=drawn)
     hard = em_counts(model.inference_parameters, rows, EOS, EMSettings(batch_size))
     assert_close(soft.initial, hard.initial)
     assert_close(soft.transition, hard.transition)
     predictive = filter_tokens(model.inference_parameters, rows).predictive[:, :-1][mask]
     expected = torch.zeros(VOCABULARY, STATES, dtype=torch.float64)
-    credit_next_tokens(expected, model.emission, predictive, drawn[mask])
+    credit_next_tokens(expected, model.emission, predictive, drawn)
     assert_close(soft.emission, expected)
     assert float(soft.emission.sum()) == pytest.approx(int(mask.sum()))
 
@@ -146,7 +150,7 @@ def test_where_every_draw_is_the_token_itself_only_the_future_is_left_out() -> N
     torch.manual_seed(0)
     model = HMM(STATES, VOCABULARY, EOS).double()
     rows = sequences()[:, :1]
-    soft = em_counts(model.inference_parameters, rows, EOS, EMSettings(8), next_tokens=rows[..., None].int())
+    soft = em_counts(model.inference_parameters, rows, EOS, EMSettings(8), next_tokens=rows.int())
     assert_close(soft.emission, total_counts(model.inference_parameters, [rows]).emission)
 
 
@@ -154,10 +158,22 @@ def test_draws_are_kept_beside_their_sequences(tmp_path: Path) -> None:
     file, mask = tmp_path / "data.train.0", token_mask(sequences(), EOS)
     drawn = torch.randint(VOCABULARY, (int(mask.sum()), 4), dtype=torch.int32)
     write_next_tokens(file, drawn)
-    assert_close(read_next_tokens(file, mask, VOCABULARY)[mask], drawn)
+    assert_close(read_next_tokens(file, mask, VOCABULARY), drawn)
     with pytest.raises(DataError, match=f"outside \\[0, {int(drawn.max())}\\)"):
         read_next_tokens(file, mask, int(drawn.max()))
     with pytest.raises(DataError, match="predicted tokens"):
         read_next_tokens(file, mask[:-1], VOCABULARY)
     with pytest.raises(DataError, match=f"no such data file: .*{SUFFIX}"):
         read_next_tokens(tmp_path / "other", mask, VOCABULARY)
+
+
+def test_draws_of_other_settings_are_not_taken_for_these(tmp_path: Path) -> None:
+    file = tmp_path / "data.train.0"
+    samples = read_sentences_with(tiny_language_model(), [[EOS, 3, 5, EOS], [EOS, 7, EOS]], 4, EOS)
+    write_samples(file, samples)
+    described = (file, f"{file}.embeddings", HEAD)
+    assert describe_next_tokens(*described, 4, VOCABULARY, EOS, seed=0)
+    assert not describe_next_tokens(*described, 4, VOCABULARY, EOS, seed=0)
+    for draws, seed in ((8, 0), (4, 1)):
+        with pytest.raises(ArgumentError, match="holds data"):
+            describe_next_tokens(*described, draws, VOCABULARY, EOS, seed=seed)

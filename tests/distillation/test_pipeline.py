@@ -13,8 +13,9 @@ from rich.console import Console
 from tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
 
 import ctrlg
+from ctrlg.distillation import pipeline
 from ctrlg.distillation.pipeline import DistillationSettings, distill
-from ctrlg.errors import ArgumentError
+from ctrlg.errors import ArgumentError, CheckpointError, VocabularyError
 from ctrlg.models import load_language_model
 
 QUIET = Console(quiet=True)
@@ -64,16 +65,53 @@ def test_a_model_becomes_an_hmm_that_guides_it(model_folder: Path, tmp_path: Pat
     assert all(stage in card for stage in ("sampling", "initialisation", "training", "compression"))
 
 
-def test_a_stopped_job_goes_on_and_ends_the_same(model_folder: Path, tmp_path: Path) -> None:
+STAGES = ("draw_chunks", "latent_variable_distillation", "describe_next_tokens", "train", "quantize")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_job_stopped_in_any_stage_goes_on_and_ends_the_same(
+    stage: str, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = distill(settings(model_folder, tmp_path / "whole"), QUIET)
+
+    def stop(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
     broken = settings(model_folder, tmp_path / "broken")
-    distill(broken, QUIET)
-    for name in ("compressed/config.json", "compressed/model.safetensors", "samples/data.train.0.next_tokens"):
-        (tmp_path / "broken" / name).unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, stage, stop)
+        with pytest.raises(KeyboardInterrupt):
+            distill(broken, QUIET)
     again = distill(broken, QUIET)
     assert again.outcome == whole.outcome
     for name in ("samples/data.train.0.next_tokens", "compressed/model.safetensors", "hmm/best/model.safetensors"):
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_start_that_failed_does_not_claim_the_folder(model_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot load the language model"):
+        distill(settings(tmp_path / "nowhere", tmp_path / "job"), QUIET)
+    with pytest.raises(VocabularyError, match="no token '</s>'"):
+        distill(replace(settings(model_folder, tmp_path / "job"), eos_token="</s>"), QUIET)
+    distill(settings(model_folder, tmp_path / "job"), QUIET)
+
+
+def test_another_size_compresses_again_and_trains_no_more(model_folder: Path, tmp_path: Path) -> None:
+    job = settings(model_folder, tmp_path)
+    distill(job, QUIET)
+    trained = (tmp_path / "hmm" / "log.jsonl").read_bytes()
+    smaller = distill(replace(job, bits=2), QUIET)
+    assert smaller.hmm.bits == 2
+    assert (tmp_path / "hmm" / "log.jsonl").read_bytes() == trained
+
+
+def test_soft_counts_know_the_temperature_of_the_draws(model_folder: Path, tmp_path: Path) -> None:
+    cold = replace(settings(model_folder, tmp_path), temperature=0.3, sequences=300, prior_strength=1.0, em_steps=8)
+    soft = distill(cold, QUIET).outcome
+    hard = distill(replace(cold, next_tokens=0, output=tmp_path / "hard"), QUIET).outcome
+    assert soft.trained > hard.trained - 0.05
+    assert soft.trained > soft.unigram
+    assert soft.trained > soft.first + 0.01
 
 
 def test_another_job_in_the_folder_is_refused_before_any_work(model_folder: Path, tmp_path: Path) -> None:
@@ -86,11 +124,27 @@ def test_another_job_in_the_folder_is_refused_before_any_work(model_folder: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("hidden_states", 1), ("sequences", 0), ("bits", 9), ("next_tokens", -1), ("em_steps", 0)]
+    ("name", "value"),
+    [
+        ("hidden_states", 1),
+        ("sequences", 0),
+        ("bits", 9),
+        ("bits", 0),
+        ("next_tokens", -1),
+        ("em_steps", 0),
+        ("max_bytes", 0),
+        ("prior_strength", -1.0),
+        ("seed", -1),
+    ],
 )
 def test_settings_out_of_range_are_named(name: str, value: int, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=f"{name} is {value}"):
         replace(settings(tmp_path, tmp_path), **{name: value})
+
+
+def test_a_chat_template_needs_prompts(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="chat template without prompts"):
+        replace(settings(tmp_path, tmp_path), chat_template=True)
 
 
 def test_hard_counts_need_no_draws(model_folder: Path, tmp_path: Path) -> None:

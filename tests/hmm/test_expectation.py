@@ -141,6 +141,18 @@ def test_one_hot_credit_of_the_posteriors_is_the_count_of_tokens() -> None:
         assert_close(ours, expected)
 
 
+@pytest.mark.parametrize("kind", ["dense", "compressed"])
+def test_counting_moves_gives_what_the_filter_predicts(kind: str) -> None:
+    model = model_of(3, 4, kind, torch.float64, 0.0)
+    tokens = tokens_of(3, 5, 1)
+    sums = CountSums(model)
+    assert_close(sums.add_moves_predicting(tokens), filter_tokens(model, tokens).predictive[:, :-1])
+    counts, expected = sums.total(), total_counts(model, [tokens])
+    assert_close(counts.transition, expected.transition)
+    assert_close(counts.initial, expected.initial)
+    assert float(counts.emission.sum()) == 0
+
+
 def test_bfloat16_products_keep_the_likelihood() -> None:
     generator = torch.Generator().manual_seed(0)
     transition, emission, initial = (rows(generator, 64, size) for size in (64, 500, 64))
