@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from ctrlg.errors import VocabularyError
-from ctrlg.hmm import CountSums, Parameters, expected_counts, log_likelihood, smooth_tokens, total_counts
+from ctrlg.hmm import CountSums, Parameters, expected_counts, filter_tokens, log_likelihood, smooth_tokens, total_counts
 from ctrlg.hmm.expectation import joined
 from ctrlg.matrices import CompressedMatrix, DenseMatrix
 
