@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ctrlg.errors import CheckpointError
+from ctrlg.errors import ArgumentError, CheckpointError
 
 DEFAULT = "default"
 DEFAULT_BASE = "default-base"
@@ -21,13 +24,28 @@ def load_language_model(
     name: "default" (SmolLM2 adapted to CommonGen, see `ctrlg.assets`), "default-base" (before it was adapted), a
     Hugging Face id, a folder, or the path of a GGUF file. dtype: float32 where not given. options: for
     `AutoModelForCausalLM.from_pretrained`.
+    Raises ArgumentError for a device that is not there, CheckpointError where the model cannot be loaded.
+    """
+    place = checked_device(device)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source, files = _source_of(name)
+    with _errors_name(f"the language model {name}"):
+        tokenizer = AutoTokenizer.from_pretrained(source, **files)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or torch.float32, **files, **options)
+    return model.to(place).eval(), tokenizer
+
+
+def load_tokenizer(name: str | Path) -> Any:
+    """The tokenizer of any language model; name: as for `load_language_model`, or a folder of a tokenizer alone.
+
     Raises CheckpointError where it cannot be loaded.
     """
-    if str(name) in (DEFAULT, DEFAULT_BASE):
-        from ctrlg import assets
+    from transformers import AutoTokenizer
 
-        name = assets.default_model_path() if str(name) == DEFAULT else assets.base_model_file()
-    return _load(Path(name) if Path(name).exists() else str(name), device, dtype or torch.float32, options)
+    source, files = _source_of(name)
+    with _errors_name(f"the tokenizer {name}"):
+        return AutoTokenizer.from_pretrained(source, **files)
 
 
 def save_language_model(model: Any, tokenizer: Any, folder: str | Path, eos_token_id: int) -> None:
@@ -50,28 +68,57 @@ def save_language_model(model: Any, tokenizer: Any, folder: str | Path, eos_toke
         tokenizer.save_pretrained(temporary)
 
 
+def weights_digest(model: Any) -> str:
+    """Tells models apart, retrained ones too: a digest of the first numbers of every parameter."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        digest.update(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def checked_device(name: str | torch.device) -> torch.device:
+    """The device of this name: a number that is put there comes back.
+
+    Raises ArgumentError for names that torch does not know, and for devices that this machine has not.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ArgumentError(
+            f"the device {str(name)!r} cannot be used: {reason}", hint="cpu, or cuda where torch finds a GPU"
+        ) from error
+    return device
+
+
 def fast_dtype(device: str | torch.device = "cpu") -> torch.dtype:
-    """bfloat16 where the processor multiplies it natively, else float32."""
-    if torch.device(device).type == "cuda":
+    """bfloat16 where the processor multiplies it natively, else float32. Raises as `checked_device`."""
+    if checked_device(device).type == "cuda":
         return torch.bfloat16
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     return torch.bfloat16 if native else torch.float32
 
 
-def _load(name: Path | str, device: str | torch.device, dtype: torch.dtype, options: dict[str, Any]) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _source_of(name: str | Path) -> tuple[str, dict[str, str]]:
+    """What transformers loads: a Hugging Face id or a folder, and the option that names a GGUF file in it."""
+    if str(name) in (DEFAULT, DEFAULT_BASE):
+        from ctrlg import assets
 
-    files: dict[str, str] = {}
-    source = str(name)
-    if source.endswith(".gguf"):
-        files = {"gguf_file": Path(name).name}
-        source = str(Path(name).parent)
+        name = assets.default_model_path() if str(name) == DEFAULT else assets.base_model_file()
+    if str(name).endswith(".gguf"):
+        return str(Path(name).parent), {"gguf_file": Path(name).name}
+    return str(name), {}
+
+
+@contextmanager
+def _errors_name(wanted: str) -> Iterator[None]:
+    """What transformers raises where it cannot load becomes a CheckpointError."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **files)
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **files, **options)
+        yield
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"cannot load the language model {name}: {error}",
+            f"cannot load {wanted}: {error}",
             hint='give a Hugging Face id, a folder, a .gguf file, "default" or "default-base"',
         ) from error
-    return model.to(device).eval(), tokenizer

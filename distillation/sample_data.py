@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 
 import torch
-from transformers import AutoTokenizer
 
 from ctrlg.console import errors_as_messages
 from ctrlg.distillation.drawing import DrawingSettings, draw_chunks
@@ -25,7 +24,7 @@ from ctrlg.distillation.progress import drawing_bar
 from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
 from ctrlg.distillation.sampling import SamplingSettings
 from ctrlg.errors import ArgumentError
-from ctrlg.models import load_language_model
+from ctrlg.models import load_language_model, load_tokenizer
 
 
 def main() -> None:
@@ -44,10 +43,11 @@ def main() -> None:
         arguments.seed,
     )
     texts = read_prompts(arguments.input_file, arguments.prompt_column) if arguments.input_file else []
+    named = arguments.tokenizer_name_or_path
+    other_tokenizer = load_tokenizer(named) if named else None
     with joined_processes(arguments.device) as processes:
-        model, tokenizer = load_language_model(arguments.model_name_or_path, processes.device, dtype)
-        if arguments.tokenizer_name_or_path:
-            tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer_name_or_path)
+        model, own_tokenizer = load_language_model(arguments.model_name_or_path, processes.device, dtype)
+        tokenizer = own_tokenizer if other_tokenizer is None else other_tokenizer
         eos_token_id = end_of_text(tokenizer, arguments.eos_token)
         prompts = encode_prompts(tokenizer, texts, arguments.chat_template) if texts else [[eos_token_id]]
         with drawing_bar(shown=processes.rank == 0) as progress:

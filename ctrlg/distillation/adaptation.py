@@ -36,7 +36,7 @@ from ctrlg.distillation.adapters import (
 from ctrlg.distillation.token_loss import has_plain_head, held_out_loss, token_loss
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.files import writable_folder
-from ctrlg.models import save_language_model
+from ctrlg.models import save_language_model, weights_digest
 
 ADAPTER = "adapter"  # folders in the output
 MODEL = "model"
@@ -115,37 +115,31 @@ def adapt(
 
     model: a causal language model of transformers in the precision to compute in, float32 or bfloat16 (faster where
         the processor has it; attn_implementation="eager" trains faster than the default on CPUs). It is changed.
-    training, held_out: token rows, each from end-of-text to end-of-text.
+    training, held_out: token rows, each from end-of-text to end-of-text, or to where its sentence was cut.
     output: gets `adapter/` (peft format, half precision) or, where settings.full, `model/` (an ordinary model folder
         with this tokenizer); `log.jsonl`; `resume.safetensors`.
     initial_adapter: folder of an adapter to go on from, with a fresh optimiser, instead of a new one.
 
     A run that was interrupted, at any moment, goes on from its last save when it is called again with the same
     arguments, and ends with the same weights. Raises DataError without sentences, ArgumentError for what does not go
-    together and for a loss that is
-    no longer finite, CheckpointError where `output` holds another run or the adapter is another model's.
+    together and for a loss that is no longer finite, CheckpointError where `output` holds another run (of another
+    language model, too) or the adapter is another model's.
     """
     settings = settings or AdaptationSettings()
     _check(model, training, held_out, settings, tokenizer, initial_adapter)
     output = writable_folder(output)
     remove_leftovers(output, (ADAPTER, MODEL, STATE_FILE, LOG_FILE))
     torch.manual_seed(settings.seed)
+    run = _identity(model, training, held_out, settings, initial_adapter)  # of the model as it is before the adapter
     trainable = _trainable(model, settings, initial_adapter)
     optimizer = torch.optim.AdamW(trainable.masters.values(), lr=settings.learning_rate, weight_decay=0.0)
-    run = {
-        **asdict(settings),
-        "data": _fingerprint(training, held_out),
-        "adapter": _adapter_fingerprint(initial_adapter),
-    }
-    del run["save_every"]
-    run["target_modules"] = str(settings.target_modules)
     losses = restore_state(output, run, trainable.masters, optimizer)
     trainable.copy_masters()
 
     steps = math.ceil(settings.epochs * len(training) / settings.batch_size)
     if not losses.evaluations:
         losses.evaluations.append(Evaluation(0, _evaluate(trainable, held_out, settings)))
-        _keep(trainable, output, settings, tokenizer, training[0][-1])
+        _keep(trainable, output, settings, tokenizer, training[0][0])
         report(AdaptationStep(0, steps, None, losses.evaluations[0].held_out_loss, 0.0))
     for step, loss, rate in _train(trainable, training, optimizer, settings, steps, losses):
         losses.training.append(loss)
@@ -154,7 +148,7 @@ def adapt(
             evaluation = Evaluation(step, _evaluate(trainable, held_out, settings))
             losses.evaluations.append(evaluation)
             if losses.best is evaluation:
-                _keep(trainable, output, settings, tokenizer, training[0][-1])
+                _keep(trainable, output, settings, tokenizer, training[0][0])
         if evaluation or (settings.save_every and step % settings.save_every == 0):
             save_state(output, run, losses, trainable.masters, optimizer)
         report(AdaptationStep(step, steps, loss, evaluation and evaluation.held_out_loss, rate))
@@ -265,6 +259,26 @@ def _check(
 
 def _cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def _identity(
+    model: Any,
+    training: Sequence[Sequence[int]],
+    held_out: Sequence[Sequence[int]],
+    settings: AdaptationSettings,
+    initial_adapter: str | Path | None,
+) -> dict[str, Any]:
+    """What makes two calls the same run: settings, data, and the weights and the precision it begins with."""
+    run = {
+        **asdict(settings),
+        "target_modules": str(settings.target_modules),
+        "data": _fingerprint(training, held_out),
+        "adapter": _adapter_fingerprint(initial_adapter),
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "weights": weights_digest(model)[:16],
+    }
+    del run["save_every"]
+    return run
 
 
 def _fingerprint(*parts: Sequence[Sequence[int]]) -> str:

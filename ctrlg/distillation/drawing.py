@@ -24,6 +24,7 @@ from ctrlg.distillation.sampling import Report, Samples, SamplingSettings, check
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_description
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.files import writable_folder
+from ctrlg.models import weights_digest
 
 
 @dataclass(frozen=True)
@@ -186,17 +187,8 @@ def _description(
         "prompts": len(prompts),
         "prompts_sha256": hashlib.sha256(json.dumps([list(map(int, row)) for row in prompts]).encode()).hexdigest(),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
-        "weights_sha256": _weights_digest(model),
+        "weights_sha256": weights_digest(model),
     }
-
-
-def _weights_digest(model: Any) -> str:
-    """Tells models apart, retrained ones too: a digest of the first numbers of every parameter."""
-    digest = hashlib.sha256()
-    for name, parameter in model.named_parameters():
-        digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _check_prompts(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:

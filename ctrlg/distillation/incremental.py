@@ -8,6 +8,7 @@ recurrent states) keep the caches transformers gave them.
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import torch
@@ -72,6 +73,9 @@ class IncrementalModel:
         """
         self._model = model
         self._embeddings = embeddings
+        # Logits of a whole prompt would be the largest tensor of all, and only the last position is looked at.
+        takes = signature(model.forward).parameters
+        self._options = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         self._cache: Any = None
         self.logits, self.hidden = self._read(prompts)
         self._reserve(prompt_of, prompts.shape[1] + length)
@@ -106,7 +110,7 @@ class IncrementalModel:
         hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if head is not None else None
         try:
             cache = {} if self._cache is None else {self._cache_name: self._cache}
-            output = self._model(tokens, use_cache=True, **cache)
+            output = self._model(tokens, use_cache=True, **self._options, **cache)
         finally:
             if hook is not None:
                 hook.remove()

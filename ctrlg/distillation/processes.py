@@ -22,6 +22,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from ctrlg.errors import ArgumentError, ProcessError
+from ctrlg.models import checked_device
 
 TIMEOUT_SECONDS = 1800.0  # torch's own default for gloo
 ROLL_CALL_SECONDS = 3.0  # survivors have so long to answer, well within the 30 s torchrun grants before it kills
@@ -62,15 +63,15 @@ def joined_processes(device: str | None = None, timeout_seconds: float = TIMEOUT
     """The group torchrun made, or this process alone.
 
     device: "cpu" (gloo), "cuda" (nccl), ... or None for the best there is. timeout_seconds: > 0; an exchange that
-    takes longer, because a process hangs, ends the job. Raises ArgumentError for a time limit out of range and, in
-    the block, ProcessError where another process is lost or the job is told to stop.
+    takes longer, because a process hangs, ends the job. Raises ArgumentError for a device that is not there and a time
+    limit out of range and, in the block, ProcessError where another process is lost or the job is told to stop.
     """
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    place = checked_device(f"cuda:{local_rank}" if kind == "cuda" else kind)
     if not timeout_seconds > 0:
         raise ArgumentError(f"timeout is {timeout_seconds} seconds", hint="a positive number of seconds")
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    place = torch.device(f"cuda:{local_rank}" if kind == "cuda" else kind)
     if world_size == 1:
         yield Processes(0, 1, place)
         return

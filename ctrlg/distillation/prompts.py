@@ -24,11 +24,12 @@ def read_prompts(path: str | Path, column: str = "prompt") -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read prompts from {path}: {error}", hint=FORMATS) from error
+    lines = text.split("\n")  # not splitlines: it cuts at U+2028 and others too, which JSON allows within a text
     if path.suffix == ".txt":
-        prompts: list[Any] = [line for line in text.splitlines() if line.strip()]
+        prompts: list[Any] = [line for line in lines if line.strip()]
     elif path.suffix == ".jsonl":
-        lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-        prompts = [_prompt_of(_parsed(line, f"{path}, line {number}"), column) for number, line in lines]
+        numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+        prompts = [_prompt_of(_parsed(line, f"{path}, line {number}"), column) for number, line in numbered]
     else:
         prompts = _parsed(text, str(path))
         if not isinstance(prompts, list):

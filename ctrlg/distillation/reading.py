@@ -27,8 +27,8 @@ def read_sentences_with(
     """The sentences as sequences of `length` tokens, and the hidden states that predicted each of their tokens.
 
     model: a causal language model of transformers.
-    rows: token ids, each from end-of-text to end-of-text; the first is what the model reads, not part of the sequence.
-        Longer sentences are cut.
+    rows: token ids, each begins with end-of-text, which the model reads and which is not part of the sequence. Longer
+        sentences are cut; shorter ones are taken to end where their row does.
     report: called with the number of sentences read since the last call.
     Raises DataError for rows that do not begin with end-of-text, or hold nothing else.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ctrlg.distillation.prompts import end_of_text
-from ctrlg.errors import DataError
+from ctrlg.errors import ArgumentError, DataError
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -80,10 +80,16 @@ def split_groups(groups: Sequence[list[str]], held_out: int) -> tuple[list[str],
 def encode_sentences(
     tokenizer: object, sentences: Iterable[str], eos_token_id: int, max_tokens: int = 64
 ) -> list[list[int]]:
-    """Token ids of each tidied sentence between two end-of-text tokens; longer ones are cut at `max_tokens`."""
+    """Token ids of each tidied sentence between two end-of-text tokens.
+
+    max_tokens: longer sentences are cut, and no end-of-text follows them: sentences do not end there.
+    Raises ArgumentError for max_tokens below 1.
+    """
+    if max_tokens < 1:
+        raise ArgumentError(f"max_tokens is {max_tokens}", hint="tokens a sentence may have, 1 or more")
     texts = [text for text in map(tidy, sentences) if text]
     rows = tokenizer(texts, add_special_tokens=False).input_ids  # type: ignore[operator]
-    return [[eos_token_id, *row[:max_tokens], eos_token_id] for row in rows]
+    return [[eos_token_id, *row[:max_tokens], *([eos_token_id] if len(row) <= max_tokens else [])] for row in rows]
 
 
 def _json_lines(text: str, column: str, path: Path) -> list[list[str]]:

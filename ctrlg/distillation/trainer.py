@@ -64,15 +64,15 @@ def train(
     missing or no HMM, a run with other settings in the folder), DataError and VocabularyError (samples that are missing
     or do not fit), ArgumentError (folders that cannot be written, another run in them); later ProcessError.
     """
-    writable_folder(Path(settings.log_file).parent)
-    if Path(settings.log_file).is_dir():
-        raise ArgumentError(f"log_file {settings.log_file} is a folder", hint="name a file, as log.jsonl")
-    folder = RunFolder(settings.model_path)
-    console = (console or Console()) if processes.rank == 0 else Console(quiet=True)
     needed = [settings.checkpoint, *([settings.prior_checkpoint] if settings.prior_strength > 0 else [])]
-    for checkpoint in map(settings.checkpoint_folder, needed):
+    for checkpoint in map(settings.checkpoint_folder, needed):  # first: a mistyped model_path shall not become a folder
         if not checkpoint.is_dir():
             raise CheckpointError(f"no such checkpoint: {checkpoint}", hint="lvd_hmm.py makes the first, checkpoint-0")
+    if Path(settings.log_file).is_dir():
+        raise ArgumentError(f"log_file {settings.log_file} is a folder", hint="name a file, as log.jsonl")
+    writable_folder(Path(settings.log_file).parent)
+    folder = RunFolder(settings.model_path)
+    console = (console or Console()) if processes.rank == 0 else Console(quiet=True)
     lock: AbstractContextManager[None] = folder.locked() if processes.rank == 0 else nullcontext()
     with lock:
         return _Run(settings, processes, folder, console).finish()

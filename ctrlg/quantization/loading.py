@@ -10,6 +10,7 @@ from ctrlg import assets
 from ctrlg.files import fetch_checkpoint
 from ctrlg.hmm import HMM
 from ctrlg.hmm.model import load_dense, read_config
+from ctrlg.models import checked_device
 from ctrlg.quantization.checkpoint import KIND
 from ctrlg.quantization.model import QuantizedHMM
 
@@ -20,10 +21,12 @@ def load_hmm(path_or_name: str | Path, device: torch.device | str = "cpu") -> HM
     """An HMM, dense or compressed as it was saved.
 
     path_or_name: a folder, a repository of the Hugging Face hub, or "default", the compressed HMM that comes
-    with this package. Raises CheckpointError where there is none, and for one that is foreign or damaged.
+    with this package. Raises ArgumentError for a device that is not there, CheckpointError where there is no such HMM,
+    and for one that is foreign or damaged.
     """
+    place = checked_device(device)
     folder = assets.default_hmm_path() if str(path_or_name) == DEFAULT else fetch_checkpoint(path_or_name)
     config = read_config(folder)
     if config.get("kind") == KIND:
-        return QuantizedHMM.from_pretrained(folder, device=device)
-    return load_dense(HMM, folder, config).to(device)
+        return QuantizedHMM.from_pretrained(folder, device=place)
+    return load_dense(HMM, folder, config).to(place)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +140,10 @@ def test_the_merged_model_is_the_adapted_one(tmp_path: Path) -> None:
 
 def test_full_fine_tuning_writes_a_model_that_opens(tmp_path: Path) -> None:
     settings = AdaptationSettings(full=True, learning_rate=0.01, warmup=1, batch_size=8, evaluate_every=4)
-    result = adapt(model_of(), TRAINING, HELD_OUT, tmp_path, settings, TOKENIZER)
+    cut_first = [TRAINING[0][:-1], *TRAINING[1:]]
+    result = adapt(model_of(), cut_first, HELD_OUT, tmp_path, settings, TOKENIZER)
     model, _ = load_language_model(tmp_path / "model")
+    assert model.config.eos_token_id == EOS
     assert held_out_loss(model, HELD_OUT, 8) == pytest.approx(result.best_loss, rel=1e-5)
 
 
@@ -181,6 +185,18 @@ def test_another_runs_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "resume.safetensors").write_bytes(b"cut")
     with pytest.raises(CheckpointError, match="cannot go on"):
         adapt(model_of(), TRAINING, HELD_OUT, tmp_path, SETTINGS)
+
+
+@pytest.mark.parametrize(("model", "named"), [(model_of(seed=1), "weights"), (model_of(torch.bfloat16), "dtype")])
+@pytest.mark.parametrize("full", [False, True])
+def test_a_run_goes_on_with_no_other_model_of_the_same_shapes(
+    model: Any, named: str, full: bool, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, full=full, epochs=0.5)
+    adapt(model_of(), TRAINING, HELD_OUT, tmp_path, settings, TOKENIZER)
+    with pytest.raises(CheckpointError, match=f"other settings.*{named}"):
+        adapt(copy.deepcopy(model), TRAINING, HELD_OUT, tmp_path, settings, TOKENIZER)
+    adapt(model_of(), TRAINING, HELD_OUT, tmp_path, settings, TOKENIZER)
 
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:

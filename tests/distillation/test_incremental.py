@@ -11,6 +11,7 @@ from tiny import EOS, VOCABULARY, tiny_language_model
 from torch import Tensor
 from torch.testing import assert_close
 
+from ctrlg.distillation.incremental import IncrementalModel
 from ctrlg.distillation.sampling import SamplingSettings, continue_prompts, token_mask
 
 STEPS = 12
@@ -86,6 +87,31 @@ def test_any_decoder_draws_what_a_plain_loop_draws(kind: str) -> None:
         output = model(context, output_hidden_states=True, use_cache=False)
     assert drawn.embeddings is not None
     assert_close(drawn.embeddings.float(), output.hidden_states[-1][:, 2:-1][mask], rtol=5e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "mixed windows, capped logits", "recurrent"])
+@pytest.mark.parametrize("embeddings", [False, True])
+def test_the_logits_of_a_prompt_are_those_of_its_last_position_alone(kind: str, embeddings: bool) -> None:
+    model = model_of(kind)
+    shapes: list[torch.Size] = []
+    model.get_output_embeddings().register_forward_hook(lambda _, inputs, logits: shapes.append(logits.shape))
+    reader = IncrementalModel(model, PROMPTS, torch.arange(2), 1, embeddings)
+    assert shapes == [(2, 1, VOCABULARY)]
+    assert_close(reader.logits, model(PROMPTS).logits[:, -1])
+
+
+def test_models_that_return_all_logits_draw_the_same() -> None:
+    model = tiny_language_model()
+    settings = SamplingSettings(STEPS)
+    uniforms = torch.rand(STEPS, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+    expected = continue_prompts(model, PROMPTS, torch.arange(20) % 2, uniforms, settings, EOS, True)
+    last_only = model.forward
+    model.forward = lambda tokens, use_cache, past_key_values=None: last_only(
+        tokens, use_cache=use_cache, past_key_values=past_key_values
+    )
+    drawn = continue_prompts(model, PROMPTS, torch.arange(20) % 2, uniforms, settings, EOS, True)
+    assert torch.equal(drawn.sequences, expected.sequences)
+    assert_close(drawn.embeddings, expected.embeddings)
 
 
 def test_a_row_draws_the_same_in_any_company() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ TEMPLATE = (
 def test_files_of_prompts(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8", newline="")
     assert read_prompts(tmp_path / name) == ["the dog", "run é"]
+
+
+def test_only_line_feeds_end_a_prompt(tmp_path: Path) -> None:
+    prompts = [f"the{mark}dog" for mark in "\u2028\u2029\u0085\v\f\x1c"]
+    (tmp_path / "p.txt").write_text("\r\n".join(prompts), encoding="utf-8", newline="")
+    assert read_prompts(tmp_path / "p.txt") == prompts
+    lines = [json.dumps({"prompt": prompt}, ensure_ascii=False) for prompt in prompts]
+    (tmp_path / "p.jsonl").write_text("\r\n".join(lines), encoding="utf-8", newline="")
+    assert read_prompts(tmp_path / "p.jsonl") == prompts
 
 
 def test_another_column(tmp_path: Path) -> None:

@@ -57,6 +57,9 @@ def test_ctrlgs_command_line(monkeypatch: pytest.MonkeyPatch, model_folder: Path
         (["--input_file", "nowhere.txt"], "nowhere.txt"),
         (["--eos_token", "<end>"], "no token '<end>'"),
         (["--top_p", "0"], "top_p is 0"),
+        (["--tokenizer_name_or_path", "/nope"], "cannot load the tokenizer /nope"),
+        (["--tokenizer_name_or_path", "/nope", "--model_name_or_path", "/none"], "cannot load the tokenizer /nope"),
+        (["--device", "gpu"], "device 'gpu' cannot be used"),
     ],
 )
 def test_bad_arguments_are_named_and_nothing_is_written(

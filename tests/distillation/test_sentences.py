@@ -8,7 +8,7 @@ import pytest
 from tiny_models import tiny_tokenizer
 
 from ctrlg.distillation.sentences import encode_sentences, end_of_text_id, read_sentences, split_groups, tidy
-from ctrlg.errors import DataError, VocabularyError
+from ctrlg.errors import ArgumentError, DataError, VocabularyError
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,19 @@ def test_the_token_between_sentences() -> None:
     assert end_of_text_id(tokenizer, "a") == tokenizer.convert_tokens_to_ids("a")
     with pytest.raises(VocabularyError, match="no token '</s>'"):
         end_of_text_id(tokenizer, "</s>")
-    rows = encode_sentences(tokenizer, ["the  dog ran ,", " "], end, max_tokens=5)
-    assert rows == [[end, *tokenizer.encode("The dog ran.")[:5], end]]
+
+
+def test_a_sentence_that_was_cut_has_no_end() -> None:
+    tokenizer = tiny_tokenizer()
+    end = end_of_text_id(tokenizer)
+    content = tokenizer.encode("The dog ran.")
+    for most in (len(content), len(content) + 1):
+        assert encode_sentences(tokenizer, ["the  dog ran ,", " "], end, most) == [[end, *content, end]]
+    for most in (1, len(content) - 1):
+        assert encode_sentences(tokenizer, ["the dog ran"], end, most) == [[end, *content[:most]]]
+    for wrong in (0, -1):
+        with pytest.raises(ArgumentError, match=f"max_tokens is {wrong}"):
+            encode_sentences(tokenizer, ["the dog ran"], end, wrong)
 
 
 def test_tidy() -> None:

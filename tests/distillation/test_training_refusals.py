@@ -44,6 +44,16 @@ def test_bad_settings_are_refused_before_any_work(folder: Path, changes: dict[st
     assert not (folder / "log.jsonl").exists()
 
 
+@pytest.mark.parametrize("changes", [{}, {"checkpoint": 7}, {"prior_strength": 1.0, "prior_checkpoint": 8}])
+def test_a_mistyped_folder_is_not_made(folder: Path, changes: dict[str, Any]) -> None:
+    model_path = folder / ("hmm" if changes else "typo")
+    before = sorted(folder.rglob("*"))
+    log_file = str(folder / "logs" / "log.jsonl")
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        quiet_train(settings_in(folder, model_path=str(model_path), log_file=log_file, **changes))
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_token_ids_beyond_the_vocabulary_are_refused_with_their_file(folder: Path) -> None:
     rows = torch.randint(1, VOCABULARY, (8, 10))
     rows[3, 3] = VOCABULARY
