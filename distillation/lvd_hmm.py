@@ -27,7 +27,7 @@ from ctrlg.distillation.progress import StageBars
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
 from ctrlg.files import atomic_folder, writable_folder
-from ctrlg.models import fast_dtype, load_language_model
+from ctrlg.models import checked_device, fast_dtype, load_language_model
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def main() -> None:
         seed=arguments.seed,
     )
     files = paired_files(arguments.sequences_file, arguments.embeddings_file)
+    checked_device(arguments.device)
     output = Path(arguments.output_file)
     writable_folder(output.parent)
     if arguments.figure:

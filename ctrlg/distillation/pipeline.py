@@ -41,7 +41,7 @@ from ctrlg.distillation.training_settings import TrainingSettings
 from ctrlg.errors import ArgumentError
 from ctrlg.files import atomic_file, atomic_folder, writable_folder, write_json
 from ctrlg.hmm import HMM
-from ctrlg.models import fast_dtype, load_language_model
+from ctrlg.models import checked_device, fast_dtype, load_language_model
 from ctrlg.quantization import QuantizedHMM, held_out_log_likelihood, quantize
 
 RECORD = "distillation.json"  # settings and seconds of the job, in its folder
@@ -138,6 +138,7 @@ class _Job:
     def __init__(self, settings: DistillationSettings, console: Console) -> None:
         self.settings = settings
         self.console = console
+        checked_device(settings.device)
         self.folder = writable_folder(settings.output)
         self.samples = self.folder / "samples"
         self.record = self._known_record()
