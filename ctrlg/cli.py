@@ -121,6 +121,8 @@ Examples:
 
   ctrlg quantize runs/hmm/best runs/hmm-4bit --method log-norm-q --bits 4 --max-bytes 2000000
 
+  ctrlg quantize runs/hmm/best runs/hmm-tiny --bits 4 --max-bytes 100000 --refine 6
+
   ctrlg quantize runs/hmm/best runs/hmm-norm-q --method norm-q --bits 8
 """
 
@@ -134,15 +136,23 @@ def quantize(
     max_bytes: Annotated[int | None, typer.Option(help="Size budget in bytes (log-norm-q).")] = None,
     threshold: Annotated[float | None, typer.Option(help="Least gain of a kept entry (log-norm-q).")] = None,
     layout: Annotated[str, typer.Option(help="auto, dense or sparse.")] = "auto",
+    refine: Annotated[int, typer.Option(help="Then so many steps of EM on samples of the HMM, in the same bytes.")] = 0,
 ) -> None:
     """Compress an HMM."""
+    from ctrlg.distillation.progress import StageBars
     from ctrlg.files import writable_folder
     from ctrlg.hmm import HMM
     from ctrlg.quantization import quantize as compress
+    from ctrlg.quantization import refine as improve
 
+    if refine < 0:
+        raise ArgumentError(f"--refine {refine}", hint="a number of steps, as 6, or 0 for none")
     writable_folder(output)
     model = HMM.from_pretrained(hmm)
     compressed = compress(model, method, bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
+    if refine:
+        with StageBars() as bars:
+            compressed = improve(compressed, model, refine, report=lambda step: bars("refining", step.step, step.steps))
     compressed.save_pretrained(output)
     typer.echo(f"{model.nbytes:,} bytes -> {compressed.packed_nbytes:,} bytes in {output}")
 

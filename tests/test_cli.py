@@ -41,6 +41,13 @@ def test_generate_keeps_what_it_promises() -> None:
             "bits is 9",
         ),
         (["generate", "--keywords", "dog", "--words", "20..30", "--max-new-tokens", "6"], "max_new_tokens"),
+        (["quantize", "/nowhere", "/tmp/out", "--refine", "-1"], "--refine -1"),
+        (["distill", "default", "/proc/nowhere"], "/proc/nowhere"),
+        (["distill", "default", "/tmp/out", "--hidden-states", "1"], "hidden_states is 1"),
+        (["distill", "default", "/tmp/out", "--chat-template"], "without prompts"),
+        (["train", "/nowhere", "/nowhere", "data", "--em-schedule", "2,1"], "/nowhere/checkpoint-0"),
+        (["train", "/nowhere", "/nowhere", "data", "--em-schedule", "two"], "em_schedule"),
+        (["train", "/nowhere", "/nowhere", "data", "--em-schedule", "2,1", "--quantization-bits", "99"], "99"),
     ],
 )
 def test_wrong_input_ends_with_a_message_a_hint_and_code_2(
@@ -56,7 +63,7 @@ def test_wrong_input_ends_with_a_message_a_hint_and_code_2(
     assert "Traceback" not in shown
 
 
-@pytest.mark.parametrize("command", ["generate", "demo", "quantize"])
+@pytest.mark.parametrize("command", ["generate", "demo", "quantize", "distill", "train"])
 def test_help_has_an_example(command: str) -> None:
     assert f"ctrlg {command}" in run(command, "--help")
 
