@@ -129,7 +129,7 @@ Examples:
 
 @app.command(epilog=QUANTIZE_EXAMPLES)
 def quantize(
-    hmm: Annotated[str, typer.Argument(help="Folder or hub id of an HMM.")],
+    hmm: Annotated[str, typer.Argument(help="Folder or hub id of an HMM, or 'default'.")],
     output: Annotated[Path, typer.Argument(help="Folder to write.")],
     method: Annotated[str, typer.Option(help="norm-q or log-norm-q.")] = "log-norm-q",
     bits: Annotated[int, typer.Option(help="Bits per code, 1 to 8.")] = 4,
@@ -142,13 +142,15 @@ def quantize(
     from ctrlg.distillation.progress import StageBars
     from ctrlg.files import writable_folder
     from ctrlg.hmm import HMM
+    from ctrlg.quantization import load_hmm
     from ctrlg.quantization import quantize as compress
     from ctrlg.quantization import refine as improve
 
     if refine < 0:
         raise ArgumentError(f"--refine {refine}", hint="a number of steps, as 6, or 0 for none")
     writable_folder(output)
-    model = HMM.from_pretrained(hmm)
+    opened = load_hmm(hmm)
+    model = opened if isinstance(opened, HMM) else opened.dequantize()
     compressed = compress(model, method, bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
     if refine:
         with StageBars() as bars:

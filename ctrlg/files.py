@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -73,6 +73,12 @@ def write_json(path: str | Path, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def append_line(path: str | Path, record: Mapping[str, Any]) -> None:
+    """Add a record to a file of JSON lines."""
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file, atomically."""
     with atomic_file(path) as temporary:
@@ -93,6 +99,8 @@ def fetch_checkpoint(name: str | Path, options: Mapping[str, Any] | None = None)
     arguments = {key: value for key, value in (options or {}).items() if key in known and value is not None}
     try:
         return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "*.md"], **arguments))
+    except HFValidationError as error:  # a path, not the name of a repository
+        raise CheckpointError(f"no checkpoint folder {str(name)!r}", hint="check the path") from error
     except (OSError, ValueError, HfHubHTTPError) as error:
         raise CheckpointError(
             f"no checkpoint {str(name)!r}: neither a folder nor a repository that can be fetched ({error})",

@@ -33,6 +33,8 @@ def load_language_model(
     with _errors_name(f"the language model {name}"):
         tokenizer = AutoTokenizer.from_pretrained(source, **files)
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or torch.float32, **files, **options)
+    if files:
+        _forget_quantizer(model)
     return model.to(place).eval(), tokenizer
 
 
@@ -51,8 +53,7 @@ def load_tokenizer(name: str | Path) -> Any:
 def save_language_model(model: Any, tokenizer: Any, folder: str | Path, eos_token_id: int) -> None:
     """Write an ordinary folder that `load_language_model` opens, atomically, in the model's own precision.
 
-    eos_token_id: becomes the token that starts, ends and pads texts. Weights that came from a GGUF file were
-    dequantised on loading; nothing of it is written.
+    eos_token_id: becomes the token that starts, ends and pads texts. Everybody may read the files.
     """
     from ctrlg.files import atomic_folder
 
@@ -60,12 +61,18 @@ def save_language_model(model: Any, tokenizer: Any, folder: str | Path, eos_toke
         config.bos_token_id = config.eos_token_id = config.pad_token_id = eos_token_id
     eos_token = tokenizer.convert_ids_to_tokens(eos_token_id)
     tokenizer.bos_token = tokenizer.eos_token = tokenizer.pad_token = eos_token
-    model.hf_quantizer, model.is_quantized = None, False
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
     with atomic_folder(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
+        for file in temporary.iterdir():
+            file.chmod(0o644)
+
+
+def _forget_quantizer(model: Any) -> None:
+    """Weights of a GGUF file are dequantised on loading: the model is an ordinary one, and may be cast and saved."""
+    model.hf_quantizer, model.is_quantized = None, False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
 
 
 def weights_digest(model: Any) -> str:

@@ -37,7 +37,7 @@ from ctrlg.distillation.storage import read_sequences, write_samples
 from ctrlg.distillation.training import EMSettings, em_step, per_token
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import DARK, MIDDLE, check_figure_path, new_figure, save_figure
-from ctrlg.files import writable_folder
+from ctrlg.files import append_line, writable_folder
 from ctrlg.hmm import HMM, Prior
 from ctrlg.models import fast_dtype, load_language_model
 
@@ -72,8 +72,7 @@ def main() -> None:
             continue
         study = study or Study(arguments)
         line = {"source": source, "counts": counts, "seed": seed, **study.run(source, counts, seed)}
-        with output.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(output, line)
         results.append(line)
         Console().print(line, highlight=False, soft_wrap=True)
     if arguments.plot:

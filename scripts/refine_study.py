@@ -27,8 +27,7 @@ from torch import Tensor
 
 from ctrlg.console import errors_as_messages
 from ctrlg.distillation.storage import read_sequences
-from ctrlg.distillation.training import append_log
-from ctrlg.files import atomic_file
+from ctrlg.files import append_line, atomic_file
 from ctrlg.hmm import HMM, Parameters
 from ctrlg.hmm.learning import total_counts
 from ctrlg.matrices import CompressedMatrix, DenseMatrix
@@ -81,7 +80,7 @@ def main() -> None:
         study = Study(hmm, training, judging, text, held_out, arguments.steps, arguments.prior_strength, seed)
         for setting in settings(hmm, arguments.small_share):
             for record in records(study, setting):
-                append_log(arguments.output, record)
+                append_line(arguments.output, record)
                 print(record, flush=True)
 
 

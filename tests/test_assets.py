@@ -45,6 +45,18 @@ def test_an_unwritable_cache_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pat
         assets.cache_folder()
 
 
+def test_an_empty_cache_is_filled_from_the_base_file(
+    default_model: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    built, base = assets.default_model_path(), assets.base_model_file()
+    monkeypatch.setenv("CTRLG_CACHE", str(tmp_path))
+    (tmp_path / base.name).symlink_to(base)
+    again = assets.default_model_path()
+    assert again.parent == tmp_path
+    assert (again / "model.safetensors").read_bytes() == (built / "model.safetensors").read_bytes()
+    assert all(file.stat().st_mode & 0o444 == 0o444 for file in again.iterdir())
+
+
 def test_the_adapted_model_knows_its_domain(default_model: tuple[object, object]) -> None:
     model, tokenizer = default_model
     assert tokenizer.eos_token == assets.EOS_TOKEN  # type: ignore[attr-defined]

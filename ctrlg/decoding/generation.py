@@ -109,6 +109,8 @@ def generate(
     """
     if num_return_sequences < 1:
         raise ArgumentError(f"num_return_sequences is {num_return_sequences}", hint="ask for at least one text")
+    if num_beams is not None and num_beams < 1:
+        raise ArgumentError(f"num_beams is {num_beams}", hint="search with at least one beam")
     beams = num_beams or (1 if do_sample else max(DEFAULT_BEAMS, num_return_sequences))
     if not do_sample and beams < num_return_sequences:
         raise ArgumentError(

@@ -11,6 +11,7 @@ from typing import Any
 from ctrlg.distillation.aware_em import StudyResult, StudyRun
 from ctrlg.errors import DataError
 from ctrlg.figures import DARK, MIDDLE, new_figure, save_figure
+from ctrlg.files import append_line
 
 Results = dict[StudyRun, StudyResult]
 
@@ -44,9 +45,7 @@ def open_results(path: str | Path, settings: dict[str, Any]) -> Results:
 
 def add_result(path: str | Path, run: StudyRun, result: StudyResult, seconds: float) -> None:
     """Add one line."""
-    line = {"run": run._asdict(), "result": result._asdict(), "seconds": round(seconds, 1)}
-    with Path(path).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    append_line(path, {"run": run._asdict(), "result": result._asdict(), "seconds": round(seconds, 1)})
 
 
 def plot_study(results: Results, outputs: Sequence[str | Path], command: str = "") -> None:

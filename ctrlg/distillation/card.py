@@ -59,7 +59,7 @@ tokens, on which nothing was trained or chosen:
 Size: {outcome.float_bytes:,} bytes in float32, {outcome.file_bytes:,} compressed on disk,
 {outcome.memory_bytes:,} in memory while it runs.
 
-| stage | seconds |
+| stage | seconds (of starts that were not killed) |
 |---|---|
 {times}
 """

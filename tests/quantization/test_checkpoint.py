@@ -231,7 +231,7 @@ def test_a_foreign_config_is_refused(folder: Path, content: str) -> None:
 
 
 def test_no_checkpoint_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CheckpointError, match="neither a folder nor a repository"):
+    with pytest.raises(CheckpointError, match="no checkpoint folder"):
         QuantizedHMM.from_pretrained(tmp_path / "nothing" / "here")
     monkeypatch.setattr(assets, "_HERE", tmp_path)
     with pytest.raises(CheckpointError, match="no embedded HMM"):
