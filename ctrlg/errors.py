@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class CtrlGError(Exception):
     """Root of all errors this library raises on purpose.
@@ -46,3 +48,11 @@ class DataError(CtrlGError, ValueError):
 
 class ProcessError(CtrlGError):
     """Another process of a distributed job is gone, hangs, or the job was told to stop."""
+
+
+def require_at_least(settings: object, least: Mapping[str, float]) -> None:
+    """Raise ArgumentError for the first attribute that is smaller than `least` says, or NaN; None is not looked at."""
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        if value is not None and not value >= bound:
+            raise ArgumentError(f"{name} is {value}", hint=f"choose {bound} or more")

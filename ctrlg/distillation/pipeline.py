@@ -38,7 +38,7 @@ from ctrlg.distillation.storage import read_sequences
 from ctrlg.distillation.token_loss import has_plain_head
 from ctrlg.distillation.trainer import train
 from ctrlg.distillation.training_settings import TrainingSettings
-from ctrlg.errors import ArgumentError
+from ctrlg.errors import ArgumentError, require_at_least
 from ctrlg.files import atomic_file, atomic_folder, writable_folder, write_json
 from ctrlg.hmm import HMM
 from ctrlg.models import checked_device, fast_dtype, load_language_model
@@ -85,10 +85,7 @@ class DistillationSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise ArgumentError(f"{name} is {value}", hint=f"choose {least} or more")
+        require_at_least(self, _LEAST)
         if self.bits > 8:
             raise ArgumentError(f"bits is {self.bits}", hint="choose 1 to 8")
         if self.chat_template and not self.prompts:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ctrlg.distillation.training import EMSettings, chunk_indices, parse_schedule
-from ctrlg.errors import ArgumentError
+from ctrlg.errors import ArgumentError, require_at_least
 from ctrlg.quantization.baselines import check_method
 
 
@@ -89,10 +89,7 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise ArgumentError(f"{name} is {value}", hint=f"choose {least} or more")
+        require_at_least(self, _LEAST)
         if not 0 <= self.dropout < 1:
             raise ArgumentError(f"dropout is {self.dropout}", hint="a share of the tokens, from 0 to below 1")
         check_method(self.quantization_method, self.quantization_bit_width)
