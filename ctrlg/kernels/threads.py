@@ -1,21 +1,29 @@
 """Threads for kernels that run without the GIL: a kernel does one part of its work, and all parts run at once.
 
-The threads sleep when idle. (Those of OpenMP, torch's and numba's, spin for a while after each task and take the cores
-away from each other; numba's other threads end the process when two Python threads use them.)
+They are torch's own where those are OpenMP's: after each operation they spin for milliseconds, waiting for the next,
+and threads beside them would have to share the cores with that. (On 2 cores a step of 128 beams took half as long
+again.) Elsewhere they are threads of this module, which sleep when idle. (numba's own spin, too, and end the process
+when two Python threads use them.)
 """
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 
 WORK_OF_A_THREAD = 2**20
 """Multiply-adds (about 0.2 ms) below which waking another thread costs more than it saves."""
+
+_TEAM_BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_LOADING_PROCESS = os.getpid()
 
 
 def run(kernel: Callable[..., None], work: int, *arguments: Any) -> None:
@@ -24,16 +32,60 @@ def run(kernel: Callable[..., None], work: int, *arguments: Any) -> None:
 
 
 def run_parts(kernel: Callable[..., None], parts: int, *arguments: Any) -> None:
-    """`kernel(*arguments, part, parts)` for every part, the first of them in this thread."""
-    others = [_pool(os.getpid()).submit(kernel, *arguments, part, parts) for part in range(1, parts)]
-    kernel(*arguments, 0, parts)
-    for other in others:
-        other.result()
+    """`kernel(*arguments, part, parts)` for every part; an error of any of them is raised here."""
+    if parts == 1:
+        kernel(*arguments, 0, 1)
+        return
+    team = torch_team() if os.getpid() == _LOADING_PROCESS else None  # OpenMP's threads do not survive a fork
+    if team is None:
+        _run_in_pool(kernel, parts, arguments)
+    else:
+        _run_in_team(team, kernel, parts, arguments)
 
 
 def parts_of(work: int) -> int:
     """Threads that so many multiply-adds are worth; at most as many as torch may use."""
     return min(torch.get_num_threads(), 1 + work // WORK_OF_A_THREAD)
+
+
+@cache
+def torch_team() -> Callable[..., None] | None:
+    """`GOMP_parallel` of the OpenMP library that torch itself was linked with; None where it has none."""
+    try:
+        # A lookup through torch's library searches what that is linked with before any other OpenMP of the process.
+        library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+        team = ctypes.CDLL(str(library), mode=os.RTLD_NOLOAD).GOMP_parallel
+    except (OSError, AttributeError):  # another system, or a torch that brings other threads
+        return None
+    team.argtypes = [_TEAM_BODY, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    team.restype = None
+    return team
+
+
+def _run_in_team(
+    team: Callable[..., None], kernel: Callable[..., None], parts: int, arguments: tuple[Any, ...]
+) -> None:
+    """All parts in a team of the size that torch uses, so that it need not be changed between operations."""
+    waiting, errors = itertools.count(), []
+
+    def work(_: Any) -> None:  # in every thread of the team, however many there are
+        try:
+            while (part := next(waiting)) < parts:
+                kernel(*arguments, part, parts)
+        except BaseException as error:  # would be lost on its way through OpenMP
+            errors.append(error)
+
+    team(_TEAM_BODY(work), None, 0, 0)
+    if errors:
+        raise errors[0]
+
+
+def _run_in_pool(kernel: Callable[..., None], parts: int, arguments: tuple[Any, ...]) -> None:
+    """All parts in sleeping threads, the first of them in this thread."""
+    others = [_pool(os.getpid()).submit(kernel, *arguments, part, parts) for part in range(1, parts)]
+    kernel(*arguments, 0, parts)
+    for other in others:
+        other.result()
 
 
 @cache
