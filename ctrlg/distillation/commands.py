@@ -111,6 +111,7 @@ def train(
     quantization_method: Annotated[str, typer.Option(help="norm-q, norm-q-max, log-norm-q, k-means.")] = "norm-q",
     patience: Annotated[int | None, typer.Option(help="Stop after so many steps without a better dev.")] = None,
     seed: Annotated[int, typer.Option(help="Of dropout.")] = 0,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Faster products, where the processor has it.")] = False,
     log_file: Annotated[str | None, typer.Option(help="JSON lines; default: MODEL_PATH/log.jsonl.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Likelihood over steps, .png or .svg.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -142,6 +143,7 @@ def train(
         quantization_method=quantization_method,
         patience=patience,
         seed=seed,
+        bfloat16=bfloat16,
     )
     if plot is not None:
         check_figure_path(plot)

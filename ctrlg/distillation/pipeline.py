@@ -232,6 +232,7 @@ class _Job:
                 prior_strength=settings.prior_strength,
                 patience=3,
                 seed=settings.seed,
+                bfloat16=fast_dtype(settings.device) == torch.bfloat16,
             ),
             Processes(0, 1, torch.device(settings.device)),
             self.console,

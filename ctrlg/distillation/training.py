@@ -27,12 +27,19 @@ Report = Callable[[int], None]  # called after every batch with the number of it
 
 
 class EMSettings(NamedTuple):
-    """batch_size: sequences per E-step batch. dropout: share of tokens made missing. See `maximise` for the rest."""
+    """batch_size: sequences per E-step batch. dropout: share of tokens made missing. pseudocount: see `maximise`.
+    bfloat16: whether the E-step multiplies matrices in that type (see `CountSums`)."""
 
     batch_size: int = 256
     dropout: float = 0.0
     pseudocount: float = 0.001
     seed: int = 0
+    bfloat16: bool = False
+
+    @property
+    def product_dtype(self) -> torch.dtype | None:
+        """Of the E-step's matrix products; None is the parameters' own."""
+        return torch.bfloat16 if self.bfloat16 else None
 
 
 class Likelihood(NamedTuple):
@@ -78,11 +85,12 @@ def em_counts(
     rows = drop_tokens(sequences, settings.dropout, eos_token_id, settings.seed, step)
     if next_tokens is None:
         batches = shared_batches(rows, eos_token_id, settings.batch_size, processes, report)
-        counts = total_counts(parameters, (batch.to(parameters.initial.device) for batch in batches))
+        on_device = (batch.to(parameters.initial.device) for batch in batches)
+        counts = total_counts(parameters, on_device, settings.product_dtype)
     else:
         predicted = token_mask(sequences, eos_token_id)
         places = reading_places(predicted)
-        sums = CountSums(parameters)
+        sums = CountSums(parameters, settings.product_dtype)
         for index, width in shared_places(sequences, eos_token_id, settings.batch_size, processes, report):
             predictive = sums.add_moves_predicting(rows[index, :width].to(parameters.initial.device))
             there = predicted[index, :width]

@@ -56,7 +56,7 @@ class TrainingSettings:
     em_schedule: "steps,chunks;..."; a checkpoint is numbered by the chunks read (Ctrl-G's rules).
     save_per_step: chunks between checkpoints that are kept; the last one always is.
     sample_length: sequences are cut to so many tokens; None leaves them.
-    dropout, pseudocount, seed, batch_size: see EMSettings.
+    dropout, pseudocount, seed, batch_size, bfloat16: see EMSettings.
     next_tokens: whether emissions are credited with draws of the language model's next-token distribution, which stand
         beside each chunk (DATA_PATH/DATASET.train.i.next_tokens), instead of with the chunk's own tokens.
     prior_strength: observations per state with the emissions of checkpoint `prior_checkpoint` (a Dirichlet prior).
@@ -87,6 +87,7 @@ class TrainingSettings:
     quantization_method: str = "norm-q"
     patience: int | None = None
     seed: int = 0
+    bfloat16: bool = False
 
     def __post_init__(self) -> None:
         require_at_least(self, _LEAST)
@@ -109,7 +110,7 @@ class TrainingSettings:
     @property
     def em(self) -> EMSettings:
         """What a single step is told."""
-        return EMSettings(self.batch_size, self.dropout, self.pseudocount, self.seed)
+        return EMSettings(self.batch_size, self.dropout, self.pseudocount, self.seed, self.bfloat16)
 
     @property
     def quantization(self) -> QuantizationSchedule | None:

@@ -37,6 +37,16 @@ def test_the_last_and_the_best_checkpoint_are_saved(folder: Path) -> None:
     assert [path.name for path in (folder / "hmm" / "resume").iterdir() if path.is_dir()] == []
 
 
+def test_bfloat16_products_train_as_well(tmp_path: Path) -> None:
+    values = []
+    for bfloat16 in (False, True):
+        make_run(tmp_path / str(bfloat16))
+        result = quiet_train(settings_in(tmp_path / str(bfloat16), bfloat16=bfloat16))
+        values.append((result.best_dev, HMM.from_pretrained(result.checkpoint).beta))
+    assert values[1][0] == pytest.approx(values[0][0], abs=1e-3)
+    assert not torch.equal(values[0][1], values[1][1])  # the option reaches the products
+
+
 def test_checkpoints_are_kept_whenever_so_many_chunks_were_read(folder: Path) -> None:
     quiet_train(settings_in(folder, save_per_step=2))
     kept = {path.name for path in (folder / "hmm").glob("checkpoint-*")}
