@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ctrlg.constraints import Keywords, WordCount
+from ctrlg.console import errors_as_messages
 from ctrlg.decoding import generate
-from ctrlg.errors import DataError
+from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import quantize
@@ -50,7 +50,7 @@ def main() -> None:
         for method, bits in settings:
             hmm = guide(reference, method, bits)
             for concept_set in sets:
-                if (method, bits, concept_set["concept_set_idx"]) not in done:
+                if (method, bits, concept_set.index) not in done:
                     record = {"method": method, "bits": bits, **write(model, tokenizer, hmm, concept_set, arguments)}
                     file.write(json.dumps(record) + "\n")
                     file.flush()
@@ -66,9 +66,9 @@ def guide(reference: HMM, method: str, bits: int) -> Any:
 
 
 def write(
-    model: Any, tokenizer: Any, hmm: Any, concept_set: dict[str, Any], arguments: argparse.Namespace
+    model: Any, tokenizer: Any, hmm: Any, concept_set: ConceptSet, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    constraint = Keywords([[concept] for concept in concept_set["concepts"]], inflect=True) & WordCount(*WORDS)
+    constraint = concept_set.promise(*WORDS)
     best = generate(
         model,
         tokenizer,
@@ -80,8 +80,8 @@ def write(
         progress=False,
     )[0]
     return {
-        "concept_set_idx": concept_set["concept_set_idx"],
-        "concepts": concept_set["concepts"],
+        "concept_set_idx": concept_set.index,
+        "concepts": concept_set.concepts,
         "sentence": best.text,
         "kept": constraint.holds(best.text),
         "log_prob": best.log_prob,
@@ -89,17 +89,6 @@ def write(
         "symbolic_seconds": best.timing.symbolic,
         "steps": best.timing.steps,
     }
-
-
-def read_concept_sets(path: str, count: int) -> list[dict[str, Any]]:
-    """`count` concept sets spread evenly over the file."""
-    file = Path(path)
-    if not file.is_file():
-        raise DataError(f"no such data file: {path}", hint="CommonGen's validation set as JSON lines")
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    if not rows or any("concepts" not in row for row in rows):
-        raise DataError(f"{path} lacks the column 'concepts'", hint="one JSON object with a list of concepts a line")
-    return [rows[index * len(rows) // count] for index in range(min(count, len(rows)))]
 
 
 def summary(records: list[dict[str, Any]]) -> Table:
@@ -137,4 +126,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with errors_as_messages():
+        main()

@@ -1,0 +1,132 @@
+"""Which pair of language model and HMM writes better under a promise? CommonGen's concept sets, against references.
+
+    python scripts/compare_pairs.py --data validation.jsonl --sets 50 --output runs/pairs.jsonl \\
+        --pair before runs/before/model runs/before/hmm --pair after default default
+
+Every pair writes one sentence a concept set (every concept in some inflection, 6 to 16 words), ranked by its own
+language model. Printed are promises kept, BLEU-4 and CIDEr with 95 % bootstrap intervals, and the log-probability per
+token under --judge, one language model for all pairs, with its standard error. Sentences are written to the output as
+they come; an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from ctrlg.console import errors_as_messages
+from ctrlg.decoding import generate
+from ctrlg.decoding.ranking import score_generated_ids
+from ctrlg.distillation.sentences import end_of_text_id
+from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
+from ctrlg.evaluation.similarity import interval, similarity
+from ctrlg.files import append_line, writable_folder
+from ctrlg.models import fast_dtype, load_language_model
+from ctrlg.quantization import load_hmm
+
+WORDS = (6, 16)
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    sets = {concept_set.index: concept_set for concept_set in read_concept_sets(arguments.data, arguments.sets)}
+    output = Path(arguments.output)
+    writable_folder(output.parent)
+    records = [json.loads(line) for line in output.read_text().splitlines()] if output.is_file() else []
+    done = {(record["pair"], record["concept_set_idx"]) for record in records}
+    with Progress() as progress:
+        task = progress.add_task("writing", total=len(arguments.pair) * len(sets))
+        for name, model, hmm in arguments.pair:
+            left = [concept_set for index, concept_set in sets.items() if (name, index) not in done]
+            progress.advance(task, len(sets) - len(left))
+            for record in written(model, hmm, left, arguments) if left else ():
+                append_line(output, {"pair": name, **record})
+                records.append({"pair": name, **record})
+                progress.advance(task)
+    shown = [record for record in records if record["concept_set_idx"] in sets]
+    Console().print(table([name for name, *_ in arguments.pair], shown, sets, arguments.judge))
+
+
+def written(
+    model_name: str, hmm_name: str, sets: Sequence[ConceptSet], arguments: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """The best sentence of one pair for each concept set."""
+    model, tokenizer = load_language_model(model_name, dtype=fast_dtype())
+    hmm = load_hmm(hmm_name)
+    for concept_set in sets:
+        promise = concept_set.promise(*WORDS)
+        best = generate(
+            model,
+            tokenizer,
+            hmm,
+            promise,
+            max_new_tokens=arguments.max_new_tokens,
+            num_beams=arguments.beams,
+            num_return_sequences=arguments.beams,
+            progress=False,
+        )[0]
+        yield {
+            "concept_set_idx": concept_set.index,
+            "concepts": concept_set.concepts,
+            "sentence": best.text,
+            "kept": promise.holds(best.text),
+            "log_prob": best.log_prob,
+        }
+
+
+def table(names: Sequence[str], records: list[dict[str, Any]], sets: dict[int, ConceptSet], judge: str) -> Table:
+    """One line a pair."""
+    result = Table("pair", "kept", "BLEU-4", "CIDEr", f"log-probability per token ({judge})")
+    for name in names:
+        rows = [record for record in records if record["pair"] == name]
+        sentences = [record["sentence"] for record in rows]
+        references = [sets[record["concept_set_idx"]].references for record in rows]
+        scores, bounds = similarity(sentences, references), interval(sentences, references)
+        judged = np.array(log_probabilities(judge, sentences))
+        result.add_row(
+            name,
+            f"{sum(record['kept'] for record in rows)}/{len(rows)}",
+            _with_bounds(scores.bleu[-1], bounds["bleu_4"]),
+            _with_bounds(float(scores.cider.mean()), bounds["cider"]),
+            f"{judged.mean():.3f} ± {judged.std(ddof=1) / len(judged) ** 0.5:.3f}",
+        )
+    return result
+
+
+def log_probabilities(judge: str, sentences: Sequence[str]) -> list[float]:
+    """Nats per token of each sentence, end-of-text included, after end-of-text."""
+    model, tokenizer = load_language_model(judge, dtype=fast_dtype())
+    eos = end_of_text_id(tokenizer)
+    contents = [tokenizer.encode(text, add_special_tokens=False) for text in sentences]
+    return [scored.log_prob for scored in score_generated_ids(model, contents, [eos], [eos])]
+
+
+def _with_bounds(value: float, bounds: tuple[float, float]) -> str:
+    return f"{value:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="CommonGen's validation.jsonl")
+    parser.add_argument(
+        "--pair", nargs=3, action="append", required=True, metavar=("NAME", "MODEL", "HMM"), help="may be repeated"
+    )
+    parser.add_argument("--judge", default="default", help="language model that judges all sentences (%(default)s)")
+    parser.add_argument("--sets", type=int, default=50)
+    parser.add_argument("--beams", type=int, default=16)
+    parser.add_argument("--max_new_tokens", type=int, default=32)
+    parser.add_argument("--output", required=True, help="JSON lines")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    with errors_as_messages():
+        main()
