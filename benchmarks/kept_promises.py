@@ -22,13 +22,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ctrlg.console import errors_as_messages
-from ctrlg.decoding import generate
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
+from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import quantize
-
-WORDS = (6, 16)
 
 
 def main() -> None:
@@ -68,22 +66,13 @@ def guide(reference: HMM, method: str, bits: int) -> Any:
 def write(
     model: Any, tokenizer: Any, hmm: Any, concept_set: ConceptSet, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    constraint = concept_set.promise(*WORDS)
-    best = generate(
-        model,
-        tokenizer,
-        hmm,
-        constraint,
-        max_new_tokens=arguments.max_new_tokens,
-        num_beams=arguments.beams,
-        num_return_sequences=arguments.beams,
-        progress=False,
-    )[0]
+    promise = concept_set.promise(LEAST_WORDS, MOST_WORDS)
+    best = best_sentence(model, tokenizer, hmm, promise, arguments.beams, arguments.max_new_tokens)
     return {
         "concept_set_idx": concept_set.index,
         "concepts": concept_set.concepts,
         "sentence": best.text,
-        "kept": constraint.holds(best.text),
+        "kept": promise.holds(best.text),
         "log_prob": best.log_prob,
         "neural_seconds": best.timing.neural,
         "symbolic_seconds": best.timing.symbolic,

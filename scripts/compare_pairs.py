@@ -23,20 +23,19 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ctrlg.console import errors_as_messages
-from ctrlg.decoding import generate
 from ctrlg.decoding.ranking import score_generated_ids
 from ctrlg.distillation.sentences import end_of_text_id
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
-from ctrlg.evaluation.similarity import interval, similarity
+from ctrlg.evaluation.similarity import interval, require_scorers, similarity
+from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
 from ctrlg.files import append_line, writable_folder
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import load_hmm
 
-WORDS = (6, 16)
-
 
 def main() -> None:
     arguments = parse_arguments()
+    require_scorers()
     sets = {concept_set.index: concept_set for concept_set in read_concept_sets(arguments.data, arguments.sets)}
     output = Path(arguments.output)
     writable_folder(output.parent)
@@ -62,17 +61,8 @@ def written(
     model, tokenizer = load_language_model(model_name, dtype=fast_dtype())
     hmm = load_hmm(hmm_name)
     for concept_set in sets:
-        promise = concept_set.promise(*WORDS)
-        best = generate(
-            model,
-            tokenizer,
-            hmm,
-            promise,
-            max_new_tokens=arguments.max_new_tokens,
-            num_beams=arguments.beams,
-            num_return_sequences=arguments.beams,
-            progress=False,
-        )[0]
+        promise = concept_set.promise(LEAST_WORDS, MOST_WORDS)
+        best = best_sentence(model, tokenizer, hmm, promise, arguments.beams, arguments.max_new_tokens)
         yield {
             "concept_set_idx": concept_set.index,
             "concepts": concept_set.concepts,

@@ -7,6 +7,7 @@ the rule-based one of `spacy.blank("en")`. Needs the extra `eval`.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 from collections.abc import Sequence
 from functools import cache
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ctrlg.errors import DataError
+from ctrlg.errors import ArgumentError, DataError
 
 ORDERS = 4
 
@@ -27,13 +28,22 @@ class Similarity(NamedTuple):
     cider: np.ndarray
 
 
+def require_scorers() -> None:
+    """Raises ArgumentError where the extra `eval` is not installed: to be called before long work."""
+    missing = [name for name in ("pycocoevalcap", "spacy") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ArgumentError(f"{' and '.join(missing)} not installed", hint="pip install 'ctrlg[eval]'")
+
+
 def similarity(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> Similarity:
     """How near each sentence comes to its references.
 
-    Raises DataError for no sentences, numbers that differ, and a sentence without references.
+    Raises DataError for no sentences, numbers that differ, and a sentence without references, ArgumentError as
+    require_scorers.
     """
     if len(sentences) != len(references) or not sentences:
         raise DataError(f"{len(sentences)} sentences for {len(references)} sets of references", hint="one for each")
+    require_scorers()
     without = [index for index, group in enumerate(references) if not group]
     if without:
         raise DataError(f"sentence {without[0]} has no reference", hint="leave it out")
@@ -48,8 +58,8 @@ def tokenised(text: str) -> str:
 def interval(
     sentences: Sequence[str], references: Sequence[Sequence[str]], resamples: int = 1000, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """95 % intervals of BLEU-4 and of mean CIDEr by bootstrap over sentences (percentiles; document frequencies
-    held)."""
+    """95 % intervals of BLEU-4 and of mean CIDEr by bootstrap over sentences (percentiles); document frequencies
+    are held."""
     cider = similarity(sentences, references).cider
     tokens = [tokenised(text) for text in sentences]
     groups = [[tokenised(text) for text in group] for group in references]

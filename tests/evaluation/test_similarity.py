@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-
-from ctrlg.errors import DataError
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.evaluation import similarity as module
 from ctrlg.evaluation.similarity import interval, similarity, tokenised
 
 SENTENCES = ["A dog runs on the beach.", "Two men cook in a kitchen.", "Snow falls on a café."]
@@ -73,3 +73,10 @@ def test_errors_name_what_is_wrong() -> None:
         similarity([], [])
     with pytest.raises(DataError, match="sentence 1 has no reference"):
         similarity(["a", "b"], [["a"], []])
+
+
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ArgumentError, match="pycocoevalcap and spacy not installed") as caught:
+        similarity(["a"], [["a"]])
+    assert "ctrlg[eval]" in str(caught.value)

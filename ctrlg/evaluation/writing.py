@@ -1,0 +1,28 @@
+"""One sentence a promise, as all studies write it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ctrlg.constraints.base import Constraint
+from ctrlg.decoding import GenerationResult, generate
+
+LEAST_WORDS, MOST_WORDS = 6, 16
+"""Words of a sentence that a concept set is written into."""
+
+
+def best_sentence(
+    model: Any, tokenizer: Any, hmm: Any, promise: Constraint, beams: int = 16, max_new_tokens: int = 32
+) -> GenerationResult:
+    """What beam search returns, ranked by the language model: the first. hmm: None for the mask alone."""
+    results = generate(
+        model,
+        tokenizer,
+        hmm,
+        promise,
+        max_new_tokens=max_new_tokens,
+        num_beams=beams,
+        num_return_sequences=beams,
+        progress=False,
+    )
+    return results[0]
