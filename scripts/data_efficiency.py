@@ -1,19 +1,22 @@
 """What is a minute of computation best spent on? Training data for an HMM, at equal cost.
 
     python scripts/data_efficiency.py --data_file train.jsonl --dev runs/samples/commongen.dev \\
-        --test runs/samples/commongen.test --output runs/data_efficiency.jsonl --plot fig/data_efficiency.png
+        --test runs/samples/commongen.test --concept_sets validation.jsonl --output runs/data_efficiency.jsonl \\
+        --plot fig/data_efficiency.svg
 
 Three sources: text *sampled* from the language model, sentences of the domain *read* by it (teacher-forced), *both*,
 half the time each; and two ways to count emissions: *one-hot*, the text's own tokens, and *soft*, draws of the language
 model's next-token distribution. Every combination gets as many sentences as --minutes of processor time of one thread
 pay for, at rates measured in the same run, draws included; every seed has its own text. EM goes on while the likelihood
-of --dev rises; what is reported is that of --test, both sampled from the language model. Each result is a line of
-OUTPUT; what is there already is not run again.
+of --dev rises; what is reported is that of --test, both sampled from the language model, and CIDEr of one sentence for
+each of some concept sets, written under the promise of its words with this HMM. Each result is a line of OUTPUT; what
+is there already is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import tempfile
@@ -36,6 +39,9 @@ from ctrlg.distillation.sentences import encode_sentences, end_of_text_id, read_
 from ctrlg.distillation.storage import read_sequences, write_samples
 from ctrlg.distillation.training import EMSettings, em_step, per_token
 from ctrlg.errors import ArgumentError
+from ctrlg.evaluation.concept_sets import read_concept_sets
+from ctrlg.evaluation.similarity import require_scorers, similarity
+from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
 from ctrlg.figures import DARK, MIDDLE, check_figure_path, new_figure, save_figure
 from ctrlg.files import append_line, writable_folder
 from ctrlg.hmm import HMM, Prior
@@ -61,6 +67,8 @@ def main() -> None:
         raise ArgumentError(f"minutes is {arguments.minutes}", hint="a few minutes of processor time")
     if arguments.plot:
         check_figure_path(arguments.plot)
+    if arguments.concept_sets:
+        require_scorers()
     output = Path(arguments.output)
     writable_folder(output.parent)
     torch.set_num_threads(1)
@@ -91,6 +99,9 @@ class Study:
         groups = read_sentences(arguments.data_file, arguments.column)
         self.sentences = [sentence for group in groups for sentence in group]
         self.tokenizer = tokenizer
+        self.concept_sets = []
+        if arguments.concept_sets:
+            self.concept_sets = read_concept_sets(arguments.concept_sets, arguments.sets)
         self.dev, self.test = read_sequences(arguments.dev), read_sequences(arguments.test)
         self.rates = self._measure()
         Console().print(f"processor seconds a sentence: {self.rates._asdict()}", highlight=False)
@@ -115,32 +126,38 @@ class Study:
             first = latent_variable_distillation(files, settings, self.head).hmm
             rows = torch.cat([read_sequences(file.sequences) for file in files])
             next_tokens = self._draws(files, seed) if counts == "soft" else None
-            return {
-                "sentences": len(rows),
-                "tokens": int(token_mask(rows, self.eos).sum()),
-                **self._train(first, rows, next_tokens),
-            }
+            likelihoods, best = self._train(first, rows, next_tokens)
+            sizes = {"sentences": len(rows), "tokens": int(token_mask(rows, self.eos).sum())}
+            return {**sizes, **likelihoods, **self._write(best)}
 
-    def _train(self, model: HMM, rows: Tensor, next_tokens: Tensor | None) -> dict[str, float | int]:
+    def _write(self, hmm: HMM) -> dict[str, float | int]:
+        """Mean CIDEr of one sentence for each concept set."""
+        if not self.concept_sets:
+            return {}
+        promises = [concept_set.promise(LEAST_WORDS, MOST_WORDS) for concept_set in self.concept_sets]
+        sentences = [
+            best_sentence(self.model, self.tokenizer, hmm, promise, self.arguments.beams).text for promise in promises
+        ]
+        scores = similarity(sentences, [concept_set.references for concept_set in self.concept_sets])
+        return {"cider": float(scores.cider.mean()), "sets": len(sentences)}
+
+    def _train(self, model: HMM, rows: Tensor, next_tokens: Tensor | None) -> tuple[dict[str, float | int], HMM]:
+        """Likelihoods, and the model with the best of --dev."""
         soft = next_tokens is not None
         strength = self.arguments.soft_prior if soft else self.arguments.one_hot_prior
         prior = Prior(model.emission.to_dense().clone(), strength)
         started = time.process_time()
         best, steps, test = per_token(model, self.dev, 256), 0, per_token(model, self.test, 256)
-        first = test
+        first, kept = test, copy.deepcopy(model)
         for step in range(1, MOST_STEPS + 1):
             em_step(model, rows, EMSettings(256), prior, next_tokens=next_tokens)
             value = per_token(model, self.dev, 256)
             if value <= best:
                 break
             best, steps, test = value, step, per_token(model, self.test, 256)
-        return {
-            "before": first,
-            "dev": best,
-            "test": test,
-            "em_steps": steps,
-            "em_seconds": round(time.process_time() - started, 1),
-        }
+            kept = copy.deepcopy(model)
+        seconds = round(time.process_time() - started, 1)
+        return {"before": first, "dev": best, "test": test, "em_steps": steps, "em_seconds": seconds}, kept
 
     def _text(self, source: str, size: int, seed: int) -> Samples:
         if source == "sampled":
@@ -185,31 +202,33 @@ def _timed(work: Any) -> tuple[Any, float]:
 
 
 def draw(results: list[dict[str, Any]], path: str | Path) -> None:
-    """Likelihood of each source and way of counting, mean over seeds and every seed."""
-    means = {
-        (source, counts): statistics.mean(
-            line["test"] for line in results if line["source"] == source and line["counts"] == counts
-        )
-        for source, counts in product(SOURCES, COUNTS)
-        if any(line["source"] == source and line["counts"] == counts for line in results)
-    }
-    best = max(means, key=lambda pair: means[pair])
-    figure = new_figure(6.5, 4)
-    axes = figure.subplots()
+    """Likelihood, and CIDEr where it was measured, of each source and way of counting: mean over seeds and every seed."""
+    with_cider = all("cider" in line for line in results)
+    figure = new_figure(6.5 * (1 + with_cider), 4)
+    panels = figure.subplots(1, 1 + with_cider, squeeze=False)[0]
+    _panel(panels[0], results, "test", "held-out log-likelihood (nats per token)")
+    if with_cider:
+        _panel(panels[1], results, "cider", "CIDEr of constrained sentences")
+    panels[0].legend(frameon=False)
+    save_figure(figure, path)
+
+
+def _panel(axes: Any, results: list[dict[str, Any]], column: str, label: str) -> None:
+    means = {}
     for counts, colour, shift, marker in zip(COUNTS, (MIDDLE, DARK), (-0.12, 0.12), ("s", "o"), strict=True):
         for place, source in enumerate(SOURCES):
-            values = [line["test"] for line in results if line["source"] == source and line["counts"] == counts]
-            label = f"{counts} counts" if place == 0 else None
-            axes.plot([place + shift] * len(values), values, marker, color=colour, markersize=5, label=label)
+            values = [line[column] for line in results if (line["source"], line["counts"]) == (source, counts)]
+            name = f"{counts} counts" if place == 0 else None
+            axes.plot([place + shift] * len(values), values, marker, color=colour, markersize=5, label=name)
             if values:
-                axes.plot([place + shift - 0.08, place + shift + 0.08], [statistics.mean(values)] * 2, color=colour)
+                means[source, counts] = statistics.mean(values)
+                axes.plot([place + shift - 0.08, place + shift + 0.08], [means[source, counts]] * 2, color=colour)
+    best = max(means, key=lambda pair: means[pair])
     axes.set_xticks(range(len(SOURCES)), SOURCES)
     axes.set_xlabel("where the text comes from")
-    axes.set_ylabel("held-out log-likelihood (nats per token)")
-    axes.set_title(f"Best at equal cost: {best[0]} text, {best[1]} counts ({means[best]:.3f} nats per token)")
+    axes.set_ylabel(label)
+    axes.set_title(f"Best at equal cost: {best[0]} text, {best[1]} counts ({means[best]:.3f})")
     axes.grid(axis="y", color="0.9")
-    axes.legend(frameon=False)
-    save_figure(figure, path)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -227,6 +246,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=32, help="of next tokens a place (%(default)s)")
     parser.add_argument("--one_hot_prior", type=float, default=300.0, help="observations a state (%(default)s)")
     parser.add_argument("--soft_prior", type=float, default=50.0, help="observations a state (%(default)s)")
+    parser.add_argument("--concept_sets", default="", help="CommonGen's validation.jsonl, for CIDEr")
+    parser.add_argument("--sets", type=int, default=30, help="of them (%(default)s)")
+    parser.add_argument("--beams", type=int, default=8, help="that write a sentence (%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     return parser.parse_args()
 
