@@ -202,7 +202,7 @@ def _timed(work: Any) -> tuple[Any, float]:
 
 
 def draw(results: list[dict[str, Any]], path: str | Path) -> None:
-    """Likelihood, and CIDEr where it was measured, of each source and way of counting: mean over seeds and every seed."""
+    """Likelihood, and CIDEr where it was measured, of each source and way of counting: means, every seed."""
     with_cider = all("cider" in line for line in results)
     figure = new_figure(6.5 * (1 + with_cider), 4)
     panels = figure.subplots(1, 1 + with_cider, squeeze=False)[0]
