@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +36,7 @@ from ctrlg.distillation.storage import (
 )
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.files import write_tensors
+from ctrlg.kernels import cpu_kernels
 from ctrlg.matrices import StochasticMatrix
 
 SUFFIX = ".next_tokens"  # a file of draws: <sequences file>.next_tokens
@@ -130,14 +132,33 @@ def credit_next_tokens(counts: Tensor, emission: StochasticMatrix, predictive: T
     drawn: tokens of the language model's distribution at each position, [n, K], each of weight 1 / K.
     The value is sum_t (1/K) sum_k log p(drawn_tk | x_<t), nats. A token that the model cannot emit counts for nothing.
     """
+    by_token = emission.column_block(0, emission.shape[1], counts.dtype).T
+    arrays = (by_token, predictive, counts)
+    if len(drawn) and cpu_kernels(*arrays) and all(array.is_contiguous() for array in arrays):
+        return _credit_in_kernel(by_token, predictive, drawn, counts)
+    return credit_in_torch(by_token, predictive, drawn, counts)
+
+
+def credit_in_torch(by_token: Tensor, predictive: Tensor, drawn: Tensor, counts: Tensor) -> Tensor:
+    """`credit_next_tokens` on any device and in any dtype; by_token: emission of counts' dtype, [V, H]."""
     total = predictive.new_zeros(())
     draws = drawn.shape[1]
     rows = max(1, ROWS * 8 // draws)
     for weights, tokens in zip(predictive.split(rows), drawn.to(predictive.device).split(rows), strict=True):
         flat = tokens.reshape(-1).long()
-        credit = emission.columns(flat).to(predictive).reshape(len(weights), draws, -1) * weights[:, None]
+        credit = by_token[flat].to(predictive).reshape(len(weights), draws, -1) * weights[:, None]
         probability = credit.sum(2)
         total += probability.log().clamp_min(_LEAST_LOG).sum() / draws
         credit /= torch.where(probability > 0, probability, 1.0)[..., None] * draws
         counts.index_add_(0, flat, credit.reshape(len(flat), -1).to(counts))
     return total
+
+
+def _credit_in_kernel(by_token: Tensor, predictive: Tensor, drawn: Tensor, counts: Tensor) -> Tensor:
+    from ctrlg.kernels import credits, threads
+
+    parts = threads.parts_of(drawn.numel() * predictive.shape[1])
+    logs = np.zeros(parts)
+    arrays = (by_token.numpy(), predictive.numpy(), drawn.contiguous().numpy(), counts.numpy(), logs)
+    threads.run_parts(credits.credit_draws, parts, *arrays, _LEAST_LOG)
+    return torch.tensor(logs.sum() / drawn.shape[1], dtype=predictive.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch.testing import assert_close
 
 from ctrlg.distillation.next_tokens import (
     SUFFIX,
+    credit_in_torch,
     credit_next_tokens,
     describe_next_tokens,
     draw_next_tokens,
@@ -25,6 +27,7 @@ from ctrlg.distillation.storage import write_samples
 from ctrlg.distillation.training import EMSettings, em_counts
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.hmm import HMM, filter_tokens, total_counts
+from ctrlg.kernels import threads
 from ctrlg.matrices import DenseMatrix
 
 POSITIONS, STATES = 40, 3
@@ -91,6 +94,32 @@ def test_credits_are_those_of_the_formula(seed: int, count: int) -> None:
     assert_close(counts, (emission * (predictive.T @ (q / probability))).T)
     assert value == pytest.approx(float((q * probability.log()).sum()))
     assert float(counts.sum()) == pytest.approx(POSITIONS)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 1000),
+    count=st.integers(1, 40),
+    states=st.integers(1, 70),
+    threads_used=st.integers(1, 3),
+    ascending=st.booleans(),
+)
+def test_the_kernel_credits_as_torch_does(
+    seed: int, count: int, states: int, threads_used: int, ascending: bool
+) -> None:
+    emission = random_rows(states, VOCABULARY, seed).float().T.contiguous().T
+    emission[:, 3] = 0  # a token that cannot be emitted
+    predictive = random_rows(POSITIONS, states, seed + 1).float()
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(VOCABULARY, (POSITIONS, count), generator=generator, dtype=torch.int32)
+    drawn = drawn.sort(1).values if ascending else drawn
+    before = torch.rand(VOCABULARY, states, generator=generator)
+    found, expected = before.clone(), before.clone()
+    with mock.patch.object(threads, "parts_of", lambda work: threads_used):
+        value = credit_next_tokens(found, DenseMatrix(emission), predictive, drawn)
+    expected_value = credit_in_torch(emission.T, predictive, drawn, expected)
+    assert_close(found, expected)
+    assert_close(value, expected_value)
 
 
 def test_with_predictive_states_held_steps_never_raise_the_cross_entropy() -> None:

@@ -1,0 +1,51 @@
+"""Numba code of soft emission counts: every drawn token is credited to the states that explain it.
+
+A token's probabilities and its counts are read and written once a draw, and draws of one token at one place count
+together. What is done is cut into `parts` by token, so that no two write the same counts and sums come in one order
+however many there are. Arguments are not checked here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ctrlg.kernels.lanes import compiled, dot
+from ctrlg.kernels.log_ratios import SMALLEST
+
+
+@compiled
+def credit_draws(
+    by_token: Any, predictive: Any, drawn: Any, counts: Any, logs: Any, least_log: float, part: int, parts: int
+) -> None:
+    """counts[v] += by_token[v] * predictive[t] / (K * p) for every draw v of every place t, p = by_token[v] @
+    predictive[t]; logs[part] = sum of log p over this part's draws. A draw of probability 0 counts for nothing, its
+    log is least_log.
+
+    by_token, counts: float32 [V, H]; predictive: float32 [n, H]; drawn: int32 [n, K], draws of one token side by side
+    (ascending, say); logs: float64 [parts]. All contiguous.
+    """
+    draws = drawn.shape[1]
+    total = 0.0
+    for t in range(len(drawn)):
+        states = predictive[t]
+        first = 0
+        while first < draws:
+            v = drawn[t, first]
+            last = first + 1
+            while last < draws and drawn[t, last] == v:
+                last += 1
+            if v % parts == part:
+                emission = by_token[v]
+                probability = dot(states, emission)
+                if probability >= SMALLEST:
+                    weight = np.float32(last - first) / (np.float32(draws) * probability)
+                    row = counts[v]
+                    for h in range(len(row)):
+                        row[h] += weight * states[h] * emission[h]
+                    total += (last - first) * np.log(probability)
+                else:
+                    total += (last - first) * least_log
+            first = last
+    logs[part] = total
