@@ -1,6 +1,6 @@
-"""Draws from a language model's next-token distribution: one uniform number a row, by inversion in two levels.
+"""Draws from a language model's next-token distribution: one uniform number a draw, by inversion in two levels.
 
-A row of weights exp(logit - largest logit) is cut into blocks; the uniform number picks a block from the cumulated
+A row of weights exp(logit - largest logit) is cut into blocks; a uniform number picks a block from the cumulated
 block sums, then a token from the cumulated weights within that block. So the vocabulary is passed over a few times in
 slices that stay in the processor's cache, and only sums, not all weights, are cumulated (in float64).
 """
@@ -19,9 +19,10 @@ SLICE_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}  # weights held at once: what st
 def draw_tokens(
     logits: Tensor, uniforms: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> Tensor:
-    """One token id per row, int64 [n].
+    """A token id for every uniform number, int64 [n] or [n, K].
 
-    logits: [n, V], any floating type. uniforms: float64 [n] in [0, 1). top_k 0 and top_p 1 leave the distribution
+    logits: [n, V], any floating type. uniforms: float64 [n] or [n, K] in [0, 1), K draws from each row; ids ascend with
+    them. top_k 0 and top_p 1 leave the distribution
     whole; tokens that tie with the last of the top_k stay. Raises ArgumentError for logits that are NaN or infinite.
     """
     vocab_size = logits.shape[1]
@@ -40,12 +41,12 @@ def draw_tokens(
             weights.copy_(_without_tail(weights, top_k, top_p))
         weights -= weights.amax(1, keepdim=True)
         weights.exp_()
-        drawn.append(_invert(padded.view(len(padded), -1, BLOCK), uniforms[part, None]))
-    return torch.cat(drawn)
+        drawn.append(_invert(padded.view(len(padded), -1, BLOCK), uniforms[part].reshape(len(padded), -1)))
+    return torch.cat(drawn).reshape(uniforms.shape)
 
 
 def _invert(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """Token ids [n] of weights [n, blocks, BLOCK] at uniforms [n, 1]."""
+    """Token ids [n, K] of weights [n, blocks, BLOCK] at uniforms [n, K]."""
     mass = weights.sum(2).double()
     cumulated = mass.cumsum(1)
     if not cumulated[:, -1].isfinite().all():
@@ -54,11 +55,12 @@ def _invert(weights: Tensor, uniforms: Tensor) -> Tensor:
         )
     threshold = _below(uniforms * cumulated[:, -1:], cumulated[:, -1:])
     block = torch.searchsorted(cumulated, threshold, right=True)
-    within = weights[torch.arange(len(weights), device=weights.device), block[:, 0]].double().cumsum(1)
+    within = weights[torch.arange(len(weights), device=weights.device)[:, None], block].double().cumsum(2)
+    total = within[:, :, -1]
     # The block's own sum may differ from its float32 sum in the last bits: the threshold is carried over as a share.
     share = (threshold - (cumulated - mass).gather(1, block)) / mass.gather(1, block)
-    token = torch.searchsorted(within, _below(share.clamp(0, 1) * within[:, -1:], within[:, -1:]), right=True)
-    return (block * BLOCK + token)[:, 0]
+    token = torch.searchsorted(within, _below(share.clamp(0, 1) * total, total)[:, :, None], right=True)
+    return block * BLOCK + token[:, :, 0]
 
 
 def _below(threshold: Tensor, total: Tensor) -> Tensor:

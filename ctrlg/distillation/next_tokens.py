@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctrlg.distillation.categorical import draw_tokens
 from ctrlg.distillation.parts import refuse_other_settings
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.storage import (
@@ -60,15 +61,11 @@ def draw_next_tokens(head: Any, embeddings: Tensor, draws: int, vocab_size: int,
     drawn = torch.empty(len(embeddings), draws, dtype=torch.int32)
     for start in range(0, len(embeddings), ROWS):
         rows = embeddings[start : start + ROWS]
-        cumulated = head(rows.to(weight)).float()[:, :vocab_size].softmax(1).cumsum(1)
-        total = cumulated[:, -1:]
-        if not torch.isfinite(total).all():
+        if not torch.isfinite(rows).all():
             raise DataError("the embeddings hold NaN or infinity", hint="sample again, in bfloat16 or float32")
         shift = torch.rand(len(rows), 1, generator=generator, dtype=torch.float64)
-        points = (((torch.arange(draws) + shift) / draws).to(total.device) * total).to(total.dtype)
-        # Rounded, the last point may reach the total, where no token is.
-        points = torch.minimum(points, torch.nextafter(total, torch.zeros_like(total)))
-        drawn[start : start + ROWS] = torch.searchsorted(cumulated, points, right=True).int().cpu()
+        points = ((torch.arange(draws) + shift) / draws).to(weight.device)
+        drawn[start : start + ROWS] = draw_tokens(head(rows.to(weight))[:, :vocab_size], points).int().cpu()
     return drawn
 
 
