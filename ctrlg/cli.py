@@ -88,7 +88,8 @@ def generate(
         seed=seed,
     )
     if as_json:
-        typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False, indent=2))
+        named = [asdict(result) | {"timing": result.timing._asdict()} for result in results]
+        typer.echo(json.dumps(named, ensure_ascii=False, indent=2))
         return
     console = Console()
     for result in results:
@@ -140,7 +141,7 @@ def quantize(
 ) -> None:
     """Compress an HMM."""
     from ctrlg.distillation.progress import StageBars
-    from ctrlg.files import writable_folder
+    from ctrlg.files import atomic_folder, writable_folder
     from ctrlg.hmm import HMM
     from ctrlg.quantization import load_hmm
     from ctrlg.quantization import quantize as compress
@@ -148,14 +149,15 @@ def quantize(
 
     if refine < 0:
         raise ArgumentError(f"--refine {refine}", hint="a number of steps, as 6, or 0 for none")
-    writable_folder(output)
+    writable_folder(output.parent)
     opened = load_hmm(hmm)
     model = opened if isinstance(opened, HMM) else opened.dequantize()
     compressed = compress(model, method, bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
     if refine:
         with StageBars() as bars:
             compressed = improve(compressed, model, refine, report=lambda step: bars("refining", step.step, step.steps))
-    compressed.save_pretrained(output)
+    with atomic_folder(output) as folder:
+        compressed.save_pretrained(folder)
     typer.echo(f"{model.nbytes:,} bytes -> {compressed.packed_nbytes:,} bytes in {output}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -26,6 +27,13 @@ def test_generate_keeps_what_it_promises() -> None:
     assert "horse" in result["text"].lower().split() or "horse" in result["text"].lower().rstrip(".").split()
     assert 4 <= len(result["text"].split()) <= 9
     assert result["log_prob"] < 0
+    assert set(result["timing"]) == {"preparation", "symbolic", "neural", "steps"}
+
+
+def test_a_refused_compression_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="bits is 9"):
+        run("quantize", "default", str(tmp_path / "out"), "--bits", "9")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -35,7 +43,7 @@ def test_generate_keeps_what_it_promises() -> None:
         (["generate", "--words", "many"], "no range"),
         (["generate", "--keywords", "dog", "--exclude", "dog"], "dog"),
         (["generate", "--keywords", "dog", "--hmm", "/nowhere"], "/nowhere"),
-        (["quantize", "/nowhere", "/dev/null/folder"], "/dev/null/folder"),
+        (["quantize", "/nowhere", "/dev/null/folder"], "cannot make the folder /dev/null"),
         (
             ["quantize", str(assets.default_hmm_path()), tempfile.gettempdir(), "--bits", "9"],
             "bits is 9",
