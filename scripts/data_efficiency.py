@@ -16,7 +16,6 @@ is there already is not run again.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import statistics
 import tempfile
@@ -30,6 +29,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ctrlg.console import errors_as_messages
+from ctrlg.distillation.fitting import fit
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.next_tokens import describe_next_tokens, read_next_tokens
 from ctrlg.distillation.output_layer import output_layer
@@ -37,14 +37,14 @@ from ctrlg.distillation.reading import read_sentences_with
 from ctrlg.distillation.sampling import Samples, SamplingSettings, sample, token_mask
 from ctrlg.distillation.sentences import encode_sentences, end_of_text_id, read_sentences
 from ctrlg.distillation.storage import read_sequences, write_samples
-from ctrlg.distillation.training import EMSettings, em_step, per_token
+from ctrlg.distillation.training import EMSettings, per_token
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.similarity import require_scorers, similarity
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
 from ctrlg.figures import DARK, MIDDLE, check_figure_path, new_figure, save_figure
 from ctrlg.files import append_line, writable_folder
-from ctrlg.hmm import HMM, Prior
+from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
 
 SOURCES = ("sampled", "read", "both")
@@ -141,23 +141,15 @@ class Study:
         scores = similarity(sentences, [concept_set.references for concept_set in self.concept_sets])
         return {"cider": float(scores.cider.mean()), "sets": len(sentences)}
 
-    def _train(self, model: HMM, rows: Tensor, next_tokens: Tensor | None) -> tuple[dict[str, float | int], HMM]:
+    def _train(self, first: HMM, rows: Tensor, next_tokens: Tensor | None) -> tuple[dict[str, float | int], HMM]:
         """Likelihoods, and the model with the best of --dev."""
-        soft = next_tokens is not None
-        strength = self.arguments.soft_prior if soft else self.arguments.one_hot_prior
-        prior = Prior(model.emission.to_dense().clone(), strength)
+        strength = self.arguments.one_hot_prior if next_tokens is None else self.arguments.soft_prior
         started = time.process_time()
-        best, steps, test = per_token(model, self.dev, 256), 0, per_token(model, self.test, 256)
-        first, kept = test, copy.deepcopy(model)
-        for step in range(1, MOST_STEPS + 1):
-            em_step(model, rows, EMSettings(256), prior, next_tokens=next_tokens)
-            value = per_token(model, self.dev, 256)
-            if value <= best:
-                break
-            best, steps, test = value, step, per_token(model, self.test, 256)
-            kept = copy.deepcopy(model)
+        best = fit(first, rows, self.dev, EMSettings(256), strength, next_tokens, MOST_STEPS)
         seconds = round(time.process_time() - started, 1)
-        return {"before": first, "dev": best, "test": test, "em_steps": steps, "em_seconds": seconds}, kept
+        before, test = (per_token(model, self.test, 256) for model in (first, best.model))
+        values = {"before": before, "dev": best.held_out, "test": test, "em_steps": best.steps, "em_seconds": seconds}
+        return values, best.model
 
     def _text(self, source: str, size: int, seed: int) -> Samples:
         if source == "sampled":

@@ -1,0 +1,167 @@
+"""How does an HMM's held-out likelihood fall with data, and with states?
+
+    python scripts/scaling_study.py --training runs/samples/commongen.train.[0-7] --dev runs/samples/commongen.dev \\
+        --test runs/samples/commongen.test --files 1 2 4 8 --states 128 256 512 1024 --seeds 0 1 2 \\
+        --output runs/scaling.jsonl --plot fig/scaling.svg
+
+Each cell distils from so many files of sampled sequences (embeddings beside them; the seed says which) into so many
+states, with soft emission counts, by EM that goes on while the likelihood of --dev rises; reported is that of --test.
+Each result is a line of OUTPUT; what is there already is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from ctrlg.console import errors_as_messages
+from ctrlg.distillation.fitting import fit
+from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
+from ctrlg.distillation.likelihoods import language_model_log_likelihood
+from ctrlg.distillation.next_tokens import describe_next_tokens, read_next_tokens
+from ctrlg.distillation.output_layer import output_layer
+from ctrlg.distillation.sampling import token_mask
+from ctrlg.distillation.sentences import end_of_text_id
+from ctrlg.distillation.storage import read_sequences
+from ctrlg.distillation.training import EMSettings, per_token
+from ctrlg.errors import ArgumentError
+from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
+from ctrlg.files import append_line, writable_folder
+from ctrlg.models import fast_dtype, load_language_model
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if max(arguments.files) > len(arguments.training):
+        raise ArgumentError(
+            f"--files {max(arguments.files)}, but {len(arguments.training)} were named", hint="name more, or take fewer"
+        )
+    if arguments.plot:
+        check_figure_path(arguments.plot)
+    output = Path(arguments.output)
+    writable_folder(output.parent)
+    results = [json.loads(line) for line in output.read_text().splitlines()] if output.is_file() else []
+    done = {(line["files"], line["states"], line["seed"]) for line in results}
+    study: Study | None = None
+    for seed, files, states in product(arguments.seeds, arguments.files, arguments.states):
+        if (files, states, seed) in done:
+            continue
+        study = study or Study(arguments)
+        line = {"files": files, "states": states, "seed": seed, **study.run(files, states, seed)}
+        append_line(output, line)
+        results.append(line)
+        Console().print(line, highlight=False, soft_wrap=True)
+    if arguments.plot:
+        draw(results, arguments.plot)
+
+
+class Study:
+    """The language model's output layer, and the held-out sequences."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        model, tokenizer = load_language_model(arguments.model_name_or_path, dtype=fast_dtype())
+        self.eos = end_of_text_id(tokenizer)
+        self.head = output_layer(model)
+        self.vocab_size = int(self.head.weight.shape[0])
+        self.dev, self.test = read_sequences(arguments.dev), read_sequences(arguments.test)
+        self.language_model = language_model_log_likelihood(model, [[self.eos]], self.test, self.eos)
+
+    def run(self, count: int, states: int, seed: int) -> dict[str, float | int]:
+        """Distil from `count` files; likelihoods in nats per token."""
+        order = torch.randperm(len(self.arguments.training), generator=torch.Generator().manual_seed(seed))
+        files = [SampledFile.of(Path(self.arguments.training[index])) for index in order[:count].tolist()]
+        started = time.monotonic()
+        settings = LatentSettings(states, self.vocab_size, self.eos, seed=seed)
+        first = latent_variable_distillation(files, settings, self.head).hmm
+        rows = torch.cat([read_sequences(file.sequences) for file in files])
+        next_tokens = torch.cat([self._draws(file) for file in files])
+        em = EMSettings(self.arguments.batch_size, bfloat16=fast_dtype() == torch.bfloat16)
+        best = fit(first, rows, self.dev, em, self.arguments.prior_strength, next_tokens)
+        return {
+            "tokens": int(token_mask(rows, self.eos).sum()),
+            "before": per_token(first, self.test, 256),
+            "dev": best.held_out,
+            "test": per_token(best.model, self.test, 256),
+            "em_steps": best.steps,
+            "seconds": round(time.monotonic() - started, 1),
+            "language_model": self.language_model,
+        }
+
+    def _draws(self, file: SampledFile) -> Tensor:
+        """Those beside the file, drawn now where there are none."""
+        mask = token_mask(read_sequences(file.sequences), self.eos)
+        if not Path(f"{file.sequences}.next_tokens").is_file():
+            describe_next_tokens(*file, self.head, self.arguments.draws, self.vocab_size, self.eos, seed=0)
+        return read_next_tokens(file.sequences, mask, self.vocab_size)
+
+
+def draw(results: list[dict[str, Any]], path: str | Path) -> None:
+    """Likelihood against tokens, a line for each number of states, and against states, one for each amount of data."""
+    figure = new_figure(11, 4)
+    for axes, across, along, label in zip(
+        figure.subplots(1, 2, sharey=True),
+        ("files", "states"),
+        ("states", "files"),
+        ("tokens of sampled text", "states"),
+        strict=True,
+    ):
+        groups = sorted({line[along] for line in results})
+        for place, group in enumerate(groups):
+            lines = [line for line in results if line[along] == group]
+            columns = sorted({line[across] for line in lines})
+            x = [
+                statistics.mean(
+                    line["tokens" if across == "files" else "states"] for line in lines if line[across] == c
+                )
+                for c in columns
+            ]
+            y = [[line["test"] for line in lines if line[across] == c] for c in columns]
+            colour = (LIGHT, MIDDLE, DARK, "0.4")[place % 4]
+            tokens = statistics.mean(line["tokens"] for line in lines)
+            name = f"{group:,} states" if along == "states" else f"{tokens / 1e3:,.0f}k tokens"
+            axes.plot(x, list(map(statistics.mean, y)), "o-", color=colour, label=name, markersize=4)
+            for at, values in zip(x, y, strict=True):
+                axes.plot([at] * len(values), values, ".", color=colour, markersize=3)
+        axes.set_xscale("log", base=2 if across == "states" else 10)
+        axes.set_xlabel(label)
+        axes.grid(color="0.92")
+        axes.legend(frameon=False, fontsize=8)
+    best = max(results, key=lambda line: line["test"])
+    figure.axes[0].set_ylabel("held-out log-likelihood (nats per token)")
+    figure.suptitle(
+        f"Best: {best['states']:,} states from {best['tokens'] / 1e3:,.0f}k tokens, {best['test']:.3f} "
+        f"(language model {best['language_model']:.3f})"
+    )
+    save_figure(figure, path)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model_name_or_path", default="default", help="that was sampled (%(default)s)")
+    parser.add_argument("--training", nargs="+", required=True, help="files of sampled sequences")
+    parser.add_argument("--dev", required=True, help="sampled sequences that stop EM")
+    parser.add_argument("--test", required=True, help="sampled sequences that are reported on")
+    parser.add_argument("--files", type=int, nargs="+", default=[1, 2, 4], help="numbers of files (%(default)s)")
+    parser.add_argument("--states", type=int, nargs="+", default=[128, 256, 512, 1024])
+    parser.add_argument("--draws", type=int, default=32, help="of next tokens a place (%(default)s)")
+    parser.add_argument("--prior_strength", type=float, default=50.0, help="observations a state (%(default)s)")
+    parser.add_argument("--batch_size", type=int, default=256)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--output", required=True, help="JSON lines")
+    parser.add_argument("--plot", default="", help=".png, .svg or .pdf")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    with errors_as_messages():
+        main()
