@@ -108,6 +108,10 @@ class Study:
 def draw(results: list[dict[str, Any]], path: str | Path) -> None:
     """Likelihood against tokens, a line for each number of states, and against states, one for each amount of data."""
     figure = new_figure(11, 4)
+    token_means = {
+        files: statistics.mean(line["tokens"] for line in results if line["files"] == files)
+        for files in {line["files"] for line in results}
+    }
     for axes, across, along, label in zip(
         figure.subplots(1, 2, sharey=True),
         ("files", "states"),
@@ -119,20 +123,17 @@ def draw(results: list[dict[str, Any]], path: str | Path) -> None:
         for place, group in enumerate(groups):
             lines = [line for line in results if line[along] == group]
             columns = sorted({line[across] for line in lines})
-            x = [
-                statistics.mean(
-                    line["tokens" if across == "files" else "states"] for line in lines if line[across] == c
-                )
-                for c in columns
-            ]
+            x = [token_means[column] if across == "files" else column for column in columns]
             y = [[line["test"] for line in lines if line[across] == c] for c in columns]
             colour = (LIGHT, MIDDLE, DARK, "0.4")[place % 4]
-            tokens = statistics.mean(line["tokens"] for line in lines)
-            name = f"{group:,} states" if along == "states" else f"{tokens / 1e3:,.0f}k tokens"
+            name = f"{group:,} states" if along == "states" else f"{token_means[group] / 1e3:,.0f}k tokens"
             axes.plot(x, list(map(statistics.mean, y)), "o-", color=colour, label=name, markersize=4)
             for at, values in zip(x, y, strict=True):
                 axes.plot([at] * len(values), values, ".", color=colour, markersize=3)
-        axes.set_xscale("log", base=2 if across == "states" else 10)
+        axes.set_xscale("log")
+        places = sorted({line["states"] for line in results} if across == "states" else token_means.values())
+        axes.set_xticks(places, [f"{place:,}" if across == "states" else f"{place / 1e3:,.0f}k" for place in places])
+        axes.minorticks_off()
         axes.set_xlabel(label)
         axes.grid(color="0.92")
         axes.legend(frameon=False, fontsize=8)
