@@ -26,7 +26,9 @@ from ctrlg.console import errors_as_messages
 from ctrlg.decoding.ranking import score_generated_ids
 from ctrlg.distillation.sentences import end_of_text_id
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
-from ctrlg.evaluation.similarity import interval, require_scorers, similarity
+from ctrlg.evaluation.results import Written
+from ctrlg.evaluation.scores import evaluate
+from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
 from ctrlg.files import append_line, writable_folder
 from ctrlg.models import fast_dtype, load_language_model
@@ -74,18 +76,17 @@ def written(
 
 def table(names: Sequence[str], records: list[dict[str, Any]], sets: dict[int, ConceptSet], judge: str) -> Table:
     """One line a pair."""
+    references = {index: concept_set.references for index, concept_set in sets.items()}
     result = Table("pair", "kept", "BLEU-4", "CIDEr", f"log-probability per token ({judge})")
     for name in names:
         rows = [record for record in records if record["pair"] == name]
-        sentences = [record["sentence"] for record in rows]
-        references = [sets[record["concept_set_idx"]].references for record in rows]
-        scores, bounds = similarity(sentences, references), interval(sentences, references)
-        judged = np.array(log_probabilities(judge, sentences))
+        scores = evaluate([Written.of(row, name) for row in rows], references)
+        judged = np.array(log_probabilities(judge, [row["sentence"] for row in rows]))
         result.add_row(
             name,
             f"{sum(record['kept'] for record in rows)}/{len(rows)}",
-            _with_bounds(scores.bleu[-1], bounds["bleu_4"]),
-            _with_bounds(float(scores.cider.mean()), bounds["cider"]),
+            str(scores["bleu_4"]),
+            str(scores["cider"]),
             f"{judged.mean():.3f} ± {judged.std(ddof=1) / len(judged) ** 0.5:.3f}",
         )
     return result
@@ -97,10 +98,6 @@ def log_probabilities(judge: str, sentences: Sequence[str]) -> list[float]:
     eos = end_of_text_id(tokenizer)
     contents = [tokenizer.encode(text, add_special_tokens=False) for text in sentences]
     return [scored.log_prob for scored in score_generated_ids(model, contents, [eos], [eos])]
-
-
-def _with_bounds(value: float, bounds: tuple[float, float]) -> str:
-    return f"{value:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
 
 
 def parse_arguments() -> argparse.Namespace:

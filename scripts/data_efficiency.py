@@ -40,7 +40,9 @@ from ctrlg.distillation.storage import read_sequences, write_samples
 from ctrlg.distillation.training import EMSettings, per_token
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import read_concept_sets
-from ctrlg.evaluation.similarity import require_scorers, similarity
+from ctrlg.evaluation.results import Written
+from ctrlg.evaluation.scores import evaluate
+from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
 from ctrlg.figures import DARK, MIDDLE, check_figure_path, new_figure, save_figure
 from ctrlg.files import append_line, writable_folder
@@ -134,12 +136,13 @@ class Study:
         """Mean CIDEr of one sentence for each concept set."""
         if not self.concept_sets:
             return {}
-        promises = [concept_set.promise(LEAST_WORDS, MOST_WORDS) for concept_set in self.concept_sets]
-        sentences = [
-            best_sentence(self.model, self.tokenizer, hmm, promise, self.arguments.beams).text for promise in promises
-        ]
-        scores = similarity(sentences, [concept_set.references for concept_set in self.concept_sets])
-        return {"cider": float(scores.cider.mean()), "sets": len(sentences)}
+        written = []
+        for concept_set in self.concept_sets:
+            promise = concept_set.promise(LEAST_WORDS, MOST_WORDS)
+            best = best_sentence(self.model, self.tokenizer, hmm, promise, self.arguments.beams)
+            written.append(Written(concept_set.index, concept_set.concepts, (best.text,)))
+        scores = evaluate(written, {concept_set.index: concept_set.references for concept_set in self.concept_sets})
+        return {"cider": scores["cider"].value, "bleu_4": scores["bleu_4"].value, "sets": len(written)}
 
     def _train(self, first: HMM, rows: Tensor, next_tokens: Tensor | None) -> tuple[dict[str, float | int], HMM]:
         """Likelihoods, and the model with the best of --dev."""

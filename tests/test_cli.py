@@ -36,6 +36,18 @@ def test_a_refused_compression_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_evaluate_scores_files_side_by_side(tmp_path: Path) -> None:
+    concept_set = {"concept_set_idx": 5, "concepts": ["dog", "run"]}
+    (tmp_path / "sets.jsonl").write_text(json.dumps(concept_set | {"references": ["A dog runs on the beach."]}))
+    for name, sentence in (("good", "A dog runs on the beach."), ("bad", "A dog.")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(concept_set | {"sentence": sentence}))
+    files = [str(tmp_path / "good.jsonl"), str(tmp_path / "bad.jsonl")]
+    shown = run("evaluate", *files, "--references", str(tmp_path / "sets.jsonl"), "--json")
+    good, bad = (json.loads(shown)[file] for file in files)
+    assert good["bleu_4"]["value"] == pytest.approx(1, abs=1e-6) and good["success"]["value"] == 1
+    assert bad["bleu_4"]["value"] < 0.1 and bad["success"]["value"] == 0 and bad["coverage"]["value"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -55,6 +67,7 @@ def test_a_refused_compression_leaves_no_folder(tmp_path: Path) -> None:
         (["distill", "default", "out", "--chat-template"], "without prompts"),
         (["train", "/nowhere", "/nowhere", "data", "--em-schedule", "2,1"], "/nowhere/checkpoint-0"),
         (["train", "/nowhere", "/nowhere", "data", "--em-schedule", "two"], "em_schedule"),
+        (["evaluate", "/nowhere.json", "--references", "/nowhere.jsonl"], "/nowhere.json"),
         (["train", "/nowhere", "/nowhere", "data", "--em-schedule", "2,1", "--quantization-bits", "99"], "99"),
     ],
 )

@@ -1,0 +1,50 @@
+"""The command `ctrlg evaluate`; what it imports, it imports when it runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+EVALUATE_EXAMPLES = """
+Examples:
+
+  ctrlg evaluate runs/results.json --references validation.jsonl
+
+  ctrlg evaluate runs/a.jsonl runs/b.jsonl --references validation.jsonl --json
+"""
+
+
+def evaluate(
+    results: Annotated[list[Path], typer.Argument(help="Files of {concept_set_idx, concepts, sentences}.")],
+    references: Annotated[Path, typer.Option(help="The concept sets with their references, JSON lines.")],
+    substring: Annotated[bool, typer.Option("--substring", help="Concepts count inside of other words, too.")] = False,
+    resamples: Annotated[int, typer.Option(help="Of the bootstrap behind the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score sentences for concept sets: BLEU, ROUGE-L, CIDEr, coverage, success, with 95 % intervals."""
+    from ctrlg.evaluation.concept_sets import read_concept_sets
+    from ctrlg.evaluation.results import read_results
+    from ctrlg.evaluation.scores import evaluate as score
+    from ctrlg.evaluation.tokens import require_scorers
+
+    require_scorers()
+    written = [read_results(path) for path in results]
+    known = {concept_set.index: concept_set.references for concept_set in read_concept_sets(references)}
+    scores = [score(sentences, known, substring, resamples, seed) for sentences in written]
+    if as_json:
+        named = {
+            str(path): {name: s._asdict() for name, s in found.items()}
+            for path, found in zip(results, scores, strict=True)
+        }
+        typer.echo(json.dumps(named, indent=2))
+        return
+    table = Table("score", *map(str, results))
+    for name in scores[0]:
+        table.add_row(name, *(str(found[name]) for found in scores))
+    Console().print(table)

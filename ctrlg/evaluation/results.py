@@ -1,0 +1,71 @@
+"""Files of written sentences: a JSON list, or JSON lines, of {"concept_set_idx", "concepts", "sentences"}."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ctrlg.errors import DataError
+
+REQUIRED = ("concept_set_idx", "concepts")
+
+
+class Written(NamedTuple):
+    """What was written for one concept set. index: CommonGen's number."""
+
+    index: int
+    concepts: tuple[str, ...]
+    sentences: tuple[str, ...]
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any], place: str) -> Written:
+        """From a record with a list `sentences` or a text `sentence`. Raises DataError, naming `place`."""
+        missing = [name for name in REQUIRED if name not in record]
+        sentences = record.get("sentences", record.get("sentence"))
+        if missing or sentences is None:
+            raise DataError(
+                f"{place} has no column {(missing or ['sentences'])[0]!r}",
+                hint=f"needed: {', '.join((*REQUIRED, 'sentences'))}; there are: {', '.join(map(str, record))}",
+            )
+        texts = [sentences] if isinstance(sentences, str) else sentences
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise DataError(f"{place}: 'sentences' holds no text", hint="a list of sentences")
+        return cls(int(record["concept_set_idx"]), tuple(record["concepts"]), tuple(texts))
+
+
+def read_results(path: str | Path) -> list[Written]:
+    """All records of a file. Raises DataError for no such file, no record, what is not JSON, and missing columns."""
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(f"no such results file: {path}", hint="what test_benchmark.py or compare_pairs.py wrote")
+    text = file.read_text(encoding="utf-8")
+    records = _list(text, path) if text.lstrip().startswith("[") else _lines(text, path)
+    if not records:
+        raise DataError(f"{path} holds no results", hint="one record a concept set")
+    return [Written.of(_object(record, f"{path}, {place}"), f"{path}, {place}") for place, record in records]
+
+
+def _list(text: str, path: str | Path) -> list[tuple[str, Any]]:
+    try:
+        return [(f"record {number}", record) for number, record in enumerate(json.loads(text), start=1)]
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not JSON: {error}", hint="a list, or one object a line") from error
+
+
+def _lines(text: str, path: str | Path) -> list[tuple[str, Any]]:
+    records = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            try:
+                records.append((f"line {number}", json.loads(line)))
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}, line {number} is not JSON: {error}", hint="one object a line") from error
+    return records
+
+
+def _object(record: Any, place: str) -> Mapping[str, Any]:
+    if not isinstance(record, dict):
+        raise DataError(f"{place} is a {type(record).__name__}", hint="an object with concepts and sentences")
+    return record

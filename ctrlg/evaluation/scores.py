@@ -1,0 +1,85 @@
+"""All scores of written sentences against references, each with an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ctrlg.errors import DataError
+from ctrlg.evaluation.bleu import ORDERS, bleu_of, bleu_statistics
+from ctrlg.evaluation.results import Written
+from ctrlg.evaluation.similarity import cider, rouge_l
+from ctrlg.evaluation.success import covered
+from ctrlg.evaluation.tokens import require_scorers, tokenised
+
+
+class Score(NamedTuple):
+    """A score and its 95 % interval by bootstrap over concept sets."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def evaluate(
+    written: Sequence[Written],
+    references: Mapping[int, Sequence[str]],
+    substring: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Score]:
+    """bleu_1 .. bleu_4 of the corpus; rouge_l (mean over references), rouge_l_max, cider, coverage (share of concepts
+    used) and success (share of sentences that use all) as means over sentences. All but cider, in [0, 10], in [0, 1].
+
+    references: human sentences of each concept set. substring: how concepts are looked for, see `covered`.
+    resamples, seed: of the bootstrap; document frequencies of CIDEr are held.
+    Raises DataError for no sentence and for concept sets without references, ArgumentError as `require_scorers`.
+    """
+    require_scorers()
+    _check(written, references)
+    items = [(group, text) for group in written for text in group.sentences]
+    sentences = [tokenised(text) for _, text in items]
+    tokens_of = {group.index: [tokenised(text) for text in references[group.index]] for group in written}
+    groups = [tokens_of[group.index] for group, _ in items]
+    used = [covered(text, group.concepts, substring) for group, text in items]
+    rouge = rouge_l(sentences, groups)
+    means = {
+        "rouge_l": rouge.mean,
+        "rouge_l_max": rouge.largest,
+        "cider": cider(sentences, groups),
+        "coverage": np.array([np.mean(found) for found in used]),
+        "success": np.array([float(all(found)) for found in used]),
+    }
+    weights = _weights([group.index for group, _ in items], resamples, seed)
+    bleu = bleu_of(weights @ bleu_statistics(sentences, groups))
+    scores = {f"bleu_{order + 1}": _score(bleu[:, order]) for order in range(ORDERS)}
+    return scores | {name: _score(weights @ values / weights.sum(1)) for name, values in means.items()}
+
+
+def _check(written: Sequence[Written], references: Mapping[int, Sequence[str]]) -> None:
+    if not any(group.sentences for group in written):
+        raise DataError("there are no sentences to judge", hint="a results file with at least one sentence")
+    without = [group.index for group in written if not references.get(group.index)]
+    if without:
+        raise DataError(
+            f"concept set {without[0]} has no references ({len(without)} sets in all)",
+            hint="judge against the file that the concept sets came from",
+        )
+
+
+def _weights(sets: Sequence[int], resamples: int, seed: int) -> np.ndarray:
+    """How often each sentence counts: once, then as often as its concept set was drawn, [1 + resamples, n]."""
+    numbers, set_of = np.unique(np.array(sets), return_inverse=True)
+    drawn = np.random.default_rng(seed).multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), resamples)
+    return np.concatenate([np.ones((1, len(numbers))), drawn])[:, set_of]
+
+
+def _score(values: np.ndarray) -> Score:
+    """The first value, and the interval of the others."""
+    low, high = np.percentile(values[1:], [2.5, 97.5]) if len(values) > 1 else (values[0], values[0])
+    return Score(float(values[0]), float(low), float(high))

@@ -1,0 +1,30 @@
+"""Sentences as tokens, and whether the scorers are installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from typing import Any
+
+from ctrlg.errors import ArgumentError
+
+PACKAGES = ("pycocoevalcap", "rouge_score", "spacy")
+
+
+def require_scorers() -> None:
+    """Raises ArgumentError where the extra `eval` is not installed: to be called before long work."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ArgumentError(f"not installed: {', '.join(missing)}", hint="pip install 'ctrlg[eval]'")
+
+
+def tokenised(text: str) -> str:
+    """The text's tokens, separated by single spaces, by the rule-based tokenizer of spaCy's English pipelines."""
+    return " ".join(token.text for token in _tokenizer()(text) if not token.is_space)
+
+
+@cache
+def _tokenizer() -> Any:
+    import spacy
+
+    return spacy.blank("en")

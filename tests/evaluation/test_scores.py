@@ -1,0 +1,137 @@
+"""Scores: hand-computed values, pycocoevalcap run directly, what may not change them, and bad input."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocoevalcap.bleu.bleu import Bleu
+from pycocoevalcap.cider.cider import Cider
+
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.evaluation import tokens
+from ctrlg.evaluation.bleu import bleu_of, bleu_statistics
+from ctrlg.evaluation.results import Written
+from ctrlg.evaluation.scores import Score, evaluate
+from ctrlg.evaluation.success import covered
+from ctrlg.evaluation.tokens import tokenised
+
+CONCEPTS = (("dog", "run", "beach"), ("man", "cook", "kitchen"), ("snow", "fall", "café"))
+SENTENCES = ["A dog runs on the beach.", "Two men cook in a kitchen.", "Snow falls on a café."]
+REFERENCES = {
+    0: ["A dog runs along the beach.", "The dog is running on a beach."],
+    1: ["A man cooks in the kitchen.", "Two men cook dinner in a kitchen."],
+    2: ["Snow is falling on a small café."],
+}
+
+
+def written(*sentences: str) -> list[Written]:
+    return [Written(index, CONCEPTS[index], (text,)) for index, text in enumerate(sentences)]
+
+
+def bleu(sentences: list[str], references: list[list[str]]) -> np.ndarray:
+    return bleu_of(bleu_statistics(sentences, references).sum(0))
+
+
+def test_bleu_by_hand() -> None:
+    """Clipped n-gram matches over n-grams of one sentence and one reference of the same length."""
+    found = bleu(["the cat sat on the mat"], [["the cat is on the mat"]])
+    precisions = (5 / 6, 3 / 5, 1 / 4)
+    for order in range(3):
+        assert found[order] == pytest.approx(math.prod(precisions[: order + 1]) ** (1 / (order + 1)), abs=1e-6)
+    assert found[3] < 1e-3  # no match of four
+
+
+def test_short_sentences_are_penalised() -> None:
+    found = bleu(["the cat"], [["the cat sat on the mat"]])
+    assert found[0] == pytest.approx(math.exp(1 - 6 / 2), abs=1e-6)
+
+
+words = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f"]), max_size=9).map(" ".join)
+
+
+@settings(deadline=None, max_examples=50)
+@given(corpus=st.lists(st.tuples(words, st.lists(words.filter(bool), min_size=1, max_size=3)), min_size=1, max_size=5))
+def test_bleu_and_cider_are_those_of_pycocoevalcap(corpus: list[tuple[str, list[str]]]) -> None:
+    sentences, references = [text for text, _ in corpus], [group for _, group in corpus]
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its counts
+        expected, _ = Bleu(4).compute_score(dict(enumerate(references)), {i: [t] for i, t in enumerate(sentences)})
+    np.testing.assert_allclose(bleu(sentences, references), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_scores_of_a_corpus_are_those_of_its_tokens() -> None:
+    scores = evaluate(written(*SENTENCES), REFERENCES)
+    sentences = [tokenised(text) for text in SENTENCES]
+    references = {index: [tokenised(text) for text in group] for index, group in REFERENCES.items()}
+    expected, _ = Cider().compute_score(references, {index: [text] for index, text in enumerate(sentences)})
+    assert scores["cider"].value == pytest.approx(expected)
+    assert scores["bleu_4"].value == pytest.approx(bleu(sentences, list(references.values()))[3])
+    # Longest common subsequence with each reference, without punctuation: 5 of 6 and 6 words, then 3 of 6 and 7.
+    first = evaluate(written(SENTENCES[0]), REFERENCES)
+    assert first["rouge_l_max"].value == pytest.approx(5 / 6)
+    assert first["rouge_l"].value == pytest.approx((5 / 6 + 2 * 3 / (6 + 7)) / 2)
+    assert scores["success"].value == scores["coverage"].value == 1
+
+
+def test_references_themselves_score_highest() -> None:
+    best = evaluate(written(*(group[0] for group in REFERENCES.values())), REFERENCES)
+    ours = evaluate(written(*SENTENCES), REFERENCES)
+    others = evaluate(written(*SENTENCES[1:], SENTENCES[0]), REFERENCES)
+    assert best["bleu_4"].value == pytest.approx(1, abs=1e-6)
+    assert best["rouge_l_max"].value == pytest.approx(1)
+    for name in ("bleu_4", "rouge_l", "cider"):
+        assert best[name].value > ours[name].value > others[name].value
+
+
+def test_order_white_space_and_repetition_do_not_matter() -> None:
+    ours = evaluate(written(*SENTENCES), REFERENCES, resamples=0)
+    turned = evaluate(written(*SENTENCES)[::-1], REFERENCES, resamples=0)
+    spaced = evaluate(written(*(text.replace(" ", "  ") + "\n" for text in SENTENCES)), REFERENCES, resamples=0)
+    for name, score in ours.items():
+        assert turned[name].value == pytest.approx(score.value) == spaced[name].value
+
+
+def test_empty_sentences_score_nothing_and_non_ascii_ones_do() -> None:
+    scores = evaluate(written("", "", SENTENCES[2]), REFERENCES)
+    assert scores["success"].value == pytest.approx(1 / 3)
+    assert all(np.isfinite(score).all() for score in scores.values())
+    assert evaluate(written("", "", ""), REFERENCES)["cider"].value == 0
+
+
+def test_intervals_hold_the_value_and_shrink_with_data() -> None:
+    few = evaluate(written(*SENTENCES), REFERENCES)
+    many = [Written(group.index, group.concepts, group.sentences) for group in written(*SENTENCES) * 30]
+    for name, score in evaluate(many, REFERENCES).items():
+        assert few[name].low - 1e-9 <= few[name].value <= few[name].high + 1e-9
+        assert score.high - score.low <= few[name].high - few[name].low + 1e-9
+    assert evaluate(written(*SENTENCES), REFERENCES) == few  # the seed fixes them
+    assert str(Score(0.5, 0.25, 0.75)) == "0.500 (0.250 to 0.750)"
+
+
+def test_concepts_count_as_whole_words_in_any_inflection() -> None:
+    assert covered("Two MEN were cooking.", ("man", "cook", "kitchen")) == [True, True, False]
+    assert covered("A party of artists.", ("art", "party")) == [False, True]
+    assert covered("A party of artists.", ("art", "party"), substring=True) == [True, True]
+
+
+def test_tokens_are_words_and_punctuation() -> None:
+    assert tokenised("It's a café, isn't it?\n") == "It 's a café , is n't it ?"
+
+
+def test_errors_name_what_is_wrong() -> None:
+    with pytest.raises(DataError, match="no sentences"):
+        evaluate([Written(0, CONCEPTS[0], ())], REFERENCES)
+    with pytest.raises(DataError, match="concept set 7 has no references"):
+        evaluate([Written(7, CONCEPTS[0], ("A dog.",))], REFERENCES)
+
+
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ArgumentError, match="not installed: pycocoevalcap, rouge_score, spacy") as caught:
+        evaluate(written(*SENTENCES), REFERENCES)
+    assert "ctrlg[eval]" in str(caught.value)
