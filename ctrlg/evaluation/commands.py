@@ -38,11 +38,8 @@ def evaluate(
     known = {concept_set.index: concept_set.references for concept_set in read_concept_sets(references)}
     scores = [score(sentences, known, substring, resamples, seed) for sentences in written]
     if as_json:
-        named = {
-            str(path): {name: s._asdict() for name, s in found.items()}
-            for path, found in zip(results, scores, strict=True)
-        }
-        typer.echo(json.dumps(named, indent=2))
+        named = [{name: value._asdict() for name, value in found.items()} for found in scores]
+        typer.echo(json.dumps(dict(zip(map(str, results), named, strict=True)), indent=2))
         return
     table = Table("score", *map(str, results))
     for name in scores[0]:
