@@ -48,7 +48,7 @@ def main() -> None:
         for method, bits in settings:
             hmm = guide(reference, method, bits)
             for concept_set in sets:
-                if (method, bits, concept_set.index) not in done:
+                if (method, bits, concept_set.number) not in done:
                     record = {"method": method, "bits": bits, **write(model, tokenizer, hmm, concept_set, arguments)}
                     file.write(json.dumps(record) + "\n")
                     file.flush()
@@ -69,7 +69,7 @@ def write(
     promise = concept_set.promise(LEAST_WORDS, MOST_WORDS)
     best = best_sentence(model, tokenizer, hmm, promise, arguments.beams, arguments.max_new_tokens)
     return {
-        "concept_set_idx": concept_set.index,
+        "concept_set_idx": concept_set.number,
         "concepts": concept_set.concepts,
         "sentence": best.text,
         "kept": promise.holds(best.text),

@@ -38,7 +38,7 @@ from ctrlg.quantization import load_hmm
 def main() -> None:
     arguments = parse_arguments()
     require_scorers()
-    sets = {concept_set.index: concept_set for concept_set in read_concept_sets(arguments.data, arguments.sets)}
+    sets = {concept_set.number: concept_set for concept_set in read_concept_sets(arguments.data, arguments.sets)}
     output = Path(arguments.output)
     writable_folder(output.parent)
     records = [json.loads(line) for line in output.read_text().splitlines()] if output.is_file() else []
@@ -66,7 +66,7 @@ def written(
         promise = concept_set.promise(LEAST_WORDS, MOST_WORDS)
         best = best_sentence(model, tokenizer, hmm, promise, arguments.beams, arguments.max_new_tokens)
         yield {
-            "concept_set_idx": concept_set.index,
+            "concept_set_idx": concept_set.number,
             "concepts": concept_set.concepts,
             "sentence": best.text,
             "kept": promise.holds(best.text),

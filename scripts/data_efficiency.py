@@ -140,8 +140,8 @@ class Study:
         for concept_set in self.concept_sets:
             promise = concept_set.promise(LEAST_WORDS, MOST_WORDS)
             best = best_sentence(self.model, self.tokenizer, hmm, promise, self.arguments.beams)
-            written.append(Written(concept_set.index, concept_set.concepts, (best.text,)))
-        scores = evaluate(written, {concept_set.index: concept_set.references for concept_set in self.concept_sets})
+            written.append(Written(concept_set.number, concept_set.concepts, (best.text,)))
+        scores = evaluate(written, {concept_set.number: concept_set.references for concept_set in self.concept_sets})
         return {"cider": scores["cider"].value, "bleu_4": scores["bleu_4"].value, "sets": len(written)}
 
     def _train(self, first: HMM, rows: Tensor, next_tokens: Tensor | None) -> tuple[dict[str, float | int], HMM]:

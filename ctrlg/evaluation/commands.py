@@ -35,7 +35,7 @@ def evaluate(
 
     require_scorers()
     written = [read_results(path) for path in results]
-    known = {concept_set.index: concept_set.references for concept_set in read_concept_sets(references)}
+    known = {concept_set.number: concept_set.references for concept_set in read_concept_sets(references)}
     scores = [score(sentences, known, substring, resamples, seed) for sentences in written]
     if as_json:
         named = [{name: value._asdict() for name, value in found.items()} for found in scores]

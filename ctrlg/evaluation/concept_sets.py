@@ -14,9 +14,9 @@ COLUMNS = ("concept_set_idx", "concepts", "references")
 
 
 class ConceptSet(NamedTuple):
-    """index: CommonGen's number. concepts: lemmas, each to appear in some inflection. references: human sentences."""
+    """number: CommonGen's. concepts: lemmas, each to appear in some inflection. references: human sentences."""
 
-    index: int
+    number: int
     concepts: tuple[str, ...]
     references: tuple[str, ...]
 

@@ -13,9 +13,9 @@ REQUIRED = ("concept_set_idx", "concepts")
 
 
 class Written(NamedTuple):
-    """What was written for one concept set. index: CommonGen's number."""
+    """What was written for one concept set. number: CommonGen's."""
 
-    index: int
+    number: int
     concepts: tuple[str, ...]
     sentences: tuple[str, ...]
 

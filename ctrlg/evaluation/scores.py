@@ -44,8 +44,8 @@ def evaluate(
     _check(written, references)
     items = [(group, text) for group in written for text in group.sentences]
     sentences = [tokenised(text) for _, text in items]
-    tokens_of = {group.index: [tokenised(text) for text in references[group.index]] for group in written}
-    groups = [tokens_of[group.index] for group, _ in items]
+    tokens_of = {group.number: [tokenised(text) for text in references[group.number]] for group in written}
+    groups = [tokens_of[group.number] for group, _ in items]
     used = [covered(text, group.concepts, substring) for group, text in items]
     rouge = rouge_l(sentences, groups)
     means = {
@@ -55,7 +55,7 @@ def evaluate(
         "coverage": np.array([np.mean(found) for found in used]),
         "success": np.array([float(all(found)) for found in used]),
     }
-    weights = _weights([group.index for group, _ in items], resamples, seed)
+    weights = _weights([group.number for group, _ in items], resamples, seed)
     bleu = bleu_of(weights @ bleu_statistics(sentences, groups))
     scores = {f"bleu_{order + 1}": _score(bleu[:, order]) for order in range(ORDERS)}
     return scores | {name: _score(weights @ values / weights.sum(1)) for name, values in means.items()}
@@ -64,7 +64,7 @@ def evaluate(
 def _check(written: Sequence[Written], references: Mapping[int, Sequence[str]]) -> None:
     if not any(group.sentences for group in written):
         raise DataError("there are no sentences to judge", hint="a results file with at least one sentence")
-    without = [group.index for group in written if not references.get(group.index)]
+    without = [group.number for group in written if not references.get(group.number)]
     if without:
         raise DataError(
             f"concept set {without[0]} has no references ({len(without)} sets in all)",

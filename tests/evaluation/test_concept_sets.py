@@ -18,8 +18,8 @@ def line(index: int) -> str:
 def test_sets_are_spread_evenly(tmp_path: Path) -> None:
     file = tmp_path / "sets.jsonl"
     file.write_text("\n".join(map(line, range(10))) + "\n\n")
-    assert [concept_set.index for concept_set in read_concept_sets(file, 4)] == [0, 2, 5, 7]
-    assert [concept_set.index for concept_set in read_concept_sets(file, 99)] == list(range(10))
+    assert [concept_set.number for concept_set in read_concept_sets(file, 4)] == [0, 2, 5, 7]
+    assert [concept_set.number for concept_set in read_concept_sets(file, 99)] == list(range(10))
     assert read_concept_sets(file)[3] == ConceptSet(3, ("dog", "run"), ("Dog 3 runs.",))
 
 

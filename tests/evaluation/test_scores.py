@@ -106,7 +106,7 @@ def test_empty_sentences_score_nothing_and_non_ascii_ones_do() -> None:
 def test_intervals_hold_the_value_and_shrink_with_data() -> None:
     few = evaluate(written(*SENTENCES), REFERENCES)
     copies = [
-        Written(group.index + 3 * copy, group.concepts, group.sentences)
+        Written(group.number + 3 * copy, group.concepts, group.sentences)
         for copy in range(30)
         for group in written(*SENTENCES)
     ]
