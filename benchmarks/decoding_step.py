@@ -4,6 +4,7 @@ Synthetic HMM (random codes, no text) and a synthetic promise (some keywords, at
 
     python benchmarks/decoding_step.py
     python benchmarks/decoding_step.py --keywords 6 --words 61 --tokens 64 --beams 16
+    python benchmarks/decoding_step.py --own-threads  # what running beside torch's threads costs
     python benchmarks/decoding_step.py --reference ../Ctrl-G --hidden-states 512 --vocab-size 4000 --beams 16
     python benchmarks/decoding_step.py --model HuggingFaceTB/SmolLM2-135M-Instruct --beams 16
 
@@ -31,6 +32,7 @@ from synthetic import SyntheticHMM, keywords_and_words, synthetic_hmm
 
 from ctrlg.automata.dfa import DFA
 from ctrlg.decoding import ConstraintLogitsProcessor
+from ctrlg.kernels import threads
 
 LEAST_TOKENS = 5  # of the promised texts
 SUFFIX_TOKEN = 7
@@ -41,6 +43,8 @@ def main() -> None:
     arguments = _arguments()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.own_threads:
+        threads.torch_team = lambda: None
     hmm = synthetic_hmm(
         arguments.hidden_states, arguments.vocab_size, arguments.entries, arguments.bits, arguments.seed
     )
@@ -212,6 +216,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="of what is timed as a whole")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="all cores where 0")
+    parser.add_argument("--own-threads", action="store_true", help="kernels in threads beside torch's, not in them")
     parser.add_argument("--no-dense", action="store_true", help="leave out the dense product (memory 4 H V bytes)")
     parser.add_argument("--model", help="language model whose own step is timed too: a name or a folder")
     parser.add_argument("--reference", type=Path, help="a checkout of Ctrl-G to compare with")
