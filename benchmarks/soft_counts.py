@@ -38,8 +38,8 @@ def main() -> None:
         "torch": lambda counts: credit_in_torch(by_token, predictive, drawn, counts),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, Tensor] = {}
     for repeat in range(arguments.repeats + 1):  # the first one compiles and warms up
-        found = {}
         for name, way in ways.items():
             found[name] = torch.zeros_like(by_token)
             started = time.perf_counter()
