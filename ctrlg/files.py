@@ -62,9 +62,13 @@ def writable_folder(folder: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArgumentError(f"cannot make the folder {folder}: {error}", hint="choose another output") from error
-    if not os.access(folder, os.W_OK):
-        raise ArgumentError(f"cannot write to {folder}", hint="choose another output, or change its permissions")
-    return folder
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # permissions alone do not say: file systems may be read-only
+            return folder
+    except OSError as error:
+        raise ArgumentError(
+            f"cannot write to {folder}: {error}", hint="choose another output, or change its permissions"
+        ) from error
 
 
 def write_json(path: str | Path, content: Any) -> None:
