@@ -11,7 +11,6 @@ Sentences are written to the output as they come; an interrupted run goes on whe
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from rich.table import Table
 from ctrlg.console import errors_as_messages
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
+from ctrlg.files import append_line, read_lines, writable_folder
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import quantize
@@ -33,8 +33,8 @@ def main() -> None:
     arguments = parse_arguments()
     sets = read_concept_sets(arguments.data, arguments.sets)
     output = Path(arguments.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    records = [json.loads(line) for line in output.read_text().splitlines()] if output.is_file() else []
+    writable_folder(output.parent)
+    records = read_lines(output)
     done = {(record["method"], record["bits"], record["concept_set_idx"]) for record in records}
     model, tokenizer = load_language_model("default", dtype=fast_dtype())
     settings = [(method, bits) for method in arguments.methods for bits in arguments.bits]
@@ -43,15 +43,14 @@ def main() -> None:
     if arguments.float:
         settings.append(("float32", 32))
     reference = HMM.from_pretrained(arguments.hmm)
-    with Progress() as progress, output.open("a", encoding="utf-8") as file:
+    with Progress() as progress:
         task = progress.add_task("writing", total=len(settings) * len(sets))
         for method, bits in settings:
             hmm = guide(reference, method, bits)
             for concept_set in sets:
                 if (method, bits, concept_set.number) not in done:
                     record = {"method": method, "bits": bits, **write(model, tokenizer, hmm, concept_set, arguments)}
-                    file.write(json.dumps(record) + "\n")
-                    file.flush()
+                    append_line(output, record)
                     records.append(record)
                 progress.advance(task)
     Console().print(summary(records))

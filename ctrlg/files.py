@@ -83,6 +83,20 @@ def append_line(path: str | Path, record: Mapping[str, Any]) -> None:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
+def read_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The records that `append_line` left; none where there is no file. A line that a kill cut off is removed from it,
+    so that a job goes on from the last whole record."""
+    path = Path(path)
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        with atomic_file(path) as temporary:
+            temporary.write_text(whole, encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file, atomically."""
     with atomic_file(path) as temporary:

@@ -12,7 +12,6 @@ they come; an interrupted run goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.scores import evaluate
 from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
-from ctrlg.files import append_line, writable_folder
+from ctrlg.files import append_line, read_lines, writable_folder
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import load_hmm
 
@@ -41,7 +40,7 @@ def main() -> None:
     sets = {concept_set.number: concept_set for concept_set in read_concept_sets(arguments.data, arguments.sets)}
     output = Path(arguments.output)
     writable_folder(output.parent)
-    records = [json.loads(line) for line in output.read_text().splitlines()] if output.is_file() else []
+    records = read_lines(output)
     done = {(record["pair"], record["concept_set_idx"]) for record in records}
     with Progress() as progress:
         task = progress.add_task("writing", total=len(arguments.pair) * len(sets))

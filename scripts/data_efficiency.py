@@ -16,7 +16,6 @@ is there already is not run again.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -45,7 +44,7 @@ from ctrlg.evaluation.scores import evaluate
 from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
 from ctrlg.figures import DARK, MIDDLE, check_figure_path, new_figure, save_figure
-from ctrlg.files import append_line, writable_folder
+from ctrlg.files import append_line, read_lines, writable_folder
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
 
@@ -74,7 +73,7 @@ def main() -> None:
     output = Path(arguments.output)
     writable_folder(output.parent)
     torch.set_num_threads(1)
-    results = [json.loads(line) for line in output.read_text().splitlines()] if output.is_file() else []
+    results = read_lines(output)
     done = {(line["source"], line["counts"], line["seed"]) for line in results}
     study: Study | None = None
     for seed, source, counts in product(arguments.seeds, SOURCES, COUNTS):

@@ -12,7 +12,6 @@ Each result is a line of OUTPUT; what is there already is not run again.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from itertools import product
@@ -35,7 +34,7 @@ from ctrlg.distillation.storage import read_sequences
 from ctrlg.distillation.training import EMSettings, per_token
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
-from ctrlg.files import append_line, writable_folder
+from ctrlg.files import append_line, read_lines, writable_folder
 from ctrlg.models import fast_dtype, load_language_model
 
 
@@ -49,7 +48,7 @@ def main() -> None:
         check_figure_path(arguments.plot)
     output = Path(arguments.output)
     writable_folder(output.parent)
-    results = [json.loads(line) for line in output.read_text().splitlines()] if output.is_file() else []
+    results = read_lines(output)
     done = {(line["files"], line["states"], line["seed"]) for line in results}
     study: Study | None = None
     for seed, files, states in product(arguments.seeds, arguments.files, arguments.states):
