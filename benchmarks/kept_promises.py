@@ -22,7 +22,7 @@ from rich.table import Table
 
 from ctrlg.console import errors_as_messages
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
-from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
+from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence, record_of
 from ctrlg.files import append_line, read_lines, writable_folder
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
@@ -67,12 +67,7 @@ def write(
 ) -> dict[str, Any]:
     promise = concept_set.promise(LEAST_WORDS, MOST_WORDS)
     best = best_sentence(model, tokenizer, hmm, promise, arguments.beams, arguments.max_new_tokens)
-    return {
-        "concept_set_idx": concept_set.number,
-        "concepts": concept_set.concepts,
-        "sentence": best.text,
-        "kept": promise.holds(best.text),
-        "log_prob": best.log_prob,
+    return record_of(concept_set, promise, best) | {
         "neural_seconds": best.timing.neural,
         "symbolic_seconds": best.timing.symbolic,
         "steps": best.timing.steps,

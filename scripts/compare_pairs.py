@@ -28,7 +28,7 @@ from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.scores import evaluate
 from ctrlg.evaluation.tokens import require_scorers
-from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
+from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence, record_of
 from ctrlg.files import append_line, read_lines, writable_folder
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import load_hmm
@@ -64,13 +64,7 @@ def written(
     for concept_set in sets:
         promise = concept_set.promise(LEAST_WORDS, MOST_WORDS)
         best = best_sentence(model, tokenizer, hmm, promise, arguments.beams, arguments.max_new_tokens)
-        yield {
-            "concept_set_idx": concept_set.number,
-            "concepts": concept_set.concepts,
-            "sentence": best.text,
-            "kept": promise.holds(best.text),
-            "log_prob": best.log_prob,
-        }
+        yield record_of(concept_set, promise, best)
 
 
 def table(names: Sequence[str], records: list[dict[str, Any]], sets: dict[int, ConceptSet], judge: str) -> Table:

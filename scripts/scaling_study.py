@@ -26,7 +26,7 @@ from ctrlg.console import errors_as_messages
 from ctrlg.distillation.fitting import fit
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood
-from ctrlg.distillation.next_tokens import describe_next_tokens, read_next_tokens
+from ctrlg.distillation.next_tokens import SUFFIX, describe_next_tokens, read_next_tokens
 from ctrlg.distillation.output_layer import output_layer
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.sentences import end_of_text_id
@@ -99,7 +99,7 @@ class Study:
     def _draws(self, file: SampledFile) -> Tensor:
         """Those beside the file, drawn now where there are none."""
         mask = token_mask(read_sequences(file.sequences), self.eos)
-        if not Path(f"{file.sequences}.next_tokens").is_file():
+        if not Path(f"{file.sequences}{SUFFIX}").is_file():
             describe_next_tokens(*file, self.head, self.arguments.draws, self.vocab_size, self.eos, seed=0)
         return read_next_tokens(file.sequences, mask, self.vocab_size)
 
@@ -153,7 +153,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--test", required=True, help="sampled sequences that are reported on")
     parser.add_argument("--files", type=int, nargs="+", default=[1, 2, 4], help="numbers of files (%(default)s)")
     parser.add_argument("--states", type=int, nargs="+", default=[128, 256, 512, 1024])
-    parser.add_argument("--draws", type=int, default=32, help="of next tokens a place (%(default)s)")
+    parser.add_argument(
+        "--draws", type=int, default=32, help="next tokens a place where no file has them (%(default)s)"
+    )
     parser.add_argument("--prior_strength", type=float, default=50.0, help="observations a state (%(default)s)")
     parser.add_argument("--batch_size", type=int, default=256)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])

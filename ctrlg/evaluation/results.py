@@ -39,7 +39,7 @@ def read_results(path: str | Path) -> list[Written]:
     """All records of a file. Raises DataError for no such file, no record, what is not JSON, and missing columns."""
     file = Path(path)
     if not file.is_file():
-        raise DataError(f"no such results file: {path}", hint="what test_benchmark.py or compare_pairs.py wrote")
+        raise DataError(f"no such results file: {path}", hint="what compare_pairs.py or kept_promises.py wrote")
     text = file.read_text(encoding="utf-8")
     records = _list(text, path) if text.lstrip().startswith("[") else _lines(text, path)
     if not records:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ctrlg.constraints.base import Constraint
 from ctrlg.decoding import GenerationResult, generate
+from ctrlg.evaluation.concept_sets import ConceptSet
 
 LEAST_WORDS, MOST_WORDS = 6, 16
 """Words of a sentence that a concept set is written into."""
@@ -26,3 +27,15 @@ def best_sentence(
         progress=False,
     )
     return results[0]
+
+
+def record_of(concept_set: ConceptSet, promise: Constraint, written: GenerationResult) -> dict[str, Any]:
+    """A line of a results file (`ctrlg.evaluation.results`). kept: whether the promise holds on its text. log_prob:
+    nats per token, of the language model that wrote it."""
+    return {
+        "concept_set_idx": concept_set.number,
+        "concepts": concept_set.concepts,
+        "sentence": written.text,
+        "kept": promise.holds(written.text),
+        "log_prob": written.log_prob,
+    }

@@ -20,8 +20,8 @@ def credit_draws(
     by_token: Any, predictive: Any, drawn: Any, counts: Any, logs: Any, least_log: float, part: int, parts: int
 ) -> None:
     """counts[v] += by_token[v] * predictive[t] / (K * p) for every draw v of every place t, p = by_token[v] @
-    predictive[t]; logs[part] = sum of log p over this part's draws. A draw of probability 0 counts for nothing, its
-    log is least_log.
+    predictive[t]; logs[part] = sum of log p over this part's draws. A draw of a probability below the
+    smallest normal float32 counts for nothing, its log is least_log.
 
     by_token, counts: float32 [V, H]; predictive: float32 [n, H]; drawn: int32 [n, K], draws of one token side by side
     (ascending, say); logs: float64 [parts]. All contiguous.

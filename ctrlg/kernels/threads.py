@@ -1,9 +1,9 @@
 """Threads for kernels that run without the GIL: a kernel does one part of its work, and all parts run at once.
 
 They are torch's own where those are OpenMP's: after each operation they spin for milliseconds, waiting for the next,
-and threads beside them would have to share the cores with that. (On 2 cores a step of 128 beams took half as long
-again.) Elsewhere they are threads of this module, which sleep when idle. (numba's own spin, too, and end the process
-when two Python threads use them.)
+and threads beside them would have to share the cores with that (`benchmarks/decoding_step.py --own-threads`: on 2 cores
+a step of 128 beams takes half as long again). Elsewhere they are threads of this module, which sleep when idle.
+(numba's own spin, too, and end the process when two Python threads use them.)
 """
 
 from __future__ import annotations
