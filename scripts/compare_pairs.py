@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,29 +28,25 @@ from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.scores import evaluate
 from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence, record_of
-from ctrlg.files import append_line, read_lines, writable_folder
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import load_hmm
+from ctrlg.studies import StudyLines
 
 
 def main() -> None:
     arguments = parse_arguments()
     require_scorers()
     sets = {concept_set.number: concept_set for concept_set in read_concept_sets(arguments.data, arguments.sets)}
-    output = Path(arguments.output)
-    writable_folder(output.parent)
-    records = read_lines(output)
-    done = {(record["pair"], record["concept_set_idx"]) for record in records}
+    records = StudyLines(arguments.output, ("pair", "concept_set_idx"))
     with Progress() as progress:
         task = progress.add_task("writing", total=len(arguments.pair) * len(sets))
         for name, model, hmm in arguments.pair:
-            left = [concept_set for index, concept_set in sets.items() if (name, index) not in done]
+            left = [concept_set for index, concept_set in sets.items() if (name, index) not in records]
             progress.advance(task, len(sets) - len(left))
             for record in written(model, hmm, left, arguments) if left else ():
-                append_line(output, {"pair": name, **record})
-                records.append({"pair": name, **record})
+                records.add((name, record["concept_set_idx"]), record)
                 progress.advance(task)
-    shown = [record for record in records if record["concept_set_idx"] in sets]
+    shown = [record for record in records.lines if record["concept_set_idx"] in sets]
     Console().print(table([name for name, *_ in arguments.pair], shown, sets, arguments.judge))
 
 

@@ -5,12 +5,13 @@
         --plot fig/data_efficiency.svg
 
 Three sources: text *sampled* from the language model, sentences of the domain *read* by it (teacher-forced), *both*,
-half the time each; and two ways to count emissions: *one-hot*, the text's own tokens, and *soft*, draws of the language
-model's next-token distribution. Every combination gets as many sentences as --minutes of processor time of one thread
-pay for, at rates measured in the same run, draws included; every seed has its own text. EM goes on while the likelihood
-of --dev rises; what is reported is that of --test, both sampled from the language model, and CIDEr of one sentence for
-each of some concept sets, written under the promise of its words with this HMM. Each result is a line of OUTPUT; what
-is there already is not run again.
+half the time each; and three ways to count emissions: *one-hot*, the text's own tokens, *soft*, draws of the language
+model's next-token distribution, and *soft, then one-hot*, EM with the one after EM with the other. Every combination
+gets as many sentences as --minutes of processor time of one thread pay for, at rates measured in the same run, draws
+included; every seed has its own text. EM goes on while the likelihood of --dev rises; what is reported is that of
+--test, both sampled from the language model, and CIDEr and log-probability of one sentence for each of some concept
+sets, written under the promise of its words with this HMM. Each result is a line of OUTPUT; what is there already is
+not run again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,13 +45,13 @@ from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.scores import evaluate
 from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
-from ctrlg.figures import DARK, MIDDLE, check_figure_path, new_figure, save_figure
-from ctrlg.files import append_line, read_lines, writable_folder
+from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
+from ctrlg.studies import StudyLines
 
 SOURCES = ("sampled", "read", "both")
-COUNTS = ("one-hot", "soft")
+ONE_HOT, SOFT, BOTH = COUNTS = ("one-hot", "soft", "soft, then one-hot")
 PROBE = 400  # sentences that rates are measured on
 MOST_STEPS = 30
 
@@ -70,22 +72,34 @@ def main() -> None:
         check_figure_path(arguments.plot)
     if arguments.concept_sets:
         require_scorers()
-    output = Path(arguments.output)
-    writable_folder(output.parent)
     torch.set_num_threads(1)
-    results = read_lines(output)
-    done = {(line["source"], line["counts"], line["seed"]) for line in results}
+    results = StudyLines(arguments.output, ("source", "counts", "seed"))
     study: Study | None = None
-    for seed, source, counts in product(arguments.seeds, SOURCES, COUNTS):
-        if (source, counts, seed) in done:
-            continue
-        study = study or Study(arguments)
-        line = {"source": source, "counts": counts, "seed": seed, **study.run(source, counts, seed)}
-        append_line(output, line)
-        results.append(line)
-        Console().print(line, highlight=False, soft_wrap=True)
+    for seed, source in product(arguments.seeds, SOURCES):
+        wanted = [counts for counts in COUNTS if (source, counts, seed) not in results]
+        if wanted:
+            study = study or Study(arguments)
+            for counts, values in study.run(source, wanted, seed):
+                line = results.add((source, counts, seed), values)
+                Console().print(line, highlight=False, soft_wrap=True)
     if arguments.plot:
-        draw(results, arguments.plot)
+        draw(results.lines, arguments.plot)
+
+
+class Text(NamedTuple):
+    """rows: int64 [sentences, T]. next_tokens: int32 [tokens, draws], or None."""
+
+    rows: Tensor
+    next_tokens: Tensor | None
+
+
+class Trained(NamedTuple):
+    """The model with the best dev likelihood, that likelihood, and what it took. seconds: of the processor."""
+
+    model: HMM
+    dev: float
+    steps: int
+    seconds: float
 
 
 class Study:
@@ -107,51 +121,79 @@ class Study:
         self.rates = self._measure()
         Console().print(f"processor seconds a sentence: {self.rates._asdict()}", highlight=False)
 
-    def run(self, source: str, counts: str, seed: int) -> dict[str, float | int]:
-        """Distil on what the minutes pay for; likelihoods in nats per token."""
-        arguments = self.arguments
-        draws = self.rates.draws if counts == "soft" else 0.0
-        seconds = {name: 60 * arguments.minutes / (1 + (source == "both")) for name in ("sampled", "read")}
-        sizes = {
-            name: int(seconds[name] / (getattr(self.rates, name) + draws)) if source in (name, "both") else 0
-            for name in seconds
-        }
+    def run(self, source: str, wanted: Sequence[str], seed: int) -> Iterator[tuple[str, dict[str, float | int]]]:
+        """Distil on what the minutes pay for, in the wanted ways; likelihoods in nats per token."""
+        if ONE_HOT in wanted:
+            text, first = self._first(source, self._sizes(source, 0.0), seed, draws=False)
+            yield ONE_HOT, self._judge(text, first, self._train(first, text.rows, None))
+        if SOFT in wanted or BOTH in wanted:
+            text, first = self._first(source, self._sizes(source, self.rates.draws), seed, draws=True)
+            soft = self._train(first, text.rows, text.next_tokens)
+            if SOFT in wanted:
+                yield SOFT, self._judge(text, first, soft)
+            if BOTH in wanted:
+                then = self._train(soft.model, text.rows, None)
+                both = Trained(then.model, then.dev, soft.steps + then.steps, soft.seconds + then.seconds)
+                yield BOTH, self._judge(text, first, both)
+
+    def _sizes(self, source: str, draws: float) -> dict[str, int]:
+        """Sentences of each kind of text. draws: processor seconds a sentence that they cost on top."""
+        seconds = 60 * self.arguments.minutes / (1 + (source == "both"))
+        rates = {"sampled": self.rates.sampled, "read": self.rates.read}
+        return {name: int(seconds / (rate + draws)) for name, rate in rates.items() if source in (name, "both")}
+
+    def _first(self, source: str, sizes: dict[str, int], seed: int, draws: bool) -> tuple[Text, HMM]:
+        """The text, its draws of next tokens where wanted, and the HMM that EM starts from."""
         with tempfile.TemporaryDirectory() as folder:
             files = []
             for name, size in sizes.items():
-                if size:
-                    path = Path(folder) / name
-                    write_samples(path, self._text(name, size, seed))
-                    files.append(SampledFile.of(path))
-            settings = LatentSettings(arguments.hidden_states, self.vocab_size, self.eos, seed=seed)
+                path = Path(folder) / name
+                write_samples(path, self._text(name, size, seed))
+                files.append(SampledFile.of(path))
+            settings = LatentSettings(self.arguments.hidden_states, self.vocab_size, self.eos, seed=seed)
             first = latent_variable_distillation(files, settings, self.head).hmm
             rows = torch.cat([read_sequences(file.sequences) for file in files])
-            next_tokens = self._draws(files, seed) if counts == "soft" else None
-            likelihoods, best = self._train(first, rows, next_tokens)
-            sizes = {"sentences": len(rows), "tokens": int(token_mask(rows, self.eos).sum())}
-            return {**sizes, **likelihoods, **self._write(best)}
+            return Text(rows, self._draws(files, seed) if draws else None), first
 
-    def _write(self, hmm: HMM) -> dict[str, float | int]:
-        """Mean CIDEr of one sentence for each concept set."""
-        if not self.concept_sets:
-            return {}
-        written = []
-        for concept_set in self.concept_sets:
-            promise = concept_set.promise(LEAST_WORDS, MOST_WORDS)
-            best = best_sentence(self.model, self.tokenizer, hmm, promise, self.arguments.beams)
-            written.append(Written(concept_set.number, concept_set.concepts, (best.text,)))
-        scores = evaluate(written, {concept_set.number: concept_set.references for concept_set in self.concept_sets})
-        return {"cider": scores["cider"].value, "bleu_4": scores["bleu_4"].value, "sets": len(written)}
-
-    def _train(self, first: HMM, rows: Tensor, next_tokens: Tensor | None) -> tuple[dict[str, float | int], HMM]:
-        """Likelihoods, and the model with the best of --dev."""
+    def _train(self, start: HMM, rows: Tensor, next_tokens: Tensor | None) -> Trained:
+        """EM until the likelihood of --dev falls."""
         strength = self.arguments.one_hot_prior if next_tokens is None else self.arguments.soft_prior
         started = time.process_time()
-        best = fit(first, rows, self.dev, EMSettings(256), strength, next_tokens, MOST_STEPS)
-        seconds = round(time.process_time() - started, 1)
-        before, test = (per_token(model, self.test, 256) for model in (first, best.model))
-        values = {"before": before, "dev": best.held_out, "test": test, "em_steps": best.steps, "em_seconds": seconds}
-        return values, best.model
+        best = fit(start, rows, self.dev, EMSettings(256), strength, next_tokens, MOST_STEPS)
+        return Trained(best.model, best.held_out, best.steps, time.process_time() - started)
+
+    def _judge(self, text: Text, first: HMM, trained: Trained) -> dict[str, float | int]:
+        before, test = (per_token(model, self.test, 256) for model in (first, trained.model))
+        return {
+            "sentences": len(text.rows),
+            "tokens": int(token_mask(text.rows, self.eos).sum()),
+            "before": before,
+            "dev": trained.dev,
+            "test": test,
+            "em_steps": trained.steps,
+            "em_seconds": round(trained.seconds, 1),
+            **self._write(trained.model),
+        }
+
+    def _write(self, hmm: HMM) -> dict[str, float | int]:
+        """Mean CIDEr, and nats per token, of one sentence for each concept set."""
+        if not self.concept_sets:
+            return {}
+        best = [
+            best_sentence(self.model, self.tokenizer, hmm, each.promise(LEAST_WORDS, MOST_WORDS), self.arguments.beams)
+            for each in self.concept_sets
+        ]
+        written = [
+            Written(each.number, each.concepts, (sentence.text,))
+            for each, sentence in zip(self.concept_sets, best, strict=True)
+        ]
+        scores = evaluate(written, {each.number: each.references for each in self.concept_sets})
+        return {
+            "cider": scores["cider"].value,
+            "bleu_4": scores["bleu_4"].value,
+            "log_prob": statistics.mean(sentence.log_prob for sentence in best),
+            "sets": len(best),
+        }
 
     def _text(self, source: str, size: int, seed: int) -> Samples:
         if source == "sampled":
@@ -195,21 +237,29 @@ def _timed(work: Any) -> tuple[Any, float]:
     return result, time.process_time() - started
 
 
+PANELS = {
+    "test": "held-out log-likelihood (nats per token)",
+    "log_prob": "log-probability of constrained sentences",
+    "cider": "CIDEr of constrained sentences",
+}
+
+
 def draw(results: list[dict[str, Any]], path: str | Path) -> None:
-    """Likelihood, and CIDEr where it was measured, of each source and way of counting: means, every seed."""
-    with_cider = all("cider" in line for line in results)
-    figure = new_figure(6.5 * (1 + with_cider), 4)
-    panels = figure.subplots(1, 1 + with_cider, squeeze=False)[0]
-    _panel(panels[0], results, "test", "held-out log-likelihood (nats per token)")
-    if with_cider:
-        _panel(panels[1], results, "cider", "CIDEr of constrained sentences")
-    panels[0].legend(frameon=False)
+    """Likelihood, and what sentences are worth where that was measured, of each source and way of counting."""
+    columns = [column for column in PANELS if all(column in line for line in results)]
+    figure = new_figure(4.5 * len(columns) + 1, 4)
+    panels = figure.subplots(1, len(columns), squeeze=False)[0]
+    for axes, column in zip(panels, columns, strict=True):
+        _panel(axes, results, column)
+        axes.set_ylabel(PANELS[column])
+    panels[0].legend(frameon=False, fontsize=8)
+    figure.suptitle("Equal minutes of computation: points are seeds, lines their means")
     save_figure(figure, path)
 
 
-def _panel(axes: Any, results: list[dict[str, Any]], column: str, label: str) -> None:
+def _panel(axes: Any, results: list[dict[str, Any]], column: str) -> None:
     means = {}
-    for counts, colour, shift, marker in zip(COUNTS, (MIDDLE, DARK), (-0.12, 0.12), ("s", "o"), strict=True):
+    for counts, colour, shift, marker in zip(COUNTS, (LIGHT, MIDDLE, DARK), (-0.2, 0.0, 0.2), "s^o", strict=True):
         for place, source in enumerate(SOURCES):
             values = [line[column] for line in results if (line["source"], line["counts"]) == (source, counts)]
             name = f"{counts} counts" if place == 0 else None
@@ -220,8 +270,7 @@ def _panel(axes: Any, results: list[dict[str, Any]], column: str, label: str) ->
     best = max(means, key=lambda pair: means[pair])
     axes.set_xticks(range(len(SOURCES)), SOURCES)
     axes.set_xlabel("where the text comes from")
-    axes.set_ylabel(label)
-    axes.set_title(f"Best at equal cost: {best[0]} text, {best[1]} counts ({means[best]:.3f})")
+    axes.set_title(f"best: {best[0]} text, {best[1]} ({means[best]:.3f})", fontsize=9)
     axes.grid(axis="y", color="0.9")
 
 

@@ -34,8 +34,8 @@ from ctrlg.distillation.storage import read_sequences
 from ctrlg.distillation.training import EMSettings, per_token
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
-from ctrlg.files import append_line, read_lines, writable_folder
 from ctrlg.models import fast_dtype, load_language_model
+from ctrlg.studies import StudyLines
 
 
 def main() -> None:
@@ -46,21 +46,15 @@ def main() -> None:
         )
     if arguments.plot:
         check_figure_path(arguments.plot)
-    output = Path(arguments.output)
-    writable_folder(output.parent)
-    results = read_lines(output)
-    done = {(line["files"], line["states"], line["seed"]) for line in results}
+    results = StudyLines(arguments.output, ("files", "states", "seed"))
     study: Study | None = None
     for seed, files, states in product(arguments.seeds, arguments.files, arguments.states):
-        if (files, states, seed) in done:
-            continue
-        study = study or Study(arguments)
-        line = {"files": files, "states": states, "seed": seed, **study.run(files, states, seed)}
-        append_line(output, line)
-        results.append(line)
-        Console().print(line, highlight=False, soft_wrap=True)
+        if (files, states, seed) not in results:
+            study = study or Study(arguments)
+            line = results.add((files, states, seed), study.run(files, states, seed))
+            Console().print(line, highlight=False, soft_wrap=True)
     if arguments.plot:
-        draw(results, arguments.plot)
+        draw(results.lines, arguments.plot)
 
 
 class Study:

@@ -44,9 +44,11 @@ def distill(
     chat_template: Annotated[bool, typer.Option("--chat-template", help="A prompt is a user's turn.")] = False,
     eos_token: Annotated[str, typer.Option(help="Ends a sequence; default: the tokenizer's.")] = "",
     temperature: Annotated[float, typer.Option(help="Of the draws.")] = 1.0,
-    em_steps: Annotated[int, typer.Option(help="Most steps of EM.")] = 20,
-    next_tokens: Annotated[int, typer.Option(help="Draws a place for soft emission counts; 0: hard counts.")] = 32,
-    prior_strength: Annotated[float, typer.Option(help="Observations a state, spread as the first emissions.")] = 50.0,
+    soft_steps: Annotated[int, typer.Option(help="Most steps of EM with soft emission counts.")] = 20,
+    one_hot_steps: Annotated[int, typer.Option(help="Most steps after them, with the sampled tokens.")] = 5,
+    next_tokens: Annotated[int, typer.Option(help="Draws a place for soft emission counts.")] = 32,
+    soft_prior: Annotated[float, typer.Option(help="Observations a state, spread as the first emissions.")] = 50.0,
+    one_hot_prior: Annotated[float, typer.Option(help="The same for the later steps.")] = 300.0,
     bits: Annotated[int, typer.Option(help="Bits of a code, 1 to 8.")] = 5,
     max_bytes: Annotated[int | None, typer.Option(help="Of the result; default: 1 % of float32.")] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences drawn at once.")] = 256,
@@ -54,8 +56,8 @@ def distill(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Turn a language model into a compressed HMM: sample, cluster, train, compress."""
-    from ctrlg.distillation.pipeline import DistillationSettings
     from ctrlg.distillation.pipeline import distill as run
+    from ctrlg.distillation.pipeline_settings import DistillationSettings
 
     console = Console()
     result = run(
@@ -70,9 +72,11 @@ def distill(
             chat_template=chat_template,
             eos_token=eos_token,
             temperature=temperature,
-            em_steps=em_steps,
+            soft_steps=soft_steps,
+            one_hot_steps=one_hot_steps,
             next_tokens=next_tokens,
-            prior_strength=prior_strength,
+            soft_prior=soft_prior,
+            one_hot_prior=one_hot_prior,
             bits=bits,
             max_bytes=max_bytes,
             batch_size=batch_size,

@@ -4,7 +4,8 @@ Every stage leaves its result in the output folder and is skipped where that is 
 however, goes on when it is started again:
 
     samples/data.train.i (+ .embeddings, .next_tokens), data.dev, data.test
-    hmm/checkpoint-0, hmm/best, hmm/log.jsonl
+    soft/checkpoint-0, soft/best, soft/log.jsonl   EM with soft emission counts
+    hmm/checkpoint-0, hmm/best, hmm/log.jsonl      EM with the sampled tokens themselves, from soft/best
     compressed/   the result, for `ctrlg.load_hmm`
     README.md     data, seeds, likelihoods, sizes, time
 """
@@ -15,7 +16,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,20 +26,22 @@ from torch import Tensor
 
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.distillation.card import Outcome, card
+from ctrlg.distillation.checkpoints import BEST
 from ctrlg.distillation.drawing import DrawingSettings, chunk_files, draw_chunks
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.next_tokens import describe_next_tokens
 from ctrlg.distillation.output_layer import output_layer
+from ctrlg.distillation.pipeline_settings import DistillationSettings
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.progress import StageBars, drawing_bar
 from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
-from ctrlg.distillation.sampling import SamplingSettings, check_settings, token_mask
+from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.distillation.token_loss import has_plain_head
 from ctrlg.distillation.trainer import train
 from ctrlg.distillation.training_settings import TrainingSettings
-from ctrlg.errors import ArgumentError, require_at_least
+from ctrlg.errors import ArgumentError
 from ctrlg.files import atomic_file, atomic_folder, writable_folder, write_json
 from ctrlg.hmm import HMM
 from ctrlg.models import checked_device, fast_dtype, load_language_model
@@ -48,69 +51,16 @@ RECORD = "distillation.json"  # settings and seconds of the job, in its folder
 CHUNK = 10_000  # sequences in a file of samples
 
 
-@dataclass(frozen=True)
-class DistillationSettings:
-    """What to distil, and how.
-
-    model: for `load_language_model`. output: folder of everything that is made.
-    hidden_states: 2 or more, one is reserved for end-of-text. sequences: how many to sample for training;
-        held_out: for choosing the checkpoint, and as many again for the card. max_new_tokens: of a sequence.
-    prompts: a file for `read_prompts`, "" for the end-of-text token alone. chat_template: whether they are turns of a
-        chat. eos_token: "" for the tokenizer's own.
-    em_steps: at most; training stops earlier where the held-out likelihood has not risen three times in a row.
-    next_tokens: draws of the language model's next-token distribution per place for soft emission counts, 0 for none
-        (which models that change their logits after the output layer need).
-    prior_strength: observations a state, spread as the first HMM's emissions.
-    bits: 1 to 8, of log-norm-q. max_bytes: of the compressed file; None for 1 % of float32.
-    batch_size: sequences drawn at once. device: "cpu" or "cuda".
-    """
-
-    model: str
-    output: Path
-    hidden_states: int = 512
-    sequences: int = 50_000
-    held_out: int = 2_000
-    max_new_tokens: int = 32
-    prompts: str = ""
-    chat_template: bool = False
-    eos_token: str = ""
-    temperature: float = 1.0
-    em_steps: int = 20
-    next_tokens: int = 32
-    prior_strength: float = 50.0
-    bits: int = 5
-    max_bytes: int | None = None
-    batch_size: int = 256
-    seed: int = 0
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        require_at_least(self, _LEAST)
-        if self.bits > 8:
-            raise ArgumentError(f"bits is {self.bits}", hint="choose 1 to 8")
-        if self.chat_template and not self.prompts:
-            raise ArgumentError("a chat template without prompts", hint="name a file of what the user says")
-        check_settings(self.sampling)
-
-    @property
-    def sampling(self) -> SamplingSettings:
-        """How a sequence is drawn."""
-        return SamplingSettings(self.max_new_tokens, self.temperature)
-
-
-_LEAST: dict[str, float] = {
-    "hidden_states": 2,
-    "sequences": 1,
-    "held_out": 1,
-    "em_steps": 1,
-    "next_tokens": 0,
-    "prior_strength": 0,
-    "bits": 1,
-    "max_bytes": 1,
-    "batch_size": 1,
-    "seed": 0,
-}
 _FREE = ("output", "device", "bits", "max_bytes")  # may change when a job is taken up again
+
+
+class _Stage(NamedTuple):
+    """EM from FOLDER/checkpoint-0, with soft emission counts or the sampled tokens themselves."""
+
+    folder: Path
+    steps: int
+    soft: bool
+    prior_strength: float
 
 
 class DistillationResult(NamedTuple):
@@ -138,6 +88,7 @@ class _Job:
         checked_device(settings.device)
         self.folder = writable_folder(settings.output)
         self.samples = self.folder / "samples"
+        self.stages = self._stages()
         self.record = self._known_record()
         with console.status(f"Loading {settings.model} ..."):
             self.model, self.tokenizer = load_language_model(
@@ -148,7 +99,7 @@ class _Job:
         self.prompts = encode_prompts(self.tokenizer, texts, settings.chat_template) if texts else [[self.eos]]
         self.vocab_size = int(self.model.get_output_embeddings().weight.shape[0])
         self.head = None
-        if settings.next_tokens or has_plain_head(self.model):
+        if settings.soft_steps or has_plain_head(self.model):
             self.head = output_layer(self.model, settings.temperature)
         self._write_record()  # only now is the folder this job's
 
@@ -199,43 +150,60 @@ class _Job:
         name = self.samples / "data.train"
         return chunk_files(name, chunks) if chunks > 1 else [Path(f"{name}.0")]
 
+    def _stages(self) -> list[_Stage]:
+        settings = self.settings
+        stages = [
+            _Stage(self.folder / "soft", settings.soft_steps, True, settings.soft_prior),
+            _Stage(self.folder / "hmm", settings.one_hot_steps, False, settings.one_hot_prior),
+        ]
+        return [stage for stage in stages if stage.steps]
+
+    @property
+    def _first(self) -> Path:
+        """The HMM before EM."""
+        return self.stages[0].folder / "checkpoint-0"
+
     def _initialise(self, training: list[Path]) -> None:
         """The first HMM, and the draws of next tokens."""
         settings = self.settings
-        first = self.folder / "hmm" / "checkpoint-0"
         with StageBars(self.console) as bars:
-            if not first.is_dir():
+            if not self._first.is_dir():
                 latent = LatentSettings(settings.hidden_states, self.vocab_size, self.eos, seed=settings.seed)
                 fingerprint = Vocabulary.of(self.tokenizer, self.vocab_size, self.eos).fingerprint
                 files = [SampledFile.of(file) for file in training]
                 hmm, _ = latent_variable_distillation(files, latent, self.head, fingerprint, settings.device, bars)
-                with atomic_folder(first) as temporary:
-                    hmm.save_pretrained(temporary)
-            for number, file in enumerate(map(SampledFile.of, training) if settings.next_tokens else [], start=1):
+                _save(hmm, self._first)
+            for number, file in enumerate(map(SampledFile.of, training) if settings.soft_steps else [], start=1):
                 seed = settings.seed * len(training) + number
                 describe_next_tokens(*file, self.head, settings.next_tokens, self.vocab_size, self.eos, seed)
                 bars("drawing next tokens", number, len(training))
 
     def _train(self, chunks: int) -> None:
+        """All stages, each from the best model of the one before."""
+        start = self._first
+        for stage in self.stages:
+            first = stage.folder / "checkpoint-0"
+            if not first.is_dir():
+                _save(HMM.from_pretrained(start), first)
+            processes = Processes(0, 1, torch.device(self.settings.device))
+            start = train(self._training(stage, chunks), processes, self.console).best
+
+    def _training(self, stage: _Stage, chunks: int) -> TrainingSettings:
         settings = self.settings
-        train(
-            TrainingSettings(
-                model_path=str(self.folder / "hmm"),
-                data_path=str(self.samples),
-                dataset="data",
-                em_schedule=f"{settings.em_steps},{chunks}",
-                log_file=str(self.folder / "hmm" / "log.jsonl"),
-                total_chunks=chunks,
-                save_per_step=settings.em_steps * chunks,
-                dropout=0.0,
-                next_tokens=settings.next_tokens > 0,
-                prior_strength=settings.prior_strength,
-                patience=3,
-                seed=settings.seed,
-                bfloat16=fast_dtype(settings.device) == torch.bfloat16,
-            ),
-            Processes(0, 1, torch.device(settings.device)),
-            self.console,
+        return TrainingSettings(
+            model_path=str(stage.folder),
+            data_path=str(self.samples),
+            dataset="data",
+            em_schedule=f"{stage.steps},{chunks}",
+            log_file=str(stage.folder / "log.jsonl"),
+            total_chunks=chunks,
+            save_per_step=stage.steps * chunks,
+            dropout=0.0,
+            next_tokens=stage.soft,
+            prior_strength=stage.prior_strength,
+            patience=3,
+            seed=settings.seed,
+            bfloat16=fast_dtype(settings.device) == torch.bfloat16,
         )
 
     def _compress(self) -> QuantizedHMM:
@@ -253,12 +221,12 @@ class _Job:
         return QuantizedHMM.from_pretrained(folder)
 
     def _best(self) -> HMM:
-        return HMM.from_pretrained(self.folder / "hmm" / "best")
+        return HMM.from_pretrained(self.stages[-1].folder / BEST)
 
     def _judge(self, compressed: QuantizedHMM, training: list[Path], test: Tensor) -> Outcome:
         """Likelihoods on sequences that nothing was trained or chosen on, and sizes."""
         best = self._best()
-        first = HMM.from_pretrained(self.folder / "hmm" / "checkpoint-0")
+        first = HMM.from_pretrained(self._first)
         sampled = [read_sequences(file) for file in training]
         with self.console.status("Judging on held-out samples ..."):
             return Outcome(
@@ -306,3 +274,8 @@ class _Job:
             seconds = self.record["seconds"]
             seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - started
             self._write_record()
+
+
+def _save(hmm: HMM, folder: Path) -> None:
+    with atomic_folder(folder) as temporary:
+        hmm.save_pretrained(temporary)

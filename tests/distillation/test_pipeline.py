@@ -14,7 +14,9 @@ from tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
 
 import ctrlg
 from ctrlg.distillation import pipeline
-from ctrlg.distillation.pipeline import DistillationSettings, distill
+from ctrlg.distillation.pipeline import distill
+from ctrlg.distillation.pipeline_settings import DistillationSettings
+from ctrlg.distillation.training_log import read_log
 from ctrlg.errors import ArgumentError, CheckpointError, VocabularyError
 from ctrlg.models import load_language_model
 
@@ -41,7 +43,8 @@ def settings(model: Path, output: Path) -> DistillationSettings:
         sequences=120,
         held_out=40,
         max_new_tokens=8,
-        em_steps=3,
+        soft_steps=3,
+        one_hot_steps=2,
         next_tokens=8,
         batch_size=50,
         max_bytes=60_000,
@@ -106,9 +109,10 @@ def test_another_size_compresses_again_and_trains_no_more(model_folder: Path, tm
 
 
 def test_soft_counts_know_the_temperature_of_the_draws(model_folder: Path, tmp_path: Path) -> None:
-    cold = replace(settings(model_folder, tmp_path), temperature=0.3, sequences=300, prior_strength=1.0, em_steps=8)
+    cold = replace(settings(model_folder, tmp_path), temperature=0.3, sequences=300)
+    cold = replace(cold, soft_steps=8, one_hot_steps=0, soft_prior=1.0, one_hot_prior=1.0)
     soft = distill(cold, QUIET).outcome
-    hard = distill(replace(cold, next_tokens=0, output=tmp_path / "hard"), QUIET).outcome
+    hard = distill(replace(cold, soft_steps=0, one_hot_steps=8, output=tmp_path / "hard"), QUIET).outcome
     assert soft.trained > hard.trained - 0.05
     assert soft.trained > soft.unigram
     assert soft.trained > soft.first + 0.01
@@ -130,10 +134,12 @@ def test_another_job_in_the_folder_is_refused_before_any_work(model_folder: Path
         ("sequences", 0),
         ("bits", 9),
         ("bits", 0),
-        ("next_tokens", -1),
-        ("em_steps", 0),
+        ("next_tokens", 0),
+        ("soft_steps", -1),
+        ("one_hot_steps", -1),
         ("max_bytes", 0),
-        ("prior_strength", -1.0),
+        ("soft_prior", -1.0),
+        ("one_hot_prior", -1.0),
         ("seed", -1),
     ],
 )
@@ -142,12 +148,27 @@ def test_settings_out_of_range_are_named(name: str, value: int, tmp_path: Path) 
         replace(settings(tmp_path, tmp_path), **{name: value})
 
 
+def test_no_steps_at_all_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="both 0"):
+        replace(settings(tmp_path, tmp_path), soft_steps=0, one_hot_steps=0)
+
+
+def test_one_hot_steps_go_on_from_the_best_of_the_soft_ones(model_folder: Path, tmp_path: Path) -> None:
+    distill(settings(model_folder, tmp_path), QUIET)
+    weights = "model.safetensors"
+    assert (tmp_path / "hmm/checkpoint-0" / weights).read_bytes() == (tmp_path / "soft/best" / weights).read_bytes()
+    logs = [read_log(tmp_path / stage / "log.jsonl") for stage in ("soft", "hmm")]
+    assert [settings["next_tokens"] for settings, _ in logs] == [True, False]
+    assert [settings["prior_strength"] for settings, _ in logs] == [50.0, 300.0]
+    assert [records[-1].step for _, records in logs] == [3, 2]
+
+
 def test_a_chat_template_needs_prompts(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="chat template without prompts"):
         replace(settings(tmp_path, tmp_path), chat_template=True)
 
 
 def test_hard_counts_need_no_draws(model_folder: Path, tmp_path: Path) -> None:
-    result = distill(replace(settings(model_folder, tmp_path), next_tokens=0, seed=2), QUIET)
+    result = distill(replace(settings(model_folder, tmp_path), soft_steps=0, seed=2), QUIET)
     assert not list(tmp_path.glob("samples/*.next_tokens"))
     assert torch.isfinite(torch.tensor(result.outcome.compressed))

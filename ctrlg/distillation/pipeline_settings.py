@@ -1,0 +1,81 @@
+"""What `ctrlg distill` is told, checked before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctrlg.distillation.sampling import SamplingSettings, check_settings
+from ctrlg.errors import ArgumentError, require_at_least
+
+
+@dataclass(frozen=True)
+class DistillationSettings:
+    """What to distil, and how.
+
+    model: for `load_language_model`. output: folder of everything that is made.
+    hidden_states: 2 or more, one is reserved for end-of-text. sequences: how many to sample for training;
+        held_out: for choosing the checkpoint, and as many again for the card. max_new_tokens: of a sequence.
+    prompts: a file for `read_prompts`, "" for the end-of-text token alone. chat_template: whether they are turns of a
+        chat. eos_token: "" for the tokenizer's own.
+    soft_steps: of EM with soft emission counts, at most: it stops earlier where the held-out likelihood has not risen
+        three times in a row. 0 for none, which models that change their logits after the output layer need.
+    one_hot_steps: at most, after them, with the sampled tokens themselves. Soft counts credit emissions from the past
+        alone, and leave an HMM that knows little of what is coming; these steps make it look ahead. 0 for none.
+    next_tokens: draws of the language model's next-token distribution per place, for soft counts.
+    soft_prior, one_hot_prior: observations a state, spread as the emissions that these steps begin with.
+    bits: 1 to 8, of log-norm-q. max_bytes: of the compressed file; None for 1 % of float32.
+    batch_size: sequences drawn at once. device: "cpu" or "cuda".
+    """
+
+    model: str
+    output: Path
+    hidden_states: int = 512
+    sequences: int = 50_000
+    held_out: int = 2_000
+    max_new_tokens: int = 32
+    prompts: str = ""
+    chat_template: bool = False
+    eos_token: str = ""
+    temperature: float = 1.0
+    soft_steps: int = 20
+    one_hot_steps: int = 5
+    next_tokens: int = 32
+    soft_prior: float = 50.0
+    one_hot_prior: float = 300.0
+    bits: int = 5
+    max_bytes: int | None = None
+    batch_size: int = 256
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        require_at_least(self, _LEAST)
+        if self.bits > 8:
+            raise ArgumentError(f"bits is {self.bits}", hint="choose 1 to 8")
+        if self.chat_template and not self.prompts:
+            raise ArgumentError("a chat template without prompts", hint="name a file of what the user says")
+        if self.soft_steps + self.one_hot_steps == 0:
+            raise ArgumentError("soft_steps and one_hot_steps are both 0", hint="20 and 5, say")
+        check_settings(self.sampling)
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """How a sequence is drawn."""
+        return SamplingSettings(self.max_new_tokens, self.temperature)
+
+
+_LEAST: dict[str, float] = {
+    "hidden_states": 2,
+    "sequences": 1,
+    "held_out": 1,
+    "soft_steps": 0,
+    "one_hot_steps": 0,
+    "next_tokens": 1,
+    "soft_prior": 0,
+    "one_hot_prior": 0,
+    "bits": 1,
+    "max_bytes": 1,
+    "batch_size": 1,
+    "seed": 0,
+}

@@ -1,0 +1,42 @@
+"""Results of a study, one JSON line each, so that what is there already is not measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ctrlg.errors import DataError
+from ctrlg.files import append_line, read_lines, writable_folder
+
+
+class StudyLines:
+    """Lines of a file, each told apart by the columns `names`.
+
+    lines: all there are, oldest first. Raises ArgumentError where the file's folder cannot be written, DataError for
+    lines that lack a column.
+    """
+
+    def __init__(self, path: str | Path, names: tuple[str, ...]) -> None:
+        self.path = Path(path)
+        self.names = names
+        writable_folder(self.path.parent)
+        self.lines: list[dict[str, Any]] = read_lines(self.path)
+        for number, line in enumerate(self.lines, start=1):
+            if missing := [name for name in names if name not in line]:
+                raise DataError(f"{path}, line {number}, lacks {missing[0]!r}", hint="is this another study's file?")
+        self._known = {self._key(line) for line in self.lines}
+
+    def __contains__(self, key: tuple[Any, ...]) -> bool:
+        return key in self._known
+
+    def add(self, key: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a line down; returns it."""
+        line = {**dict(zip(self.names, key, strict=True)), **values}
+        append_line(self.path, line)
+        self.lines.append(line)
+        self._known.add(key)
+        return line
+
+    def _key(self, line: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(line[name] for name in self.names)
