@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ctrlg.console import errors_as_messages
+from ctrlg.console import as_program
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence, record_of
 from ctrlg.files import append_line, read_lines, writable_folder
@@ -109,5 +109,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with errors_as_messages():
+    with as_program():
         main()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ctrlg.console import errors_as_messages
+from ctrlg.console import as_program
 from ctrlg.distillation.commands import DISTILL_EXAMPLES, TRAIN_EXAMPLES, distill, train
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.commands import EVALUATE_EXAMPLES, evaluate
@@ -198,18 +197,8 @@ def word_range(text: str) -> tuple[int, int]:
 
 def main() -> None:
     """Entry point: errors of this library become a message and exit code 2."""
-    _quiet_libraries()
-    with errors_as_messages():
+    with as_program():
         app()
-
-
-def _quiet_libraries() -> None:
-    """What transformers says while it loads a model is not for the readers of a command's output."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 if __name__ == "__main__":

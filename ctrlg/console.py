@@ -1,8 +1,9 @@
-"""How the library's errors look on a terminal: message, hint, exit code 2, no traceback."""
+"""How a program of this project behaves on a terminal."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,8 +14,10 @@ from ctrlg.errors import CtrlGError
 
 
 @contextmanager
-def errors_as_messages() -> Iterator[None]:
-    """End the program with exit code 2 and a message where the block raises an error of this library."""
+def as_program() -> Iterator[None]:
+    """Keep libraries quiet while the block runs, and end the program with exit code 2, a message and its hint, not a
+    traceback, where the block raises an error of this library."""
+    _quiet_libraries()
     try:
         yield
     except CtrlGError as error:
@@ -23,3 +26,12 @@ def errors_as_messages() -> Iterator[None]:
         if error.hint:
             console.print(f"[dim]hint: {escape(error.hint)}[/dim]")
         sys.exit(2)
+
+
+def _quiet_libraries() -> None:
+    """What transformers says while it loads a model is not for the readers of a program's output."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

@@ -56,3 +56,17 @@ def require_at_least(settings: object, least: Mapping[str, float]) -> None:
         value = getattr(settings, name)
         if value is not None and not value >= bound:
             raise ArgumentError(f"{name} is {value}", hint=f"choose {bound} or more")
+
+
+def differing_settings(found: Mapping[str, object], wanted: Mapping[str, object]) -> str:
+    """ "seed was 5 and is 6; ..." for all names whose values differ; "" where none does. Long digests are cut short."""
+    return "; ".join(
+        f"{name} was {_short(found.get(name))} and is {_short(wanted.get(name))}"
+        for name in sorted({*found, *wanted})
+        if found.get(name) != wanted.get(name)
+    )
+
+
+def _short(value: object) -> str:
+    is_digest = isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+    return f"{str(value)[:8]}..." if is_digest else repr(value)

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.console import errors_as_messages
+from ctrlg.console import as_program
 from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
 from ctrlg.distillation.latent_figure import draw_states
 from ctrlg.distillation.next_tokens import describe_next_tokens
@@ -102,5 +102,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with errors_as_messages():
+    with as_program():
         main()

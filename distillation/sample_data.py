@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from ctrlg.console import errors_as_messages
+from ctrlg.console import as_program
 from ctrlg.distillation.drawing import DrawingSettings, draw_chunks
 from ctrlg.distillation.processes import joined_processes
 from ctrlg.distillation.progress import drawing_bar
@@ -88,5 +88,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with errors_as_messages():
+    with as_program():
         main()

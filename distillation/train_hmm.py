@@ -23,7 +23,7 @@ import argparse
 import sys
 from dataclasses import fields
 
-from ctrlg.console import errors_as_messages
+from ctrlg.console import as_program
 from ctrlg.distillation.processes import TIMEOUT_SECONDS, joined_processes
 from ctrlg.distillation.trainer import train
 from ctrlg.distillation.training_plot import plot_training
@@ -74,5 +74,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with errors_as_messages():
+    with as_program():
         main()

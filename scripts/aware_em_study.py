@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ctrlg.console import errors_as_messages
+from ctrlg.console import as_program
 from ctrlg.distillation.aware_em import VARIANTS, SeedStudy, StudyRun, StudySettings, random_model
 from ctrlg.distillation.aware_em_results import add_result, open_results, plot_study
 from ctrlg.distillation.storage import read_sequences
@@ -121,5 +121,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with errors_as_messages():
+    with as_program():
         main()

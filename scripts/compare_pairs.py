@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ctrlg.console import errors_as_messages
+from ctrlg.console import as_program
 from ctrlg.decoding.ranking import score_generated_ids
 from ctrlg.distillation.sentences import end_of_text_id
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
@@ -103,5 +103,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with errors_as_messages():
+    with as_program():
         main()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from ctrlg.console import errors_as_messages
+from ctrlg.console import as_program
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.storage import read_sequences
@@ -59,5 +59,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with errors_as_messages():
+    with as_program():
         main()

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.console import errors_as_messages
+from ctrlg.console import as_program
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.files import append_line, atomic_file
 from ctrlg.hmm import HMM, Parameters
@@ -269,5 +269,5 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with errors_as_messages():
+    with as_program():
         main()

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ctrlg.errors import CheckpointError, DataError
+from ctrlg.errors import CheckpointError, DataError, differing_settings
 from ctrlg.files import atomic_file, write_tensors
 
 STATE_FILE = "resume.safetensors"  # one file, so that a kill between two writes cannot part what belongs together
@@ -145,13 +145,8 @@ def remove_leftovers(output: Path, names: Sequence[str]) -> None:
 
 
 def _check_same_run(output: Path, earlier: Mapping[str, Any], run: Mapping[str, Any]) -> None:
-    differing = [
-        f"{key} {earlier.get(key)} (now {run.get(key)})"
-        for key in sorted({*earlier, *run})
-        if earlier.get(key) != run.get(key)
-    ]
-    if differing:
+    if differences := differing_settings(earlier, run):
         raise CheckpointError(
-            f"{output} holds a run with other settings: {', '.join(differing)}",
+            f"{output} holds a run with other settings: {differences}",
             hint="give the same settings and data to go on, or another output folder",
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ctrlg.distillation.training import token_major
-from ctrlg.errors import ArgumentError, CheckpointError
+from ctrlg.errors import ArgumentError, CheckpointError, differing_settings
 from ctrlg.files import atomic_folder, writable_folder, write_json
 from ctrlg.hmm import HMM
 
@@ -91,7 +91,7 @@ class RunFolder:
             return replace(beginning, best_dev=progress.best_dev, best_checkpoint=progress.best_checkpoint)
         raise CheckpointError(
             f"{self.path} holds {'a finished' if progress.finished else 'an interrupted'} run with other settings: "
-            f"{_differences(theirs, settings)}",
+            f"{differing_settings(theirs, settings)}",
             hint="give the same settings to go on, start from the last checkpoint of a finished run to continue it, "
             f"choose another model_path, or remove {self._resume} to begin anew",
         )
@@ -151,8 +151,3 @@ def save_checkpoint(model: HMM, folder: Path) -> None:
         model.save_pretrained(temporary)
         for file in Path(temporary).iterdir():
             file.replace(folder / file.name)
-
-
-def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    names = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
-    return ", ".join(f"{name} was {theirs.get(name)!r} and is {ours.get(name)!r}" for name in names)

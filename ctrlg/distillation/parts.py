@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ctrlg.distillation.sampling import Samples, reading_places, token_mask
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, write_samples
-from ctrlg.errors import ArgumentError
+from ctrlg.errors import ArgumentError, differing_settings
 from ctrlg.files import writable_folder, write_json, write_tensors
 
 
@@ -87,14 +87,9 @@ class Parts:
 
 def refuse_other_settings(place: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raises ArgumentError that names what differs, where `found` beside the data is not what is wanted."""
-    differences = [
-        f"{name} was {found.get(name)!r} and is {wanted.get(name)!r}"
-        for name in sorted({*found, *wanted})
-        if found.get(name) != wanted.get(name)
-    ]
-    if differences:
+    if differences := differing_settings(found, wanted):
         raise ArgumentError(
-            f"{place} holds data drawn with other settings: {'; '.join(differences)}",
+            f"{place} holds data drawn with other settings: {differences}",
             hint="go on with the same settings, choose another output, or remove it to draw anew",
         )
 
