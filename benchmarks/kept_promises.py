@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,19 +22,16 @@ from rich.table import Table
 from ctrlg.console import as_program
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence, record_of
-from ctrlg.files import append_line, read_lines, writable_folder
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import quantize
+from ctrlg.studies import StudyLines
 
 
 def main() -> None:
     arguments = parse_arguments()
     sets = read_concept_sets(arguments.data, arguments.sets)
-    output = Path(arguments.output)
-    writable_folder(output.parent)
-    records = read_lines(output)
-    done = {(record["method"], record["bits"], record["concept_set_idx"]) for record in records}
+    records = StudyLines(arguments.output, ("method", "bits", "concept_set_idx"))
     model, tokenizer = load_language_model("default", dtype=fast_dtype())
     settings = [(method, bits) for method in arguments.methods for bits in arguments.bits]
     if arguments.mask_only:
@@ -48,12 +44,10 @@ def main() -> None:
         for method, bits in settings:
             hmm = guide(reference, method, bits)
             for concept_set in sets:
-                if (method, bits, concept_set.number) not in done:
-                    record = {"method": method, "bits": bits, **write(model, tokenizer, hmm, concept_set, arguments)}
-                    append_line(output, record)
-                    records.append(record)
+                if (key := (method, bits, concept_set.number)) not in records:
+                    records.add(key, write(model, tokenizer, hmm, concept_set, arguments))
                 progress.advance(task)
-    Console().print(summary(records))
+    Console().print(summary(records.lines))
 
 
 def guide(reference: HMM, method: str, bits: int) -> Any:

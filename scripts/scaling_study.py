@@ -5,8 +5,9 @@
         --output runs/scaling.jsonl --plot fig/scaling.svg
 
 Each cell distils from so many files of sampled sequences (embeddings beside them; the seed says which) into so many
-states, with soft emission counts, by EM that goes on while the likelihood of --dev rises; reported is that of --test.
-Each result is a line of OUTPUT; what is there already is not run again.
+states, by EM with soft emission counts and then with the sampled tokens themselves, as `ctrlg distill` does, each until
+the likelihood of --dev falls; reported is that of --test. Each result is a line of OUTPUT; what is there already is not
+run again.
 """
 
 from __future__ import annotations
@@ -79,13 +80,16 @@ class Study:
         rows = torch.cat([read_sequences(file.sequences) for file in files])
         next_tokens = torch.cat([self._draws(file) for file in files])
         em = EMSettings(self.arguments.batch_size, bfloat16=fast_dtype() == torch.bfloat16)
-        best = fit(first, rows, self.dev, em, self.arguments.prior_strength, next_tokens)
+        arguments = self.arguments
+        soft = fit(first, rows, self.dev, em, arguments.soft_prior, next_tokens, arguments.soft_steps)
+        best = fit(soft.model, rows, self.dev, em, arguments.one_hot_prior, None, arguments.one_hot_steps)
         return {
             "tokens": int(token_mask(rows, self.eos).sum()),
             "before": per_token(first, self.test, 256),
             "dev": best.held_out,
+            "soft": per_token(soft.model, self.test, 256),
             "test": per_token(best.model, self.test, 256),
-            "em_steps": best.steps,
+            "em_steps": soft.steps + best.steps,
             "seconds": round(time.monotonic() - started, 1),
             "language_model": self.language_model,
         }
@@ -150,7 +154,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--draws", type=int, default=32, help="next tokens a place where no file has them (%(default)s)"
     )
-    parser.add_argument("--prior_strength", type=float, default=50.0, help="observations a state (%(default)s)")
+    parser.add_argument("--soft_prior", type=float, default=50.0, help="observations a state (%(default)s)")
+    parser.add_argument("--one_hot_prior", type=float, default=300.0, help="observations a state (%(default)s)")
+    parser.add_argument("--soft_steps", type=int, default=20, help="of EM, at most (%(default)s)")
+    parser.add_argument("--one_hot_steps", type=int, default=5, help="of EM, at most (%(default)s)")
     parser.add_argument("--batch_size", type=int, default=256)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--output", required=True, help="JSON lines")
