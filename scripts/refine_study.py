@@ -18,7 +18,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,8 @@ from torch import Tensor
 
 from ctrlg.console import as_program
 from ctrlg.distillation.storage import read_sequences
-from ctrlg.files import append_line, atomic_file
+from ctrlg.errors import ArgumentError
+from ctrlg.files import atomic_file
 from ctrlg.hmm import HMM, Parameters
 from ctrlg.hmm.learning import total_counts
 from ctrlg.matrices import CompressedMatrix, DenseMatrix
@@ -41,6 +42,7 @@ from ctrlg.quantization.restricted import (
     entry_counts,
     restricted_maximum,
 )
+from ctrlg.studies import StudyLines
 
 LENGTH = 24  # tokens of a sample
 WAYS = ("as compressed", "rows refitted", "refine", "refine on text", "codes too", "values free")
@@ -69,7 +71,11 @@ def main() -> None:
             with atomic_file(arguments.table) as file:
                 file.write_text(table + "\n", encoding="utf-8")
         return
+    unknown = [way for way in arguments.ways if way not in WAYS]
+    if unknown:
+        raise ArgumentError(f"--ways {unknown[0]!r} is unknown", hint=f"some of: {', '.join(WAYS)}")
     torch.set_num_threads(arguments.threads)
+    results = StudyLines(arguments.output, ("compression", "way", "seed"))
     held_out = read_sequences(arguments.held_out) if arguments.held_out else None
     for number, folder in enumerate(arguments.hmm):
         hmm = HMM.from_pretrained(folder)
@@ -78,38 +84,40 @@ def main() -> None:
         training, judging = (hmm.sample(n, LENGTH, generator) for n in (arguments.sequences, arguments.judging))
         text = read_sequences(arguments.training[number]) if arguments.training else None
         study = Study(hmm, training, judging, text, held_out, arguments.steps, arguments.prior_strength, seed)
-        for setting in settings(hmm, arguments.small_share):
-            for record in records(study, setting):
-                append_line(arguments.output, record)
-                print(record, flush=True)
+        for label, setting in settings(hmm, arguments.small_share).items():
+            ways = [way for way in arguments.ways if (label, way, seed) not in results]
+            for way, values in outcomes(study, setting, ways):
+                print(results.add((label, way, seed), values), flush=True)
 
 
-def settings(hmm: HMM, small_share: float) -> list[dict[str, Any]]:
+def settings(hmm: HMM, small_share: float) -> dict[str, dict[str, Any]]:
     """The compressions studied, as arguments of `quantize`."""
     small = {"method": "log-norm-q", "bits": 4, "max_bytes": int(hmm.nbytes * small_share)}
-    log_norm_q: list[dict[str, Any]] = [{"method": "log-norm-q", "bits": bits} for bits in (2, 3, 4)]
-    return [small, log_norm_q[0], {"method": "norm-q", "bits": 8}, {"method": "norm-q", "bits": 4}, *log_norm_q[1:]]
+    plain = [("log-norm-q", 2), ("norm-q", 8), ("norm-q", 4), ("log-norm-q", 3), ("log-norm-q", 4)]
+    others = {f"{method} {bits} bits": {"method": method, "bits": bits} for method, bits in plain}
+    return {"log-norm-q 4 bits, small": small, **others}
 
 
-def records(study: Study, setting: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What every way of training makes of one compression, as it comes."""
+def outcomes(study: Study, setting: dict[str, Any], ways: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What each way of training makes of one compression, as it comes."""
+    if not ways:
+        return
     start = quantize(study.hmm, **setting)
     float_score = held_out_log_likelihood(study.hmm, study.judging)
-    label = f"{setting['method']} {setting['bits']} bits" + (", small" if "max_bytes" in setting else "")
-    for way in WAYS:
+    for way in ways:
         began = time.perf_counter()
         model = trained(study, start, way)
         if model is None:
             continue
-        yield {
-            "compression": label,
-            "way": way,
-            "seed": study.seed,
-            "kl": float_score - held_out_log_likelihood(model, study.judging),
-            "held_out": None if study.held_out is None else held_out_log_likelihood(model, study.held_out),
-            "bytes": model.packed_nbytes,
-            "seconds": round(time.perf_counter() - began, 1),
-        }
+        yield (
+            way,
+            {
+                "kl": float_score - held_out_log_likelihood(model, study.judging),
+                "held_out": None if study.held_out is None else held_out_log_likelihood(model, study.held_out),
+                "bytes": model.packed_nbytes,
+                "seconds": round(time.perf_counter() - began, 1),
+            },
+        )
 
 
 def trained(study: Study, start: QuantizedHMM, way: str) -> QuantizedHMM | None:
@@ -254,6 +262,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hmm", nargs="+", default=[], help="folders of float HMMs, one for each seed")
     parser.add_argument("--training", nargs="+", default=[], help="a file of sequences for each HMM, for 'on text'")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), help="of training (all)")
     parser.add_argument("--held_out", default="", help="sequences of the language model that no HMM has seen")
     parser.add_argument("--sequences", type=int, default=6000, help="samples trained on")
     parser.add_argument("--judging", type=int, default=2000, help="samples judged by")
@@ -262,7 +271,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--small_share", type=float, default=0.0013, help="bytes of the small log-norm-q, of float32's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", default="refine.jsonl", help="JSON lines, appended to")
+    parser.add_argument("--output", default="refine.jsonl", help="JSON lines; what is there is not run again")
     parser.add_argument("--summarise", default="", help="JSON lines to make a table of, instead")
     parser.add_argument("--table", default="", help="Markdown file for that table")
     return parser.parse_args()
