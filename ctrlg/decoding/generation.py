@@ -19,7 +19,7 @@ from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Constraint
 from ctrlg.decoding.model import HiddenMarkovModel
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
-from ctrlg.decoding.ranking import score_generated_ids
+from ctrlg.decoding.ranking import extract_generated_ids, score_generated_ids
 from ctrlg.errors import ArgumentError, VocabularyError
 
 DEFAULT_BEAMS = 8
@@ -85,6 +85,7 @@ def generate(
     progress: bool | None = None,
     max_states: int = 20_000,
     eos_token_id: int | None = None,
+    soft_mask: bool = False,
     **options: Any,
 ) -> list[GenerationResult]:
     """Texts that keep a promise, best first by the language model's log-probability per token.
@@ -102,6 +103,7 @@ def generate(
     progress: show a progress bar; by default in terminals only.
     max_states: most states of the promise's automaton.
     eos_token_id: the token that ends a text; by default the HMM's, without an HMM the tokenizer's.
+    soft_mask: the HMM alone steers, as in Ctrl-G; then texts come back that break the promise, `satisfied` says which.
     options: passed to `model.generate` (length_penalty, top_p, ...).
 
     Raises UnsatisfiableError and BudgetError for promises that cannot be kept, VocabularyError where model, tokenizer
@@ -128,6 +130,7 @@ def generate(
         task.suffix_ids,
         temperature,
         eos_token_id=task.vocabulary.eos_token_id,
+        soft_mask=soft_mask,
     )
     steps = max_new_tokens + len(task.suffix_ids)
     config = _generation_config(task, steps, beams, do_sample, num_return_sequences if do_sample else beams, options)
@@ -148,7 +151,11 @@ def generate(
         neural=elapsed - processor.seconds,
         steps=outputs.shape[1] - len(task.prompt_ids),
     )
-    contents = _whole_contents(outputs, task, min_new_tokens, max_new_tokens)
+    if soft_mask:
+        rows = extract_generated_ids(outputs.tolist(), task.prompt_ids, task.suffix_ids, task.vocabulary.eos_token_id)
+        contents = list(dict.fromkeys(rows))
+    else:
+        contents = _whole_contents(outputs, task, min_new_tokens, max_new_tokens)
     scored = score_generated_ids(model, contents, task.prompt_ids, task.suffix_ids)
     results = []
     for content in sorted(scored, key=lambda content: -content.log_prob)[:num_return_sequences]:

@@ -2,7 +2,8 @@
 sum.
 
 Where that sum leaves no token at all, parts of it give way in this order, and the mask never does: without
-    the HMM's weights, without the language model, without both.
+    the HMM's weights, without the language model, without both. A soft mask gives way first, and all at once: there
+    the language model goes on alone.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Joiner:
     """Adds the HMM's scores to a language model's.
 
     emission: of the HMM; None without one, then allowed tokens keep their scores.
+    soft: whether the language model goes on alone where the HMM sees no way.
     """
 
     def __init__(
@@ -31,7 +33,9 @@ class Joiner:
         eos_token_id: int,
         emission: StochasticMatrix | None,
         device: torch.device,
+        soft: bool = False,
     ) -> None:
+        self._soft = soft
         self._emission = emission
         self._eos_token_id = eos_token_id
         self._class_of = torch.from_numpy(automaton.class_of).to(device)
@@ -46,7 +50,9 @@ class Joiner:
         joined, log_sum = self._sum(logits, sequences, choices)
         joined.sub_(log_sum[:, None])
         empty = (~torch.isfinite(log_sum)).nonzero()[:, 0]
-        if len(empty):
+        if len(empty) and self._soft:
+            joined[empty] = logits[empty].log_softmax(dim=1)
+        elif len(empty):
             some = sequences._replace(of_row=sequences.of_row[empty.cpu().numpy()])
             joined[empty] = self._without(logits[empty], some, choices)
         return joined

@@ -51,12 +51,14 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     hmm_batch_size: sequences scored at a time, >= 1, all where None; bounds memory.
     eos_token_id: the token that ends a text; the HMM's where None.
     table_bytes: memory for look-ahead tables before some are computed again instead of kept.
+    soft_mask: the HMM alone steers, as in Ctrl-G: where it sees no way to keep the promise, the language model goes on
+        as it likes. For comparisons: promises can then be broken.
 
     Attributes: `temperature` and `hmm_batch_size` can be set between calls; `seconds` counts the time spent in them.
 
-    Rows after the end-of-text token, and rows that have left every way to keep the promise, may only go on
-    with the end-of-text token. Raises UnsatisfiableError, BudgetError, VocabularyError, ArgumentError when it
-    is built.
+    Rows after the end-of-text token, and (unless the mask is soft) rows that have left every way to keep the promise,
+    may only go on with the end-of-text token. Raises UnsatisfiableError, BudgetError, VocabularyError, ArgumentError
+    when it is built.
     """
 
     def __init__(
@@ -74,7 +76,10 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         *,
         eos_token_id: int | None = None,
         table_bytes: int = TABLE_BYTES,
+        soft_mask: bool = False,
     ) -> None:
+        if soft_mask and hmm_model is None:
+            raise ArgumentError("a soft mask without an HMM steers nothing", hint="pass an hmm_model, or no soft_mask")
         dfa = as_dfa(dfa_model, None if hmm_model is None else hmm_model.vocab_size)
         eos = _end_of_text(hmm_model, dfa, eos_token_id)
         _check_fingerprints(hmm_model, dfa_model)
@@ -103,7 +108,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
                 look_ahead = LookAhead(hmm_model, automaton, probabilities, reachability, table_bytes)
             self._reader = SequenceReader(hmm_model, automaton, suffix, tuple(self.prefix_ids))
         self._guide = Guide(automaton, suffix, distinct, reachability, look_ahead, probabilities)
-        self._joiner = Joiner(automaton, eos, None if hmm_model is None else hmm_model.emission, self._device)
+        emission = None if hmm_model is None else hmm_model.emission
+        self._joiner = Joiner(automaton, eos, emission, self._device, soft_mask)
         self.seconds = 0.0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

@@ -143,3 +143,16 @@ def test_the_hmm_must_know_the_tokenizer() -> None:
     hmm.fingerprint = "0" * 64
     with pytest.raises(VocabularyError, match="knows vocabulary 000000000000"):
         write(hmm=hmm)
+
+
+def test_a_soft_mask_shows_what_the_hmm_alone_is_worth() -> None:
+    kept = write(num_return_sequences=3, soft_mask=True)
+    assert [result.satisfied for result in kept] == [True] * len(kept)  # this HMM thinks everything possible
+    never = HMM(4, len(TOKENIZER), EOS)
+    emission = torch.zeros(4, len(TOKENIZER))
+    emission[:, [*TOKENIZER.encode(" run.", add_special_tokens=False), EOS]] = 1
+    never.update_params(HMM_MODEL.transition.to_dense(), (emission / emission.sum(1, keepdim=True)).log(), never.gamma)
+    broken = write(hmm=never, soft_mask=True, num_return_sequences=3)
+    assert broken
+    assert not any(result.satisfied for result in broken)
+    assert [result.satisfied for result in write(hmm=never)] == [True]

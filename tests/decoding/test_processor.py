@@ -118,6 +118,21 @@ def test_where_the_hmm_sees_no_way_the_mask_decides() -> None:
         assert allowed(scores) == [expected]
 
 
+def test_a_soft_mask_leaves_the_language_model_alone_where_the_hmm_sees_no_way() -> None:
+    certain = TinyHMM(np.eye(2), np.array([[0.5, 0, 0.3, 0.2, 0], [0.5, 0, 0.3, 0, 0.2]]), np.array([0.5, 0.5]))
+    logits = torch.randn(1, VOCAB)
+    soft = build(hmm_model=certain.model, soft_mask=True)
+    for row in ([0], [0, 2, 2, 2], [0, 1, 1, 1, 1, 2]):  # no way for this HMM, nor for any in the last
+        torch.testing.assert_close(soft(torch.tensor([row]), logits), logits.log_softmax(1))
+    hmm = random_hmm(0).model
+    rows = torch.tensor([[0, 1], [0, 2]])
+    hard, soft = build(hmm_model=hmm), build(hmm_model=hmm, soft_mask=True)
+    scores = torch.randn(2, VOCAB)
+    torch.testing.assert_close(soft(rows, scores), hard(rows, scores))
+    with pytest.raises(ArgumentError, match="soft mask without an HMM"):
+        build(hmm_model=None, eos_token_id=EOS, soft_mask=True)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("hmm_model", [random_hmm(0).model, None])
 def test_no_nan_leaves_whatever_comes_in(bad: float, hmm_model: Any) -> None:
