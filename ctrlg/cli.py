@@ -14,7 +14,7 @@ from rich.markup import escape
 from ctrlg.console import as_program
 from ctrlg.distillation.commands import DISTILL_EXAMPLES, TRAIN_EXAMPLES, distill, train
 from ctrlg.errors import ArgumentError
-from ctrlg.evaluation.commands import EVALUATE_EXAMPLES, evaluate
+from ctrlg.evaluation.commands import BENCHMARK_EXAMPLES, EVALUATE_EXAMPLES, benchmark, evaluate
 
 app = typer.Typer(
     help="Language models that keep promises.",
@@ -163,6 +163,7 @@ def quantize(
 
 app.command(epilog=DISTILL_EXAMPLES)(distill)
 app.command(epilog=TRAIN_EXAMPLES)(train)
+app.command(epilog=BENCHMARK_EXAMPLES)(benchmark)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 
 

@@ -69,7 +69,7 @@ def table(names: Sequence[str], records: list[dict[str, Any]], sets: dict[int, C
     for name in names:
         rows = [record for record in records if record["pair"] == name]
         scores = evaluate([Written.of(row, name) for row in rows], references)
-        judged = np.array(log_probabilities(judge, [row["sentence"] for row in rows]))
+        judged = np.array(log_probabilities(judge, [row["sentences"][0] for row in rows]))
         result.add_row(
             name,
             f"{sum(record['kept'] for record in rows)}/{len(rows)}",

@@ -1,14 +1,28 @@
-"""The command `ctrlg evaluate`; what it imports, it imports when it runs."""
+"""The commands `ctrlg benchmark` and `ctrlg evaluate`; what they import, they import when they run."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from ctrlg.evaluation.benchmark import BenchmarkSettings, Setting
+
+BENCHMARK_EXAMPLES = """
+Examples:
+
+  ctrlg benchmark validation.jsonl runs/benchmark.jsonl --grid norm-q:8,4,3,2 --grid log-norm-q:8,4,3,2 --limit 100
+
+  ctrlg benchmark validation.jsonl runs/benchmark.jsonl --grid float32 --grid mask-only --grid norm-q:8 --soft-mask
+
+  ctrlg evaluate runs/benchmark.jsonl --references validation.jsonl
+"""
 
 EVALUATE_EXAMPLES = """
 Examples:
@@ -45,3 +59,55 @@ def evaluate(
     for name in scores[0]:
         table.add_row(name, *(str(found[name]) for found in scores))
     Console().print(table)
+
+
+def benchmark(
+    dataset: Annotated[Path, typer.Argument(help="Concept sets with their references, JSON lines.")],
+    output: Annotated[Path, typer.Argument(help="JSON lines; what is there already is not written again.")],
+    grid: Annotated[list[str], typer.Option(help="'METHOD:BITS,BITS', 'float32' or 'mask-only'. Repeat.")],
+    hmm: Annotated[str, typer.Option(help="Folder or hub id of an HMM, or 'default'.")] = "default",
+    model: Annotated[str, typer.Option(help="Hugging Face id, folder, .gguf file, or 'default'.")] = "default",
+    beams: Annotated[int, typer.Option(help="Beams of the search.")] = 16,
+    limit: Annotated[int | None, typer.Option(help="Concept sets, spread evenly; default: all.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option(help="0: sets spread evenly; others: drawn. Repeat.")] = None,
+    soft_mask: Annotated[bool, typer.Option("--soft-mask", help="The HMM alone steers, as in Ctrl-G.")] = False,
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a sentence.")] = 32,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Write a sentence for every concept set with an HMM compressed in many ways; goes on where it was stopped."""
+    from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid
+
+    settings = BenchmarkSettings(
+        hmm_model_path=hmm,
+        base_model=model,
+        dataset_path=str(dataset),
+        output_path=str(output),
+        beams=beams,
+        limit=limit,
+        seeds=tuple(seeds or [0]),
+        soft_mask=soft_mask,
+        max_new_tokens=max_new_tokens,
+        device=device,
+    )
+    write_benchmark(settings, parse_grid(grid))
+
+
+def write_benchmark(settings: BenchmarkSettings, grid: Sequence[Setting]) -> None:
+    """Run the benchmark under a progress bar, and say how many promises each setting kept."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    from ctrlg.evaluation.benchmark import run_benchmark
+
+    console = Console()
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("sentences", total=None)
+        lines = run_benchmark(
+            settings, grid, lambda done, total: progress.update(task, completed=done, total=total)
+        ).lines
+    table = Table("method", "bits", "mask", "kept", "log-probability per token")
+    for method, bits, mask in dict.fromkeys((line["method"], line["bits"], line["mask"]) for line in lines):
+        group = [line for line in lines if (line["method"], line["bits"], line["mask"]) == (method, bits, mask)]
+        kept, score = sum(line["kept"] for line in group), sum(line["log_prob"] for line in group) / len(group)
+        table.add_row(method, str(bits), mask, f"{kept}/{len(group)}", f"{score:.3f}")
+    console.print(table)

@@ -36,15 +36,21 @@ class Written(NamedTuple):
 
 
 def read_results(path: str | Path) -> list[Written]:
-    """All records of a file. Raises DataError for no such file, no record, what is not JSON, and missing columns."""
+    """All records of a file. Raises DataError as `read_records`, and for missing columns."""
+    records = read_records(path)
+    return [Written.of(record, f"{path}, record {number}") for number, record in enumerate(records, start=1)]
+
+
+def read_records(path: str | Path) -> list[Mapping[str, Any]]:
+    """All records of a file as they are. Raises DataError for no such file, no record, and what is not JSON."""
     file = Path(path)
     if not file.is_file():
-        raise DataError(f"no such results file: {path}", hint="what compare_pairs.py or kept_promises.py wrote")
+        raise DataError(f"no such results file: {path}", hint="what test_benchmark.py or compare_pairs.py wrote")
     text = file.read_text(encoding="utf-8")
     records = _list(text, path) if text.lstrip().startswith("[") else _lines(text, path)
     if not records:
         raise DataError(f"{path} holds no results", hint="one record a concept set")
-    return [Written.of(_object(record, f"{path}, {place}"), f"{path}, {place}") for place, record in records]
+    return [_object(record, f"{path}, {place}") for place, record in records]
 
 
 def _list(text: str, path: str | Path) -> list[tuple[str, Any]]:

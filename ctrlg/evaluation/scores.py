@@ -61,6 +61,15 @@ def evaluate(
     return scores | {name: _score(weights @ values / weights.sum(1)) for name, values in means.items()}
 
 
+def mean_score(values: Sequence[float], sets: Sequence[int], resamples: int = 1000, seed: int = 0) -> Score:
+    """The mean of a value per sentence, with its interval. sets: each sentence's concept set. Raises DataError for no
+    value."""
+    if not values:
+        raise DataError("there are no values to average", hint="at least one sentence")
+    weights = _weights(sets, resamples, seed)
+    return _score(weights @ np.array(values) / weights.sum(1))
+
+
 def _check(written: Sequence[Written], references: Mapping[int, Sequence[str]]) -> None:
     if not any(group.sentences for group in written):
         raise DataError("there are no sentences to judge", hint="a results file with at least one sentence")

@@ -13,9 +13,16 @@ LEAST_WORDS, MOST_WORDS = 6, 16
 
 
 def best_sentence(
-    model: Any, tokenizer: Any, hmm: Any, promise: Constraint, beams: int = 16, max_new_tokens: int = 32
+    model: Any,
+    tokenizer: Any,
+    hmm: Any,
+    promise: Constraint,
+    beams: int = 16,
+    max_new_tokens: int = 32,
+    soft_mask: bool = False,
 ) -> GenerationResult:
-    """What beam search returns, ranked by the language model: the first. hmm: None for the mask alone."""
+    """What beam search returns, ranked by the language model: the first. hmm: None for the mask alone. soft_mask: as
+    for `ctrlg.generate`."""
     results = generate(
         model,
         tokenizer,
@@ -25,6 +32,7 @@ def best_sentence(
         num_beams=beams,
         num_return_sequences=beams,
         progress=False,
+        soft_mask=soft_mask,
     )
     return results[0]
 
@@ -35,7 +43,7 @@ def record_of(concept_set: ConceptSet, promise: Constraint, written: GenerationR
     return {
         "concept_set_idx": concept_set.number,
         "concepts": concept_set.concepts,
-        "sentence": written.text,
+        "sentences": [written.text],
         "kept": promise.holds(written.text),
         "log_prob": written.log_prob,
     }

@@ -1,0 +1,196 @@
+"""Norm-Q's benchmark: an HMM compressed in many ways, and what each of them writes for CommonGen's concept sets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from ctrlg.errors import ArgumentError, require_at_least
+from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
+from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence, record_of
+from ctrlg.hmm import HMM
+from ctrlg.models import checked_device, fast_dtype, load_language_model
+from ctrlg.quantization import QuantizedHMM, load_hmm
+from ctrlg.quantization.baselines import find_method
+from ctrlg.quantization.comparison import comparison_hmm
+from ctrlg.quantization.rows import check_bits
+from ctrlg.studies import StudyLines
+
+FLOAT, MASK_ONLY = "float32", "mask-only"
+KEY = ("method", "bits", "mask", "seed", "concept_set_idx")
+"""Columns by which a line of a results file is told from others."""
+
+
+class Setting(NamedTuple):
+    """A method of `METHODS` and its bits; "float32" with 32, for the HMM as it is; "mask-only" with 0, for none."""
+
+    method: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """What is written, and with what.
+
+    hmm_model_path: of a float HMM, or a compressed one that is unpacked first. base_model: for `load_language_model`.
+    dataset_path: for `read_concept_sets`. output_path: JSON lines; what is there already is not written again.
+    beams: >= 1. limit: concept sets, all where None. seeds: 0 spreads the sets evenly, others draw them at random.
+    soft_mask: the HMM alone steers (`ctrlg.generate`).
+    least_words, most_words, max_new_tokens: of a sentence. device: of the language model and the HMM.
+    """
+
+    hmm_model_path: str
+    base_model: str
+    dataset_path: str
+    output_path: str
+    beams: int = 16
+    limit: int | None = None
+    seeds: tuple[int, ...] = (0,)
+    soft_mask: bool = False
+    least_words: int = LEAST_WORDS
+    most_words: int = MOST_WORDS
+    max_new_tokens: int = 32
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        require_at_least(self, {"beams": 1, "limit": 1, "least_words": 0, "max_new_tokens": 1})
+        if self.most_words < self.least_words:
+            raise ArgumentError(f"{self.least_words} to {self.most_words} words", hint="the least first")
+
+    @property
+    def mask(self) -> str:
+        """What the results file calls the mask."""
+        return "soft" if self.soft_mask else "hard"
+
+
+def parse_grid(parts: Iterable[str]) -> list[Setting]:
+    """Settings of "norm-q:8,4,3", "log-norm-q:4", "float32", "mask-only"; each once, in order.
+
+    Raises ArgumentError for another form, unknown methods and bits out of a method's range.
+    """
+    settings: dict[Setting, None] = {}
+    for part in parts:
+        method, _, numbers = part.partition(":")
+        if method in (FLOAT, MASK_ONLY) and not numbers:
+            settings[Setting(method, 32 if method == FLOAT else 0)] = None
+            continue
+        most = find_method(method).most_bits
+        try:
+            bits = [int(number) for number in numbers.split(",")]
+        except ValueError as error:
+            raise ArgumentError(f"{part!r} names no bits", hint='write it as "norm-q:8,4,3"') from error
+        for number in bits:
+            check_bits(number, most)
+            settings[Setting(method, number)] = None
+    return list(settings)
+
+
+def run_benchmark(
+    settings: BenchmarkSettings,
+    grid: Sequence[Setting],
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> StudyLines:
+    """Write the best sentence of every concept set, setting and seed that the output lacks; returns all its lines.
+
+    report: told after every sentence how many of how many are there. Raises, before any work, ArgumentError for a
+    device or an output that cannot be used and for a soft mask without an HMM, DataError for the dataset,
+    CheckpointError for models that cannot be loaded.
+    """
+    if settings.soft_mask and any(setting.method == MASK_ONLY for setting in grid):
+        raise ArgumentError("mask-only with a soft mask: nothing would steer", hint="leave one of them out")
+    checked_device(settings.device)
+    sets = {seed: concept_sets(settings, seed) for seed in settings.seeds}
+    lines = StudyLines(settings.output_path, KEY)
+    reference = float_hmm(settings.hmm_model_path)
+    total, done = len(grid) * sum(map(len, sets.values())), 0
+    writer: _Writer | None = None
+    for setting in grid:
+        keys = {
+            (setting.method, setting.bits, settings.mask, seed, member.number): member
+            for seed, members in sets.items()
+            for member in members
+        }
+        left = {key: member for key, member in keys.items() if key not in lines}
+        done += len(keys) - len(left)
+        report(done, total)
+        if not left:
+            continue
+        writer = writer or _Writer(settings)
+        hmm = guide(reference, setting)
+        size = stored_bytes(reference, hmm, setting)
+        for key, member in left.items():
+            lines.add(key, {**writer.write(hmm, member), "bytes": size})
+            done += 1
+            report(done, total)
+    return lines
+
+
+def concept_sets(settings: BenchmarkSettings, seed: int) -> list[ConceptSet]:
+    """The concept sets of one seed. Raises as `read_concept_sets`."""
+    if seed == 0 or settings.limit is None:
+        return read_concept_sets(settings.dataset_path, settings.limit)
+    everything = read_concept_sets(settings.dataset_path)
+    order = torch.randperm(len(everything), generator=torch.Generator().manual_seed(seed))
+    return [everything[place] for place in sorted(order[: settings.limit].tolist())]
+
+
+def float_hmm(name: str) -> HMM:
+    """The HMM of this name as float32: as it is stored, or unpacked."""
+    hmm = load_hmm(name)
+    if isinstance(hmm, HMM):
+        return hmm
+    dense = (hmm.transition.to_dense(), hmm.emission.to_dense(), hmm.initial)
+    return HMM.of_parameters(*dense, hmm.eos_token_id, hmm.fingerprint)
+
+
+def guide(reference: HMM, setting: Setting) -> Any:
+    """What steers: the HMM as the setting's method leaves it; None for the mask alone."""
+    if setting.method == MASK_ONLY:
+        return None
+    if setting.method == FLOAT:
+        return reference
+    return comparison_hmm(reference, setting.method, setting.bits)
+
+
+def stored_bytes(reference: HMM, hmm: Any, setting: Setting) -> int:
+    """Bytes that transition and emission take on disk: of the file where there is a format for it, else bits times
+    entries, as the paper counts."""
+    if hmm is None:
+        return 0
+    if isinstance(hmm, QuantizedHMM):
+        return hmm.packed_nbytes
+    states, tokens = reference.emission.shape
+    return -(-states * (states + tokens) * setting.bits // 8)
+
+
+class _Writer:
+    """The language model, and how a sentence is written."""
+
+    def __init__(self, settings: BenchmarkSettings) -> None:
+        self.settings = settings
+        dtype = fast_dtype(settings.device)
+        self.model, self.tokenizer = load_language_model(settings.base_model, settings.device, dtype)
+
+    def write(self, hmm: Any, concept_set: ConceptSet) -> dict[str, Any]:
+        settings = self.settings
+        promise = concept_set.promise(settings.least_words, settings.most_words)
+        started = time.perf_counter()
+        best = best_sentence(
+            self.model,
+            self.tokenizer,
+            hmm,
+            promise,
+            settings.beams,
+            settings.max_new_tokens,
+            settings.soft_mask,
+        )
+        return {
+            **record_of(concept_set, promise, best),
+            "seconds": round(time.perf_counter() - started, 3),
+            "symbolic_seconds": round(best.timing.symbolic, 4),
+            "steps": best.timing.steps,
+        }

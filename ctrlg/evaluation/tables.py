@@ -1,0 +1,132 @@
+"""Results of the benchmark as a table, and as a figure: a line for every method, bits and mask."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ctrlg.errors import DataError
+from ctrlg.evaluation.results import Written
+from ctrlg.evaluation.scores import Score, evaluate, mean_score
+from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure, save_figure
+
+SHOWN = {"success": "success", "rouge_l": "ROUGE-L", "bleu_4": "BLEU-4", "cider": "CIDEr"}
+PANELS = {"success": "success", "cider": "CIDEr", "log_prob": "log-probability per token (nats)"}
+
+
+class Row(NamedTuple):
+    """What one setting wrote.
+
+    scores: those of `evaluate`, and "log_prob", the language model's nats per token, where it was written down.
+    kept: promises kept, words and their number, or None. bytes: of transition and emission on disk, or None.
+    milliseconds: a token, neural and symbolic; symbolic: of these; None where no time was written down.
+    """
+
+    method: str
+    bits: int | None
+    mask: str | None
+    sentences: int
+    scores: dict[str, Score]
+    kept: int | None
+    bytes: int | None
+    milliseconds: float | None
+    symbolic: float | None
+
+
+def rows_of(
+    lines: Sequence[Mapping[str, Any]],
+    references: Mapping[int, Sequence[str]],
+    name: str = "results",
+    substring: bool = False,
+) -> list[Row]:
+    """One row for each method, bits and mask, in order of their first line; errors as `evaluate`.
+
+    lines: of the benchmark's output, or of any results file (`ctrlg.evaluation.results`): then `name` is the method.
+    """
+    groups: dict[tuple[Any, Any, Any], list[Mapping[str, Any]]] = defaultdict(list)
+    for line in lines:
+        groups[line.get("method", name), line.get("bits"), line.get("mask")].append(line)
+    return [_row(*key, group, references, substring) for key, group in groups.items()]
+
+
+def _row(
+    method: str,
+    bits: int | None,
+    mask: str | None,
+    lines: Sequence[Mapping[str, Any]],
+    references: Mapping[int, Sequence[str]],
+    substring: bool,
+) -> Row:
+    written = [Written.of(line, f"a line of {method}") for line in lines]
+    scores = evaluate(written, references, substring)
+    if all("log_prob" in line for line in lines):
+        scores["log_prob"] = mean_score([line["log_prob"] for line in lines], [part.number for part in written])
+    times = None
+    if all("steps" in line for line in lines):
+        steps = sum(line["steps"] for line in lines)
+        times = [1e3 * sum(line[name] for line in lines) / steps for name in ("seconds", "symbolic_seconds")]
+    return Row(
+        method,
+        bits,
+        mask,
+        sum(len(part.sentences) for part in written),
+        scores,
+        sum(line["kept"] for line in lines) if all("kept" in line for line in lines) else None,
+        round(statistics.mean(line["bytes"] for line in lines)) if all("bytes" in line for line in lines) else None,
+        *(times or (None, None)),
+    )
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A Markdown table, scores with their 95 % intervals."""
+    with_log = any("log_prob" in row.scores for row in rows)
+    heads = ["method", "bits", "mask", "sentences", "kept", *SHOWN.values()]
+    heads += ["log-probability"] * with_log + ["bytes", "ms a token (symbolic)"]
+    table = [heads, ["---"] * len(heads)]
+    for row in rows:
+        cells = [row.method, _text(row.bits), row.mask or "", f"{row.sentences:,}", _text(row.kept)]
+        cells += [str(row.scores[name]) for name in SHOWN]
+        if with_log:
+            cells.append(str(row.scores.get("log_prob", "")))
+        time = "" if row.milliseconds is None else f"{row.milliseconds:.0f} ({row.symbolic:.1f})"
+        table.append([*cells, _text(row.bytes), time])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+
+
+def plot(rows: Sequence[Row], path: str | Path, command: str | None = None) -> None:
+    """Success, CIDEr and log-probability against bits, a line for each method and mask; what has no bits of its own
+    (the float HMM, the mask alone) across. Raises DataError where no row has bits, ArgumentError as `save_figure`."""
+    lines = [row for row in rows if row.bits is not None]
+    if not lines:
+        raise DataError("no row says its bits: nothing to draw", hint="results of test_benchmark.py")
+    panels = {name: label for name, label in PANELS.items() if all(name in row.scores for row in lines)}
+    figure = new_figure(4.5 * len(panels) + 1, 4)
+    for axes, (name, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        groups = dict.fromkeys((row.method, row.mask) for row in lines)
+        for place, (method, mask) in enumerate(groups):
+            members = sorted((row for row in lines if (row.method, row.mask) == (method, mask)), key=_bits)
+            scores = [row.scores[name] for row in members]
+            style = {"color": (DARK, MIDDLE, LIGHT, "0.4", "0.7")[place % 5], "label": f"{method}, {mask} mask"}
+            style["linestyle"] = "--" if mask == "soft" else "-"
+            if len(members) == 1 and members[0].bits in (0, 32):
+                axes.axhline(scores[0].value, linewidth=1, **style)
+                continue
+            errors = [[s.value - s.low for s in scores], [s.high - s.value for s in scores]]
+            axes.errorbar([_bits(row) for row in members], [s.value for s in scores], errors, fmt="o", ms=4, **style)
+        axes.set_xlabel("bits")
+        axes.set_ylabel(label)
+        axes.grid(color="0.92")
+    figure.axes[0].legend(frameon=False, fontsize=7)
+    figure.suptitle("What is written under a promise, by method and bits (95 % intervals)")
+    save_figure(figure, path, command)
+
+
+def _bits(row: Row) -> int:
+    return row.bits or 0
+
+
+def _text(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"

@@ -1,0 +1,60 @@
+"""Scores of results: success, ROUGE-L, BLEU-4, CIDEr, log-probability, each with a 95 % interval.
+
+    python scripts/test_acc.py --result runs/benchmark.jsonl --dataset_path validation.jsonl
+    python scripts/test_acc.py --result runs/a.json runs/b.jsonl --dataset_path validation.jsonl \\
+        --table runs/table.md --plot fig/benchmark.svg
+
+Takes what test_benchmark.py writes, a line for each method, bits and mask, and any other file of
+{"concept_set_idx", "concepts", "sentences"}, a line for each file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ctrlg.console import as_program
+from ctrlg.evaluation.concept_sets import read_concept_sets
+from ctrlg.evaluation.results import read_records
+from ctrlg.evaluation.tables import markdown, plot, rows_of
+from ctrlg.evaluation.tokens import require_scorers
+from ctrlg.figures import check_figure_path
+from ctrlg.files import atomic_file, writable_folder
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    require_scorers()
+    if arguments.plot:
+        check_figure_path(arguments.plot)
+    if arguments.table:
+        writable_folder(Path(arguments.table).parent)
+    references = {each.number: each.references for each in read_concept_sets(arguments.dataset_path)}
+    records = {file: read_records(file) for file in arguments.result}
+    rows = [
+        row
+        for file, lines in records.items()
+        for row in rows_of(lines, references, Path(file).stem, arguments.substring)
+    ]
+    table = markdown(rows)
+    print(table)
+    if arguments.table:
+        with atomic_file(arguments.table) as file:
+            file.write_text(table + "\n", encoding="utf-8")
+    if arguments.plot:
+        plot(rows, arguments.plot)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--result", nargs="+", required=True, help="files of results, JSON or JSON lines")
+    parser.add_argument("--dataset_path", required=True, help="the concept sets with their references")
+    parser.add_argument("--substring", action="store_true", help="concepts count inside of words (Norm-Q's check)")
+    parser.add_argument("--table", default="", help="Markdown file for the table")
+    parser.add_argument("--plot", default="", help="figure of scores against bits, .png, .svg or .pdf")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    with as_program():
+        main()

@@ -1,0 +1,83 @@
+"""Norm-Q's benchmark: compress an HMM, and write CommonGen's concept sets with it.
+
+    python scripts/test_benchmark.py --dataset_path validation.jsonl --method norm-q --bits 8 --limit 100 \\
+        --output_path runs/benchmark.jsonl
+    python scripts/test_benchmark.py --dataset_path validation.jsonl --grid norm-q:8,4,3,2 log-norm-q:8,4,3,2 float32 \\
+        mask-only --output_path runs/benchmark.jsonl
+    python scripts/test_benchmark.py --dataset_path validation.jsonl --grid none:4 integer:4 --soft_mask \\
+        --output_path runs/benchmark.jsonl
+
+Sentences are written to the output as they come, JSON lines with concept_set_idx, concepts, sentences and more; an
+interrupted run goes on where it stopped, another run adds to it. test_acc.py scores them.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from ctrlg.console import as_program
+from ctrlg.errors import ArgumentError
+from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid
+from ctrlg.evaluation.commands import write_benchmark
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    settings = BenchmarkSettings(
+        hmm_model_path=arguments.hmm_model_path,
+        base_model=arguments.base_model,
+        dataset_path=arguments.dataset_path,
+        output_path=arguments.output_path,
+        beams=arguments.beams,
+        limit=arguments.limit,
+        seeds=tuple(arguments.seeds),
+        soft_mask=arguments.soft_mask,
+        max_new_tokens=arguments.max_new_tokens,
+        device=arguments.device,
+    )
+    write_benchmark(settings, parse_grid(grid(arguments)))
+
+
+def grid(arguments: argparse.Namespace) -> list[str]:
+    """What to compress by, from whichever flags name it. Raises ArgumentError where two of them do."""
+    ways = []
+    if arguments.grid:
+        ways.append(arguments.grid)
+    if arguments.method:
+        single = arguments.method in ("float32", "mask-only")
+        ways.append([arguments.method if single else f"{arguments.method}:{arguments.bits}"])
+    if arguments.cluster:
+        bits = arguments.cluster.bit_length() - 1
+        if arguments.cluster != 2**bits:
+            raise ArgumentError(f"--cluster {arguments.cluster} is no power of two", hint="256 levels are 8 bits")
+        ways.append([f"norm-q-max:{bits}"])
+    if arguments.qbit:
+        ways.append([f"integer:{arguments.qbit}"])
+    if len(ways) > 1:
+        raise ArgumentError("more than one of --grid, --method, --cluster and --qbit", hint="name one of them")
+    return ways[0] if ways else ["float32"]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", default="", help="a method of docs/methods.md, float32 or mask-only")
+    parser.add_argument("--bits", type=int, default=8, help="of --method (%(default)s)")
+    parser.add_argument("--grid", nargs="+", default=[], help="several at once, as norm-q:8,4 log-norm-q:4 float32")
+    parser.add_argument("--cluster", type=int, default=0, help="Norm-Q's flag: so many levels, as norm-q-max")
+    parser.add_argument("--qbit", type=int, default=0, help="Norm-Q's flag: the method integer, at so many bits")
+    parser.add_argument("--hmm_model_path", default="default", help="folder or hub id of an HMM (%(default)s)")
+    parser.add_argument("--base_model", default="default", help="the language model it comes from (%(default)s)")
+    parser.add_argument("--dataset_path", required=True, help="concept sets with references, JSON lines")
+    parser.add_argument("--output_path", required=True, help="JSON lines")
+    parser.add_argument("--beams", type=int, default=16)
+    parser.add_argument("--limit", type=int, help="concept sets, spread evenly (all)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="0: sets spread evenly; others: drawn")
+    parser.add_argument("--soft_mask", action="store_true", help="the HMM alone steers, as in Ctrl-G")
+    parser.add_argument("--max_new_tokens", type=int, default=32)
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    with as_program():
+        main()
