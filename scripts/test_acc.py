@@ -11,11 +11,14 @@ Takes what test_benchmark.py writes, a line for each method, bits and mask, and 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ctrlg.console import as_program
 from ctrlg.evaluation.concept_sets import read_concept_sets
-from ctrlg.evaluation.results import read_records
+from ctrlg.evaluation.results import Written, read_records
+from ctrlg.evaluation.success import covered
 from ctrlg.evaluation.tables import markdown, plot, rows_of
 from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.figures import check_figure_path
@@ -34,10 +37,11 @@ def main() -> None:
     rows = [
         row
         for file, lines in records.items()
-        for row in rows_of(lines, references, Path(file).stem, arguments.substring)
+        for row in rows_of(lines, references, Path(file).stem, arguments.substring, not arguments.all)
     ]
     table = markdown(rows)
     print(table)
+    show_broken([record for lines in records.values() for record in lines], arguments.log, arguments.substring)
     if arguments.table:
         with atomic_file(arguments.table) as file:
             file.write_text(table + "\n", encoding="utf-8")
@@ -45,11 +49,24 @@ def main() -> None:
         plot(rows, arguments.plot)
 
 
+def show_broken(records: Sequence[Mapping[str, Any]], most: int, substring: bool) -> None:
+    """Print first sentences that lack a concept, and which."""
+    shown = 0
+    for written in (Written.of(record, "a record") for record in records):
+        found = covered(written.sentences[0], written.concepts, substring) if written.sentences else []
+        lacking = [concept for concept, there in zip(written.concepts, found, strict=False) if not there]
+        if lacking and shown < most:
+            print(f"concept set {written.number} lacks {', '.join(lacking)}: {written.sentences[0]}")
+            shown += 1
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--result", nargs="+", required=True, help="files of results, JSON or JSON lines")
     parser.add_argument("--dataset_path", required=True, help="the concept sets with their references")
     parser.add_argument("--substring", action="store_true", help="concepts count inside of words (Norm-Q's check)")
+    parser.add_argument("--all", action="store_true", help="judge all sentences of a concept set, not its first alone")
+    parser.add_argument("--log", type=int, default=0, help="show so many sentences that lack a concept (%(default)s)")
     parser.add_argument("--table", default="", help="Markdown file for the table")
     parser.add_argument("--plot", default="", help="figure of scores against bits, .png, .svg or .pdf")
     return parser.parse_args()

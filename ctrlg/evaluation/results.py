@@ -37,12 +37,16 @@ class Written(NamedTuple):
 
 def read_results(path: str | Path) -> list[Written]:
     """All records of a file. Raises DataError as `read_records`, and for missing columns."""
-    records = read_records(path)
-    return [Written.of(record, f"{path}, record {number}") for number, record in enumerate(records, start=1)]
+    return [Written.of(record, place) for place, record in _placed(path)]
 
 
 def read_records(path: str | Path) -> list[Mapping[str, Any]]:
     """All records of a file as they are. Raises DataError for no such file, no record, and what is not JSON."""
+    return [record for _, record in _placed(path)]
+
+
+def _placed(path: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """Every record, and where it stands."""
     file = Path(path)
     if not file.is_file():
         raise DataError(f"no such results file: {path}", hint="what test_benchmark.py or compare_pairs.py wrote")
@@ -50,7 +54,8 @@ def read_records(path: str | Path) -> list[Mapping[str, Any]]:
     records = _list(text, path) if text.lstrip().startswith("[") else _lines(text, path)
     if not records:
         raise DataError(f"{path} holds no results", hint="one record a concept set")
-    return [_object(record, f"{path}, {place}") for place, record in records]
+    places = [(f"{path}, {place}", record) for place, record in records]
+    return [(place, _object(record, place)) for place, record in places]
 
 
 def _list(text: str, path: str | Path) -> list[tuple[str, Any]]:

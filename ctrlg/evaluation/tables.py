@@ -41,15 +41,17 @@ def rows_of(
     references: Mapping[int, Sequence[str]],
     name: str = "results",
     substring: bool = False,
+    first_only: bool = True,
 ) -> list[Row]:
     """One row for each method, bits and mask, in order of their first line; errors as `evaluate`.
 
     lines: of the benchmark's output, or of any results file (`ctrlg.evaluation.results`): then `name` is the method.
+    first_only: judge the first sentence of each concept set, as Norm-Q does, whose files hold all beams, best first.
     """
     groups: dict[tuple[Any, Any, Any], list[Mapping[str, Any]]] = defaultdict(list)
     for line in lines:
         groups[line.get("method", name), line.get("bits"), line.get("mask")].append(line)
-    return [_row(*key, group, references, substring) for key, group in groups.items()]
+    return [_row(*key, group, references, substring, first_only) for key, group in groups.items()]
 
 
 def _row(
@@ -59,8 +61,11 @@ def _row(
     lines: Sequence[Mapping[str, Any]],
     references: Mapping[int, Sequence[str]],
     substring: bool,
+    first_only: bool,
 ) -> Row:
     written = [Written.of(line, f"a line of {method}") for line in lines]
+    if first_only:
+        written = [part._replace(sentences=part.sentences[:1]) for part in written]
     scores = evaluate(written, references, substring)
     if all("log_prob" in line for line in lines):
         scores["log_prob"] = mean_score([line["log_prob"] for line in lines], [part.number for part in written])

@@ -1,0 +1,175 @@
+"""The benchmark from a tiny language model to a table: every setting, once, and again where it was stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import tiny_language_model, tiny_tokenizer
+
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.evaluation import benchmark as module
+from ctrlg.evaluation.benchmark import (
+    BenchmarkSettings,
+    Setting,
+    concept_sets,
+    float_hmm,
+    guide,
+    parse_grid,
+    run_benchmark,
+    stored_bytes,
+)
+from ctrlg.evaluation.results import read_results
+from ctrlg.evaluation.tables import markdown, plot, rows_of
+from ctrlg.hmm import HMM
+from ctrlg.quantization import quantize
+
+CONCEPTS = [("dog", "park"), ("run",), ("park", "run"), ("dog",), ("dog", "run"), ("park",)]
+REFERENCES = ("The dog runs in the park.", "Dogs run.")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A language model, an HMM over its vocabulary, and six concept sets."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    tokenizer = tiny_tokenizer()
+    eos: Any = tokenizer.eos_token_id
+    tiny_language_model(len(tokenizer), eos_token_id=eos).save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    torch.manual_seed(1)
+    HMM(4, len(tokenizer), eos).save_pretrained(folder / "hmm")
+    lines = [
+        json.dumps({"concept_set_idx": 10 * number, "concepts": concepts, "references": REFERENCES})
+        for number, concepts in enumerate(CONCEPTS)
+    ]
+    (folder / "sets.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def settings(folder: Path, output: Path, **changes: Any) -> BenchmarkSettings:
+    base = BenchmarkSettings(
+        str(folder / "hmm"),
+        str(folder / "model"),
+        str(folder / "sets.jsonl"),
+        str(output / "results.jsonl"),
+        beams=2,
+        limit=2,
+        least_words=1,
+        most_words=4,
+        max_new_tokens=14,
+    )
+    return replace(base, **changes)
+
+
+def test_a_stopped_benchmark_goes_on_and_ends_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = parse_grid(["norm-q:8,3", "none:2", "integer:3", "float32", "mask-only"])
+    whole = run_benchmark(settings(folder, tmp_path / "whole"), grid).lines
+    assert [(line["method"], line["bits"]) for line in whole[::2]] == [tuple(setting) for setting in grid]
+    assert all(line["kept"] for line in whole)
+
+    written = []
+
+    def stop(done: int, total: int) -> None:
+        written.append((done, total))
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmark(settings(folder, tmp_path / "broken"), grid, stop)
+    assert written[-1] == (5, 12)
+    again = run_benchmark(settings(folder, tmp_path / "broken"), grid).lines
+    shown = ("method", "bits", "mask", "seed", "concept_set_idx", "sentences", "bytes")
+    assert [[line[name] for name in shown] for line in again] == [[line[name] for name in shown] for line in whole]
+
+    def forbidden(*arguments: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module, "load_language_model", forbidden)  # nothing is left to write
+    assert len(run_benchmark(settings(folder, tmp_path / "whole"), grid).lines) == len(whole)
+
+
+def test_a_soft_mask_is_told_apart_from_a_hard_one(folder: Path, tmp_path: Path) -> None:
+    grid = [Setting("none", 1)]
+    run_benchmark(settings(folder, tmp_path), grid)
+    lines = run_benchmark(settings(folder, tmp_path, soft_mask=True), grid).lines
+    assert [line["mask"] for line in lines] == ["hard", "hard", "soft", "soft"]
+    assert [line["kept"] for line in lines][:2] == [True, True]
+    with pytest.raises(ArgumentError, match="nothing would steer"):
+        run_benchmark(settings(folder, tmp_path, soft_mask=True), parse_grid(["mask-only"]))
+
+
+def test_seeds_draw_other_sets_and_zero_spreads_them(folder: Path, tmp_path: Path) -> None:
+    few = settings(folder, tmp_path, limit=3)
+    assert [each.number for each in concept_sets(few, 0)] == [0, 20, 40]
+    drawn = [tuple(each.number for each in concept_sets(few, seed)) for seed in range(1, 8)]
+    assert len(set(drawn)) > 1
+    assert all(len(set(numbers)) == 3 and list(numbers) == sorted(numbers) for numbers in drawn)
+    everything = settings(folder, tmp_path, limit=None)
+    assert len(concept_sets(everything, 3)) == len(CONCEPTS)
+
+
+def test_bytes_are_those_of_the_file_or_bits_times_entries(folder: Path) -> None:
+    hmm = float_hmm(str(folder / "hmm"))
+    entries = 4 * (4 + hmm.vocab_size)
+    for setting, expected in ((Setting("none", 3), -(-entries * 3 // 8)), (Setting("float32", 32), 4 * entries)):
+        assert stored_bytes(hmm, guide(hmm, setting), setting) == expected
+    packed = quantize(hmm, "norm-q", 4)
+    assert stored_bytes(hmm, guide(hmm, Setting("norm-q", 4)), Setting("norm-q", 4)) == packed.packed_nbytes
+    assert stored_bytes(hmm, None, Setting("mask-only", 0)) == 0
+
+
+def test_a_compressed_hmm_is_unpacked(folder: Path, tmp_path: Path) -> None:
+    packed = quantize(float_hmm(str(folder / "hmm")), "norm-q", 4)
+    packed.save_pretrained(tmp_path / "packed")
+    torch.testing.assert_close(float_hmm(str(tmp_path / "packed")).emission.to_dense(), packed.emission.to_dense())
+
+
+def test_grids_are_read_and_wrong_ones_named() -> None:
+    grid = parse_grid(["norm-q:8,4", "float32", "norm-q:4"])
+    assert grid == [Setting("norm-q", 8), Setting("norm-q", 4), Setting("float32", 32)]
+    for text, message in (("nrm-q:8", "nrm-q"), ("norm-q", "names no bits"), ("norm-q:x", "names no bits")):
+        with pytest.raises(ArgumentError, match=message):
+            parse_grid([text])
+    with pytest.raises(ArgumentError, match="bits is 17"):
+        parse_grid(["norm-q:17"])
+
+
+@pytest.mark.parametrize("changes", [{"beams": 0}, {"limit": 0}, {"max_new_tokens": 0}, {"most_words": 0}])
+def test_settings_out_of_range_are_refused(changes: dict[str, int], folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError):
+        settings(folder, tmp_path, **changes)
+
+
+def test_tables_and_figures_show_every_setting(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("spacy")
+    grid = parse_grid(["norm-q:8,3", "float32"])
+    lines = run_benchmark(settings(folder, tmp_path), grid).lines
+    references = {each.number: each.references for each in concept_sets(settings(folder, tmp_path), 0)}
+    rows = rows_of(lines, references)
+    assert [(row.method, row.bits, row.kept, row.sentences) for row in rows] == [
+        ("norm-q", 8, 2, 2),
+        ("norm-q", 3, 2, 2),
+        ("float32", 32, 2, 2),
+    ]
+    assert rows[0].scores["success"].value == 1
+    mean = sum(line["log_prob"] for line in lines[:2]) / 2
+    assert rows[0].scores["log_prob"].value == pytest.approx(mean)
+    assert markdown(rows).count("\n") == 4
+    plot(rows, tmp_path / "figure.svg")
+    assert "norm-q, hard mask" in (tmp_path / "figure.svg").read_text()
+    foreign = [{"concept_set_idx": 0, "concepts": ["dog"], "sentences": ["A dog.", "No."]}]
+    (first,) = rows_of(foreign, references, "theirs")
+    (row,) = rows_of(foreign, references, "theirs", first_only=False)
+    assert (first.scores["success"].value, first.sentences) == (1, 1)
+    assert (row.method, row.bits, row.sentences, row.kept) == ("theirs", None, 2, None)
+    assert row.scores["success"].value == 0.5
+    assert "| theirs |" in markdown([row])
+    with pytest.raises(DataError, match="no row says its bits"):
+        plot([row], tmp_path / "none.svg")
+    assert len(read_results(tmp_path / "results.jsonl")) == 6
