@@ -3,8 +3,9 @@
     python scripts/test_kmeans.py --bits 6 --output_path runs/k-means-6
     python scripts/test_kmeans.py --bits 4 --unnormalised
 
-Prints how many centroids the matrices use, what is left of the rows' sums and of the entries that were possible, and what
-the model loses on sequences drawn from itself. The HMM that is written has rows that sum to 1 and loads like any other.
+Prints how many centroids the matrices use, what is left of the sums of rows and of the entries that were possible, and
+what the model loses on sequences drawn from itself. The HMM that is written has rows that sum to 1 and loads like any
+other.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bits", type=int, default=6, help="2^bits centroids (%(default)s)")
     parser.add_argument(
-        "--unnormalised", action="store_true", help="leave rows as rounding leaves them; writes nothing"
+        "--unnormalised", action="store_true", help="rows as rounding leaves them; writes nothing"
     )
     parser.add_argument("--hmm_model_path", default="default", help="folder or hub id of an HMM (%(default)s)")
     parser.add_argument("--output_path", default="", help="folder for the compressed HMM")
