@@ -52,9 +52,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bits", type=int, default=6, help="2^bits centroids (%(default)s)")
-    parser.add_argument(
-        "--unnormalised", action="store_true", help="rows as rounding leaves them; writes nothing"
-    )
+    parser.add_argument("--unnormalised", action="store_true", help="rows as rounding leaves them; writes nothing")
     parser.add_argument("--hmm_model_path", default="default", help="folder or hub id of an HMM (%(default)s)")
     parser.add_argument("--output_path", default="", help="folder for the compressed HMM")
     parser.add_argument("--sequences", type=int, default=300, help="that the loss is measured on (%(default)s)")
