@@ -155,7 +155,7 @@ def parse_arguments() -> argparse.Namespace:
         "--draws", type=int, default=32, help="next tokens a place where no file has them (%(default)s)"
     )
     parser.add_argument("--soft_prior", type=float, default=50.0, help="observations a state (%(default)s)")
-    parser.add_argument("--one_hot_prior", type=float, default=300.0, help="observations a state (%(default)s)")
+    parser.add_argument("--one_hot_prior", type=float, default=1000.0, help="observations a state (%(default)s)")
     parser.add_argument("--soft_steps", type=int, default=20, help="of EM, at most (%(default)s)")
     parser.add_argument("--one_hot_steps", type=int, default=5, help="of EM, at most (%(default)s)")
     parser.add_argument("--batch_size", type=int, default=256)
