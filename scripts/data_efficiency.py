@@ -287,7 +287,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--hidden_states", type=int, default=256)
     parser.add_argument("--max_new_tokens", type=int, default=32)
     parser.add_argument("--draws", type=int, default=32, help="of next tokens a place (%(default)s)")
-    parser.add_argument("--one_hot_prior", type=float, default=300.0, help="observations a state (%(default)s)")
+    parser.add_argument("--one_hot_prior", type=float, default=1000.0, help="observations a state (%(default)s)")
     parser.add_argument("--soft_prior", type=float, default=50.0, help="observations a state (%(default)s)")
     parser.add_argument("--concept_sets", default="", help="CommonGen's validation.jsonl, for CIDEr")
     parser.add_argument("--sets", type=int, default=30, help="of them (%(default)s)")

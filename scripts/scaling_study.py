@@ -35,6 +35,7 @@ from ctrlg.distillation.storage import read_sequences
 from ctrlg.distillation.training import EMSettings, per_token
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
+from ctrlg.files import atomic_folder, writable_folder
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.studies import StudyLines
 
@@ -47,6 +48,8 @@ def main() -> None:
         )
     if arguments.plot:
         check_figure_path(arguments.plot)
+    if arguments.models:
+        writable_folder(arguments.models)
     results = StudyLines(arguments.output, ("files", "states", "seed"))
     study: Study | None = None
     for seed, files, states in product(arguments.seeds, arguments.files, arguments.states):
@@ -83,6 +86,9 @@ class Study:
         arguments = self.arguments
         soft = fit(first, rows, self.dev, em, arguments.soft_prior, next_tokens, arguments.soft_steps)
         best = fit(soft.model, rows, self.dev, em, arguments.one_hot_prior, None, arguments.one_hot_steps)
+        if arguments.models:
+            with atomic_folder(Path(arguments.models) / f"{count}-files-{states}-states-seed-{seed}") as folder:
+                best.model.save_pretrained(folder)
         return {
             "tokens": int(token_mask(rows, self.eos).sum()),
             "before": per_token(first, self.test, 256),
@@ -155,12 +161,13 @@ def parse_arguments() -> argparse.Namespace:
         "--draws", type=int, default=32, help="next tokens a place where no file has them (%(default)s)"
     )
     parser.add_argument("--soft_prior", type=float, default=50.0, help="observations a state (%(default)s)")
-    parser.add_argument("--one_hot_prior", type=float, default=300.0, help="observations a state (%(default)s)")
+    parser.add_argument("--one_hot_prior", type=float, default=1000.0, help="observations a state (%(default)s)")
     parser.add_argument("--soft_steps", type=int, default=20, help="of EM, at most (%(default)s)")
     parser.add_argument("--one_hot_steps", type=int, default=5, help="of EM, at most (%(default)s)")
     parser.add_argument("--batch_size", type=int, default=256)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--output", required=True, help="JSON lines")
+    parser.add_argument("--models", default="", help="folder to keep the trained HMMs in")
     parser.add_argument("--plot", default="", help=".png, .svg or .pdf")
     return parser.parse_args()
 

@@ -48,7 +48,7 @@ def distill(
     one_hot_steps: Annotated[int, typer.Option(help="Most steps after them, with the sampled tokens.")] = 5,
     next_tokens: Annotated[int, typer.Option(help="Draws a place for soft emission counts.")] = 32,
     soft_prior: Annotated[float, typer.Option(help="Observations a state, spread as the first emissions.")] = 50.0,
-    one_hot_prior: Annotated[float, typer.Option(help="The same for the later steps.")] = 300.0,
+    one_hot_prior: Annotated[float, typer.Option(help="The same for the later steps.")] = 1000.0,
     bits: Annotated[int, typer.Option(help="Bits of a code, 1 to 8.")] = 5,
     max_bytes: Annotated[int | None, typer.Option(help="Of the result; default: 1 % of float32.")] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences drawn at once.")] = 256,

@@ -42,7 +42,7 @@ class DistillationSettings:
     one_hot_steps: int = 5
     next_tokens: int = 32
     soft_prior: float = 50.0
-    one_hot_prior: float = 300.0
+    one_hot_prior: float = 1000.0
     bits: int = 5
     max_bytes: int | None = None
     batch_size: int = 256

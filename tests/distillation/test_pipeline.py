@@ -159,7 +159,7 @@ def test_one_hot_steps_go_on_from_the_best_of_the_soft_ones(model_folder: Path, 
     assert (tmp_path / "hmm/checkpoint-0" / weights).read_bytes() == (tmp_path / "soft/best" / weights).read_bytes()
     logs = [read_log(tmp_path / stage / "log.jsonl") for stage in ("soft", "hmm")]
     assert [settings["next_tokens"] for settings, _ in logs] == [True, False]
-    assert [settings["prior_strength"] for settings, _ in logs] == [50.0, 300.0]
+    assert [settings["prior_strength"] for settings, _ in logs] == [50.0, 1000.0]
     assert [records[-1].step for _, records in logs] == [3, 2]
 
 
