@@ -31,8 +31,8 @@ UNNORMALISED = [name for name, method in METHODS.items() if not method.normalise
 def flat_hmm() -> HMM:
     """Entries near 1 / 6 and 1 / 270: few bits on [0, 1] leave nothing of them."""
     states, vocabulary = 6, len(TOKENIZER)
-    rows = (random_rows(states, size, 0.3, seed=size) for size in (states, vocabulary))
-    return HMM.of_parameters(*rows, torch.full((states,), 1 / states), EOS)
+    transition, emission = (random_rows(states, size, 0.3, seed=size) for size in (states, vocabulary))
+    return HMM.of_parameters(transition, emission, torch.full((states,), 1 / states), EOS)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -124,9 +124,10 @@ def test_what_cannot_work_is_refused(name: str) -> None:
 def test_a_model_that_is_none_is_refused() -> None:
     hmm = random_hmm(3, 20)
     hmm.alpha_exp.data[1] *= 2
-    for arguments, options in ((("none", 4), {}), (("prune",), {"ratio": 0.5})):
-        with pytest.raises(ArgumentError, match="row 1 of alpha_exp"):
-            comparison_hmm(hmm, *arguments, **options)
+    with pytest.raises(ArgumentError, match="row 1 of alpha_exp"):
+        comparison_hmm(hmm, "none", 4)
+    with pytest.raises(ArgumentError, match="row 1 of alpha_exp"):
+        comparison_hmm(hmm, "prune", ratio=0.5)
 
 
 def test_an_unnormalised_hmm_moves_and_checks_its_parts() -> None:

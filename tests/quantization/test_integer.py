@@ -5,7 +5,6 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 import torch
-from algebra import SEEDS, Step, assert_close, exact_scores, random_step
 from hypothesis import given, settings
 from random_hmms import hard_rows
 from torch import Tensor
@@ -15,6 +14,17 @@ from ctrlg.quantization.grids import on_unit_grid
 from ctrlg.quantization.integer import IntegerMatrix, rounded_operand
 
 BITS = st.integers(1, 16)
+SEEDS = st.integers(0, 2**31)
+
+
+def assert_close(given: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
+    torch.testing.assert_close(given.double(), expected.double(), rtol=tolerance, atol=tolerance)
+
+
+def log_ratio(entries: Tensor, weights: Tensor, predictive: Tensor) -> Tensor:
+    """log(weights @ entries) - log(predictive @ entries) in float64, -inf where either product is 0."""
+    above, below = weights.double() @ entries.double(), predictive.double() @ entries.double()
+    return (above.log() - below.log()).masked_fill((above == 0) | (below == 0), -torch.inf)
 
 
 def by_hand(row: list[float], bits: int) -> list[float]:
@@ -58,25 +68,27 @@ def test_products_round_both_operands(p: Tensor, bits: int, seed: int) -> None:
 @given(p=hard_rows(), bits=BITS, seed=SEEDS)
 def test_scores_round_both_operands_and_are_never_nan(p: Tensor, bits: int, seed: int) -> None:
     matrix, entries = IntegerMatrix(p, bits), on_unit_grid(p, bits)
-    step = random_step(*matrix.shape, seed)
-    rounded = step._replace(
-        weights=rounded_operand(step.weights, bits), predictive=rounded_operand(step.predictive, bits)
-    )
-    scores = matrix.scores(*step)
-    assert not scores.isnan().any() and not (scores == torch.inf).any()
-    assert_close(scores, exact_scores(entries, rounded), 1e-4)
-    logits = torch.randn(scores.shape, generator=torch.Generator().manual_seed(seed))
-    joined, log_sum = matrix.add_scores(logits, *step)
+    rng = torch.Generator().manual_seed(seed)
+    weights = torch.rand(3, len(p), generator=rng) * 10 ** (-30 * torch.rand(3, 1, generator=rng))
+    predictive = torch.rand(3, len(p), generator=rng) * (torch.rand(3, len(p), generator=rng) < 0.7)
+    row_of, class_of = torch.tensor([[2], [0], [-1]]), torch.zeros(p.shape[1], dtype=torch.int64)
+    scores = matrix.scores(weights, predictive, row_of, class_of)
+    expected = log_ratio(entries, rounded_operand(weights[[2, 0, 1]], bits), rounded_operand(predictive, bits))
+    expected[2] = -torch.inf
+    assert not scores.isnan().any()
+    assert_close(scores, expected, 1e-4)
+    logits = torch.randn(scores.shape, generator=rng)
+    joined, log_sum = matrix.add_scores(logits, weights, predictive, row_of, class_of)
     assert_close(joined, logits + scores)
     assert_close(log_sum, joined.logsumexp(1))
 
 
 def test_rounding_may_leave_nothing() -> None:
     matrix = IntegerMatrix(torch.full((3, 300), 1 / 300), 4)
-    nothing = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(300, dtype=torch.int64)
-    step = Step(torch.ones(1, 3), torch.full((1, 3), 1 / 3), *nothing)
-    assert matrix.left(step.predictive).eq(0).all()
-    joined, log_sum = matrix.add_scores(torch.zeros(1, 300), *step)
+    predictive = torch.full((1, 3), 1 / 3)
+    assert matrix.left(predictive).eq(0).all()
+    row_of, class_of = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(300, dtype=torch.int64)
+    joined, log_sum = matrix.add_scores(torch.zeros(1, 300), torch.ones(1, 3), predictive, row_of, class_of)
     assert (joined == -torch.inf).all() and (log_sum == -torch.inf).all()
 
 
