@@ -103,7 +103,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--eos_token_id", type=int, required=True)
     parser.add_argument("--output", required=True, help="results, JSON lines")
     parser.add_argument("--plot", nargs="*", default=[], help="figures, .png or .svg")
-    parser.add_argument("--methods", nargs="+", default=["norm-q"], help="norm-q, norm-q-max, log-norm-q, k-means")
+    parser.add_argument("--methods", nargs="+", default=["norm-q"], help="one of docs/methods.md whose rows sum to 1")
     parser.add_argument("--variants", nargs="+", default=["plain"], help=", ".join(VARIANTS))
     parser.add_argument("--intervals", nargs="+", default=["1", "2", "5", "10", "20", "50", "none"])
     parser.add_argument("--bits", nargs="+", type=int, default=[3, 4, 8])

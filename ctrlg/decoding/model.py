@@ -1,4 +1,4 @@
-"""What decoding asks of a hidden Markov model; `HMM` and `QuantizedHMM` both offer it."""
+"""What decoding asks of a hidden Markov model: `HMM`, `QuantizedHMM` and, to compare methods, `UnnormalisedHMM`."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ class Sequences(NamedTuple):
     over: bool [U]; the end-of-text token (or one that no vocabulary holds) was generated: nothing more is
         content.
     predictive: float32 [U, H]; p(z = h | prefix, tokens so far), rows sum to 1 as nearly as those of the matrices; of
-        no meaning where `over`. None without an HMM.
+        no meaning where `over`. A row of zeros where a matrix that is not row-stochastic has lost every state: the HMM
+        has nothing more to say then, and the mask decides. None without an HMM.
     """
 
     of_row: np.ndarray
@@ -77,7 +78,7 @@ class SequenceReader:
             token_array = np.array([token], dtype=np.int64)
             self.start = self.start._replace(predictive=self._absorb(self.start, token_array))
         if self.start.predictive is not None:
-            self.start = self.start._replace(predictive=self.start.predictive / self.start.predictive.sum())
+            self.start = self.start._replace(predictive=_normalised(self.start.predictive))
         self._known: dict[bytes, int] = {}
         self._last = self.start
 
@@ -132,7 +133,8 @@ class SequenceReader:
         posterior.div_(total.clamp_min(torch.finfo(total.dtype).tiny))
         unseen = total[:, 0] <= 0
         if bool(unseen.any()):
-            posterior[unseen] = predictive[unseen]
+            # normalised, or the scale of rows that do not sum to 1 would pile up over tokens that are not seen
+            posterior[unseen] = _normalised(predictive[unseen])
         return self._transition.left(posterior)
 
 
@@ -147,3 +149,9 @@ def take(sequences: Sequences, which: np.ndarray) -> Sequences:
         over=sequences.over[which],
         predictive=None if predictive is None else predictive[torch.from_numpy(which).to(predictive.device)],
     )
+
+
+def _normalised(predictive: Tensor) -> Tensor:
+    """Every row [U, H] divided by its sum; rows of zeros stay."""
+    total = predictive.sum(dim=1, keepdim=True)
+    return predictive / total.clamp_min(torch.finfo(total.dtype).tiny)

@@ -1,5 +1,7 @@
-"""Compression of HMMs: Norm-Q, log-norm-q, the compressed model and its files."""
+"""Compression of HMMs: Norm-Q, log-norm-q, what they are compared with, the compressed model and its files."""
 
+from ctrlg.quantization.baselines import METHODS, Method
+from ctrlg.quantization.comparison import comparison_hmm
 from ctrlg.quantization.fidelity import (
     FidelityRow,
     SequenceLoss,
@@ -14,13 +16,18 @@ from ctrlg.quantization.model import QuantizedHMM
 from ctrlg.quantization.norm_q import QuantizedRows, norm_q, norm_q_rows
 from ctrlg.quantization.quantize import quantize
 from ctrlg.quantization.refine import RefineStep, refine
+from ctrlg.quantization.unnormalised import UnnormalisedHMM
 
 __all__ = [
+    "METHODS",
     "FidelityRow",
+    "Method",
     "QuantizedHMM",
     "QuantizedRows",
     "RefineStep",
     "SequenceLoss",
+    "UnnormalisedHMM",
+    "comparison_hmm",
     "fidelity_table",
     "held_out_log_likelihood",
     "kl_sequence",

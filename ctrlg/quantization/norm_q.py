@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
-from ctrlg.quantization.rows import check_bits, check_rows
+from ctrlg.quantization.rows import check_bits, check_rows, normalise_rows_
 
 EPS = 1e-12
 _BLOCK_ENTRIES = 1 << 24  # entries worked on at a time, to bound the temporary memory
@@ -43,17 +43,15 @@ def norm_q(p: Tensor, bits: int, eps: float = EPS) -> Tensor:
     row and its sum), bits or eps out of range.
     """
     check_bits(bits, 16)
-    _check_eps(eps)
+    check_eps(eps)
     check_rows(p)
-    q = _codes(p, bits).div_(2**bits).add_(eps)
-    total = _row_totals(q)
-    return torch.where(total > 0, q / torch.where(total > 0, total, 1).to(q.dtype), 1 / p.shape[1])
+    return normalise_rows_(_codes(p, bits).div_(2**bits), eps)
 
 
 def norm_q_rows(p: Tensor, bits: int, eps: float = EPS) -> QuantizedRows:
     """`norm_q` as codes, scale and background. bits: 1 to 8; other arguments and errors as for norm_q."""
     check_bits(bits, 8)
-    _check_eps(eps)
+    check_eps(eps)
     check_rows(p)
     states, size = p.shape
     codes = torch.empty(states, size, dtype=torch.uint8, device=p.device)
@@ -75,11 +73,7 @@ def _codes(p: Tensor, bits: int) -> Tensor:
     return (p * top).round_().clamp_(0, top)
 
 
-def _row_totals(q: Tensor) -> Tensor:
-    """Row sums in float64, [H, 1]."""
-    return q.sum(1, keepdim=True, dtype=torch.float64)
-
-
-def _check_eps(eps: float) -> None:
+def check_eps(eps: float) -> None:
+    """Raise ArgumentError unless 0 <= eps < 1."""
     if not 0 <= eps < 1:
         raise ArgumentError(f"eps is {eps}", hint="a small non-negative number, as 1e-12")

@@ -49,3 +49,20 @@ def stochastic_rows(max_rows: int = 5, max_size: int = 60) -> SearchStrategy[Ten
         seed=st.integers(0, 2**20),
         zeros=st.sampled_from([0.0, 0.5]),
     )
+
+
+@st.composite
+def hard_rows(draw: st.DrawFn) -> Tensor:
+    """`stochastic_rows` in float32 or float64, with some rows that are certain, flat, or tiny beside one spike."""
+    rows = draw(stochastic_rows())
+    states, size = rows.shape
+    spike = 1 - 10.0 ** draw(st.integers(-7, -1))
+    shapes = {
+        "certain": torch.nn.functional.one_hot(torch.tensor(draw(st.integers(0, size - 1))), size).float(),
+        "flat": torch.full((size,), 1 / size),
+        "spiky": torch.tensor([1.0] if size == 1 else [spike] + [(1 - spike) / (size - 1)] * (size - 1)),
+    }
+    for state in range(states):
+        shape = draw(st.sampled_from(["as drawn", *shapes]))
+        rows[state] = shapes.get(shape, rows[state])
+    return rows.double() / rows.double().sum(1, keepdim=True) if draw(st.booleans()) else rows

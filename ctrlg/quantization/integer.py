@@ -1,0 +1,86 @@
+"""Layer-wise integer quantisation: both operands of every product with a matrix are rounded to b bits on [0, 1].
+
+What neural networks are compressed with, and what Norm-Q (arXiv 2509.25439) is compared with. A matrix is one layer
+with one scale, so that its entries are the nearest of `c / (2^b - 1)` and its rows sum to anything. A vector that it is
+multiplied by at run time (a predictive state, a row of a look-ahead table, the weights of a score) is first divided by
+its largest entry, which the published code does by taking logarithms, then rounded to the same grid, and the product
+is multiplied back.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ctrlg.matrices import DenseMatrix, StochasticMatrix
+from ctrlg.quantization.grids import MOST_BITS, on_unit_grid
+from ctrlg.quantization.rows import check_bits
+
+
+class IntegerMatrix(StochasticMatrix):
+    """A matrix [H, N] whose entries, and whose operands at run time, have b bits; rows need not sum to 1.
+
+    entries: float32 or float64 [H, N], rounded here to the grid on [0, 1]. bits: 1 to 16.
+    They are held as floats: this is for measuring what the rounding does, it saves no memory.
+    Raises ArgumentError for a tensor that is no matrix of floats and bits out of range.
+    """
+
+    def __init__(self, entries: Tensor, bits: int) -> None:
+        check_bits(bits, MOST_BITS)
+        self.bits = bits
+        self._entries = DenseMatrix(on_unit_grid(entries, bits))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._entries.shape
+
+    @property
+    def nbytes(self) -> int:
+        return self._entries.nbytes
+
+    @property
+    def device(self) -> torch.device:
+        return self._entries.device
+
+    def to(self, device: torch.device | str) -> IntegerMatrix:
+        return IntegerMatrix(self._entries.to(device).probabilities, self.bits)
+
+    def column_block(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+        return self._entries.column_block(start, stop, dtype)
+
+    def left(self, x: Tensor) -> Tensor:
+        return self._entries.left(rounded_operand(x, self.bits))
+
+    def right(self, y: Tensor) -> Tensor:
+        return self._entries.right(rounded_operand(y, self.bits))
+
+    def columns(self, ids: Tensor) -> Tensor:
+        return self._entries.columns(ids)
+
+    def scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+        weights, predictive = rounded_operand(weights, self.bits), rounded_operand(predictive, self.bits)
+        return self._entries.scores(weights, predictive, row_of, class_of)
+
+    def add_scores(
+        self,
+        log_probs: Tensor,
+        weights: Tensor,
+        predictive: Tensor,
+        row_of: Tensor,
+        class_of: Tensor,
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        weights, predictive = rounded_operand(weights, self.bits), rounded_operand(predictive, self.bits)
+        return self._entries.add_scores(log_probs, weights, predictive, row_of, class_of, out)
+
+
+def rounded_operand(x: Tensor, bits: int) -> Tensor:
+    """Every row of `x` divided by its largest entry, rounded to `bits` bits on [0, 1], and multiplied back.
+
+    x: float [B, n], >= 0; rows of zeros stay. bits: 1 to 16. Twice is the same as once, up to rounding of floats.
+    """
+    if not x.numel():
+        return x
+    largest = x.amax(-1, keepdim=True)
+    largest = torch.where(largest > 0, largest, 1)
+    return on_unit_grid(x / largest, bits).mul_(largest)

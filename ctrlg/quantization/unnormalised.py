@@ -1,0 +1,80 @@
+"""An HMM whose rows are not distributions any more, for the decoder alone.
+
+Some methods that Norm-Q is compared with do not normalise what rounding leaves, so that `sum_v M[h, v]` is anything,
+0 included. `HMM` rightly refuses such rows: likelihoods and samples of them mean nothing. The decoder can use them as
+they are, since it only compares weights: a score is `log((a * C) @ M[:, v]) - log(a @ M[:, v])`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ctrlg.errors import ArgumentError
+from ctrlg.matrices import StochasticMatrix
+
+
+@dataclass(frozen=True, eq=False)
+class UnnormalisedHMM:
+    """H states over V tokens with entries >= 0 whose rows need not sum to 1; what `ctrlg.generate` takes.
+
+    It has no likelihood and no samples, and is no `HMM`. In the decoder it means this:
+    - The promise is kept as always: the mask comes from the automaton and does not ask the HMM.
+    - The scale of a row of the transition or the emission counts as if the state were more or less likely, and paths of
+      different lengths are weighed by the scales along them. The scale of the predictive state has no effect.
+    - A state with an empty row of the emission writes nothing, one with an empty row of the transition leads nowhere. A
+      token that no live state writes has score -inf; where that leaves none, the language model decides under the mask.
+    - `log_ratio` and `log_probability` of the processor are no logarithms of probabilities, and may exceed 0.
+
+    transition: [H, H]. emission: [H, V]. initial: float [H], sums to 1. method, bits: how it was made; bits is None
+    where it was made by other settings, which are in `settings`. fingerprint: of the vocabulary, None where unknown.
+    Raises ArgumentError for parts that do not fit together.
+    """
+
+    transition: StochasticMatrix
+    emission: StochasticMatrix
+    initial: Tensor
+    eos_token_id: int
+    method: str
+    bits: int | None = None
+    fingerprint: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        states, vocabulary = self.emission.shape
+        if self.transition.shape != (states, states) or tuple(self.initial.shape) != (states,):
+            raise ArgumentError(
+                f"transition {self.transition.shape}, emission {self.emission.shape}, "
+                f"initial {tuple(self.initial.shape)}",
+                hint="shapes are [H, H], [H, V] and [H]",
+            )
+        if not 0 <= self.eos_token_id < vocabulary:
+            raise ArgumentError(f"eos_token_id {self.eos_token_id} is outside [0, {vocabulary})")
+
+    def __repr__(self) -> str:
+        how = f"{self.bits} bits" if self.bits is not None else dict(self.settings)
+        return f"UnnormalisedHMM({self.hidden_states} states, {self.vocab_size} tokens, {self.method}, {how})"
+
+    @property
+    def hidden_states(self) -> int:
+        """H."""
+        return self.emission.shape[0]
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return self.emission.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the matrices live."""
+        return self.emission.device
+
+    def to(self, device: torch.device | str) -> UnnormalisedHMM:
+        """The same model on another device."""
+        moved = {name: getattr(self, name).to(device) for name in ("transition", "emission", "initial")}
+        return replace(self, **moved)
