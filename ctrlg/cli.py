@@ -14,7 +14,7 @@ from rich.markup import escape
 from ctrlg.console import as_program
 from ctrlg.distillation.commands import DISTILL_EXAMPLES, TRAIN_EXAMPLES, distill, train
 from ctrlg.errors import ArgumentError
-from ctrlg.evaluation.commands import EVALUATE_EXAMPLES, evaluate
+from ctrlg.evaluation.commands import EVALUATE_EXAMPLES, INSPECT_EXAMPLES, evaluate, inspect
 
 app = typer.Typer(
     help="Language models that keep promises.",
@@ -164,6 +164,7 @@ def quantize(
 app.command(epilog=DISTILL_EXAMPLES)(distill)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
+app.command(epilog=INSPECT_EXAMPLES)(inspect)
 
 
 def promise(keywords: list[str], ordered: bool, inflect: bool, exclude: list[str], words: str | None) -> Any:
