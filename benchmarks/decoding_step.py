@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 import torch
 from reference_step import compare_with_reference
-from synthetic import SyntheticHMM, keywords_and_words, synthetic_hmm
 
 from ctrlg.automata.dfa import DFA
 from ctrlg.decoding import ConstraintLogitsProcessor
+from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words, synthetic_hmm
 from ctrlg.kernels import threads
 
 LEAST_TOKENS = 5  # of the promised texts

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from synthetic import compressed_matrix, keywords_and_words
 from torch import Tensor
 
+from ctrlg.evaluation.synthetic import compressed_matrix, keywords_and_words
 from ctrlg.matrices import CompressedMatrix
 
 TOLERANCE = 1e-4

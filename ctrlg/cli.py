@@ -14,7 +14,14 @@ from rich.markup import escape
 from ctrlg.console import as_program
 from ctrlg.distillation.commands import DISTILL_EXAMPLES, TRAIN_EXAMPLES, distill, train
 from ctrlg.errors import ArgumentError
-from ctrlg.evaluation.commands import BENCHMARK_EXAMPLES, EVALUATE_EXAMPLES, benchmark, evaluate
+from ctrlg.evaluation.commands import (
+    BENCHMARK_EXAMPLES,
+    EVALUATE_EXAMPLES,
+    INSPECT_EXAMPLES,
+    benchmark,
+    evaluate,
+    inspect,
+)
 
 app = typer.Typer(
     help="Language models that keep promises.",
@@ -165,6 +172,7 @@ app.command(epilog=DISTILL_EXAMPLES)(distill)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=BENCHMARK_EXAMPLES)(benchmark)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
+app.command(epilog=INSPECT_EXAMPLES)(inspect)
 
 
 def promise(keywords: list[str], ordered: bool, inflect: bool, exclude: list[str], words: str | None) -> Any:

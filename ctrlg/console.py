@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,6 +27,11 @@ def as_program() -> Iterator[None]:
         if error.hint:
             console.print(f"[dim]hint: {escape(error.hint)}[/dim]")
         sys.exit(2)
+
+
+def visible_token(tokenizer: Any, token: int) -> str:
+    """A token's text on one line, its spaces and line breaks to be seen: "·dog"."""
+    return tokenizer.decode([token]).replace(" ", "·").replace("\n", "⏎")
 
 
 def _quiet_libraries() -> None:

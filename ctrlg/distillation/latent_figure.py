@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ctrlg.console import visible_token
 from ctrlg.figures import save_figure
 from ctrlg.hmm import HMM
 
@@ -49,7 +50,7 @@ def draw_states(hmm: HMM, cluster_sizes: Tensor, tokenizer: Any, path: str | Pat
 def _top_words(hmm: HMM, state: int, tokenizer: Any) -> str:
     """The likeliest tokens with their probabilities; spaces are shown as in "·dog"."""
     top = hmm.beta[state].detach().exp().topk(min(SHOWN_WORDS, hmm.vocab_size))
-    words = [tokenizer.decode([token]).replace(" ", "·").replace("\n", "⏎") for token in top.indices.tolist()]
+    words = [visible_token(tokenizer, token) for token in top.indices.tolist()]
     shown = [f"{word} {100 * mass:.0f}%" for word, mass in zip(words, top.values.tolist(), strict=True)]
     return "   ".join(shown).replace("$", r"\$")
 

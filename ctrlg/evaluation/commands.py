@@ -1,8 +1,10 @@
-"""The commands `ctrlg benchmark` and `ctrlg evaluate`; what they import, they import when they run."""
+"""The commands `ctrlg benchmark`, `evaluate` and `inspect`; what they import, they import when they run."""
 
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,6 +32,16 @@ Examples:
   ctrlg evaluate runs/results.json --references validation.jsonl
 
   ctrlg evaluate runs/a.jsonl runs/b.jsonl --references validation.jsonl --json
+"""
+
+INSPECT_EXAMPLES = """
+Examples:
+
+  ctrlg inspect default --plot runs/default.png
+
+  ctrlg inspect runs/mine/compressed --model MODEL --states 20 --words 10
+
+  ctrlg inspect runs/hmm/best --model none --json
 """
 
 
@@ -111,3 +123,38 @@ def write_benchmark(settings: BenchmarkSettings, grid: Sequence[Setting]) -> Non
         kept, score = sum(line["kept"] for line in group), sum(line["log_prob"] for line in group) / len(group)
         table.add_row(method, str(bits), mask, f"{kept}/{len(group)}", f"{score:.3f}")
     console.print(table)
+
+
+def inspect(
+    hmm: Annotated[str, typer.Argument(help="Folder or hub id of an HMM, float or compressed, or 'default'.")],
+    model: Annotated[
+        str, typer.Option(help="Whose tokenizer names the tokens: as for generate, or 'none' for ids.")
+    ] = "default",
+    tokens: Annotated[int, typer.Option(help="Length of the texts whose states are counted.")] = 32,
+    states: Annotated[int, typer.Option(help="How many of the most used states to name.")] = 8,
+    words: Annotated[int, typer.Option(help="Tokens of each of them.")] = 6,
+    plot: Annotated[Path | None, typer.Option(help="Probabilities, entropies, states: .png, .svg or .pdf.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, histograms included.")] = False,
+) -> None:
+    """Show an HMM from inside: sizes, entropies, density, probabilities, its most used states and their words."""
+    from ctrlg.evaluation.inspection import inspect_hmm
+    from ctrlg.evaluation.inspection_figure import draw_inspection
+    from ctrlg.evaluation.inspection_report import as_record, check_tokenizer, show
+    from ctrlg.figures import check_figure_path
+    from ctrlg.models import load_tokenizer
+    from ctrlg.quantization.loading import hmm_folder, load_hmm
+
+    if plot is not None:
+        check_figure_path(plot)
+    opened = load_hmm(hmm)
+    tokenizer = None if model == "none" else load_tokenizer(model)
+    if tokenizer is not None:
+        check_tokenizer(opened, tokenizer)
+    found = inspect_hmm(opened, tokens, states, words)
+    file_bytes = (hmm_folder(hmm) / "model.safetensors").stat().st_size
+    if plot is not None:
+        draw_inspection(found, plot, shlex.join(["ctrlg", *sys.argv[1:]]))
+    if as_json:
+        typer.echo(json.dumps(as_record(found, file_bytes, tokenizer), indent=2, ensure_ascii=False))
+    else:
+        show(found, file_bytes, tokenizer, Console())

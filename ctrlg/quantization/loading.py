@@ -25,8 +25,13 @@ def load_hmm(path_or_name: str | Path, device: torch.device | str = "cpu") -> HM
     and for one that is foreign or damaged.
     """
     place = checked_device(device)
-    folder = assets.default_hmm_path() if str(path_or_name) == DEFAULT else fetch_checkpoint(path_or_name)
+    folder = hmm_folder(path_or_name)
     config = read_config(folder)
     if config.get("kind") == KIND:
         return QuantizedHMM.from_pretrained(folder, device=place)
     return load_dense(HMM, folder, config).to(place)
+
+
+def hmm_folder(path_or_name: str | Path) -> Path:
+    """The folder that `load_hmm` reads. Raises CheckpointError where there is none."""
+    return assets.default_hmm_path() if str(path_or_name) == DEFAULT else fetch_checkpoint(path_or_name)

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.matrices import CompressedMatrix, StochasticMatrix
+from ctrlg.errors import ArgumentError
+from ctrlg.kernels.reference import BLOCK_ENTRIES
+from ctrlg.matrices import CompressedMatrix, DenseMatrix, StochasticMatrix
 
 BACKGROUND_SHARE = 0.05  # of a row's mass that lies outside its stored entries
 DECADES = 4.0  # between the largest and the smallest level of the codebook
@@ -18,7 +20,7 @@ INFLECTIONS = 5  # tokens that count as one keyword
 
 @dataclass(frozen=True)
 class SyntheticHMM:
-    """An HMM in compressed form; the token `eos_token_id` is the last one."""
+    """An HMM of random probabilities, compressed or dense; the token `eos_token_id` is the last one."""
 
     transition: StochasticMatrix
     emission: StochasticMatrix
@@ -41,6 +43,21 @@ class SyntheticHMM:
     def nbytes(self) -> int:
         return self.transition.nbytes + self.emission.nbytes + 4 * len(self.initial)
 
+    def to(self, device: torch.device | str) -> SyntheticHMM:
+        """The same model on another device."""
+        return SyntheticHMM(
+            self.transition.to(device), self.emission.to(device), self.initial.to(device), self.fingerprint
+        )
+
+    def dense(self) -> SyntheticHMM:
+        """The same probabilities in float32, as much memory as `float_bytes` says and little more on the way."""
+        return SyntheticHMM(_dense(self.transition), _dense(self.emission), self.initial, self.fingerprint)
+
+
+def float_bytes(hidden_states: int, vocab_size: int) -> int:
+    """Bytes of an HMM in float32."""
+    return 4 * hidden_states * (hidden_states + vocab_size + 1)
+
 
 def compressed_matrix(rows: int, columns: int, entries: int, bits: int, seed: int) -> CompressedMatrix:
     """Random [rows, columns] with `entries` stored codes a row on a geometric codebook and a uniform background."""
@@ -61,7 +78,20 @@ def compressed_matrix(rows: int, columns: int, entries: int, bits: int, seed: in
 
 
 def synthetic_hmm(hidden_states: int, vocab_size: int, entries: int, bits: int, seed: int = 0) -> SyntheticHMM:
-    """H hidden states, V tokens, about `entries` codes of `bits` bits in every row of both matrices."""
+    """H hidden states, V tokens, about `entries` codes of `bits` bits in every row of both matrices.
+
+    Nothing dense is made on the way. Raises ArgumentError for sizes below 1, V below 2, and bits outside 1 to 8.
+    """
+    for name, value, least, most in (
+        ("hidden_states", hidden_states, 1, None),
+        ("vocab_size", vocab_size, 2, None),
+        ("entries", entries, 1, None),
+        ("bits", bits, 1, 8),
+    ):
+        if value < least or (most is not None and value > most):
+            raise ArgumentError(
+                f"{name} is {value}", hint=f"choose {least} or more" if most is None else f"from {least} to {most}"
+            )
     initial = np.random.default_rng(seed).dirichlet(np.ones(hidden_states))
     return SyntheticHMM(
         compressed_matrix(hidden_states, hidden_states, min(entries, hidden_states), bits, seed + 1),
@@ -96,3 +126,14 @@ def keywords_and_words(vocab_size: int, keywords: int, words: int, seed: int = 0
     accepting = np.zeros(dead + 1, dtype=bool)
     accepting[kept[-1] * counts : dead] = True
     return DFA(class_of, delta, 0, accepting)
+
+
+def _dense(matrix: StochasticMatrix) -> DenseMatrix:
+    """Decoded a few columns at a time, straight into the result."""
+    rows, columns = matrix.shape
+    dense = torch.empty(rows, columns, device=matrix.device)
+    width = max(1, BLOCK_ENTRIES // rows)
+    for start in range(0, columns, width):
+        stop = min(start + width, columns)
+        dense[:, start:stop] = matrix.column_block(start, stop, torch.float32)
+    return DenseMatrix(dense)

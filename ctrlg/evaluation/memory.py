@@ -1,0 +1,33 @@
+"""Whether something large fits into memory, asked before it is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+_SLACK = 1.2  # for what is beside it on the way
+
+
+def lacking_memory(nbytes: int, device: torch.device | str = "cpu") -> str | None:
+    """Why `nbytes` do not fit on a device, as "it takes ..., there is ..."; None where they do or nobody knows."""
+    free = free_memory(device)
+    if free is None or _SLACK * nbytes <= free:
+        return None
+    return f"they take {_SLACK * nbytes / 1e9:.1f} GB with what is beside them, {free / 1e9:.1f} GB are free"
+
+
+def free_memory(device: torch.device | str = "cpu") -> int | None:
+    """Bytes that may still be taken on a device; None where the system does not say (it does on Linux, and a GPU)."""
+    place = torch.device(device)
+    if place.type == "cuda":
+        return int(torch.cuda.mem_get_info(place)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        name, _, amount = line.partition(":")
+        if name == "MemAvailable":
+            return 1024 * int(amount.split()[0])
+    return None
