@@ -1,4 +1,4 @@
-"""SPICE: refused where it cannot run, with what is missing; what is asked of the jar, and what is made of its answer."""
+"""SPICE: refused where it cannot run; what is asked of the jar, and what is made of its answer."""
 
 from __future__ import annotations
 
