@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ctrlg.constraints import Keywords, WordCount
 from ctrlg.constraints.base import Constraint
 from ctrlg.errors import ArgumentError, DataError
+from ctrlg.evaluation.rows import Rows, read_rows
 
 COLUMNS = ("concept_set_idx", "concepts", "references")
+"""Or, as on the hub, `target` instead of `references`: one of them a row."""
+_NEITHER_LIST_NOR_SEPARATOR = re.compile(r"[^\s\[\],'\"#]+")
 
 
 class ConceptSet(NamedTuple):
@@ -26,31 +31,62 @@ class ConceptSet(NamedTuple):
         return keywords & WordCount(least_words, most_words)
 
 
-def read_concept_sets(path: str | Path, count: int | None = None) -> list[ConceptSet]:
-    """All sets of a file of JSON lines, or `count` of them spread evenly over it.
+def read_concept_sets(source: str | Path, count: int | None = None, split: str = "validation") -> list[ConceptSet]:
+    """All sets, or `count` of them spread evenly, of a file or of a split of a data set on the hub (`read_rows`).
 
-    Raises DataError for no such file, no sets, lines that are not JSON and missing columns, ArgumentError for a count
-    below 1.
+    A row has a list `references`, or one of them as `target`; rows of one set with a `target` each are joined. Lists of
+    concepts may be text, as in CSV files: "dog#run", "dog, run", "['dog' 'run']".
+    Raises DataError as `read_rows` and for missing columns, ArgumentError for a count below 1 and as `read_rows`.
     """
     if count is not None and count < 1:
         raise ArgumentError(f"{count} concept sets", hint="at least 1")
-    file = Path(path)
-    if not file.is_file():
-        raise DataError(f"no such data file: {path}", hint="CommonGen's validation set as JSON lines")
-    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
-        raise DataError(f"{path} is empty", hint="one concept set a line")
-    count = len(lines) if count is None else min(count, len(lines))
-    chosen = [index * len(lines) // count for index in range(count)]
-    return [_concept_set(lines[index], f"{path}, line {index + 1}") for index in chosen]
+    sets = _joined(read_rows(source, split))
+    count = len(sets) if count is None else min(count, len(sets))
+    return [sets[index * len(sets) // count] for index in range(count)]
 
 
-def _concept_set(line: str, place: str) -> ConceptSet:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{place} is not JSON: {error}", hint="one object a line") from error
-    missing = [name for name in COLUMNS if not isinstance(record, dict) or name not in record]
+def _joined(rows: Rows) -> list[ConceptSet]:
+    sets: list[ConceptSet] = []
+    index_of: dict[int, int] = {}
+    for place, record in rows:
+        found = _concept_set(record, place)
+        if "references" in record:
+            sets.append(found)
+        elif found.number in index_of:
+            earlier = sets[index_of[found.number]]
+            sets[index_of[found.number]] = earlier._replace(references=earlier.references + found.references)
+        else:
+            index_of[found.number] = len(sets)
+            sets.append(found)
+    return sets
+
+
+def _concept_set(record: Mapping[str, Any], place: str) -> ConceptSet:
+    missing = [name for name in COLUMNS if name not in record and not (name == "references" and "target" in record)]
     if missing:
-        raise DataError(f"{place} has no column {missing[0]!r}", hint=f"needed: {', '.join(COLUMNS)}")
-    return ConceptSet(int(record["concept_set_idx"]), tuple(record["concepts"]), tuple(record["references"]))
+        raise DataError(
+            f"{place} has no column {missing[0]!r}", hint=f"needed: {', '.join(COLUMNS)} (or one as 'target')"
+        )
+    number, concepts = record["concept_set_idx"], record["concepts"]
+    try:
+        number = int(number)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{place}: concept_set_idx is {number!r}", hint="a whole number") from error
+    if isinstance(concepts, str):
+        concepts = _NEITHER_LIST_NOR_SEPARATOR.findall(concepts)
+    # The hub's test split has sets without references: an empty target.
+    references = _texts(record["references"]) if "references" in record else [record["target"]] * bool(record["target"])
+    for name, texts in (("concepts", concepts), ("references", references)):
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise DataError(f"{place}: {name} is no list of texts", hint="in CSV, one reference a row, as 'target'")
+    return ConceptSet(number, tuple(concepts), tuple(references))
+
+
+def _texts(value: Any) -> Any:
+    """The list that a text holds as JSON, as in CSV files; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value

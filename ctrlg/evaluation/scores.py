@@ -9,8 +9,10 @@ import numpy as np
 
 from ctrlg.errors import DataError
 from ctrlg.evaluation.bleu import ORDERS, bleu_of, bleu_statistics
+from ctrlg.evaluation.meteor import meteor_of, meteor_statistics, require_meteor
 from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.similarity import cider, rouge_l
+from ctrlg.evaluation.spice import require_spice, spice
 from ctrlg.evaluation.success import covered
 from ctrlg.evaluation.tokens import require_scorers, tokenised
 
@@ -32,15 +34,24 @@ def evaluate(
     substring: bool = False,
     resamples: int = 1000,
     seed: int = 0,
+    with_meteor: bool = False,
+    with_spice: bool = False,
 ) -> dict[str, Score]:
-    """bleu_1 .. bleu_4 of the corpus; rouge_l (mean over references), rouge_l_max, cider, coverage (share of concepts
-    used) and success (share of sentences that use all) as means over sentences. All but cider, in [0, 10], in [0, 1].
+    """bleu_1 .. bleu_4 and, if asked for, meteor of the corpus; rouge_l (mean over references), rouge_l_max, cider, if
+    asked for spice, coverage (share of concepts used) and success (share of sentences that use all) as means over
+    sentences. All but cider, in [0, 10], in [0, 1].
 
     references: human sentences of each concept set. substring: how concepts are looked for, see `covered`.
     resamples, seed: of the bootstrap; document frequencies of CIDEr are held.
-    Raises DataError for no sentence and for concept sets without references, ArgumentError as `require_scorers`.
+    with_meteor: some ten seconds more, the start of a Java process. with_spice: minutes more, the same.
+    Raises DataError for no sentence and for concept sets without references, ArgumentError as `require_scorers`,
+    `require_meteor` and `require_spice`, ProcessError where their Java fails.
     """
     require_scorers()
+    if with_meteor:
+        require_meteor()
+    if with_spice:
+        require_spice()
     _check(written, references)
     items = [(group, text) for group in written for text in group.sentences]
     sentences = [tokenised(text) for _, text in items]
@@ -52,12 +63,15 @@ def evaluate(
         "rouge_l": rouge.mean,
         "rouge_l_max": rouge.largest,
         "cider": cider(sentences, groups),
+        **({"spice": spice(sentences, groups)} if with_spice else {}),
         "coverage": np.array([np.mean(found) for found in used]),
         "success": np.array([float(all(found)) for found in used]),
     }
     weights = _weights([group.number for group, _ in items], resamples, seed)
     bleu = bleu_of(weights @ bleu_statistics(sentences, groups))
     scores = {f"bleu_{order + 1}": _score(bleu[:, order]) for order in range(ORDERS)}
+    if with_meteor:
+        scores["meteor"] = _score(meteor_of(weights @ meteor_statistics(sentences, groups)))
     return scores | {name: _score(weights @ values / weights.sum(1)) for name, values in means.items()}
 
 

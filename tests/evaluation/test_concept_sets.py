@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
+
+ROWS = [
+    {"concept_set_idx": 1, "concepts": ["dog", "run"], "target": "A dog's running, you see."},
+    {"concept_set_idx": 2, "concepts": ["café"], "target": 'Un "café".'},
+    {"concept_set_idx": 1, "concepts": ["dog", "run"], "target": "Dogs run."},
+    {"concept_set_idx": 3, "concepts": ["snow"], "target": ""},
+]
+SETS = [
+    ConceptSet(1, ("dog", "run"), ("A dog's running, you see.", "Dogs run.")),
+    ConceptSet(2, ("café",), ('Un "café".',)),
+    ConceptSet(3, ("snow",), ()),
+]
 
 
 def line(index: int) -> str:
@@ -21,6 +35,65 @@ def test_sets_are_spread_evenly(tmp_path: Path) -> None:
     assert [concept_set.number for concept_set in read_concept_sets(file, 4)] == [0, 2, 5, 7]
     assert [concept_set.number for concept_set in read_concept_sets(file, 99)] == list(range(10))
     assert read_concept_sets(file)[3] == ConceptSet(3, ("dog", "run"), ("Dog 3 runs.",))
+
+
+def test_rows_of_one_reference_each_are_joined(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    assert read_concept_sets(tmp_path / "rows.jsonl") == SETS
+    assert read_concept_sets(tmp_path / "rows.jsonl", 2) == [SETS[0], SETS[1]]
+
+
+def test_json_and_csv_files_are_read_through_datasets(tmp_path: Path) -> None:
+    pytest.importorskip("datasets", reason="datasets is not installed")
+    (tmp_path / "rows.json").write_text(json.dumps(ROWS))
+    assert read_concept_sets(tmp_path / "rows.json") == SETS
+    (tmp_path / "sets.json").write_text(f"[{line(4)}, {line(4)}]")
+    assert read_concept_sets(tmp_path / "sets.json") == [ConceptSet(4, ("dog", "run"), ("Dog 4 runs.",))] * 2
+    for written in ("{}", "['{}']", '["{}"]'):
+        with (tmp_path / "rows.csv").open("w", newline="") as file:
+            table = csv.DictWriter(file, list(ROWS[0]))
+            table.writeheader()
+            separator = {"{}": "#", "['{}']": "' '", '["{}"]': '", "'}[written]
+            table.writerows(row | {"concepts": written.format(separator.join(row["concepts"]))} for row in ROWS)
+        assert read_concept_sets(tmp_path / "rows.csv") == SETS
+
+
+def test_names_are_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+    asked = []
+
+    def load(name: str, split: str) -> Any:
+        asked.append((name, split))
+        return datasets.Dataset.from_list(ROWS)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert read_concept_sets("allenai/common_gen", split="test") == SETS
+    assert asked == [("allenai/common_gen", "test")]
+
+    def fail(name: str, split: str) -> Any:
+        raise ConnectionError("unreachable")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(DataError, match=r"no file allenai/common_gen, and no data set.*unreachable"):
+        read_concept_sets("allenai/common_gen")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.json", "[{", "cannot be read as JSON"),
+        ("rows.json", "[]", "is empty"),
+        ("rows.csv", "", "is empty"),
+        ("rows.csv", "concept_set_idx,concepts,references\n1,dog,A dog.\n", "row 1: references is no list"),
+        ("rows.csv", "concept_set_idx,concepts\n1,dog\n", "row 1 has no column 'references'"),
+        ("rows.csv", "concept_set_idx,concepts,target\none,dog,A dog.\n", "concept_set_idx is 'one'"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+    pytest.importorskip("datasets", reason="datasets is not installed")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_concept_sets(tmp_path / name)
 
 
 def test_the_promise_is_every_concept_in_some_form_and_a_number_of_words() -> None:

@@ -18,6 +18,7 @@ from ctrlg.evaluation import tokens
 from ctrlg.evaluation.bleu import bleu_of, bleu_statistics
 from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.scores import Score, evaluate
+from ctrlg.evaluation.similarity import rouge_l
 from ctrlg.evaluation.success import covered
 from ctrlg.evaluation.tokens import tokenised
 
@@ -50,6 +51,27 @@ def test_bleu_by_hand() -> None:
 def test_short_sentences_are_penalised() -> None:
     found = bleu(["the cat"], [["the cat sat on the mat"]])
     assert found[0] == pytest.approx(math.exp(1 - 6 / 2), abs=1e-6)
+
+
+def test_bleu_counts_are_those_of_its_paper() -> None:
+    """Papineni et al. 2002, section 2: modified precisions 17/18 and 10/17, 8/14 and 1/13, without punctuation."""
+    references = [
+        "it is a guide to action that ensures that the military will forever heed party commands",
+        "it is the guiding principle which guarantees the military forces always being under the command of the party",
+        "it is the practical guide for the army always to heed the directions of the party",
+    ]
+    candidates = [
+        "it is a guide to action which ensures that the military always obeys the commands of the party",
+        "it is to insure the troops forever hearing the activity guidebook that party direct",
+    ]
+    counts = bleu_statistics(candidates, [references, references])
+    np.testing.assert_array_equal(counts[:, [6, 2, 7, 3]], [[17, 18, 10, 17], [8, 14, 1, 13]])
+
+
+def test_rouge_l_is_that_of_its_paper() -> None:
+    """Lin 2004, section 3: against "police killed the gunman" 3/4 and 2/4, with recall and precision weighted alike."""
+    sentences = ["police kill the gunman", "the gunman kill police"]
+    assert rouge_l(sentences, [["police killed the gunman"]] * 2).mean == pytest.approx([3 / 4, 2 / 4])
 
 
 words = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f"]), max_size=9).map(" ".join)

@@ -1,0 +1,47 @@
+"""`ctrlg evaluate`: scores that need Java are left out with a word, or refused where they were asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_java import put_java
+from typer.testing import CliRunner
+
+from ctrlg import cli
+from ctrlg.errors import ArgumentError
+
+RECORD = {"concept_set_idx": 5, "concepts": ["dog", "run"], "sentence": "A dog runs."}
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    (tmp_path / "sets.jsonl").write_text(json.dumps(RECORD | {"references": ["The dog runs."]}))
+    (tmp_path / "written.jsonl").write_text(json.dumps(RECORD))
+    return ["evaluate", str(tmp_path / "written.jsonl"), "--references", str(tmp_path / "sets.jsonl"), "--json"]
+
+
+def test_without_java_meteor_is_left_out(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    shown = CliRunner().invoke(cli.app, arguments)
+    assert "meteor" not in json.loads(shown.stdout)[arguments[1]] and "bleu_4" in json.loads(shown.stdout)[arguments[1]]
+    assert "METEOR is left out: there is no java" in shown.stderr
+    with pytest.raises(ArgumentError, match="no java"):
+        CliRunner().invoke(cli.app, [*arguments, "--meteor"], catch_exceptions=False)
+    assert not CliRunner().invoke(cli.app, [*arguments, "--no-meteor"]).stderr
+
+
+def test_with_java_meteor_is_there(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = "4 4 2 2  2 2 2 2  0 0 0 0  0 0 0 0  0 0 0 0  1 4 4"
+    put_java(tmp_path, monkeypatch, "17", f"echo {counts}")
+    shown = CliRunner().invoke(cli.app, arguments)
+    assert json.loads(shown.stdout)[arguments[1]]["meteor"]["value"] == 1
+
+
+def test_spice_that_cannot_run_is_refused(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_java(tmp_path, monkeypatch, "17")
+    with pytest.raises(ArgumentError, match="SPICE"):
+        CliRunner().invoke(cli.app, [*arguments, "--spice"], catch_exceptions=False)
