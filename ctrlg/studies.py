@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,15 @@ class StudyLines:
 
     def _key(self, line: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(line[name] for name in self.names)
+
+
+def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
+    """ "-5.570 ± 0.003": the mean and the standard deviation (n - 1), the mean alone of a single value."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+def markdown_rows(rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; the first row is its head."""
+    head, *body = [[str(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *body))

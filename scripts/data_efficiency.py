@@ -48,7 +48,7 @@ from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
 from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
-from ctrlg.studies import StudyLines
+from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
 
 SOURCES = ("sampled", "read", "both")
 ONE_HOT, SOFT, BOTH = COUNTS = ("one-hot", "soft", "soft, then one-hot")
@@ -82,6 +82,7 @@ def main() -> None:
             for counts, values in study.run(source, wanted, seed):
                 line = results.add((source, counts, seed), values)
                 Console().print(line, highlight=False, soft_wrap=True)
+    print(table(results.lines))
     if arguments.plot:
         draw(results.lines, arguments.plot)
 
@@ -242,6 +243,19 @@ PANELS = {
     "log_prob": "log-probability of constrained sentences",
     "cider": "CIDEr of constrained sentences",
 }
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Means and standard deviations over seeds, a row for each source and way of counting."""
+    columns = [column for column in PANELS if all(column in line for line in results)]
+    rows: list[list[str]] = [["text", "counts", "tokens", "EM steps", *(PANELS[column] for column in columns)]]
+    for source, counts in product(SOURCES, COUNTS):
+        lines = [line for line in results if (line["source"], line["counts"]) == (source, counts)]
+        if lines:
+            sizes = [f"{statistics.mean(line[name] for line in lines):,.0f}" for name in ("tokens", "em_steps")]
+            values = [mean_and_deviation([line[column] for line in lines]) for column in columns]
+            rows.append([source, counts, *sizes, *values])
+    return markdown_rows(rows)
 
 
 def draw(results: list[dict[str, Any]], path: str | Path) -> None:

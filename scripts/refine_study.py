@@ -42,7 +42,7 @@ from ctrlg.quantization.restricted import (
     entry_counts,
     restricted_maximum,
 )
-from ctrlg.studies import StudyLines
+from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
 
 LENGTH = 24  # tokens of a sample
 WAYS = ("as compressed", "rows refitted", "refine", "refine on text", "codes too", "values free")
@@ -233,9 +233,8 @@ def free_rows(counts: Tensor, kept: Tensor) -> Tensor:
 
 def summary(lines: list[dict[str, Any]]) -> str:
     """A Markdown table: mean ± standard deviation over seeds of KLseq, of its change, and of held-out text."""
-    table = [
-        "| compression | bytes | way | KLseq (nats/token) | change within seeds | held-out text (nats/token) | s |",
-        "|---|---|---|---|---|---|---|",
+    table: list[list[object]] = [
+        ["compression", "bytes", "way", "KLseq (nats/token)", "change within seeds", "held-out text (nats/token)", "s"]
     ]
     for compression in dict.fromkeys(line["compression"] for line in lines):
         chosen = [line for line in lines if line["compression"] == compression]
@@ -245,17 +244,11 @@ def summary(lines: list[dict[str, Any]]) -> str:
             change = [line["kl"] / before[line["seed"]] - 1 for line in group]
             size = round(statistics.mean(line["bytes"] for line in group))
             seconds = statistics.mean(line["seconds"] for line in group)
-            text = "" if group[0]["held_out"] is None else spread([line["held_out"] for line in group], 3)
-            table.append(
-                f"| {compression} | {size:,} | {way} | {spread([line['kl'] for line in group], 4)} | "
-                f"{spread([100 * part for part in change], 1)} % | {text} | {seconds:.0f} |"
-            )
-    return "\n".join(table)
-
-
-def spread(values: list[float], digits: int) -> str:
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
+            text = "" if group[0]["held_out"] is None else mean_and_deviation([line["held_out"] for line in group], 3)
+            loss = mean_and_deviation([line["kl"] for line in group], 4)
+            changed = f"{mean_and_deviation([100 * part for part in change], 1)} %"
+            table.append([compression, f"{size:,}", way, loss, changed, text, f"{seconds:.0f}"])
+    return markdown_rows(table)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -37,7 +37,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
 from ctrlg.files import atomic_folder, writable_folder
 from ctrlg.models import fast_dtype, load_language_model
-from ctrlg.studies import StudyLines
+from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
 
 
 def main() -> None:
@@ -57,6 +57,7 @@ def main() -> None:
             study = study or Study(arguments)
             line = results.add((files, states, seed), study.run(files, states, seed))
             Console().print(line, highlight=False, soft_wrap=True)
+    print(table(results.lines))
     if arguments.plot:
         draw(results.lines, arguments.plot)
 
@@ -106,6 +107,19 @@ class Study:
         if not Path(f"{file.sequences}{SUFFIX}").is_file():
             describe_next_tokens(*file, self.head, self.arguments.draws, self.vocab_size, self.eos, seed=0)
         return read_next_tokens(file.sequences, mask, self.vocab_size)
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Held-out likelihood, a row for each amount of text, a column for each number of states."""
+    states = sorted({line["states"] for line in results})
+    rows: list[list[str]] = [["tokens", *(f"{count:,} states" for count in states)]]
+    for files in sorted({line["files"] for line in results}):
+        tokens = statistics.mean(line["tokens"] for line in results if line["files"] == files)
+        cells = [
+            [line["test"] for line in results if (line["files"], line["states"]) == (files, count)] for count in states
+        ]
+        rows.append([f"{tokens:,.0f}", *(mean_and_deviation(cell) if cell else "" for cell in cells)])
+    return markdown_rows(rows)
 
 
 def draw(results: list[dict[str, Any]], path: str | Path) -> None:

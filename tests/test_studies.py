@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ctrlg.errors import DataError
-from ctrlg.studies import StudyLines
+from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
 
 
 def test_what_was_measured_is_known_at_the_next_start(tmp_path: Path) -> None:
@@ -26,3 +26,9 @@ def test_lines_of_another_study_are_refused(tmp_path: Path) -> None:
     StudyLines(tmp_path / "study.jsonl", ("pair",)).add(("before",), {})
     with pytest.raises(DataError, match="line 1, lacks 'states'"):
         StudyLines(tmp_path / "study.jsonl", ("states", "pair"))
+
+
+def test_tables_show_means_and_their_spread() -> None:
+    assert mean_and_deviation([1.0, 2.0, 3.0]) == "2.000 ± 1.000"
+    assert mean_and_deviation([1.25], 1) == "1.2"
+    assert markdown_rows([["a", "b"], [1, "x"]]) == "| a | b |\n| --- | --- |\n| 1 | x |"
