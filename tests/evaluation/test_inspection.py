@@ -14,7 +14,7 @@ from random_hmms import hmms, random_hmm, random_rows
 from tiny_models import tiny_tokenizer
 from typer.testing import CliRunner
 
-from ctrlg import cli
+from ctrlg import assets, cli
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.errors import ArgumentError, CtrlGError, VocabularyError
 from ctrlg.evaluation.inspection import Inspection, MatrixInspection, inspect_hmm, inspect_matrix, occupancy
@@ -249,7 +249,9 @@ def test_help_has_examples() -> None:
 
 def test_the_embedded_hmm(default_hmm: QuantizedHMM) -> None:
     found = inspect_hmm(default_hmm)
-    assert found.transition.kept == 81444 and found.emission.kept == 1717466
+    config = json.loads((assets.default_hmm_path() / "config.json").read_text(encoding="utf-8"))
+    assert found.transition.kept == config["transition"]["entries"]
+    assert found.emission.kept == config["emission"]["entries"]
     assert found.end_state is not None and found.end_state.emission > 0.99 and found.end_state.stays > 0.99
     assert 100 < found.effective_states < 1024
     assert float(found.emission.entropy.max()) < math.log(49152)
