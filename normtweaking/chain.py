@@ -46,7 +46,8 @@ class LayerChain:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.prefix, self.layers = decoder_layers(model)
+        self.prefix, modules = decoder_layers(model)
+        self.layers = tuple(modules.children())
         self._returns_tuple: bool | None = None
 
     def inputs(self, batch: Batch) -> LayerInputs:
@@ -80,6 +81,13 @@ class LayerChain:
         output = self.layers[index](hidden, *call.arguments, **call.options)
         return output[0] if isinstance(output, tuple) else output
 
+    def through(self, batch: Batch) -> Tensor:
+        """What the last layer returns in the model's own forward, [B, T, C]; gradients flow back to the layers."""
+        hidden, calls = self.inputs(batch)
+        for index, call in enumerate(calls):
+            hidden = self.run(index, hidden, call)
+        return hidden
+
     def finish(self, batch: Batch, hidden: Tensor, positions: Tensor | None = None) -> Tensor:
         """Logits [B, T or len(positions), V] from what the last layer returned, [B, T, C].
 
@@ -99,21 +107,21 @@ class LayerChain:
     def final_norm(self, batch: Batch) -> tuple[str, nn.Module] | None:
         """(name, module) of the norm that reads what the last layer returned; None where there is no such norm."""
         last = self.inputs(batch).hidden.clone()  # a tensor of its own, to be recognised by
-        readers: list[tuple[str, nn.Module]] = []
-        handles = [
-            norm.register_forward_pre_hook(
-                lambda _, arguments, found=(name, norm): readers.append(found) if arguments[0] is last else None
-            )
-            for name, norm in norms(self.model)
-            if not name.startswith(f"{self.prefix}.")
-        ]
+        readers: list[nn.Module] = []
+
+        def look(norm: nn.Module, arguments: tuple[Any, ...]) -> None:
+            if arguments and arguments[0] is last:
+                readers.append(norm)
+
+        outer = {norm: name for name, norm in norms(self.model) if not name.startswith(f"{self.prefix}.")}
+        handles = [norm.register_forward_pre_hook(look) for norm in outer]
         try:
             with torch.no_grad():
                 self.finish(batch, last, torch.zeros(1, dtype=torch.long, device=last.device))
         finally:
             for handle in handles:
                 handle.remove()
-        return readers[0] if readers else None
+        return (outer[readers[0]], readers[0]) if readers else None
 
     def check(self, batch: Batch, tolerance: float = 1e-3) -> None:
         """Raise ArgumentError unless layer after layer gives the model's own logits.
@@ -122,10 +130,7 @@ class LayerChain:
         """
         with torch.no_grad():
             expected = self._forward(batch).logits.float()
-            hidden, calls = self.inputs(batch)
-            for index, call in enumerate(calls):
-                hidden = self.run(index, hidden, call)
-            difference = (self.finish(batch, hidden).float() - expected).abs().max() / expected.std()
+            difference = (self.finish(batch, self.through(batch)).float() - expected).abs().max() / expected.std()
         if not difference <= tolerance:
             raise ArgumentError(
                 f"run layer by layer, {type(self.model).__name__} gives other logits (by {difference:.2g} of their "

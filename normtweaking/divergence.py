@@ -8,6 +8,7 @@ layers put in place for the moment; so there is never a second model in memory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -15,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from ctrlg.errors import ArgumentError
-from normtweaking.chain import Batch, LayerChain, logits_at
+from normtweaking.chain import Batch, LayerChain
 from normtweaking.settings import TweakSettings
 from normtweaking.stages import Activations
 
-POSITIONS = 256  # of which logits are held at once
+LOGITS = 1024  # rows of logits held at once
 Values = Mapping[nn.Parameter, Tensor]
 
 
@@ -38,12 +39,12 @@ def score(chain: LayerChain, activations: Activations, float_values: Values) -> 
     not what they were.
     """
     total, tokens = 0.0, 0
-    for batch, hidden in zip(activations.batches, activations.float_states, strict=True):
-        for positions in torch.arange(hidden.shape[1], device=hidden.device).split(POSITIONS):
-            expected = _float_logits(chain, batch, hidden, float_values, positions)
-            found = logits_at(chain.model, batch, positions)
-            count = found.shape[0] * found.shape[1]
-            total += float(kl_divergence(expected, found)) * count
+    for batch, float_state in zip(activations.batches, activations.float_states, strict=True):
+        hidden = chain.through(batch)
+        for positions in _slices(hidden):
+            count = len(hidden) * len(positions)
+            expected = _float_logits(chain, batch, float_state, float_values, positions)
+            total += float(kl_divergence(expected, chain.finish(batch, hidden, positions))) * count
             tokens += count
     return total / tokens
 
@@ -55,7 +56,7 @@ def train_end_to_end(
     groups: list[list[nn.Parameter]],
     settings: TweakSettings,
 ) -> None:
-    """Adam on all norm parameters at once, the loss being the KL above.
+    """Adam on all norm parameters at once, the loss being the KL above; all layers' activations of a batch are held.
 
     groups: the norm parameters of each stage. Raises ArgumentError where the loss is no longer finite.
     """
@@ -65,19 +66,32 @@ def train_end_to_end(
     )
     with learning([parameter for group in groups for parameter in group]):
         for _ in range(settings.iterations):
-            for batch, hidden in zip(activations.batches, activations.float_states, strict=True):
-                with torch.no_grad():
-                    expected = _float_logits(chain, batch, hidden, float_values)
-                step(optimizer, kl_divergence(expected, logits_at(chain.model, batch)), settings)
+            for batch, float_state in zip(activations.batches, activations.float_states, strict=True):
+                optimizer.zero_grad(set_to_none=True)
+                check_finite(_backward(chain, batch, float_state, float_values), settings)
+                optimizer.step()
 
 
-def step(optimizer: torch.optim.Optimizer, loss: Tensor, settings: TweakSettings) -> None:
-    """One step down a loss. Raises ArgumentError where it is not finite."""
-    if not loss.isfinite():
-        raise ArgumentError(f"the loss is {loss.item()}", hint=f"choose a learning rate below {settings.learning_rate}")
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+def _backward(chain: LayerChain, batch: Batch, float_state: Tensor, float_values: Values) -> float:
+    """Add the gradients of a batch's KL to the norm parameters; returns it. Few positions' logits are held at once."""
+    hidden = chain.through(batch)
+    end = hidden.detach().requires_grad_(True)
+    total = 0.0
+    for positions in _slices(hidden):
+        with torch.no_grad():
+            expected = _float_logits(chain, batch, float_state, float_values, positions)
+        share = len(positions) / hidden.shape[1]
+        loss = kl_divergence(expected, chain.finish(batch, end, positions)) * share
+        loss.backward()
+        total += loss.item()
+    hidden.backward(end.grad)
+    return total
+
+
+def check_finite(loss: float, settings: TweakSettings) -> None:
+    """Raise ArgumentError for a loss that is infinite or NaN."""
+    if not math.isfinite(loss):
+        raise ArgumentError(f"the loss is {loss}", hint=f"choose a learning rate below {settings.learning_rate}")
 
 
 @contextmanager
@@ -106,8 +120,13 @@ def in_place(values: Values) -> Iterator[None]:
             parameter.data = value
 
 
+def _slices(hidden: Tensor) -> tuple[Tensor, ...]:
+    """Positions of hidden states [B, T, C], some at a time."""
+    return torch.arange(hidden.shape[1], device=hidden.device).split(max(1, LOGITS // len(hidden)))
+
+
 def _float_logits(
-    chain: LayerChain, batch: Batch, hidden: Tensor, float_values: Values, positions: Tensor | None = None
+    chain: LayerChain, batch: Batch, float_state: Tensor, float_values: Values, positions: Tensor
 ) -> Tensor:
     with in_place(float_values):
-        return chain.finish(batch, hidden, positions)
+        return chain.finish(batch, float_state, positions)

@@ -21,7 +21,7 @@ from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.files import atomic_folder
 from normtweaking.calibration import CalibrationData
 from normtweaking.chain import LayerChain
-from normtweaking.divergence import Values, in_place, learning, score, step, train_end_to_end
+from normtweaking.divergence import Values, check_finite, in_place, learning, score, train_end_to_end
 from normtweaking.matching import match_moments, norm_moments
 from normtweaking.moments import Difference, activation_loss
 from normtweaking.quantizers import Quantizer, check_fits, outside, quantize_layers, quantize_outside
@@ -171,7 +171,10 @@ class NormTweaker:
             for _ in range(self.settings.iterations):
                 for batch, hidden, target in tuning.triples(targets):
                     loss = activation_loss(self.settings.loss, target, stage.run(batch, hidden))
-                    step(optimizer, loss, self.settings)
+                    check_finite(loss.item(), self.settings)
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()
+                    optimizer.step()
 
     def _quantize_outside(self, all_activations: list[Activations]) -> None:
         if any(self._outside):

@@ -57,11 +57,13 @@ def test_data_of_other_settings_are_refused(tmp_path: Path) -> None:
 
 def test_texts_go_on_greedily_and_begin_anew_after_an_end(tmp_path: Path) -> None:
     wanted = CalibrationSettings(samples=40, length=20, languages=("en",), greedy_tokens=3, batch_size=20)
-    rows = generate_calibration(MODEL, TOKENIZER, wanted, tmp_path / "data").tokens
+    model = tiny_language_model(len(TOKENIZER), eos_token_id=EOS)
+    model.generation_config.eos_token_id = [EOS, *range(150, 240)]  # none of them a letter; ends are frequent
+    rows = generate_calibration(model, TOKENIZER, wanted, tmp_path / "data").tokens
     english = set(language_tokens(Vocabulary.of(TOKENIZER), ("en",)))
     with torch.no_grad():
-        likeliest = MODEL(rows).logits.argmax(-1)
-    ends = rows == EOS
+        likeliest = model(rows).logits.argmax(-1)
+    ends = torch.isin(rows, torch.tensor(model.generation_config.eos_token_id))
     starts = torch.cat([torch.ones_like(ends[:, :1]), ends[:, :-1]], 1)
     assert starts.sum() > 40  # some texts have ended
     assert set(rows[starts].tolist()) <= english

@@ -26,7 +26,7 @@ def weights(draw: st.DrawFn) -> tuple[Tensor, int | None]:
     values = torch.randn(rows, groups * size, generator=generator) ** draw(st.sampled_from([1, 3]))
     values *= draw(st.sampled_from([1e-6, 0.02, 1.0, 1e4]))
     values[0] *= draw(st.sampled_from([0.0, 1.0]))
-    values[-1, :size] = values[-1, draw(st.integers(0, size - 1))]
+    values[-1, :size] = values[-1, draw(st.integers(0, size - 1))].item()
     return values, draw(st.sampled_from([None, size]))
 
 
