@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from decoders import decoder
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,6 +16,9 @@ from torch import Tensor
 from ctrlg.errors import ArgumentError, CheckpointError
 from normtweaking.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, Weight, check_fits, quantize_model
 from normtweaking.structure import decoder_layers, linear_layers
+
+# Hypothesis warns where several classes inherit a test; that is what these are for.
+FOR_EVERY_QUANTIZER = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
 
 
 @st.composite
@@ -40,7 +43,7 @@ class QuantizerAlgebra:
     def make(self, bits: int, group_size: int | None) -> Quantizer:
         raise NotImplementedError
 
-    @settings(max_examples=60, deadline=None)
+    @FOR_EVERY_QUANTIZER
     @given(drawn=weights(), bits=st.integers(2, 8))
     def test_levels_shape_and_type(self, drawn: tuple[Tensor, int | None], bits: int) -> None:
         values, group_size = drawn
@@ -51,7 +54,7 @@ class QuantizerAlgebra:
         assert quantized.dtype == values.dtype
         assert all(len(group.unique()) <= 2**bits for group in groups_of(quantized, group_size))
 
-    @settings(max_examples=60, deadline=None)
+    @FOR_EVERY_QUANTIZER
     @given(drawn=weights(), bits=st.integers(2, 8))
     def test_twice_is_once(self, drawn: tuple[Tensor, int | None], bits: int) -> None:
         values, group_size = drawn
