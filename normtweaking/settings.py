@@ -1,0 +1,88 @@
+"""How to tweak, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ctrlg.errors import ArgumentError, require_at_least
+from normtweaking.moments import DISTRIBUTION, LOSSES
+
+MOMENTS = "moments"  # the loss in closed form, see `normtweaking.matching`
+LAYERS, END_TO_END, BOTH = "layers", "end-to-end", "both"
+
+
+@dataclass(frozen=True)
+class TweakSettings:
+    """How to tweak.
+
+    loss: of a layer: "distribution" (the paper's), "mse", or "moments", which needs no learning rate.
+    scope: "layers" (one after the other, the paper's), "end-to-end" (all norms at once, against the float model's
+        next-token distribution), or "both", in this order.
+    learning_rate, scale: Adam's rate in layer i of L is learning_rate * (1 + scale * i / L) (arXiv 2309.02784, eq. 3).
+    iterations: passes over the calibration texts in each layer, and end to end; a step for each batch.
+    batch_size: texts at once.
+    final_norm: tweak the norm behind the layers too.
+    keep_better: end with the untweaked norms where the tweaked ones are worse by the score, see `TweakResult`.
+    keep_better_layers: the same in each layer, by its loss.
+    Raises ArgumentError for values out of range.
+    """
+
+    loss: str = DISTRIBUTION
+    scope: str = LAYERS
+    learning_rate: float = 1e-5
+    scale: float = 1.0
+    iterations: int = 1
+    batch_size: int = 8
+    final_norm: bool = True
+    keep_better: bool = True
+    keep_better_layers: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (("loss", (*LOSSES, MOMENTS)), ("scope", (LAYERS, END_TO_END, BOTH))):
+            if getattr(self, name) not in known:
+                raise ArgumentError(
+                    f"the {name} {getattr(self, name)!r} is unknown", hint=f"one of: {', '.join(known)}"
+                )
+        require_at_least(self, {"learning_rate": 0, "scale": 0, "iterations": 1, "batch_size": 1})
+
+    def rate(self, index: int, depth: int) -> float:
+        """Adam's learning rate in stage `index`; the norm behind `depth` layers is stage `depth`."""
+        return self.learning_rate * (1 + self.scale * index / depth)
+
+    @property
+    def layer_loss(self) -> str:
+        """The loss by which a layer is judged."""
+        return DISTRIBUTION if self.loss == MOMENTS else self.loss
+
+
+class LayerTweak(NamedTuple):
+    """What came of a layer, or of the norm behind the layers, on the texts that judge (`NormTweaker.run`).
+
+    loss_before, loss_after: between its float and its quantised output, without and with tweaked norms; both with the
+    layers before it tweaked. mean_delta, variance_delta: mean over channels of the absolute differences of the outputs'
+    means and variances. kept: were the tweaked norms?
+    """
+
+    name: str
+    learning_rate: float
+    loss_before: float
+    loss_after: float
+    mean_delta_before: float
+    mean_delta_after: float
+    variance_delta_before: float
+    variance_delta_after: float
+    kept: bool
+
+
+class TweakResult(NamedTuple):
+    """layers: in the order they run; empty where the scope is "end-to-end".
+
+    score_quantized, score_tweaked: KL divergence of the quantised model's next-token distribution from the float
+    model's, without and with tweaked norms, nats per token. kept: were the tweaked norms?
+    """
+
+    layers: tuple[LayerTweak, ...]
+    score_quantized: float
+    score_tweaked: float
+    kept: bool

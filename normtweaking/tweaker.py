@@ -1,0 +1,254 @@
+"""Norm Tweaking (arXiv 2309.02784, algorithm 1): quantise a decoder layer by layer, repair it by its norms.
+
+The float and the quantised model advance side by side. In each layer the float output is computed, the linear layers
+are quantised, and the layer's norm parameters, nothing else, are moved until its output on the quantised model's own
+states resembles the float output; then both chains pass the layer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ctrlg.errors import ArgumentError, VocabularyError
+from ctrlg.files import atomic_folder
+from normtweaking.calibration import CalibrationData
+from normtweaking.chain import LayerChain
+from normtweaking.divergence import Values, check_finite, in_place, learning, score, train_end_to_end
+from normtweaking.matching import match_moments, norm_moments
+from normtweaking.moments import Difference, activation_loss
+from normtweaking.quantizers import Quantizer, check_fits, outside, quantize_layers, quantize_outside
+from normtweaking.settings import END_TO_END, LAYERS, MOMENTS, LayerTweak, TweakResult, TweakSettings
+from normtweaking.stages import Activations, Stage, stages_of
+
+RESULT_FILE = "norm_tweaking.json"
+CHECKED_TOKENS = 32  # of the first text, by which a model is checked
+
+
+class NormTweaker:
+    """Quantises and repairs one model.
+
+    model: a causal decoder of transformers in float32 or float64; it is changed. quantizer: of its linear layers.
+    embeddings, head: quantise these too.
+    Raises ArgumentError for models that cannot be taken apart and weights that do not fit the quantizer,
+    CheckpointError where a file lacks weights.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        quantizer: Quantizer,
+        settings: TweakSettings | None = None,
+        embeddings: bool = False,
+        head: bool = False,
+    ) -> None:
+        dtype = next(model.parameters()).dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise ArgumentError(
+                f"norms cannot be tweaked in {dtype}: small steps would be lost", hint="load in float32"
+            )
+        self.model = model
+        self.quantizer = quantizer
+        self.settings = settings or TweakSettings()
+        self.chain = LayerChain(model)
+        self._outside = (embeddings, head)
+        check_fits(model, quantizer, *self._outside)
+
+    def run(
+        self,
+        calibration: CalibrationData,
+        held_out: CalibrationData | None = None,
+        report: Callable[[LayerTweak], None] = lambda layer: None,
+    ) -> TweakResult:
+        """Quantise and tweak the model, once.
+
+        calibration: what norms are tweaked on. held_out: what they are judged by; the calibration where None.
+        report: called after each layer.
+        Raises VocabularyError for tokens that the model does not know, ArgumentError for a loss that is not finite.
+        """
+        settings = self.settings
+        self._check(calibration.tokens)
+        with _frozen(self.model):
+            stages = stages_of(self.chain, {"input_ids": calibration.tokens[:1].to(self._device)})
+            stages = [stage for stage in stages if stage.is_layer or settings.final_norm]
+            tuning = Activations(self.chain, calibration.tokens, settings.batch_size)
+            judging = tuning
+            if held_out is not None:
+                self._check(held_out.tokens)
+                judging = Activations(self.chain, held_out.tokens, settings.batch_size)
+            before = self._float_values(stages)
+            self._quantize_outside([tuning] if judging is tuning else [tuning, judging])
+            layers = tuple(self._layers(stages, tuning, judging, report))
+            groups = [stage.norm_parameters() for stage in stages]
+            if settings.scope != LAYERS:
+                train_end_to_end(self.chain, tuning, before.outside, groups, settings)
+            return self._better(layers, judging, before)
+
+    def save(self, folder: str | Path, tokenizer: Any, result: TweakResult, **said: Any) -> None:
+        """Write a model folder that plain transformers loads, atomically, and `norm_tweaking.json` in it.
+
+        said: more for that file, as JSON holds it.
+        """
+        content = {
+            **said,
+            "quantizer": self.quantizer.describe(),
+            "settings": asdict(self.settings),
+            **result._asdict(),
+            "layers": [layer._asdict() for layer in result.layers],
+        }
+        with atomic_folder(folder) as temporary:
+            self.model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            (temporary / RESULT_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            for file in temporary.iterdir():
+                file.chmod(0o644)
+
+    def _layers(
+        self,
+        stages: list[Stage],
+        tuning: Activations,
+        judging: Activations,
+        report: Callable[[LayerTweak], None],
+    ) -> Iterator[LayerTweak]:
+        """Quantise layer after layer, and tweak them where the scope says so."""
+        for index, stage in enumerate(stages):
+            if self.settings.scope != END_TO_END:
+                tweaked = self._stage(index, stage, tuning, judging)
+                report(tweaked)
+                yield tweaked
+            elif stage.is_layer:
+                for activations in {id(tuning): tuning, id(judging): judging}.values():
+                    activations.advance_float(stage)
+                quantize_layers(stage.module, self.quantizer, stage.name)
+
+    def _stage(self, index: int, stage: Stage, tuning: Activations, judging: Activations) -> LayerTweak:
+        settings = self.settings
+        wanted = norm_moments(stage, tuning, tuning.float_states) if settings.loss == MOMENTS else {}
+        targets = self._targets(stage, tuning)
+        judged = targets if judging is tuning else self._targets(stage, judging)
+        if stage.is_layer:
+            quantize_layers(stage.module, self.quantizer, stage.name)
+        untweaked = {parameter: parameter.detach().clone() for parameter in stage.norm_parameters()}
+        before = judging.difference(stage, judged)
+        rate = settings.rate(index, len(self.chain.layers))
+        if settings.loss == MOMENTS:
+            match_moments(stage, tuning, wanted)
+        else:
+            self._train(stage, tuning, targets, rate)
+        after = judging.difference(stage, judged)
+        kept = not settings.keep_better_layers or after.loss(settings.layer_loss) <= before.loss(settings.layer_loss)
+        if not kept:
+            _restore(untweaked)
+        if stage.is_layer:
+            tuning.difference(stage, targets, advance=True)
+            if judging is not tuning:
+                judging.difference(stage, judged, advance=True)
+        return _layer_tweak(stage.name, rate, before, after if kept else before, kept, settings.layer_loss)
+
+    def _targets(self, stage: Stage, activations: Activations) -> list[Tensor]:
+        """Float outputs of a stage. The float chain passes layers, but not the norm behind them: what follows the
+        layers is computed from what the last one returned."""
+        states = list(activations.float_states)
+        activations.advance_float(stage)
+        targets = activations.float_states
+        if not stage.is_layer:
+            activations.float_states = states
+        return targets
+
+    def _train(self, stage: Stage, tuning: Activations, targets: list[Tensor], rate: float) -> None:
+        parameters = stage.norm_parameters()
+        if not parameters:
+            return
+        optimizer = torch.optim.Adam(parameters, lr=rate)
+        with learning(parameters):
+            for _ in range(self.settings.iterations):
+                for batch, hidden, target in tuning.triples(targets):
+                    loss = activation_loss(self.settings.loss, target, stage.run(batch, hidden))
+                    check_finite(loss.item(), self.settings)
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()
+                    optimizer.step()
+
+    def _quantize_outside(self, all_activations: list[Activations]) -> None:
+        if any(self._outside):
+            quantize_outside(self.model, self.quantizer, *self._outside)
+            for activations in all_activations:
+                activations.quantized_states = activations.embeddings(self.chain)
+
+    def _better(self, layers: tuple[LayerTweak, ...], judging: Activations, before: _FloatValues) -> TweakResult:
+        """Score the model with and without tweaked norms, and leave the better one in place where asked for."""
+        tweaked = score(self.chain, judging, before.outside)
+        with in_place(before.norms):
+            quantized = score(self.chain, judging, before.outside)
+        kept = tweaked <= quantized or not self.settings.keep_better
+        if not kept:
+            _restore(before.norms)
+        return TweakResult(layers, quantized, tweaked, kept)
+
+    def _float_values(self, stages: list[Stage]) -> _FloatValues:
+        norms = {parameter: parameter.detach().clone() for stage in stages for parameter in stage.norm_parameters()}
+        outer = [parameter for stage in stages if not stage.is_layer for parameter in stage.norm_parameters()]
+        outer += [module.weight for _, module in outside(self.model, *self._outside)]
+        return _FloatValues(norms, {parameter: parameter.detach().clone() for parameter in outer})
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _check(self, tokens: Tensor) -> None:
+        vocab_size = self.model.get_input_embeddings().weight.shape[0]
+        least, greatest = int(tokens.min()), int(tokens.max())
+        if least < 0 or greatest >= vocab_size:
+            raise VocabularyError(
+                f"the calibration has tokens from {least} to {greatest}, the model knows {vocab_size}",
+                hint="use data made with its own tokenizer",
+            )
+        self.chain.check({"input_ids": tokens[:1, :CHECKED_TOKENS].to(self._device)})
+
+
+class _FloatValues(NamedTuple):
+    """norms: what all norm parameters were. outside: what all parameters were that follow the layers and change."""
+
+    norms: Values
+    outside: Values
+
+
+@torch.no_grad()
+def _restore(values: Values) -> None:
+    for parameter, value in values.items():
+        parameter.copy_(value)
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """No dropout, and no gradients but those asked for, while the block runs."""
+    training = model.training
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        model.train(training)
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+
+
+def _layer_tweak(name: str, rate: float, before: Difference, after: Difference, kept: bool, loss: str) -> LayerTweak:
+    return LayerTweak(
+        name,
+        rate,
+        before.loss(loss),
+        after.loss(loss),
+        before.mean,
+        after.mean,
+        before.variance,
+        after.variance,
+        kept,
+    )
