@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from ctrlg.quantization.comparison import comparison_hmm
 from rich.console import Console
 from torch import Tensor
 
@@ -34,6 +33,7 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, sa
 from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import Parameters, log_likelihood
 from ctrlg.quantization.baselines import METHODS
+from ctrlg.quantization.comparison import comparison_hmm
 from ctrlg.studies import StudyLines
 
 FLOAT = ("float32", 32)
