@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,9 +53,9 @@ def main() -> None:
     training = read_utterances(Path(arguments.data) / "JapaneseVowels_TRAIN.ts")
     test = read_utterances(Path(arguments.data) / "JapaneseVowels_TEST.ts")
     results = StudyLines(arguments.output, ("method", "bits", "seed"))
-    settings = [FLOAT, *((name, bits) for name, bits in product(METHODS, arguments.bits) if allowed(name, bits))]
+    grid = [(name, bits) for name in METHODS for bits in arguments.bits if bits <= METHODS[name].most_bits]
     for seed in arguments.seeds:
-        left = [setting for setting in settings if (*setting, seed) not in results]
+        left = [setting for setting in [FLOAT, *grid] if (*setting, seed) not in results]
         if left:
             centroids = train_centroids(torch.cat(training.frames).numpy(), arguments.codewords, 30, seed)
             models = speakers_models(words(training, centroids), training.speakers, arguments, seed)
@@ -67,11 +66,6 @@ def main() -> None:
                 Console().print(line, highlight=False, soft_wrap=True)
     if arguments.plot:
         draw(results.lines, arguments.plot)
-
-
-def allowed(method: str, bits: int) -> bool:
-    """Whether the method takes so many bits."""
-    return bits <= METHODS[method].most_bits
 
 
 def read_utterances(path: Path) -> Utterances:

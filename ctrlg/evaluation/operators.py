@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import DeviceType
+from torch.autograd.profiler_util import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from ctrlg.evaluation.synthetic import SyntheticHMM

@@ -29,7 +29,8 @@ def trace_script(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 @pytest.fixture
 def model_folder(tmp_path: Path) -> str:
     tokenizer = tiny_tokenizer()
-    tiny_language_model(len(tokenizer), eos_token_id=tokenizer.eos_token_id).save_pretrained(tmp_path / "model")
+    eos: Any = tokenizer.eos_token_id
+    tiny_language_model(len(tokenizer), eos_token_id=eos).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     return str(tmp_path / "model")
 
