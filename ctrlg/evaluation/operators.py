@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.profiler_util import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from ctrlg.evaluation.synthetic import SyntheticHMM
@@ -146,7 +145,7 @@ def operator_shares(trace: Trace) -> dict[str, dict[str, float]]:
     """
     spent: dict[str, dict[str, float]] = {"neural": {}, "symbolic": {}}
     for event in trace.events():
-        if event.device_type != DeviceType.CPU:
+        if event.device_type.name != "CPU":
             continue  # what runs on a GPU is counted with the operator that launched it
         microseconds = event.self_device_time_total if trace.on_gpu else event.self_cpu_time_total
         half, name = _place(event)
