@@ -44,7 +44,7 @@ def main() -> None:
     )
     with torch.no_grad():
         loss = kl_sequence(reference, compressed, sequences=arguments.sequences, length=24, seed=arguments.seed)
-    print(f"lost on {arguments.sequences} sequences of its own: {loss} nats per token")
+    print(f"lost on {arguments.sequences} sequences of its own: {loss.mean:.4f} ± {loss.error:.4f} nats per token")
     if arguments.output_path:
         compressed.save_pretrained(arguments.output_path)
 
