@@ -196,8 +196,11 @@ def test_the_command_says_the_same_of_a_float_and_a_compressed_hmm(folders: tupl
     assert found[1]["emission"]["density"] < found[0]["emission"]["density"] + 1e-9
 
 
-def test_the_command_prints_tables_and_draws(folders: tuple[str, str, str], tmp_path: Path) -> None:
+def test_the_command_prints_tables_and_draws(
+    folders: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plot = tmp_path / "figures" / "inspect.svg"
+    monkeypatch.setattr("sys.argv", ["ctrlg", "inspect", folders[1]])  # what a figure says drew it
     shown = run(folders[1], "--model", folders[2], "--plot", str(plot))
     for expected in (
         "log-norm-q, 4 bits",
@@ -209,7 +212,7 @@ def test_the_command_prints_tables_and_draws(folders: tuple[str, str, str], tmp_
     ):
         assert expected in shown
     drawn = plot.read_text(encoding="utf-8")
-    assert "<dc:description>ctrlg " in drawn
+    assert f"<dc:description>ctrlg inspect {folders[1]}" in drawn
 
 
 def test_ids_alone_need_no_tokenizer(folders: tuple[str, str, str]) -> None:
