@@ -51,7 +51,7 @@ class Joiner:
         joined.sub_(log_sum[:, None])
         empty = (~torch.isfinite(log_sum)).nonzero()[:, 0]
         if len(empty) and self._soft:
-            joined[empty] = logits[empty].log_softmax(dim=1)
+            joined[empty] = self._alone(logits[empty])
         elif len(empty):
             some = sequences._replace(of_row=sequences.of_row[empty.cpu().numpy()])
             joined[empty] = self._without(logits[empty], some, choices)
@@ -88,6 +88,12 @@ class Joiner:
             possible = torch.isfinite(attempt).any(dim=1)
             result[possible] = attempt[possible].log_softmax(dim=1)
         return result
+
+    def _alone(self, logits: Tensor) -> Tensor:
+        """The language model's own log-probabilities [b, V]; end of text where it has none."""
+        lost = ~torch.isfinite(logits).any(dim=1)
+        logits[lost, self._eos_token_id] = 0.0
+        return logits.log_softmax(dim=1)
 
     def _allowed(self, sequences: Sequences, choices: Choices) -> Tensor:
         """Which tokens each row may write, bool [B, V]."""

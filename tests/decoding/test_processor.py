@@ -129,6 +129,8 @@ def test_a_soft_mask_leaves_the_language_model_alone_where_the_hmm_sees_no_way()
     hard, soft = build(hmm_model=hmm), build(hmm_model=hmm, soft_mask=True)
     scores = torch.randn(2, VOCAB)
     torch.testing.assert_close(soft(rows, scores), hard(rows, scores))
+    nothing = soft(torch.tensor([[0, 1, 1, 1, 1, 2], [0, 1, 1, 1, 1, 3]]), torch.full((2, VOCAB), -math.inf))
+    assert allowed(nothing) == [[EOS]] * 2
     with pytest.raises(ArgumentError, match="soft mask without an HMM"):
         build(hmm_model=None, eos_token_id=EOS, soft_mask=True)
 
