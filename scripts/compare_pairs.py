@@ -5,7 +5,8 @@
 
 Every pair writes one sentence a concept set (every concept in some inflection, 6 to 16 words), ranked by its own
 language model. Printed are promises kept, BLEU-4 and CIDEr with 95 % bootstrap intervals, and the log-probability per
-token under --judge, one language model for all pairs, with its standard error. Sentences are written to the output as
+token under --judge, one language model for all pairs, with its standard error, and what it gains on the first pair, set
+by set. Sentences are written to the output as
 they come; an interrupted run goes on where it stopped.
 """
 
@@ -65,9 +66,12 @@ def written(
 def table(names: Sequence[str], records: list[dict[str, Any]], sets: dict[int, ConceptSet], judge: str) -> Table:
     """One line a pair."""
     references = {index: concept_set.references for index, concept_set in sets.items()}
-    result = Table("pair", "kept", "BLEU-4", "CIDEr", f"log-probability per token ({judge})")
+    result = Table("pair", "kept", "BLEU-4", "CIDEr", f"log-probability per token ({judge})", "gained, paired")
+    first: np.ndarray | None = None
     for name in names:
-        rows = [record for record in records if record["pair"] == name]
+        rows = sorted(
+            (record for record in records if record["pair"] == name), key=lambda record: record["concept_set_idx"]
+        )
         scores = evaluate([Written.of(row, name) for row in rows], references)
         judged = np.array(log_probabilities(judge, [row["sentences"][0] for row in rows]))
         result.add_row(
@@ -75,9 +79,16 @@ def table(names: Sequence[str], records: list[dict[str, Any]], sets: dict[int, C
             f"{sum(record['kept'] for record in rows)}/{len(rows)}",
             str(scores["bleu_4"]),
             str(scores["cider"]),
-            f"{judged.mean():.3f} ± {judged.std(ddof=1) / len(judged) ** 0.5:.3f}",
+            _with_error(judged),
+            "" if first is None else _with_error(judged - first),
         )
+        first = judged if first is None else first
     return result
+
+
+def _with_error(values: np.ndarray) -> str:
+    """The mean and its standard error."""
+    return f"{values.mean():.3f} ± {values.std(ddof=1) / len(values) ** 0.5:.3f}"
 
 
 def log_probabilities(judge: str, sentences: Sequence[str]) -> list[float]:

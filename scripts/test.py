@@ -21,8 +21,6 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.qbit and arguments.method != "float32":
         raise ArgumentError("both --qbit and --method", hint="--qbit is the method integer; name one of them")
-    if len(arguments.words) != 2:
-        raise ArgumentError(f"--words {arguments.words}", hint="the least and the most, as --words 8 12")
     method, bits = ("integer", arguments.qbit) if arguments.qbit else (arguments.method, arguments.bits)
     single = method in ("float32", "mask-only")
     (setting,) = parse_grid([method if single else f"{method}:{bits}"])
@@ -48,7 +46,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keywords", nargs="+", default=["field", "look", "stand"], help="%(default)s")
-    parser.add_argument("--words", nargs="+", type=int, default=[10, 10], help="least and most words (%(default)s)")
+    parser.add_argument("--words", nargs=2, type=int, default=[10, 10], help="least and most words (%(default)s)")
     parser.add_argument("--method", default="float32", help="of docs/methods.md, float32 or mask-only (%(default)s)")
     parser.add_argument("--bits", type=int, default=8, help="of --method (%(default)s)")
     parser.add_argument("--qbit", type=int, default=0, help="Norm-Q's flag: the method integer, at so many bits")

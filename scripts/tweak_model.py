@@ -5,7 +5,7 @@
     python scripts/tweak_model.py --data runs/calibration.safetensors --nbits 3 --scope both --output runs/tweaked \\
         --grid-search-lr 1e-5 3e-5 1e-4 --grid-search-scale 0 1 3
     python scripts/tweak_model.py --quantizer file --weights gptq.safetensors --text train.txt --output runs/tweaked \\
-        --perplexity ../shared/data/wikitext-2/wiki.test.raw
+        --perplexity wiki.test.raw
 
 Without --data or --text the model writes its calibration texts itself, into OUTPUT.calibration. The last --held-out of
 the samples are not tweaked on: by them the quantised and the tweaked model are compared (KL divergence from the float

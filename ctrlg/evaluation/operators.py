@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from ctrlg.evaluation.synthetic import SyntheticHMM
-from ctrlg.matrices import StochasticMatrix
+from ctrlg.matrices import StochasticMatrix, WrappedMatrix
 
 SYMBOLIC = "the symbolic half"
 SCORES, TRANSITION, EMITTED, LOOK_AHEAD = "next-token scores", "transition", "emitted token", "look-ahead tables"
@@ -34,29 +34,15 @@ _NEURAL_NAMES = (  # the first whose parts occur in an operator's name
 )
 
 
-class TracedMatrix(StochasticMatrix):
+class TracedMatrix(WrappedMatrix):
     """Another matrix, whose operations are named ranges in a profile; without a profiler they cost a microsecond."""
 
     def __init__(self, matrix: StochasticMatrix, left: str, columns: str) -> None:
-        self._matrix, self._left, self._columns = matrix, left, columns
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._matrix.shape
-
-    @property
-    def nbytes(self) -> int:
-        return self._matrix.nbytes
-
-    @property
-    def device(self) -> torch.device:
-        return self._matrix.device
+        super().__init__(matrix)
+        self._left, self._columns = left, columns
 
     def to(self, device: torch.device | str) -> TracedMatrix:
         return TracedMatrix(self._matrix.to(device), self._left, self._columns)
-
-    def column_block(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
-        return self._matrix.column_block(start, stop, dtype)
 
     def left(self, x: Tensor) -> Tensor:
         with record_function(self._left):

@@ -12,6 +12,7 @@ from ctrlg.errors import DataError
 from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.scores import Score, evaluate, mean_score
 from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure, save_figure
+from ctrlg.studies import markdown_rows
 
 SHOWN = {"success": "success", "rouge_l": "ROUGE-L", "bleu_4": "BLEU-4", "cider": "CIDEr"}
 PANELS = {"success": "success", "cider": "CIDEr", "log_prob": "log-probability per token (nats)"}
@@ -90,7 +91,7 @@ def markdown(rows: Sequence[Row]) -> str:
     with_log = any("log_prob" in row.scores for row in rows)
     heads = ["method", "bits", "mask", "sentences", "kept", *SHOWN.values()]
     heads += ["log-probability"] * with_log + ["bytes", "ms a token (symbolic)"]
-    table = [heads, ["---"] * len(heads)]
+    table = [heads]
     for row in rows:
         cells = [row.method, _text(row.bits), row.mask or "", f"{row.sentences:,}", _text(row.kept)]
         cells += [str(row.scores[name]) for name in SHOWN]
@@ -98,7 +99,7 @@ def markdown(rows: Sequence[Row]) -> str:
             cells.append(str(row.scores.get("log_prob", "")))
         time = "" if row.milliseconds is None else f"{row.milliseconds:.0f} ({row.symbolic:.1f})"
         table.append([*cells, _text(row.bytes), time])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+    return markdown_rows(table)
 
 
 def plot(rows: Sequence[Row], path: str | Path, command: str | None = None) -> None:

@@ -3,5 +3,6 @@
 from ctrlg.matrices.base import StochasticMatrix
 from ctrlg.matrices.compressed import CompressedMatrix, RowEntries
 from ctrlg.matrices.dense import DenseMatrix
+from ctrlg.matrices.wrapped import WrappedMatrix
 
-__all__ = ["CompressedMatrix", "DenseMatrix", "RowEntries", "StochasticMatrix"]
+__all__ = ["CompressedMatrix", "DenseMatrix", "RowEntries", "StochasticMatrix", "WrappedMatrix"]

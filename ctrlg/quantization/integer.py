@@ -12,12 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ctrlg.matrices import DenseMatrix, StochasticMatrix
+from ctrlg.matrices import DenseMatrix, WrappedMatrix
 from ctrlg.quantization.grids import MOST_BITS, on_unit_grid
 from ctrlg.quantization.rows import check_bits
 
 
-class IntegerMatrix(StochasticMatrix):
+class IntegerMatrix(WrappedMatrix):
     """A matrix [H, N] whose entries, and whose operands at run time, have b bits; rows need not sum to 1.
 
     entries: float32 or float64 [H, N], rounded here to the grid on [0, 1]. bits: 1 to 16.
@@ -28,38 +28,20 @@ class IntegerMatrix(StochasticMatrix):
     def __init__(self, entries: Tensor, bits: int) -> None:
         check_bits(bits, MOST_BITS)
         self.bits = bits
-        self._entries = DenseMatrix(on_unit_grid(entries, bits))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self._entries.shape
-
-    @property
-    def nbytes(self) -> int:
-        return self._entries.nbytes
-
-    @property
-    def device(self) -> torch.device:
-        return self._entries.device
+        super().__init__(DenseMatrix(on_unit_grid(entries, bits)))
 
     def to(self, device: torch.device | str) -> IntegerMatrix:
-        return IntegerMatrix(self._entries.to(device).probabilities, self.bits)
-
-    def column_block(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
-        return self._entries.column_block(start, stop, dtype)
+        return IntegerMatrix(self._matrix.to(device).to_dense(), self.bits)
 
     def left(self, x: Tensor) -> Tensor:
-        return self._entries.left(rounded_operand(x, self.bits))
+        return self._matrix.left(rounded_operand(x, self.bits))
 
     def right(self, y: Tensor) -> Tensor:
-        return self._entries.right(rounded_operand(y, self.bits))
-
-    def columns(self, ids: Tensor) -> Tensor:
-        return self._entries.columns(ids)
+        return self._matrix.right(rounded_operand(y, self.bits))
 
     def scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
         weights, predictive = rounded_operand(weights, self.bits), rounded_operand(predictive, self.bits)
-        return self._entries.scores(weights, predictive, row_of, class_of)
+        return self._matrix.scores(weights, predictive, row_of, class_of)
 
     def add_scores(
         self,
@@ -71,7 +53,7 @@ class IntegerMatrix(StochasticMatrix):
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         weights, predictive = rounded_operand(weights, self.bits), rounded_operand(predictive, self.bits)
-        return self._entries.add_scores(log_probs, weights, predictive, row_of, class_of, out)
+        return self._matrix.add_scores(log_probs, weights, predictive, row_of, class_of, out)
 
 
 def rounded_operand(x: Tensor, bits: int) -> Tensor:
