@@ -6,6 +6,7 @@ survivors call the roll in the group's store, so that the error names who did no
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import time
@@ -78,6 +79,9 @@ def joined_processes(device: str | None = None, timeout_seconds: float = TIMEOUT
     limit = timedelta(seconds=timeout_seconds)
     if place.type == "cuda":
         torch.cuda.set_device(place)
+    # Imported while there is a group, as some operations of torch do, it would keep the group's threads beyond the end:
+    # one of them may then let go of its last tensor while Python shuts down, which aborts the process.
+    importlib.import_module("torch._dynamo")
     store, rank, world_size = next(rendezvous("env://", timeout=limit))
     dist.init_process_group(
         "nccl" if place.type == "cuda" else "gloo",

@@ -55,18 +55,40 @@ def test_a_killed_process_ends_the_job_with_its_name_and_an_intact_checkpoint(fo
     HMM.from_pretrained(folder / "hmm" / state["progress"]["parameters"])
 
 
+JOINED = """
+import os, pathlib, torch
+from ctrlg.distillation.processes import joined_processes
+with joined_processes("cpu") as processes:
+    processes.sum(torch.ones(3))
+    torch.log_softmax(torch.ones(2, 3, device="meta"), dim=1)  # imports torch._dynamo, if that is not done yet
+print([name for name in (path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/comm")) if "gloo" in name])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's list of a process's threads")
+def test_no_thread_of_the_group_outlives_it() -> None:
+    for process in start_processes([sys.executable, "-c", JOINED]):
+        output, _ = process.communicate(timeout=120)
+        assert output.strip() == "[]"
+
+
 def start_two(folder: Path, arguments: list[str]) -> list[subprocess.Popen[str]]:
-    """Two processes of the script as torchrun would start them, without its own time to start."""
+    """Two processes of the script."""
     settings = settings_in(folder)
     command = [sys.executable, str(ROOT / "distillation" / "train_hmm.py"), "--device", "cpu"]
     for name in ("model_path", "data_path", "dataset", "log_file", "total_chunks", "batch_size", "dropout", "seed"):
         command += [f"--{name}", str(getattr(settings, name))]
+    return start_processes(command + arguments)
+
+
+def start_processes(command: list[str]) -> list[subprocess.Popen[str]]:
+    """Two processes as torchrun would start them, without its own time to start."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     return [
         subprocess.Popen(
-            command + arguments,
+            command,
             env=environment(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2, MASTER_ADDR="127.0.0.1", MASTER_PORT=port),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
