@@ -30,6 +30,7 @@ from ctrlg.decoding import (
     GenerationResult,
     extract_generated_ids,
     generate,
+    generate_many,
     rank_generated_ids,
 )
 from ctrlg.errors import (
@@ -85,6 +86,7 @@ __all__ = [
     "assets",
     "extract_generated_ids",
     "generate",
+    "generate_many",
     "load_hmm",
     "log_norm_q",
     "norm_q",

@@ -28,7 +28,7 @@ from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.scores import evaluate
 from ctrlg.evaluation.tokens import require_scorers
-from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence, record_of
+from ctrlg.evaluation.writing import write_sentences
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import load_hmm
 from ctrlg.studies import StudyLines
@@ -42,25 +42,26 @@ def main() -> None:
     with Progress() as progress:
         task = progress.add_task("writing", total=len(arguments.pair) * len(sets))
         for name, model, hmm in arguments.pair:
-            left = [concept_set for index, concept_set in sets.items() if (name, index) not in records]
-            progress.advance(task, len(sets) - len(left))
-            for record in written(model, hmm, left, arguments) if left else ():
-                records.add((name, record["concept_set_idx"]), record)
-                progress.advance(task)
+            there = {index for index in sets if (name, index) in records}
+            progress.advance(task, len(there))
+            if len(there) < len(sets):
+                for record in written(model, hmm, list(sets.values()), there, arguments):
+                    records.add((name, record["concept_set_idx"]), record)
+                    progress.advance(task)
     shown = [record for record in records.lines if record["concept_set_idx"] in sets]
     Console().print(table([name for name, *_ in arguments.pair], shown, sets, arguments.judge))
 
 
 def written(
-    model_name: str, hmm_name: str, sets: Sequence[ConceptSet], arguments: argparse.Namespace
+    model_name: str, hmm_name: str, sets: Sequence[ConceptSet], there: set[int], arguments: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
-    """The best sentence of one pair for each concept set."""
+    """The best sentence of one pair for each concept set that is not there."""
     model, tokenizer = load_language_model(model_name, dtype=fast_dtype())
-    hmm = load_hmm(hmm_name)
-    for concept_set in sets:
-        promise = concept_set.promise(LEAST_WORDS, MOST_WORDS)
-        best = best_sentence(model, tokenizer, hmm, promise, arguments.beams, arguments.max_new_tokens)
-        yield record_of(concept_set, promise, best)
+    limits = (arguments.beams, arguments.max_new_tokens)
+    for sentence in write_sentences(
+        model, tokenizer, load_hmm(hmm_name), sets, *limits, there=lambda concept_set: concept_set.number in there
+    ):
+        yield sentence.record
 
 
 def table(names: Sequence[str], records: list[dict[str, Any]], sets: dict[int, ConceptSet], judge: str) -> Table:

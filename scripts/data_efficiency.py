@@ -44,7 +44,7 @@ from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.scores import evaluate
 from ctrlg.evaluation.tokens import require_scorers
-from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence
+from ctrlg.evaluation.writing import write_sentences
 from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
@@ -180,20 +180,14 @@ class Study:
         """Mean CIDEr, and nats per token, of one sentence for each concept set."""
         if not self.concept_sets:
             return {}
-        best = [
-            best_sentence(self.model, self.tokenizer, hmm, each.promise(LEAST_WORDS, MOST_WORDS), self.arguments.beams)
-            for each in self.concept_sets
-        ]
-        written = [
-            Written(each.number, each.concepts, (sentence.text,))
-            for each, sentence in zip(self.concept_sets, best, strict=True)
-        ]
+        sentences = list(write_sentences(self.model, self.tokenizer, hmm, self.concept_sets, self.arguments.beams))
+        written = [Written(each.concept_set.number, each.concept_set.concepts, (each.best.text,)) for each in sentences]
         scores = evaluate(written, {each.number: each.references for each in self.concept_sets})
         return {
             "cider": scores["cider"].value,
             "bleu_4": scores["bleu_4"].value,
-            "log_prob": statistics.mean(sentence.log_prob for sentence in best),
-            "sets": len(best),
+            "log_prob": statistics.mean(sentence.best.log_prob for sentence in sentences),
+            "sets": len(sentences),
         }
 
     def _text(self, source: str, size: int, seed: int) -> Samples:

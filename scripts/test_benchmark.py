@@ -19,6 +19,7 @@ from ctrlg.console import as_program
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid
 from ctrlg.evaluation.commands import write_benchmark
+from ctrlg.evaluation.writing import TOGETHER
 
 
 def main() -> None:
@@ -33,6 +34,7 @@ def main() -> None:
         seeds=tuple(arguments.seeds),
         soft_mask=arguments.soft_mask,
         max_new_tokens=arguments.max_new_tokens,
+        together=arguments.together,
         device=arguments.device,
     )
     write_benchmark(settings, parse_grid(grid(arguments)))
@@ -74,6 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="0: sets spread evenly; others: drawn")
     parser.add_argument("--soft_mask", action="store_true", help="the HMM alone steers, as in Ctrl-G")
     parser.add_argument("--max_new_tokens", type=int, default=32)
+    parser.add_argument("--together", type=int, default=TOGETHER, help="concept sets of one search (%(default)s)")
     parser.add_argument("--device", default="cpu")
     return parser.parse_args()
 

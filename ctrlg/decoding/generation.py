@@ -1,32 +1,33 @@
-"""`generate`: from a promise to ranked texts in one call."""
+"""`generate`: from a promise, or several at once, to ranked texts in one call."""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessorList
 
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graphs import as_dfa
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Constraint
 from ctrlg.decoding.model import HiddenMarkovModel
+from ctrlg.decoding.path_scores import PathScores
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
-from ctrlg.decoding.ranking import extract_generated_ids, score_generated_ids
+from ctrlg.decoding.ranking import ScoredIds, extract_generated_ids, score_generated_ids
+from ctrlg.decoding.search import SearchSettings, search
 from ctrlg.errors import ArgumentError, VocabularyError
 
 DEFAULT_BEAMS = 8
 
+Promise = Constraint | DFA | Mapping[str, Any]
+
 
 class Timing(NamedTuple):
-    """Seconds a call of generate took, all its texts together.
+    """Seconds a promise took, all its texts together; what several share (`generate_many`) in equal parts.
 
     preparation: automaton and look-ahead tables. symbolic: the logits processor's steps. neural: everything else of
     `model.generate`. steps: tokens written one after another.
@@ -58,8 +59,9 @@ class GenerationResult:
 
 
 class _Task(NamedTuple):
-    """What a call of generate comes down to: ids, and the automaton over contents."""
+    """What a promise comes down to: ids, and the automaton over contents."""
 
+    constraint: Promise
     vocabulary: Vocabulary
     dfa: DFA
     prompt_ids: list[int]
@@ -71,7 +73,7 @@ def generate(
     model: Any,
     tokenizer: Any,
     hmm: HiddenMarkovModel | None,
-    constraint: Constraint | DFA | Mapping[str, Any],
+    constraint: Promise,
     prompt: str | Sequence[int] | None = None,
     prefix: str = "",
     suffix: str = ".",
@@ -109,6 +111,113 @@ def generate(
     Raises UnsatisfiableError and BudgetError for promises that cannot be kept, VocabularyError where model, tokenizer
     and HMM do not fit together, ArgumentError for other arguments.
     """
+    (results,) = generate_many(
+        model,
+        tokenizer,
+        hmm,
+        [constraint],
+        None if prompt is None else [prompt],
+        prefix,
+        suffix,
+        min_new_tokens,
+        max_new_tokens,
+        num_beams,
+        do_sample,
+        num_return_sequences,
+        seed,
+        temperature,
+        progress,
+        max_states,
+        eos_token_id,
+        soft_mask,
+        **options,
+    )
+    return results
+
+
+def generate_many(
+    model: Any,
+    tokenizer: Any,
+    hmm: HiddenMarkovModel | None,
+    constraints: Sequence[Promise],
+    prompts: Sequence[str | Sequence[int]] | None = None,
+    prefix: str = "",
+    suffix: str = ".",
+    min_new_tokens: int = 1,
+    max_new_tokens: int = 32,
+    num_beams: int | None = None,
+    do_sample: bool = False,
+    num_return_sequences: int = 1,
+    seed: int | None = None,
+    temperature: float = 1.0,
+    progress: bool | None = None,
+    max_states: int = 20_000,
+    eos_token_id: int | None = None,
+    soft_mask: bool = False,
+    **options: Any,
+) -> list[list[GenerationResult]]:
+    """What `generate` returns for each of several promises, which are kept side by side: on a processor two to three
+    times as fast as one after another (`benchmarks/promises_together.py`).
+
+    constraints: a promise for each list of texts. prompts: one for each, of any lengths. The other arguments are those
+    of `generate`, the same for all; so are the errors. Prompts of different lengths are padded on the left, which the
+    language model must understand. Sampling draws other texts than one promise after another would.
+    """
+    if not constraints or (prompts is not None and len(prompts) != len(constraints)):
+        raise ArgumentError(
+            f"{len(constraints)} promises, {len(constraints) if prompts is None else len(prompts)} prompts",
+            hint="at least one promise, and a prompt for each or none",
+        )
+    beams = _checked_beams(num_beams, do_sample, num_return_sequences)
+    started = time.perf_counter()
+    tasks = [
+        _task(model, tokenizer, hmm, constraint, prompt, prefix, suffix, max_states, eos_token_id)
+        for constraint, prompt in zip(constraints, prompts or [None] * len(constraints), strict=True)
+    ]
+    width = max(len(task.prompt_ids) for task in tasks)
+    end = tasks[0].vocabulary.eos_token_id
+    promises = [
+        ConstraintLogitsProcessor(
+            hmm,
+            task.dfa,
+            min_new_tokens,
+            max_new_tokens,
+            [end] * (width - len(task.prompt_ids)) + task.prompt_ids,
+            task.prefix_ids,
+            task.suffix_ids,
+            temperature,
+            eos_token_id=end,
+            soft_mask=soft_mask,
+        )
+        for task in tasks
+    ]
+    paths = [PathScores(width, end) for _ in tasks]
+    settings = SearchSettings(
+        steps=max_new_tokens + len(tasks[0].suffix_ids),
+        beams=beams,
+        do_sample=do_sample,
+        returned=num_return_sequences if do_sample else beams,
+        end=end,
+        seed=seed,
+        progress=progress,
+        options=options,
+    )
+    prepared = time.perf_counter()
+    pairs = [LogitsProcessorList(pair) for pair in zip(paths, promises, strict=True)]
+    outputs = search(model, [task.prompt_ids for task in tasks], pairs, settings)
+    neural = time.perf_counter() - prepared - sum(processor.seconds for processor in promises)
+    results = []
+    for task, rows, path, processor in zip(tasks, outputs, paths, promises, strict=True):
+        contents = _contents(rows, task, None if soft_mask else (min_new_tokens, max_new_tokens))
+        # Options may change the scores before they are seen.
+        scored = _scored(model, contents, task, None if options else path)
+        best = sorted(scored, key=lambda content: -content.log_prob)[:num_return_sequences]
+        timing = Timing((prepared - started) / len(tasks), processor.seconds, neural / len(tasks), rows.shape[1])
+        results.append([_result(task, content, prefix, suffix, timing) for content in best])
+    return results
+
+
+def _checked_beams(num_beams: int | None, do_sample: bool, num_return_sequences: int) -> int:
     if num_return_sequences < 1:
         raise ArgumentError(f"num_return_sequences is {num_return_sequences}", hint="ask for at least one text")
     if num_beams is not None and num_beams < 1:
@@ -118,58 +227,21 @@ def generate(
         raise ArgumentError(
             f"{num_return_sequences} texts from {beams} beams", hint="a search finds at most one text per beam"
         )
-    started = time.perf_counter()
-    task = _task(model, tokenizer, hmm, constraint, prompt, prefix, suffix, max_states, eos_token_id)
-    processor = ConstraintLogitsProcessor(
-        hmm,
-        task.dfa,
-        min_new_tokens,
-        max_new_tokens,
-        task.prompt_ids,
-        task.prefix_ids,
-        task.suffix_ids,
-        temperature,
-        eos_token_id=task.vocabulary.eos_token_id,
-        soft_mask=soft_mask,
-    )
-    steps = max_new_tokens + len(task.suffix_ids)
-    config = _generation_config(task, steps, beams, do_sample, num_return_sequences if do_sample else beams, options)
-    input_ids = torch.tensor([task.prompt_ids], device=model.device)
-    prepared = time.perf_counter()
-    with _seeded(seed, model.device), _progress_bar(progress, steps) as criteria:
-        outputs = model.generate(
-            input_ids,
-            attention_mask=torch.ones_like(input_ids),
-            generation_config=config,
-            logits_processor=LogitsProcessorList([processor]),
-            stopping_criteria=criteria,
-        )
-    elapsed = time.perf_counter() - prepared
-    timing = Timing(
-        preparation=prepared - started,
-        symbolic=processor.seconds,
-        neural=elapsed - processor.seconds,
-        steps=outputs.shape[1] - len(task.prompt_ids),
-    )
-    if soft_mask:
-        rows = extract_generated_ids(outputs.tolist(), task.prompt_ids, task.suffix_ids, task.vocabulary.eos_token_id)
-        contents = list(dict.fromkeys(rows))
-    else:
-        contents = _whole_contents(outputs, task, min_new_tokens, max_new_tokens)
-    scored = score_generated_ids(model, contents, task.prompt_ids, task.suffix_ids)
-    results = []
-    for content in sorted(scored, key=lambda content: -content.log_prob)[:num_return_sequences]:
-        text = prefix + task.vocabulary.decode(content.token_ids) + suffix
-        kept = constraint.holds(text) if isinstance(constraint, Constraint) else task.dfa.accepts(content.token_ids)
-        results.append(GenerationResult(text, content.token_ids, content.log_prob, content.total, kept, timing))
-    return results
+    return beams
+
+
+def _result(task: _Task, content: ScoredIds, prefix: str, suffix: str, timing: Timing) -> GenerationResult:
+    text = prefix + task.vocabulary.decode(content.token_ids) + suffix
+    constraint = task.constraint
+    kept = constraint.holds(text) if isinstance(constraint, Constraint) else task.dfa.accepts(content.token_ids)
+    return GenerationResult(text, content.token_ids, content.log_prob, content.total, kept, timing)
 
 
 def _task(
     model: Any,
     tokenizer: Any,
     hmm: HiddenMarkovModel | None,
-    constraint: Constraint | DFA | Mapping[str, Any],
+    constraint: Promise,
     prompt: str | Sequence[int] | None,
     prefix: str,
     suffix: str,
@@ -210,36 +282,23 @@ def _task(
             hint="a prompt has at least one token; leave it out to begin after the end-of-text token",
         )
     suffix_ids = [*_encoded(tokenizer, suffix), vocabulary.eos_token_id]
-    return _Task(vocabulary, dfa, prompt_ids, prefix_ids, suffix_ids)
+    return _Task(constraint, vocabulary, dfa, prompt_ids, prefix_ids, suffix_ids)
 
 
 def _encoded(tokenizer: Any, text: str) -> list[int]:
     return [int(token) for token in tokenizer.encode(text, add_special_tokens=False)] if text else []
 
 
-def _generation_config(
-    task: _Task, steps: int, beams: int, do_sample: bool, returned: int, options: dict[str, Any]
-) -> GenerationConfig:
-    """Plain search or sampling from the joined scores: nothing a model's own defaults might add, but `options`."""
-    plain: dict[str, Any] = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
-    if do_sample:
-        plain |= {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
-    return GenerationConfig(
-        max_new_tokens=steps,
-        num_beams=beams,
-        do_sample=do_sample,
-        num_return_sequences=returned,
-        eos_token_id=task.vocabulary.eos_token_id,
-        pad_token_id=task.vocabulary.eos_token_id,
-        **(plain | options),
-    )
-
-
-def _whole_contents(outputs: Tensor, task: _Task, least: int, most: int) -> list[tuple[int, ...]]:
-    """The different contents of rows that are content and whole suffix; unfinished rows are left out."""
+def _contents(rows: Tensor, task: _Task, token_range: tuple[int, int] | None) -> list[tuple[int, ...]]:
+    """The different contents of rows that are content and whole suffix, in the range; of all rows where it is None.
+    Rows that keep the promise but are not finished are left out."""
+    if token_range is None:
+        contents = extract_generated_ids(rows.tolist(), [], task.suffix_ids, task.vocabulary.eos_token_id)
+        return list(dict.fromkeys(contents))
+    least, most = token_range
     suffix = tuple(task.suffix_ids)
     found: dict[tuple[int, ...], None] = {}
-    for row in outputs[:, len(task.prompt_ids) :].tolist():
+    for row in rows.tolist():
         if suffix[-1] not in row:
             continue
         text = tuple(row[: row.index(suffix[-1]) + 1])
@@ -249,38 +308,13 @@ def _whole_contents(outputs: Tensor, task: _Task, least: int, most: int) -> list
     return list(found)
 
 
-@contextmanager
-def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Random numbers from `seed` on inside, and as before afterwards."""
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _progress_bar(progress: bool | None, steps: int) -> Iterator[StoppingCriteriaList]:
-    """A stopping criterion that never stops and advances a bar, or none."""
-    if not (sys.stderr.isatty() if progress is None else progress):
-        yield StoppingCriteriaList()
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=console.is_terminal) as bar:
-        task = bar.add_task("writing", total=steps)
-        yield StoppingCriteriaList([_Ticker(lambda: bar.advance(task))])
-
-
-class _Ticker(StoppingCriteria):
-    """Calls a function at every step and never stops."""
-
-    def __init__(self, tick: Any) -> None:
-        self._tick = tick
-
-    def __call__(self, input_ids: Tensor, scores: Any, **options: Any) -> Tensor:  # type: ignore[override]
-        self._tick()
-        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+def _scored(model: Any, contents: Sequence[tuple[int, ...]], task: _Task, paths: PathScores | None) -> list[ScoredIds]:
+    """The contents with the language model's scores: those the search has seen, or read again where it has not."""
+    seen: dict[tuple[int, ...], ScoredIds] = {}
+    for content in contents:
+        total = None if paths is None else paths.total((*content, *task.suffix_ids[:-1]))
+        if total is not None:
+            seen[content] = ScoredIds(content, total / (len(content) + len(task.suffix_ids)), total)
+    others = [content for content in contents if content not in seen]
+    read = score_generated_ids(model, others, task.prompt_ids, task.suffix_ids) if others else []
+    return [*seen.values(), *read]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import torch
 
 from ctrlg.errors import ArgumentError, require_at_least
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
-from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, best_sentence, record_of
+from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, Sentence, write_sentences
 from ctrlg.hmm import HMM
 from ctrlg.models import checked_device, fast_dtype, load_language_model
 from ctrlg.quantization import QuantizedHMM, load_hmm
@@ -40,7 +39,8 @@ class BenchmarkSettings:
     dataset_path: for `read_concept_sets`. output_path: JSON lines; what is there already is not written again.
     beams: >= 1. limit: concept sets, all where None. seeds: 0 spreads the sets evenly, others draw them at random.
     soft_mask: the HMM alone steers (`ctrlg.generate`).
-    least_words, most_words, max_new_tokens: of a sentence. device: of the language model and the HMM.
+    least_words, most_words, max_new_tokens: of a sentence. together: promises of one search.
+    device: of the language model and the HMM.
     """
 
     hmm_model_path: str
@@ -54,10 +54,11 @@ class BenchmarkSettings:
     least_words: int = LEAST_WORDS
     most_words: int = MOST_WORDS
     max_new_tokens: int = 32
+    together: int = TOGETHER
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        require_at_least(self, {"beams": 1, "limit": 1, "least_words": 0, "max_new_tokens": 1})
+        require_at_least(self, {"beams": 1, "limit": 1, "least_words": 0, "max_new_tokens": 1, "together": 1})
         if self.most_words < self.least_words:
             raise ArgumentError(f"{self.least_words} to {self.most_words} words", hint="the least first")
 
@@ -107,26 +108,49 @@ def run_benchmark(
     lines = StudyLines(settings.output_path, KEY)
     reference = float_hmm(settings.hmm_model_path)
     total, done = len(grid) * sum(map(len, sets.values())), 0
-    writer: _Writer | None = None
+    loaded: tuple[Any, Any] | None = None
     for setting in grid:
-        keys = {
-            (setting.method, setting.bits, settings.mask, seed, member.number): member
-            for seed, members in sets.items()
-            for member in members
-        }
-        left = {key: member for key, member in keys.items() if key not in lines}
-        done += len(keys) - len(left)
+        keys = [_key(settings, setting, seed, member) for seed, members in sets.items() for member in members]
+        left = sum(key not in lines for key in keys)
+        done += len(keys) - left
         report(done, total)
         if not left:
             continue
-        writer = writer or _Writer(settings)
+        loaded = loaded or load_language_model(settings.base_model, settings.device, fast_dtype(settings.device))
         hmm = guide(reference, setting)
         size = stored_bytes(reference, hmm, setting)
-        for key, member in left.items():
-            lines.add(key, {**writer.write(hmm, member), "bytes": size})
-            done += 1
-            report(done, total)
+        for seed, members in sets.items():
+            for sentence in write_sentences(
+                *loaded,
+                hmm,
+                members,
+                settings.beams,
+                settings.max_new_tokens,
+                settings.soft_mask,
+                (settings.least_words, settings.most_words),
+                settings.together,
+                lambda member, setting=setting, seed=seed: _key(settings, setting, seed, member) in lines,
+            ):
+                key = _key(settings, setting, seed, sentence.concept_set)
+                lines.add(key, {**_line(sentence), "bytes": size})
+                done += 1
+                report(done, total)
     return lines
+
+
+def _key(settings: BenchmarkSettings, setting: Setting, seed: int, concept_set: ConceptSet) -> tuple[Any, ...]:
+    """Values of `KEY`."""
+    return setting.method, setting.bits, settings.mask, seed, concept_set.number
+
+
+def _line(sentence: Sentence) -> dict[str, Any]:
+    timing = sentence.best.timing
+    return {
+        **sentence.record,
+        "seconds": round(timing.preparation + timing.symbolic + timing.neural, 3),
+        "symbolic_seconds": round(timing.symbolic, 4),
+        "steps": timing.steps,
+    }
 
 
 def concept_sets(settings: BenchmarkSettings, seed: int) -> list[ConceptSet]:
@@ -165,32 +189,3 @@ def stored_bytes(reference: HMM, hmm: Any, setting: Setting) -> int:
         return hmm.packed_nbytes
     states, tokens = reference.emission.shape
     return -(-states * (states + tokens) * setting.bits // 8)
-
-
-class _Writer:
-    """The language model, and how a sentence is written."""
-
-    def __init__(self, settings: BenchmarkSettings) -> None:
-        self.settings = settings
-        dtype = fast_dtype(settings.device)
-        self.model, self.tokenizer = load_language_model(settings.base_model, settings.device, dtype)
-
-    def write(self, hmm: Any, concept_set: ConceptSet) -> dict[str, Any]:
-        settings = self.settings
-        promise = concept_set.promise(settings.least_words, settings.most_words)
-        started = time.perf_counter()
-        best = best_sentence(
-            self.model,
-            self.tokenizer,
-            hmm,
-            promise,
-            settings.beams,
-            settings.max_new_tokens,
-            settings.soft_mask,
-        )
-        return {
-            **record_of(concept_set, promise, best),
-            "seconds": round(time.perf_counter() - started, 3),
-            "symbolic_seconds": round(best.timing.symbolic, 4),
-            "steps": best.timing.steps,
-        }

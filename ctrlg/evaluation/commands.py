@@ -105,6 +105,7 @@ def benchmark(
     seeds: Annotated[list[int] | None, typer.Option(help="0: sets spread evenly; others: drawn. Repeat.")] = None,
     soft_mask: Annotated[bool, typer.Option("--soft-mask", help="The HMM alone steers, as in Ctrl-G.")] = False,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a sentence.")] = 32,
+    together: Annotated[int, typer.Option(help="Concept sets of one search.")] = 4,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Write a sentence for every concept set with an HMM compressed in many ways; goes on where it was stopped."""
@@ -120,6 +121,7 @@ def benchmark(
         seeds=tuple(seeds or [0]),
         soft_mask=soft_mask,
         max_new_tokens=max_new_tokens,
+        together=together,
         device=device,
     )
     write_benchmark(settings, parse_grid(grid))

@@ -2,48 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ctrlg.constraints.base import Constraint
-from ctrlg.decoding import GenerationResult, generate
+from ctrlg.decoding import GenerationResult, generate_many
+from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import ConceptSet
 
 LEAST_WORDS, MOST_WORDS = 6, 16
 """Words of a sentence that a concept set is written into."""
 
+TOGETHER = 4
+"""Promises that are kept side by side: 64 rows of 16 beams, beyond which a processor gains nothing more."""
 
-def best_sentence(
+
+class Sentence(NamedTuple):
+    """best: what the language model ranks first of the texts that a search for the promise found."""
+
+    concept_set: ConceptSet
+    promise: Constraint
+    best: GenerationResult
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """A line of a results file (`ctrlg.evaluation.results`). kept: whether the promise holds on its text. log_prob:
+        nats per token, of the language model that wrote it."""
+        return {
+            "concept_set_idx": self.concept_set.number,
+            "concepts": self.concept_set.concepts,
+            "sentences": [self.best.text],
+            "kept": self.promise.holds(self.best.text),
+            "log_prob": self.best.log_prob,
+        }
+
+
+def write_sentences(
     model: Any,
     tokenizer: Any,
     hmm: Any,
-    promise: Constraint,
+    concept_sets: Sequence[ConceptSet],
     beams: int = 16,
     max_new_tokens: int = 32,
     soft_mask: bool = False,
-) -> GenerationResult:
-    """What beam search returns, ranked by the language model: the first. hmm: None for the mask alone. soft_mask: as
-    for `ctrlg.generate`."""
-    results = generate(
-        model,
-        tokenizer,
-        hmm,
-        promise,
-        max_new_tokens=max_new_tokens,
-        num_beams=beams,
-        num_return_sequences=beams,
-        progress=False,
-        soft_mask=soft_mask,
-    )
-    return results[0]
+    words: tuple[int, int] = (LEAST_WORDS, MOST_WORDS),
+    together: int = TOGETHER,
+    there: Callable[[ConceptSet], bool] = lambda concept_set: False,
+) -> Iterator[Sentence]:
+    """The best sentence of every concept set that is not there yet.
 
-
-def record_of(concept_set: ConceptSet, promise: Constraint, written: GenerationResult) -> dict[str, Any]:
-    """A line of a results file (`ctrlg.evaluation.results`). kept: whether the promise holds on its text. log_prob:
-    nats per token, of the language model that wrote it."""
-    return {
-        "concept_set_idx": concept_set.number,
-        "concepts": concept_set.concepts,
-        "sentences": [written.text],
-        "kept": promise.holds(written.text),
-        "log_prob": written.log_prob,
-    }
+    hmm: None for the mask alone. soft_mask: as for `ctrlg.generate`. words: least and most. together: promises of a
+    search, >= 1; always the same ones, so that what is written in bfloat16, which rounds otherwise in a batch of
+    another size, does not depend on what was there. Raises ArgumentError for a `together` below 1.
+    """
+    if together < 1:
+        raise ArgumentError(f"{together} promises together", hint="at least 1")
+    for first in range(0, len(concept_sets), together):
+        group = concept_sets[first : first + together]
+        left = [concept_set for concept_set in group if not there(concept_set)]
+        if not left:
+            continue
+        promises = [concept_set.promise(*words) for concept_set in group]
+        results = generate_many(
+            model,
+            tokenizer,
+            hmm,
+            promises,
+            max_new_tokens=max_new_tokens,
+            num_beams=beams,
+            num_return_sequences=beams,
+            progress=False,
+            soft_mask=soft_mask,
+        )
+        for concept_set, promise, (best, *_) in zip(group, promises, results, strict=True):
+            if concept_set in left:
+                yield Sentence(concept_set, promise, best)

@@ -61,7 +61,8 @@ from ctrlg.distillation.processes import joined_processes
 with joined_processes("cpu") as processes:
     processes.sum(torch.ones(3))
     torch.log_softmax(torch.ones(2, 3, device="meta"), dim=1)  # imports torch._dynamo, if that is not done yet
-print([name for name in (path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/comm")) if "gloo" in name])
+names = [path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
+print([name for name in names if "gloo" in name])
 """
 
 
