@@ -156,8 +156,8 @@ def generate_many(
     soft_mask: bool = False,
     **options: Any,
 ) -> list[list[GenerationResult]]:
-    """What `generate` returns for each of several promises, which are kept side by side: on a processor two to three
-    times as fast as one after another (`benchmarks/promises_together.py`).
+    """What `generate` returns for each of several promises, which are kept side by side in one search. That is faster
+    than one after another (`benchmarks/promises_together.py` says by how much).
 
     constraints: a promise for each list of texts. prompts: one for each, of any lengths. The other arguments are those
     of `generate`, the same for all; so are the errors. Prompts of different lengths are padded on the left, which the
