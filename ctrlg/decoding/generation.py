@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from torch import Tensor
 from transformers import LogitsProcessorList
 
-from ctrlg.automata.dfa import DFA
-from ctrlg.automata.graphs import as_dfa
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Constraint
 from ctrlg.decoding.model import HiddenMarkovModel
 from ctrlg.decoding.path_scores import PathScores
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
-from ctrlg.decoding.ranking import ScoredIds, extract_generated_ids, score_generated_ids
+from ctrlg.decoding.ranking import ScoredIds, score_generated_ids
 from ctrlg.decoding.search import SearchSettings, search
-from ctrlg.errors import ArgumentError, VocabularyError
+from ctrlg.decoding.tasks import Promise, Task, contents_of, task_of
+from ctrlg.errors import ArgumentError
 
 DEFAULT_BEAMS = 8
-
-Promise = Constraint | DFA | Mapping[str, Any]
 
 
 class Timing(NamedTuple):
@@ -56,17 +51,6 @@ class GenerationResult:
     total_log_prob: float
     satisfied: bool
     timing: Timing = field(compare=False)
-
-
-class _Task(NamedTuple):
-    """What a promise comes down to: ids, and the automaton over contents."""
-
-    constraint: Promise
-    vocabulary: Vocabulary
-    dfa: DFA
-    prompt_ids: list[int]
-    prefix_ids: list[int]
-    suffix_ids: list[int]
 
 
 def generate(
@@ -171,7 +155,7 @@ def generate_many(
     beams = _checked_beams(num_beams, do_sample, num_return_sequences)
     started = time.perf_counter()
     tasks = [
-        _task(model, tokenizer, hmm, constraint, prompt, prefix, suffix, max_states, eos_token_id)
+        task_of(model, tokenizer, hmm, constraint, prompt, prefix, suffix, max_states, eos_token_id)
         for constraint, prompt in zip(constraints, prompts or [None] * len(constraints), strict=True)
     ]
     width = max(len(task.prompt_ids) for task in tasks)
@@ -208,7 +192,7 @@ def generate_many(
     neural = time.perf_counter() - prepared - sum(processor.seconds for processor in promises)
     results = []
     for task, rows, path, processor in zip(tasks, outputs, paths, promises, strict=True):
-        contents = _contents(rows, task, None if soft_mask else (min_new_tokens, max_new_tokens))
+        contents = contents_of(rows, task, None if soft_mask else (min_new_tokens, max_new_tokens))
         # Options may change the scores before they are seen.
         scored = _scored(model, contents, task, None if options else path)
         best = sorted(scored, key=lambda content: -content.log_prob)[:num_return_sequences]
@@ -230,85 +214,14 @@ def _checked_beams(num_beams: int | None, do_sample: bool, num_return_sequences:
     return beams
 
 
-def _result(task: _Task, content: ScoredIds, prefix: str, suffix: str, timing: Timing) -> GenerationResult:
+def _result(task: Task, content: ScoredIds, prefix: str, suffix: str, timing: Timing) -> GenerationResult:
     text = prefix + task.vocabulary.decode(content.token_ids) + suffix
     constraint = task.constraint
     kept = constraint.holds(text) if isinstance(constraint, Constraint) else task.dfa.accepts(content.token_ids)
     return GenerationResult(text, content.token_ids, content.log_prob, content.total, kept, timing)
 
 
-def _task(
-    model: Any,
-    tokenizer: Any,
-    hmm: HiddenMarkovModel | None,
-    constraint: Promise,
-    prompt: str | Sequence[int] | None,
-    prefix: str,
-    suffix: str,
-    max_states: int,
-    eos_token_id: int | None,
-) -> _Task:
-    width = int(model.get_output_embeddings().weight.shape[0])
-    vocab_size = width if hmm is None else hmm.vocab_size
-    if width < vocab_size:
-        raise VocabularyError(
-            f"the language model has {width} tokens, the HMM {vocab_size}",
-            hint="use the HMM that was distilled from this language model",
-        )
-    if eos_token_id is None and hmm is not None:
-        eos_token_id = hmm.eos_token_id
-    vocabulary = Vocabulary.of(tokenizer, vocab_size, eos_token_id)
-    fingerprint = getattr(hmm, "fingerprint", None)
-    if fingerprint is not None and fingerprint != vocabulary.fingerprint:
-        raise VocabularyError(
-            f"the HMM knows vocabulary {fingerprint[:12]}, the tokenizer has {vocabulary.fingerprint[:12]}",
-            hint="use the tokenizer of the language model that the HMM was distilled from",
-        )
-    if isinstance(constraint, Constraint):
-        dfa = constraint.compile(vocabulary, prefix=prefix, suffix=suffix, max_states=max_states)
-    else:
-        never = [token for token, data in enumerate(vocabulary.token_bytes) if data is None]
-        dfa = as_dfa(constraint, vocab_size).forbid(never)
-    prefix_ids = _encoded(tokenizer, prefix)
-    if prompt is None:
-        prompt_ids = [vocabulary.eos_token_id, *prefix_ids]
-    elif isinstance(prompt, str):
-        prompt_ids = [int(token) for token in tokenizer.encode(prompt)]
-    else:
-        prompt_ids = [int(token) for token in prompt]
-    if not prompt_ids or not all(0 <= token < width for token in prompt_ids):
-        raise ArgumentError(
-            f"the prompt is no list of tokens below {width}: {prompt_ids[:8]}",
-            hint="a prompt has at least one token; leave it out to begin after the end-of-text token",
-        )
-    suffix_ids = [*_encoded(tokenizer, suffix), vocabulary.eos_token_id]
-    return _Task(constraint, vocabulary, dfa, prompt_ids, prefix_ids, suffix_ids)
-
-
-def _encoded(tokenizer: Any, text: str) -> list[int]:
-    return [int(token) for token in tokenizer.encode(text, add_special_tokens=False)] if text else []
-
-
-def _contents(rows: Tensor, task: _Task, token_range: tuple[int, int] | None) -> list[tuple[int, ...]]:
-    """The different contents of rows that are content and whole suffix, in the range; of all rows where it is None.
-    Rows that keep the promise but are not finished are left out."""
-    if token_range is None:
-        contents = extract_generated_ids(rows.tolist(), [], task.suffix_ids, task.vocabulary.eos_token_id)
-        return list(dict.fromkeys(contents))
-    least, most = token_range
-    suffix = tuple(task.suffix_ids)
-    found: dict[tuple[int, ...], None] = {}
-    for row in rows.tolist():
-        if suffix[-1] not in row:
-            continue
-        text = tuple(row[: row.index(suffix[-1]) + 1])
-        content = text[: len(text) - len(suffix)]
-        if text[len(content) :] == suffix and least <= len(content) <= most and task.dfa.accepts(content):
-            found[content] = None
-    return list(found)
-
-
-def _scored(model: Any, contents: Sequence[tuple[int, ...]], task: _Task, paths: PathScores | None) -> list[ScoredIds]:
+def _scored(model: Any, contents: Sequence[tuple[int, ...]], task: Task, paths: PathScores | None) -> list[ScoredIds]:
     """The contents with the language model's scores: those the search has seen, or read again where it has not."""
     seen: dict[tuple[int, ...], ScoredIds] = {}
     for content in contents:
