@@ -12,10 +12,12 @@ from ctrlg.errors import ArgumentError, require_at_least
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, Sentence, write_sentences
 from ctrlg.hmm import HMM
+from ctrlg.matrices import CompressedMatrix, WrappedMatrix
 from ctrlg.models import checked_device, fast_dtype, load_language_model
 from ctrlg.quantization import QuantizedHMM, load_hmm
 from ctrlg.quantization.baselines import find_method
 from ctrlg.quantization.comparison import comparison_hmm
+from ctrlg.quantization.layouts import pack_matrix
 from ctrlg.quantization.rows import check_bits
 from ctrlg.studies import StudyLines
 
@@ -181,11 +183,15 @@ def guide(reference: HMM, setting: Setting) -> Any:
 
 
 def stored_bytes(reference: HMM, hmm: Any, setting: Setting) -> int:
-    """Bytes that transition and emission take on disk: of the file where there is a format for it, else bits times
-    entries, as the paper counts."""
+    """Bytes that transition and emission take on disk: as our files hold codes where they are held as codes, else bits
+    times entries, as the paper counts."""
     if hmm is None:
         return 0
     if isinstance(hmm, QuantizedHMM):
         return hmm.packed_nbytes
+    matrices = [m.inside if isinstance(m, WrappedMatrix) else m for m in (hmm.transition, hmm.emission)]
+    coded = [pack_matrix(matrix, setting.bits).nbytes for matrix in matrices if isinstance(matrix, CompressedMatrix)]
+    if len(coded) == len(matrices):
+        return sum(coded)
     states, tokens = reference.emission.shape
     return -(-states * (states + tokens) * setting.bits // 8)

@@ -77,13 +77,7 @@ def scores(matrix: ColumnBlocks, weights: Tensor, predictive: Tensor, row_of: Te
     out = predictive.new_empty(len(predictive), matrix.shape[1])
     if not row_of.numel():
         return out
-    weights = weights.to(predictive.dtype)
-    peak = weights.amax(dim=1) if len(weights) else weights.new_empty(0)
-    peak = torch.where(peak > 0, peak, 1.0)
-    # one row of zeros at the end: the dead index -1 selects it
-    unit = torch.cat([weights / peak[:, None], weights.new_zeros(1, weights.shape[1])])
-    log_peak = torch.cat([peak.log(), peak.new_zeros(1)])
-
+    unit, log_peak = scaled_weights(weights.to(predictive.dtype))
     row_choices, choice_of_class = torch.unique(row_of.long(), dim=1, return_inverse=True)
     choice_of = choice_of_class[class_of.long()]
     for start, stop in _spans(matrix):
@@ -98,6 +92,15 @@ def scores(matrix: ColumnBlocks, weights: Tensor, predictive: Tensor, row_of: Te
             ratio = numerator.log() - below.log() + log_peak[rows, None]
             out[:, start + tokens] = ratio.masked_fill((numerator <= 0) | (below <= 0), -torch.inf)
     return out
+
+
+def scaled_weights(weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows [R, H] divided by their largest entries, and the logs of these; after them a row of zeros, which the dead
+    index -1 selects. A row of zeros has log 0."""
+    peak = weights.amax(dim=1) if len(weights) else weights.new_empty(0)
+    peak = torch.where(peak > 0, peak, 1.0)
+    unit = torch.cat([weights / peak[:, None], weights.new_zeros(1, weights.shape[1])])
+    return unit, torch.cat([peak.log(), peak.new_zeros(1)])
 
 
 def _spans(matrix: ColumnBlocks) -> Iterator[tuple[int, int]]:

@@ -86,6 +86,10 @@ class StochasticMatrix(abc.ABC):
         ArgumentError where shapes or ranges do not fit.
         """
         self._require_scores(weights, predictive, row_of, class_of)
+        return self._scores(weights, predictive, row_of, class_of)
+
+    def _scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+        """`scores` of arguments that fit."""
         return reference.scores(self, weights, predictive, row_of, class_of)
 
     def add_scores(
@@ -105,7 +109,7 @@ class StochasticMatrix(abc.ABC):
         The other arguments and the errors are those of `scores`.
         """
         self._require_add_scores(log_probs, weights, predictive, row_of, class_of, out)
-        scores = reference.scores(self, weights, predictive, row_of, class_of)
+        scores = self._scores(weights, predictive, row_of, class_of)
         joined = torch.add(log_probs.to(scores.dtype), scores, out=out)
         return joined, torch.logsumexp(joined, dim=-1)
 

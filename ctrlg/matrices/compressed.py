@@ -78,12 +78,15 @@ class CompressedMatrix(StochasticMatrix):
         background: Tensor,
         codebook: Tensor,
         shape: tuple[int, int],
+        normalised: bool = True,
     ) -> CompressedMatrix:
         """The sparse layout from entries in row order (see `RowEntries`), integers of any width.
 
-        scale, background: [H]; codebook: [L], 1 <= L <= 256; shape: (H, N).
+        scale, background: [H]; codebook: [L], 1 <= L <= 256; shape: (H, N). normalised: whether rows must sum to 1: no
+        operation needs it, and some methods that Norm-Q is compared with lose it.
         ArgumentError where sizes do not fit, a column or code is out of range, columns of a row are not
-        strictly increasing, a number is not finite, or a row does not sum to 1 within 0.001.
+        strictly increasing, a number is not finite, or a row that must sum to 1 does not within
+        0.001.
         """
         hidden_states, size = shape
         scale, background, codebook = _levels(scale, background, codebook, shape)
@@ -103,7 +106,8 @@ class CompressedMatrix(StochasticMatrix):
         stored = codebook.double()[codes.int()] * scale.double()[rows]
         if len(stored) and float((stored + background[rows]).min()) < -ROW_SUM_TOLERANCE / size:
             raise ArgumentError("scale * codebook + background is negative")
-        _check_row_sums(torch.zeros_like(scale.double()).index_add_(0, rows, stored) + background.double() * size)
+        if normalised:
+            _check_row_sums(torch.zeros_like(scale.double()).index_add_(0, rows, stored) + background.double() * size)
 
         order = torch.argsort(columns, stable=True)
         starts = torch.zeros(size + 1, dtype=torch.int64, device=columns.device)
@@ -119,7 +123,9 @@ class CompressedMatrix(StochasticMatrix):
         )
 
     @classmethod
-    def from_codes(cls, codes: Tensor, scale: Tensor, background: Tensor, codebook: Tensor) -> CompressedMatrix:
+    def from_codes(
+        cls, codes: Tensor, scale: Tensor, background: Tensor, codebook: Tensor, normalised: bool = True
+    ) -> CompressedMatrix:
         """The dense layout: codes uint8 [H, N], one for every entry. The rest is as in `from_rows`."""
         if codes.dim() != 2 or not codes.numel():
             raise ArgumentError(f"codes must be a matrix [H, N], got shape {list(codes.shape)}")
@@ -130,7 +136,8 @@ class CompressedMatrix(StochasticMatrix):
         values = scale.double()[:, None] * codebook.double() + background.double()[:, None]
         if bool(((values < -ROW_SUM_TOLERANCE / size) & (counts > 0)).any()):
             raise ArgumentError("scale * codebook + background is negative")
-        _check_row_sums((counts * values).sum(1))
+        if normalised:
+            _check_row_sums((counts * values).sum(1))
         nothing = codes.new_empty(0)
         return cls(codes, nothing.int(), nothing.int(), scale, background, codebook, (hidden_states, size))
 

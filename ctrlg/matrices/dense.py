@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
-from ctrlg.kernels import reference
+from ctrlg.kernels import dense, reference
 from ctrlg.matrices.base import StochasticMatrix
 
 
@@ -54,6 +54,11 @@ class DenseMatrix(StochasticMatrix):
             return super().right(y)
         self._require("y", y, (None, self.shape[1]))
         return y @ self.probabilities.T
+
+    def _scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+        if predictive.dtype != self.probabilities.dtype:
+            return super()._scores(weights, predictive, row_of, class_of)
+        return dense.scores(self.probabilities, weights, predictive, row_of, class_of)
 
     def rows(self, ids: Tensor) -> Tensor:
         self._require_rows(ids)

@@ -15,6 +15,11 @@ class WrappedMatrix(StochasticMatrix):
         self._matrix = matrix
 
     @property
+    def inside(self) -> StochasticMatrix:
+        """The other matrix."""
+        return self._matrix
+
+    @property
     def shape(self) -> tuple[int, int]:
         return self._matrix.shape
 

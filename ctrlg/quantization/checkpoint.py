@@ -26,7 +26,7 @@ from ctrlg.quantization.layouts import PackedMatrix, pack_matrix, unpack_matrix
 
 KIND = "quantized-hmm"
 FORMAT_VERSION = 1
-METHODS = ("norm-q", "log-norm-q")
+METHODS = ("norm-q", "log-norm-q", "norm-q-max", "k-means")
 TENSORS_FILE = "model.safetensors"
 MATRICES = ("transition", "emission")
 _INITIAL_TOLERANCE = 1e-3

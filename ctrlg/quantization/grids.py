@@ -60,12 +60,18 @@ def norm_q_max(p: Tensor, bits: int, pseudocount: float = PSEUDOCOUNT) -> Tensor
     out of range. (The published code writes the number of steps as `2 ^ bits - 1`, which Python reads as `2 XOR (bits -
     1)`: 5 steps at 8 bits, 1 at 4, none at 3.)
     """
-    check_bits(bits, MOST_BITS)
-    check_rows(p)
     if not pseudocount >= 0:
         raise ArgumentError(f"pseudocount is {pseudocount}", hint="0 or more; the published code takes 0.001")
+    return normalise_rows_(on_matrix_grid(p, bits), pseudocount / p.shape[1])
+
+
+def on_matrix_grid(p: Tensor, bits: int) -> Tensor:
+    """Every entry of `p` on a linear grid of 2^bits - 1 steps from 0 to its largest entry; arguments and errors as for
+    `norm_q_max`."""
+    check_bits(bits, MOST_BITS)
+    check_rows(p)
     step = p.amax() / (2**bits - 1)
-    return normalise_rows_((p / step).round_().mul_(step), pseudocount / p.shape[1])
+    return (p / step).round_().mul_(step)
 
 
 def row_max(p: Tensor, bits: int, eps: float = EPS) -> Tensor:

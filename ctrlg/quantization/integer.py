@@ -12,26 +12,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ctrlg.matrices import DenseMatrix, WrappedMatrix
+from ctrlg.matrices import DenseMatrix, StochasticMatrix, WrappedMatrix
 from ctrlg.quantization.grids import MOST_BITS, on_unit_grid
+from ctrlg.quantization.layouts import arrange
+from ctrlg.quantization.levels import MOST_CODE_BITS, Levelled, coded_rows
 from ctrlg.quantization.rows import check_bits
 
 
 class IntegerMatrix(WrappedMatrix):
-    """A matrix [H, N] whose entries, and whose operands at run time, have b bits; rows need not sum to 1.
+    """A matrix [H, N] whose operands at run time have `bits` bits, as its entries do; rows need not sum to 1.
 
-    entries: float32 or float64 [H, N], rounded here to the grid on [0, 1]. bits: 1 to 16.
-    They are held as floats: this is for measuring what the rounding does, it saves no memory.
-    Raises ArgumentError for a tensor that is no matrix of floats and bits out of range.
+    matrix: with entries on the grid on [0, 1]; `of_entries` rounds them. bits: 1 to 16.
+    Raises ArgumentError for bits out of range.
     """
 
-    def __init__(self, entries: Tensor, bits: int) -> None:
+    def __init__(self, matrix: StochasticMatrix, bits: int) -> None:
         check_bits(bits, MOST_BITS)
         self.bits = bits
-        super().__init__(DenseMatrix(on_unit_grid(entries, bits)))
+        super().__init__(matrix)
+
+    @classmethod
+    def of_entries(cls, entries: Tensor, bits: int) -> IntegerMatrix:
+        """The matrix of float32 or float64 entries [H, N], rounded here; held as codes where these are float32 and have
+        at most 8 bits. Raises ArgumentError for a tensor that is no matrix of floats and bits out of range."""
+        check_bits(bits, MOST_BITS)
+        matrix = DenseMatrix(on_unit_grid(entries, bits))
+        if bits > MOST_CODE_BITS or entries.dtype != torch.float32:
+            return cls(matrix, bits)
+        return cls(arrange(coded_rows(Levelled(matrix.probabilities, None), bits), bits, normalised=False), bits)
 
     def to(self, device: torch.device | str) -> IntegerMatrix:
-        return IntegerMatrix(self._matrix.to(device).to_dense(), self.bits)
+        return IntegerMatrix(self._matrix.to(device), self.bits)
 
     def left(self, x: Tensor) -> Tensor:
         return self._matrix.left(rounded_operand(x, self.bits))

@@ -41,25 +41,27 @@ class PackedMatrix(NamedTuple):
         return sum(array.nbytes for array in self.arrays.values())
 
 
-def arrange(rows: QuantizedRows, bits: int, layout: str = "auto") -> CompressedMatrix:
+def arrange(rows: QuantizedRows, bits: int, layout: str = "auto", normalised: bool = True) -> CompressedMatrix:
     """Quantised rows as a compressed matrix, in the given layout or in the one that is smaller on disk.
 
-    Raises ArgumentError for an unknown layout.
+    normalised: whether rows must sum to 1. Raises ArgumentError for an unknown layout, and rows that do not though
+    they must.
     """
     if layout not in LAYOUTS:
         raise ArgumentError(f"layout is {layout!r}", hint=f"one of {', '.join(LAYOUTS)}")
     levels = (rows.scale, rows.background, rows.codebook)
     if layout == "dense":
-        return CompressedMatrix.from_codes(rows.codes, *levels)
+        return CompressedMatrix.from_codes(rows.codes, *levels, normalised=normalised)
     states, size = rows.codes.shape
     if layout == "auto" and int(rows.codes.count_nonzero()) * (bits + 1) >= states * size * bits:
-        return CompressedMatrix.from_codes(rows.codes, *levels)  # a gap takes at least one bit
+        return CompressedMatrix.from_codes(rows.codes, *levels, normalised=normalised)  # a gap takes at least one bit
     row, column = rows.codes.nonzero(as_tuple=True)
     indptr = torch.zeros(states + 1, dtype=torch.int64, device=row.device)
     indptr[1:] = torch.bincount(row, minlength=states).cumsum(0)
-    sparse = CompressedMatrix.from_rows(indptr, column, rows.codes[row, column], *levels, shape=(states, size))
+    codes = rows.codes[row, column]
+    sparse = CompressedMatrix.from_rows(indptr, column, codes, *levels, shape=(states, size), normalised=normalised)
     if layout == "auto" and packed_size(states * size, bits) < pack_matrix(sparse, bits).nbytes - _level_bytes(sparse):
-        return CompressedMatrix.from_codes(rows.codes, *levels)
+        return CompressedMatrix.from_codes(rows.codes, *levels, normalised=normalised)
     return sparse
 
 

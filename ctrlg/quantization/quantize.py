@@ -9,12 +9,13 @@ import torch
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
 from ctrlg.quantization.budget import largest_within
-from ctrlg.quantization.checkpoint import METHODS
 from ctrlg.quantization.layouts import arrange
 from ctrlg.quantization.log_norm_q import DEFAULT_THRESHOLD, LogNormQuantizer, state_occupancy
 from ctrlg.quantization.model import QuantizedHMM
 from ctrlg.quantization.norm_q import EPS, QuantizedRows, norm_q_rows
 from ctrlg.quantization.rows import check_bits
+
+METHODS = ("norm-q", "log-norm-q")
 
 
 @torch.no_grad()

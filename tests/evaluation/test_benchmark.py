@@ -117,10 +117,12 @@ def test_seeds_draw_other_sets_and_zero_spreads_them(folder: Path, tmp_path: Pat
 def test_bytes_are_those_of_the_file_or_bits_times_entries(folder: Path) -> None:
     hmm = float_hmm(str(folder / "hmm"))
     entries = 4 * (4 + hmm.vocab_size)
-    for setting, expected in ((Setting("none", 3), -(-entries * 3 // 8)), (Setting("float32", 32), 4 * entries)):
+    for setting, expected in ((Setting("row-max", 3), -(-entries * 3 // 8)), (Setting("float32", 32), 4 * entries)):
         assert stored_bytes(hmm, guide(hmm, setting), setting) == expected
     packed = quantize(hmm, "norm-q", 4)
     assert stored_bytes(hmm, guide(hmm, Setting("norm-q", 4)), Setting("norm-q", 4)) == packed.packed_nbytes
+    none, integer = (stored_bytes(hmm, guide(hmm, Setting(name, 3)), Setting(name, 3)) for name in ("none", "integer"))
+    assert 0 < none == integer < entries * 3 // 8  # the same codes, most of them 0
     assert stored_bytes(hmm, None, Setting("mask-only", 0)) == 0
 
 

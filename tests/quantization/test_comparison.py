@@ -15,10 +15,12 @@ from ctrlg.constraints import Keywords, WordCount
 from ctrlg.decoding import ConstraintLogitsProcessor, generate
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
-from ctrlg.matrices import DenseMatrix
+from ctrlg.matrices import CompressedMatrix, DenseMatrix
 from ctrlg.quantization import METHODS, QuantizedHMM, UnnormalisedHMM, comparison_hmm
 from ctrlg.quantization.baselines import quantize_rows
 from ctrlg.quantization.integer import IntegerMatrix
+from ctrlg.quantization.levels import LEVELLED
+from ctrlg.quantization.quantize import METHODS as COMPRESSIONS
 
 TOKENIZER = tiny_tokenizer()
 EOS: int = cast(int, TOKENIZER.eos_token_id)
@@ -42,12 +44,15 @@ def test_matrices_are_what_the_method_says(name: str) -> None:
     assert (made.hidden_states, made.vocab_size, made.eos_token_id) == (6, 50, hmm.eos_token_id)
     assert made.fingerprint == hmm.fingerprint
     torch.testing.assert_close(made.initial, hmm.initial)
-    if name in ("norm-q", "log-norm-q"):
+    if name in ("norm-q", "log-norm-q", "norm-q-max", "k-means"):
         assert isinstance(made, QuantizedHMM) and (made.method, made.bits) == (name, 4)
-        return
-    assert isinstance(made, HMM if METHODS[name].normalised else UnnormalisedHMM)
+        if name in COMPRESSIONS:
+            return
+    else:
+        assert isinstance(made, HMM if METHODS[name].normalised else UnnormalisedHMM)
     for ours, original in ((made.transition, hmm.transition), (made.emission, hmm.emission)):
-        assert isinstance(ours, IntegerMatrix if name == "integer" else DenseMatrix)
+        kind = CompressedMatrix if name in LEVELLED else DenseMatrix
+        assert isinstance(ours, IntegerMatrix if name == "integer" else kind)
         expected = quantize_rows(original.to_dense(), name, 4)
         torch.testing.assert_close(ours.to_dense(), expected, rtol=1e-5, atol=1e-9)
 

@@ -50,7 +50,7 @@ def test_an_operand_has_few_levels_and_keeps_its_largest_entry(bits: int, seed: 
 @settings(deadline=None, max_examples=40)
 @given(p=hard_rows(), bits=BITS, seed=SEEDS)
 def test_products_round_both_operands(p: Tensor, bits: int, seed: int) -> None:
-    matrix, entries = IntegerMatrix(p, bits), on_unit_grid(p, bits)
+    matrix, entries = IntegerMatrix.of_entries(p, bits), on_unit_grid(p, bits)
     rng = torch.Generator().manual_seed(seed)
     x, y = torch.rand(5, p.shape[0], generator=rng), torch.rand(3, p.shape[1], generator=rng)
     assert torch.equal(matrix.to_dense(), entries.float())
@@ -67,7 +67,7 @@ def test_products_round_both_operands(p: Tensor, bits: int, seed: int) -> None:
 @settings(deadline=None, max_examples=40)
 @given(p=hard_rows(), bits=BITS, seed=SEEDS)
 def test_scores_round_both_operands_and_are_never_nan(p: Tensor, bits: int, seed: int) -> None:
-    matrix, entries = IntegerMatrix(p, bits), on_unit_grid(p, bits)
+    matrix, entries = IntegerMatrix.of_entries(p, bits), on_unit_grid(p, bits)
     rng = torch.Generator().manual_seed(seed)
     weights = torch.rand(3, len(p), generator=rng) * 10 ** (-30 * torch.rand(3, 1, generator=rng))
     predictive = torch.rand(3, len(p), generator=rng) * (torch.rand(3, len(p), generator=rng) < 0.7)
@@ -84,7 +84,7 @@ def test_scores_round_both_operands_and_are_never_nan(p: Tensor, bits: int, seed
 
 
 def test_rounding_may_leave_nothing() -> None:
-    matrix = IntegerMatrix(torch.full((3, 300), 1 / 300), 4)
+    matrix = IntegerMatrix.of_entries(torch.full((3, 300), 1 / 300), 4)
     predictive = torch.full((1, 3), 1 / 3)
     assert matrix.left(predictive).eq(0).all()
     row_of, class_of = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(300, dtype=torch.int64)
@@ -94,11 +94,12 @@ def test_rounding_may_leave_nothing() -> None:
 
 def test_it_moves_and_refuses_what_does_not_fit() -> None:
     p = torch.full((3, 4), 0.25)
-    matrix = IntegerMatrix(p, 3)
+    matrix = IntegerMatrix.of_entries(p, 3)
     assert torch.equal(matrix.to("cpu").to_dense(), matrix.to_dense()) and matrix.to("cpu").bits == 3
     assert matrix.to("meta").device == torch.device("meta")
-    assert matrix.nbytes == 3 * 4 * 4 and matrix.shape == (3, 4)
+    assert matrix.shape == (3, 4)
+    assert IntegerMatrix.of_entries(p, 9).nbytes == 3 * 4 * 4  # floats: codes have at most 8 bits
     with pytest.raises(ArgumentError, match="bits is 17"):
-        IntegerMatrix(p, 17)
+        IntegerMatrix.of_entries(p, 17)
     with pytest.raises(ArgumentError, match="x has shape"):
         matrix.left(torch.ones(1, 4))

@@ -1,0 +1,54 @@
+"""Next-token scores of a matrix that is held as floats, by few large products.
+
+`reference.scores` picks the columns of every choice of weights. In a tensor whose rows are long that costs more than
+to multiply all columns with the weights of those choices that many tokens share, and to pick from the products.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ctrlg.kernels.reference import scaled_weights
+
+BLOCK = 8192
+"""Columns that are multiplied at a time."""
+
+FEW = 8
+"""A choice that fewer than one token in so many shares has its columns picked."""
+
+
+def scores(p: Tensor, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+    """As `reference.scores`, for `p` [H, N] of the type of `predictive`."""
+    out = predictive.new_empty(len(predictive), p.shape[1])
+    if not row_of.numel():
+        return out
+    unit, log_peak = scaled_weights(weights.to(predictive.dtype))
+    row_choices, choice_of_class = torch.unique(row_of.long(), dim=1, return_inverse=True)
+    choice_of = choice_of_class[class_of.long()]
+    for start in range(0, p.shape[1], BLOCK):
+        block = p[:, start : start + BLOCK]
+        choices, choice_in_block = torch.unique(choice_of[start : start + BLOCK], return_inverse=True)
+        rows_of = row_choices[:, choices]
+        numerator, denominator = _products(unit, predictive, rows_of, choice_in_block, block)
+        ratio = numerator.log().sub_(denominator.log()).add_(log_peak[rows_of][:, choice_in_block])
+        out[:, start : start + BLOCK] = ratio.masked_fill_(denominator <= 0, -torch.inf)
+    return out
+
+
+def _products(
+    unit: Tensor, predictive: Tensor, rows_of: Tensor, choice_of: Tensor, block: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`unit[rows_of[b, choice_of[v]]] @ block[:, v]` and `predictive @ block`, [B, width] each.
+
+    rows_of: int64 [B, C]. choice_of: int64 [width] in [0, C).
+    """
+    many = torch.bincount(choice_of, minlength=rows_of.shape[1]) * FEW >= len(choice_of)
+    left = torch.cat([predictive[None], unit[rows_of[:, many].T]])
+    products = left @ block
+    place = many.cumsum(0).masked_fill(~many, 0)[choice_of]
+    numerator = products.gather(0, place.expand(1, *products.shape[1:]))[0]
+    for choice in (~many).nonzero()[:, 0].tolist():
+        tokens = (choice_of == choice).nonzero()[:, 0]
+        numerator[:, tokens] = unit[rows_of[:, choice]] @ block[:, tokens]
+    return numerator, products[0]
