@@ -20,8 +20,10 @@ from rich.console import Console
 
 from ctrlg.console import as_program
 from ctrlg.evaluation.benchmark import float_hmm
+from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.fidelity_figures import Summary, plot_guidance, plot_rate_distortion, summaries, table
 from ctrlg.evaluation.fidelity_study import FidelitySettings, Point, points, run_fidelity
+from ctrlg.evaluation.guidance import frequent_keywords
 from ctrlg.figures import check_figure_path
 from ctrlg.quantization.baselines import METHODS
 
@@ -49,7 +51,8 @@ def main() -> None:
         console.print(f"{done} of {total} points", highlight=False)
 
     results = run_fidelity(settings, points(arguments.methods, arguments.bits, arguments.thresholds), report)
-    rows = summaries(results.lines, arguments.seed)
+    keywords = frequent_keywords(read_concept_sets(arguments.dataset_path), arguments.keywords)
+    rows = summaries(results.lines, keywords, arguments.seed)
     print(table(rows))
     if arguments.plot:
         states, tokens = float_hmm(arguments.hmm).emission.shape

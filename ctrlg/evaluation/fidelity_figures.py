@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from ctrlg.evaluation.benchmark import MASK_ONLY
 from ctrlg.evaluation.fidelity_study import Point
 from ctrlg.evaluation.scores import Score, mean_score
 from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure, save_figure
+from ctrlg.quantization.baselines import METHODS
 from ctrlg.studies import markdown_rows
 
 PAPER = Point("norm-q", 8)
@@ -46,21 +47,26 @@ class Summary(NamedTuple):
     steps: int
 
 
-def summaries(lines: Sequence[Mapping[str, Any]], seed: int = 0) -> list[Summary]:
-    """Of every point that is measured whole, in order of the lines; intervals by bootstrap over keywords.
+def summaries(lines: Sequence[Mapping[str, Any]], keywords: Collection[str], seed: int = 0) -> list[Summary]:
+    """Of every point that is measured on all these keywords, in order of methods; intervals by bootstrap over keywords.
 
     A mean of KL leaves infinite steps out: `infinite` says how many. Raises DataError where no point is there.
     """
     guidance: dict[Point, list[Mapping[str, Any]]] = defaultdict(list)
     for line in lines:
-        if line["part"] == "guidance":
+        if line["part"] == "guidance" and line["keyword"] in keywords:
             guidance[_point(line)].append(line)
-    most = max(map(len, guidance.values()), default=0)
     rates = {_point(line): line for line in lines if line["part"] == "rate"}
-    whole = [point for point in rates if most and len(guidance[point]) == most]
+    whole = [point for point in rates if len(guidance[point]) == len(keywords)]
     if not whole:
-        raise DataError("no point is measured", hint="lines of fidelity_study.py")
-    return [_summary(point, rates[point], guidance[point], seed) for point in whole]
+        raise DataError(f"no point is measured on all {len(keywords)} keywords", hint="lines of fidelity_study.py")
+    return [_summary(point, rates[point], guidance[point], seed) for point in sorted(whole, key=_place)]
+
+
+def _place(point: Point) -> tuple[int, float, int]:
+    """The mask alone first, then as in the registry; thresholds after the default one; most bits first."""
+    order = [MASK_ONLY, *METHODS].index(point.method)
+    return order, -1.0 if point.threshold is None else point.threshold, -point.bits
 
 
 def _point(line: Mapping[str, Any]) -> Point:
@@ -109,7 +115,7 @@ def table(rows: Sequence[Summary]) -> str:
         infinite = "∞" if row.likelihood else "-"
         held_out = infinite if row.held_out_loss is None else f"{row.held_out_loss:.4f}"
         sampled = infinite if row.kl_sequence is None else f"{row.kl_sequence:.4f} ± {row.kl_error:.4f}"
-        kl = "∞" if row.kl is None else str(row.kl)
+        kl = "∞" if row.kl is None else "{:.2g} ({:.2g} to {:.2g})".format(*row.kl)
         shares = [f"{100 * share:.1f} %" for share in (row.infinite, row.forbidden, row.silent)]
         cells.append(
             [name(row.point), row.point.bits, f"{row.bytes / 1e6:,.3f}", held_out, sampled, kl, *shares, row.variation]
@@ -127,12 +133,12 @@ def plot_rate_distortion(
 ) -> None:
     """Nats lost per token against megabytes, on held-out text and on the float HMM's samples.
 
-    entries: of transition and emission, to place the paper's point. Raises ArgumentError as `save_figure`.
+    entries: of transition and emission, to place the float HMM and the paper's point. Raises ArgumentError as `save_figure`.
     """
-    figure = new_figure(11, 4.6)
+    figure = new_figure(11, 5)
     panels: dict[str, Callable[[Summary], float | None]] = {
         "lost on held-out text (nats per token)": lambda row: row.held_out_loss,
-        "lost on the float HMM's samples, KLseq (nats per token)": lambda row: row.kl_sequence,
+        "KLseq, on the float HMM's samples (nats per token)": lambda row: row.kl_sequence,
     }
     for axes, (label, value) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         _curves(axes, rows, value)
@@ -142,9 +148,9 @@ def plot_rate_distortion(
                 place = PAPER.bits * entries / 8e6, lost
                 axes.plot(*place, "*", color=MIDDLE, markersize=13, markeredgecolor="black", label="the paper's 8 bits")
         axes.set_yscale("symlog", linthresh=1e-3)
-        axes.axhline(0, color="0.6", linewidth=0.8)
+        axes.axhline(0, color="0.6", linewidth=1, label=f"float32, {4 * entries / 1e6:,.1f} MB")
         _finish(axes, label)
-    figure.axes[1].legend(frameon=False, fontsize=8)
+    _legend(figure)
     figure.suptitle(title)
     save_figure(figure, path, command)
 
@@ -152,7 +158,7 @@ def plot_rate_distortion(
 def plot_guidance(rows: Sequence[Summary], path: str | Path, title: str, command: str | None = None) -> None:
     """KL from the float guidance where every step has a finite one, and total variation of all, against megabytes;
     the mask alone across. Raises ArgumentError as `save_figure`."""
-    figure = new_figure(11, 4.8)
+    figure = new_figure(11, 5.2)
     panels: dict[str, Callable[[Summary], float | None]] = {
         "KL(float || compressed) (nats per step)": lambda row: row.kl.value if row.kl and not row.infinite else None,
         "total variation distance from float": lambda row: row.variation.value,
@@ -165,7 +171,7 @@ def plot_guidance(rows: Sequence[Summary], path: str | Path, title: str, command
                 axes.axhline(height, color="black", linewidth=1, linestyle=(0, (6, 3)), label="the mask alone, no HMM")
         axes.set_yscale("log")
         _finish(axes, label)
-    figure.axes[1].legend(frameon=False, fontsize=7, ncols=2)
+    _legend(figure)
     figure.suptitle(title)
     save_figure(figure, path, command)
 
@@ -196,3 +202,9 @@ def _finish(axes: Any, label: str) -> None:
     axes.set_xlabel("transition and emission on disk (MB); numbers are bits")
     axes.set_ylabel(label)
     axes.grid(color="0.92")
+
+
+def _legend(figure: Any) -> None:
+    """Below the panels; of the last one, which shows the most."""
+    handles, labels = figure.axes[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize=8)

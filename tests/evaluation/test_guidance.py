@@ -31,6 +31,7 @@ from ctrlg.hmm import HMM
 from ctrlg.matrices import DenseMatrix
 from ctrlg.quantization.unnormalised import UnnormalisedHMM
 
+WORDS = ["dog", "park"]
 MOST = 4
 PROMISE = Promise(contains(1), (2, EOS), (1, MOST))
 TEXT = (0, 3, 1, 0, 2, EOS)
@@ -126,7 +127,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hmm = HMM(4, len(tokenizer), eos)
     hmm.save_pretrained(folder / "hmm")
     write_samples(folder / "test", Samples(hmm.sample(6, 8, torch.Generator().manual_seed(0)), None))
-    sets = [{"concept_set_idx": 0, "concepts": ["dog", "park"], "references": ["A dog."]}]
+    sets = [{"concept_set_idx": 0, "concepts": WORDS, "references": ["A dog."]}]
     (folder / "sets.jsonl").write_text("\n".join(map(json.dumps, sets)))
     return folder
 
@@ -178,8 +179,14 @@ def test_a_stopped_study_goes_on_and_ends_the_same(
 
 def test_tables_and_figures_show_every_point(folder: Path, tmp_path: Path) -> None:
     lines = run_fidelity(settings(folder, tmp_path), GRID).lines
-    rows = summaries(lines)
-    assert [row.point for row in rows] == GRID
+    rows = summaries(lines, WORDS)
+    assert [row.point for row in rows] == [
+        Point(MASK_ONLY, 0),
+        *(Point("norm-q", bits) for bits in (8, 2)),
+        *(Point("log-norm-q", bits) for bits in (8, 2)),
+        Point("log-norm-q", 4, 1e-3),
+        *(Point("none", bits) for bits in (8, 2)),
+    ]
     by_point = {row.point: row for row in rows}
     mask, published, raw = (by_point[point] for point in (Point(MASK_ONLY, 0), Point("norm-q", 8), Point("none", 2)))
     assert (mask.bytes, mask.silent, mask.keywords) == (0, 0, 2)
@@ -192,13 +199,14 @@ def test_tables_and_figures_show_every_point(folder: Path, tmp_path: Path) -> No
     assert "| log-norm-q, threshold 0.001 | 4 |" in text
     assert "| none | 2 | 0.000 | - | - |" in text
     partial = [line for line in lines if (line["method"], line["keyword"]) != ("none", "dog")]
-    assert Point("none", 2) not in [row.point for row in summaries(partial)]
+    assert Point("none", 2) not in [row.point for row in summaries(partial, WORDS)]
+    assert [row.keywords for row in summaries(partial, ["park"])] == [1] * len(GRID)
     plot_rate_distortion(rows, 100, tmp_path / "rate.svg", "A finding")
     plot_guidance(rows, tmp_path / "guidance.svg", "Another")
     assert "the paper's 8 bits" in (tmp_path / "rate.svg").read_text()
     assert "the mask alone" in (tmp_path / "guidance.svg").read_text()
-    with pytest.raises(DataError, match="no point is measured"):
-        summaries([])
+    with pytest.raises(DataError, match="no point is measured on all 3 keywords"):
+        summaries(lines, [*WORDS, "run"])
 
 
 @pytest.mark.parametrize(
