@@ -133,7 +133,7 @@ def plot_rate_distortion(
 ) -> None:
     """Nats lost per token against megabytes, on held-out text and on the float HMM's samples.
 
-    entries: of transition and emission, to place the float HMM and the paper's point. Raises ArgumentError as `save_figure`.
+    entries: of transition and emission, for the sizes of the float HMM and the paper's. Errors as `save_figure`.
     """
     figure = new_figure(11, 5)
     panels: dict[str, Callable[[Summary], float | None]] = {
