@@ -146,7 +146,7 @@ def plot_rate_distortion(
             lost = value(row)
             if row.point == PAPER and lost is not None:
                 place = PAPER.bits * entries / 8e6, lost
-                axes.plot(*place, "*", color=MIDDLE, markersize=13, markeredgecolor="black", label="the paper's 8 bits")
+                axes.plot(*place, "*", color=DARK, markersize=13, label="the paper's 8 bits")
         axes.set_yscale("symlog", linthresh=1e-3)
         axes.axhline(0, color="0.6", linewidth=1, label=f"float32, {4 * entries / 1e6:,.1f} MB")
         _finish(axes, label)
