@@ -24,6 +24,7 @@ from ctrlg.decoding.content import content_automaton
 from ctrlg.decoding.joining import Joiner
 from ctrlg.decoding.lookahead import TABLE_BYTES, LookAhead
 from ctrlg.decoding.model import HiddenMarkovModel
+from ctrlg.decoding.positions import side_by_side
 from ctrlg.decoding.reachability import Horizon, Reachability
 from ctrlg.decoding.sequences import SequenceReader, Sequences, take
 from ctrlg.decoding.suffix import check_ids, suffix_probabilities, suffix_tokens
@@ -155,6 +156,20 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         for chosen, rows in self._batches(sequences):
             choices = self._guide.choices(chosen)
             result[torch.from_numpy(rows).to(self._device)] = self._joiner.log_ratio(chosen, choices)
+        return result
+
+    @torch.no_grad()
+    def log_ratios(self, text: Tensor) -> Tensor:
+        """`log_ratio` before every token of one text and after the last, float32 [T + 1, V], in one pass.
+
+        text: int64 [prompt + T]. Raises ArgumentError for a text shorter than the prompt, and for several token_ranges.
+        """
+        lengths = range(min(len(self.prompt_ids), len(text)), len(text) + 1)
+        steps = [self._read(text[None, :length]) for length in lengths]
+        running = [step for step in steps if not step.over[0]]  # the first ones: what is over stays over
+        result = torch.full((len(steps), self.vocab_size), -math.inf, device=self._device)
+        together = side_by_side(running, [self._guide.choices(step) for step in running])
+        result[: len(running)] = self._joiner.log_ratio(*together)
         return result
 
     @property

@@ -227,3 +227,17 @@ def test_attributes_of_ctrlg_s_tutorial_can_be_set() -> None:
 def test_no_promise_leaves_every_content_allowed() -> None:
     scores = build(dfa_model=avoids(), min_new_tokens=0, suffix_ids=[])(torch.tensor([[0]]), torch.zeros(1, VOCAB))
     assert allowed(scores) == [list(range(VOCAB))]
+
+
+def test_positions_of_a_text_without_an_hmm_and_of_a_text_that_is_no_text() -> None:
+    processor = build(hmm_model=None, eos_token_id=EOS)
+    along = processor.log_ratios(torch.tensor([0, 1, 2, 3, EOS]))
+    for length in range(1, 6):
+        torch.testing.assert_close(
+            along[length - 1 : length], processor.log_ratio(torch.tensor([[0, 1, 2, 3, EOS]])[:, :length])
+        )
+    assert not along[-1].isfinite().any()
+    with pytest.raises(ArgumentError, match="input_ids has 0 tokens in a row, the prompt has 1"):
+        processor.log_ratios(torch.tensor([], dtype=torch.int64))
+    with pytest.raises(ArgumentError, match="2 token_ranges for a batch of 1 rows"):
+        build(token_ranges=[[1, 4], [2, 4]]).log_ratios(torch.tensor([0, 1]))

@@ -46,6 +46,11 @@ def check_scores(hmm: TinyHMM, promise: Promise, **options: Any) -> None:
         assert (ours <= 1e-5).all()
         assert not np.isfinite(ours[np.isnan(truth)]).any()
         np.testing.assert_allclose(ours[~np.isnan(truth)], truth[~np.isnan(truth)], atol=TOLERANCE)
+    for text in promise.texts[:: len(promise.texts) // 4 + 1]:
+        ours = processor.log_ratios(batch([text])[0]).double().numpy()
+        truth = np.array([*(ratios[text[:length]] for length in range(len(text))), np.full(VOCAB, np.nan)])
+        assert not np.isfinite(ours[np.isnan(truth)]).any()
+        np.testing.assert_allclose(ours[~np.isnan(truth)], truth[~np.isnan(truth)], atol=TOLERANCE)
 
 
 PROMISES = {
