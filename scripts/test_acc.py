@@ -3,6 +3,7 @@
     python scripts/test_acc.py --result runs/benchmark.jsonl --dataset_path validation.jsonl
     python scripts/test_acc.py --result runs/a.json runs/b.jsonl --dataset_path validation.jsonl \\
         --table runs/table.md --plot fig/benchmark.svg
+    python scripts/test_acc.py --result runs/hard.jsonl runs/soft.jsonl --common --dataset_path validation.jsonl
 
 Takes what test_benchmark.py writes, a line for each method, bits and mask, and any other file of
 {"concept_set_idx", "concepts", "sentences"}, a line for each file.
@@ -11,15 +12,17 @@ Takes what test_benchmark.py writes, a line for each method, bits and mask, and 
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ctrlg.console import as_program
+from ctrlg.errors import DataError
 from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.results import Written, read_records
 from ctrlg.evaluation.success import covered
-from ctrlg.evaluation.tables import markdown, plot, rows_of
+from ctrlg.evaluation.tables import group_of, markdown, plot, rows_of
 from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.figures import check_figure_path
 from ctrlg.files import atomic_file, writable_folder
@@ -34,6 +37,8 @@ def main() -> None:
         writable_folder(Path(arguments.table).parent)
     references = {each.number: each.references for each in read_concept_sets(arguments.dataset_path)}
     records = {file: read_records(file) for file in arguments.result}
+    if arguments.common:
+        records = on_common_sets(records)
     rows = [
         row
         for file, lines in records.items()
@@ -47,6 +52,18 @@ def main() -> None:
             file.write_text(table + "\n", encoding="utf-8")
     if arguments.plot:
         plot(rows, arguments.plot)
+
+
+def on_common_sets(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The records of concept sets that every row of the table has. Raises DataError where there are none."""
+    sets: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+    for file, lines in records.items():
+        for line in lines:
+            sets[group_of(line, Path(file).stem)].add(line["concept_set_idx"])
+    common = set.intersection(*sets.values()) if sets else set()
+    if not common:
+        raise DataError("no concept set is in every row", hint="leave out --common, or the files of other sets")
+    return {file: [line for line in lines if line["concept_set_idx"] in common] for file, lines in records.items()}
 
 
 def show_broken(records: Sequence[Mapping[str, Any]], most: int, substring: bool) -> None:
@@ -65,6 +82,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--result", nargs="+", required=True, help="files of results, JSON or JSON lines")
     parser.add_argument("--dataset_path", required=True, help="the concept sets with their references")
     parser.add_argument("--substring", action="store_true", help="concepts count inside of words (Norm-Q's check)")
+    parser.add_argument("--common", action="store_true", help="judge only the concept sets that every row has")
     parser.add_argument("--all", action="store_true", help="judge all sentences of a concept set, not its first alone")
     parser.add_argument("--log", type=int, default=0, help="show so many sentences that lack a concept (%(default)s)")
     parser.add_argument("--table", default="", help="Markdown file for the table")

@@ -51,8 +51,13 @@ def rows_of(
     """
     groups: dict[tuple[Any, Any, Any], list[Mapping[str, Any]]] = defaultdict(list)
     for line in lines:
-        groups[line.get("method", name), line.get("bits"), line.get("mask")].append(line)
+        groups[group_of(line, name)].append(line)
     return [_row(*key, group, references, substring, first_only) for key, group in groups.items()]
+
+
+def group_of(line: Mapping[str, Any], name: str) -> tuple[Any, Any, Any]:
+    """Method, bits and mask of a line, which say the row it belongs to; `name` where it names no method."""
+    return line.get("method", name), line.get("bits"), line.get("mask")
 
 
 def _row(
