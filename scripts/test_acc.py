@@ -4,6 +4,7 @@
     python scripts/test_acc.py --result runs/a.json runs/b.jsonl --dataset_path validation.jsonl \\
         --table runs/table.md --plot fig/benchmark.svg
     python scripts/test_acc.py --result runs/hard.jsonl runs/soft.jsonl --common --dataset_path validation.jsonl
+    python scripts/test_acc.py --result runs/benchmark.jsonl --against float32 --dataset_path validation.jsonl
 
 Takes what test_benchmark.py writes, a line for each method, bits and mask, and any other file of
 {"concept_set_idx", "concepts", "sentences"}, a line for each file.
@@ -20,6 +21,7 @@ from typing import Any
 from ctrlg.console import as_program
 from ctrlg.errors import DataError
 from ctrlg.evaluation.concept_sets import read_concept_sets
+from ctrlg.evaluation.paired import paired_markdown, paired_rows
 from ctrlg.evaluation.results import Written, read_records
 from ctrlg.evaluation.success import covered
 from ctrlg.evaluation.tables import group_of, markdown, plot, rows_of
@@ -45,6 +47,9 @@ def main() -> None:
         for row in rows_of(lines, references, Path(file).stem, arguments.substring, not arguments.all)
     ]
     table = markdown(rows)
+    if arguments.against:
+        everything = [line for lines in records.values() for line in lines]
+        table += "\n\n" + paired_markdown(paired_rows(everything, arguments.against), arguments.against)
     print(table)
     show_broken([record for lines in records.values() for record in lines], arguments.log, arguments.substring)
     if arguments.table:
@@ -83,6 +88,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dataset_path", required=True, help="the concept sets with their references")
     parser.add_argument("--substring", action="store_true", help="concepts count inside of words (Norm-Q's check)")
     parser.add_argument("--common", action="store_true", help="judge only the concept sets that every row has")
+    parser.add_argument("--against", default="", help="a row, as float32 or norm-q:8, that others are paired with")
     parser.add_argument("--all", action="store_true", help="judge all sentences of a concept set, not its first alone")
     parser.add_argument("--log", type=int, default=0, help="show so many sentences that lack a concept (%(default)s)")
     parser.add_argument("--table", default="", help="Markdown file for the table")
