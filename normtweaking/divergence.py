@@ -55,10 +55,11 @@ def train_end_to_end(
     float_values: Values,
     groups: list[list[nn.Parameter]],
     settings: TweakSettings,
-) -> None:
+) -> Iterator[None]:
     """Adam on all norm parameters at once, the loss being the KL above; all layers' activations of a batch are held.
 
-    groups: the norm parameters of each stage. Raises ArgumentError where the loss is no longer finite.
+    groups: the norm parameters of each stage. Yields after each pass over the texts.
+    Raises ArgumentError where the loss is no longer finite.
     """
     depth = len(chain.layers)
     optimizer = torch.optim.Adam(
@@ -70,6 +71,7 @@ def train_end_to_end(
                 optimizer.zero_grad(set_to_none=True)
                 check_finite(_backward(chain, batch, float_state, float_values), settings)
                 optimizer.step()
+            yield
 
 
 def _backward(chain: LayerChain, batch: Batch, float_state: Tensor, float_values: Values) -> float:
