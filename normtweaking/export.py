@@ -41,6 +41,13 @@ def check_exportable(model: Any, form: str) -> None:
             f"a model of type {model.config.model_type!r} cannot be written as GGUF",
             hint="Llama and SmolLM2 can; save any other as a folder",
         )
+    rope = model.config.rope_parameters
+    if rope.get("rope_type", "default") != "default" or model.config.hidden_act != "silu":
+        raise ArgumentError(
+            f"positions of type {rope.get('rope_type')!r} or the activation {model.config.hidden_act!r} cannot be "
+            "written as GGUF",
+            hint="save the model as a folder",
+        )
     for linear in linear_layers(decoder_layers(model).modules):
         if linear.weight.shape[1] % BLOCK:
             raise ArgumentError(
