@@ -46,8 +46,8 @@ class Scheme(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Scheme:
         """Of "4" (per channel) or "4:64" (groups of 64). Raises ArgumentError for anything else."""
-        bits, _, size = text.partition(":")
-        if not bits.isdecimal() or (size and not size.isdecimal()):
+        bits, colon, size = text.partition(":")
+        if not bits.isdecimal() or size.isdecimal() != bool(colon):
             raise ArgumentError(f"{text!r} is no scheme", hint='such as "4" (per channel) or "4:64" (groups)')
         scheme = cls(int(bits), int(size) if size else None)
         scheme.quantizer()

@@ -27,6 +27,8 @@ from normtweaking import TweakSettings
 from normtweaking.grid import Grid
 from normtweaking.job import QUANTIZERS, Measured, Texts, TweakJob, quantizer_of, tweak_model
 from normtweaking.languages import language_names
+from normtweaking.moments import LOSSES
+from normtweaking.settings import CLOSED_FORMS
 
 
 def main() -> None:
@@ -88,9 +90,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=1e-5, help="of the first layer (1e-5)")
     parser.add_argument("--scale", type=float, default=1.0, help="the last layer's rate is lr * (1 + scale) (1)")
     parser.add_argument("--iterations", type=int, default=1, help="passes over the texts in each layer (1)")
-    parser.add_argument(
-        "--loss", default="distribution", help="distribution, mse, moments, least-squares or own-least-squares"
-    )
+    parser.add_argument("--loss", default="distribution", help=", ".join((*LOSSES, *CLOSED_FORMS)))
     parser.add_argument("--scope", default="layers", help="layers, end-to-end or both")
     parser.add_argument("--batch-size", type=int, default=4, help="texts at once (4)")
     parser.add_argument("--keep-worse", action="store_true", help="keep tweaked norms even where they are worse")

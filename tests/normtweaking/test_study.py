@@ -91,14 +91,11 @@ def test_layer_deltas_are_those_of_hidden_states(tmp_path: Path) -> None:
         deltas.variance[0], (expected[0].variance - expected[1].variance).abs(), rtol=1e-4, atol=1e-6
     )
     draw_layers(deltas, deltas, "a test", tmp_path / "layers.svg")
-    assert "channel means 0 % more off" in (tmp_path / "layers.svg").read_text() or True
+    assert (tmp_path / "layers.svg").stat().st_size > 0
 
 
 @pytest.mark.parametrize("text", ["four", "4:", "4:x", "9", "4:1", ""])
 def test_unknown_schemes_are_refused(text: str) -> None:
-    if text == "4:":
-        assert Scheme.parse(text) == Scheme(4, None)
-        return
     with pytest.raises(ArgumentError):
         Scheme.parse(text)
 
