@@ -62,11 +62,11 @@ def draw_layers(before: LayerDeltas, after: LayerDeltas, said: str, path: str | 
             axes.plot(layers, values.mean(1).tolist(), style, color=colour, label=label, linewidth=1.8)
         axes.set_yscale("log")
         axes.set_xlabel("decoder layer")
-        axes.set_ylabel(f"{symbol} of a channel (units of the hidden states{'²' * (name == 'variance')})")
-        axes.set_title(f"{name} of the channels", size=10)
+        axes.set_ylabel(f"{symbol} (units of the states{'²' * (name == 'variance')})")
+        axes.set_title(f"{name}s of channels: mean, and 10th to 90th percentile", size=10)
         axes.grid(color="0.92")
     figure.axes[0].legend(frameon=False)
-    figure.suptitle(f"{_finding(before, after)} ({said})")
+    figure.suptitle(f"{_finding(before, after)}\n{said}", size=11)
     save_figure(figure, path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from ctrlg.studies import markdown_rows, mean_and_deviation
 from normtweaking.study import COLUMNS, FLOAT, QUANTIZED, Scheme
 
 Line = dict[str, Any]
+MOST_PANELS_OF_A_ROW = 3
+MANY_DECADES = 10  # greatest over least perplexity from which only powers of ten are marked
 
 
 class Group(NamedTuple):
@@ -92,15 +95,24 @@ def draw_study(lines: Sequence[Line], path: str | Path) -> None:
     """
     chosen = _drawn(groups(lines))
     schemes = list(dict.fromkeys(group.scheme for group in chosen))
-    figure = new_figure(max(4.5, 2.9 * len(schemes)), 4.4)
-    for axes, scheme in zip(figure.subplots(1, len(schemes), squeeze=False)[0], schemes, strict=True):
-        _draw_scheme(axes, [group for group in chosen if group.scheme == scheme])
-    figure.axes[0].set_ylabel("perplexity per token (less is better, logarithmic)")
+    rows = 1 if len(schemes) <= MOST_PANELS_OF_A_ROW else 2
+    columns = math.ceil(len(schemes) / rows)
+    figure = new_figure(max(5, 3.4 * columns), 3.9 * rows)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for number, axes in enumerate(panels.flat):
+        if number < len(schemes):
+            _draw_scheme(axes, [group for group in chosen if group.scheme == schemes[number]])
+        else:
+            axes.set_axis_off()
+    for row in panels:
+        row[0].set_ylabel("perplexity per token (logarithmic)")
     figure.suptitle(_finding(chosen))
     save_figure(figure, path)
 
 
 def _draw_scheme(axes: Any, members: Sequence[Group]) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     quantized, exact = members[0].quantized, members[0].float_perplexity
     names = ["quantised", *(group.way for group in members)]
     means = [quantized, *(statistics.mean(group.perplexities) for group in members)]
@@ -113,13 +125,15 @@ def _draw_scheme(axes: Any, members: Sequence[Group]) -> None:
         axes.annotate(
             f"{share:.0f} %", (index, max(group.perplexities)), (0, 3), textcoords="offset points", ha="center"
         )
+    top = max(quantized, *(max(group.perplexities) for group in members))
+    spread = top / exact
     axes.axhline(exact, color="0.2", linestyle="--", linewidth=1)
     axes.annotate(f"float {exact:.1f}", (len(means) - 0.5, exact), (0, -11), textcoords="offset points", ha="right")
     axes.set_yscale("log")
-    axes.set_ylim(exact / 1.12, max(quantized, *(max(group.perplexities) for group in members)) * 1.2)
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
-    axes.tick_params(axis="y", which="minor", labelsize=7)
+    axes.set_ylim(exact / spread**0.12, top * spread**0.12)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1,) if spread > MANY_DECADES else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)))
+    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", size=8)
     axes.set_title(str(members[0].scheme), size=10)
 

@@ -81,7 +81,7 @@ def test_levels_that_the_format_holds_are_kept(
     size = write_gguf(model, TOKENIZER, tmp_path / "model.gguf", form, quantizer)
     assert size == (tmp_path / "model.gguf").stat().st_size
     loaded, tokenizer = load_language_model(tmp_path / "model.gguf")
-    assert difference(model, loaded) < 0.02  # embeddings and steps in float16
+    assert difference(model, loaded) < 0.05  # embeddings, steps and minima are in float16
     text = "the dog runs, and a cat"
     assert tokenizer(text)["input_ids"] == TOKENIZER(text)["input_ids"]
     assert tokenizer.eos_token_id == EOS

@@ -25,16 +25,15 @@ def test_a_model_is_tweaked_written_and_measured(tmp_path: Path) -> None:
     small_llama().save_pretrained(tmp_path / "model")
     TOKENIZER.save_pretrained(tmp_path / "model")
     (tmp_path / "text.txt").write_text("the dog runs, and a cat sits. " * 4)
-    options = (
-        f"--model {tmp_path / 'model'} --bits 3 --group-size 32 --samples 6 --length 8 --held-out 2 --grid-lr 1e-3"
-    )
-    options += f" --gguf Q4_1 --perplexity {tmp_path / 'text.txt'} --window 16 --stride 8 --scope end-to-end"
+    options = f"--model {tmp_path / 'model'} --bits 3 --group-size 32 --samples 6 --length 8 --held-out 2"
+    options += f" --grid-lr 1e-3 --gguf Q4_1 --perplexity {tmp_path / 'text.txt'} --window 16 --stride 8"
+    options += " --scope end-to-end"
     found = CliRunner().invoke(APP, [str(tmp_path / "tweaked"), *options.split()], catch_exceptions=False)
     assert found.exit_code == 0
     for words in ("KL ", "lr 0.001, scale 1", "tweaked.gguf (Q4_1)", " quantised", "recovered"):
         assert words in found.output
     in_memory, written = (load_language_model(tmp_path / name)[0] for name in ("tweaked", "tweaked.gguf"))
-    assert difference(in_memory, written) < 0.02
+    assert difference(in_memory, written) < 0.05
     said = json.loads((tmp_path / "tweaked" / "norm_tweaking.json").read_text())
     assert said["settings"]["scope"] == "end-to-end"
     assert said["score_tweaked"] <= said["score_quantized"] or not said["kept"]
