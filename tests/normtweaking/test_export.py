@@ -95,7 +95,7 @@ def test_other_levels_are_rounded_once_more(tmp_path: Path) -> None:
     write_gguf(model, TOKENIZER, tmp_path / "eight.gguf", "Q8_0", RoundToNearest(4, 16))
     write_gguf(model, TOKENIZER, tmp_path / "four.gguf", "Q4_1")
     errors = [difference(model, load_language_model(tmp_path / name)[0]) for name in ("eight.gguf", "four.gguf")]
-    assert errors[0] < 0.1 < errors[1]
+    assert 3 * errors[0] < errors[1]
     assert (tmp_path / "four.gguf").stat().st_size < (tmp_path / "eight.gguf").stat().st_size
 
 

@@ -80,7 +80,7 @@ def test_tweak_ends_with_the_model_of_the_line(tmp_path: Path) -> None:
 
 
 def test_layer_deltas_are_those_of_hidden_states(tmp_path: Path) -> None:
-    one, two = (tiny_language_model(len(TOKENIZER), seed=seed, eos_token_id=EOS) for seed in (0, 1))
+    one, two = (tiny_language_model(len(TOKENIZER), seed, EOS, layers=2) for seed in (0, 1))
     tokens = TEXT.view(6, 10)
     deltas = layer_deltas(layer_moments(one, tokens, 4), layer_moments(two, tokens, 4))
     with torch.no_grad():
