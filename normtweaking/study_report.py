@@ -55,12 +55,15 @@ def groups(lines: Sequence[Line]) -> list[Group]:
     return [
         Group(
             Scheme(bits, size),
-            *rest,
+            way,
+            passes,
+            samples,
+            length,
             tuple(members),
             float_perplexity=known[None, None, FLOAT],
             quantized=known[bits, size, QUANTIZED],
         )
-        for (bits, size, *rest), members in found.items()
+        for (bits, size, way, passes, samples, length), members in found.items()
     ]
 
 
