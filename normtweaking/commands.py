@@ -49,6 +49,7 @@ def tweak(
     seed: Annotated[int, typer.Option(help="Of the calibration texts.")] = 0,
     gguf: Annotated[str, typer.Option(help="Write OUTPUT.gguf too: Q4_1 or Q8_0.")] = "",
     perplexity: Annotated[str, typer.Option(help="Text file to measure all models on.")] = "",
+    tokens: Annotated[int | None, typer.Option(help="Of that file, from its beginning; default: all.")] = None,
     window: Annotated[int, typer.Option(help="Of the perplexity, tokens.")] = 1024,
     stride: Annotated[int, typer.Option(help="Of the perplexity, tokens.")] = 512,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -69,7 +70,7 @@ def tweak(
         embeddings,
         head,
         gguf,
-        Measured(perplexity, window, stride),
+        Measured(perplexity, tokens, window, stride),
         device,
     )
     console = Console(highlight=False, soft_wrap=True)

@@ -46,9 +46,13 @@ class Texts(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """text: file to measure perplexity on; none where empty. window, stride: in tokens."""
+    """text: file to measure perplexity on; none where empty. tokens: of it, from its beginning; all where None.
+
+    window, stride: in tokens.
+    """
 
     text: str = ""
+    tokens: int | None = None
     window: int = 1024
     stride: int = 512
 
@@ -157,7 +161,7 @@ def _write_gguf(job: TweakJob, say: Say) -> None:
 
 def _say_perplexities(job: TweakJob, tokenizer: Any, say: Say) -> None:
     """Of the float, the quantised and the tweaked model, of the GGUF file, and the share of the loss won back."""
-    tokens = read_tokens(tokenizer, job.perplexity.text)
+    tokens = read_tokens(tokenizer, job.perplexity.text)[: job.perplexity.tokens]
     sources = {"float": job.model, "quantised": job.model, "tweaked": job.output}
     sources |= {f"tweaked, {job.gguf}": _beside(job, ".gguf")} if job.gguf else {}
     found = {}

@@ -33,7 +33,7 @@ from normtweaking.tweaker import NormTweaker
 
 COLUMNS = ("text", "bits", "group_size", "way", "passes", "samples", "length", "seed")
 BATCH = 32  # calibration texts written at once
-LAYER_GRID, END_TO_END_GRID = Grid((1e-5, 1e-4, 1e-3), (1.0,)), Grid((1e-3, 3e-3), (0.0,))
+LAYER_GRID, END_TO_END_GRID = Grid((1e-4, 1e-3), (1.0,)), Grid((1e-3, 3e-3), (0.0,))
 FLOAT, QUANTIZED = "float", "quantised"  # what stands in `way` for a model that is not tweaked
 
 
@@ -96,8 +96,8 @@ class StudySettings:
     window, stride: of the perplexity, tokens. Raises ArgumentError for values out of range.
     """
 
-    held_out: int = 16
-    length: int = 256
+    held_out: int = 8
+    length: int = 128
     passes: int = 4
     batch_size: int = 4
     layer_grid: Grid = LAYER_GRID

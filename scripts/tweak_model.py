@@ -71,7 +71,7 @@ def job_of(arguments: argparse.Namespace) -> TweakJob:
         arguments.embeddings,
         arguments.head,
         arguments.gguf,
-        Measured(arguments.perplexity, arguments.window, arguments.stride),
+        Measured(arguments.perplexity, arguments.tokens, arguments.window, arguments.stride),
         arguments.device,
     )
 
@@ -106,6 +106,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--grid-search-scale", type=float, nargs="+", default=[], help="scales to try")
     parser.add_argument("--gguf", default="", help="write OUTPUT.gguf too: Q4_1 or Q8_0")
     parser.add_argument("--perplexity", default="", help="text file to measure all three models on")
+    parser.add_argument("--tokens", type=int, help="of that file, from its beginning (all)")
     parser.add_argument("--window", type=int, default=1024, help="of the perplexity, tokens (1024)")
     parser.add_argument("--stride", type=int, default=512, help="of the perplexity, tokens (512)")
     parser.add_argument("--device", default="cpu")
