@@ -110,15 +110,19 @@ def tweak_model(job: TweakJob, say: Say) -> None:
         kept = "" if layer.kept else ", not kept"
         say(f"{layer.name}: loss {layer.loss_before:.4g} -> {layer.loss_after:.4g}{kept}")
 
+    def passed(number: int, found: float | None) -> None:
+        say(f"pass {number} of {job.settings.iterations}" + ("" if found is None else f": KL {found:.5f}"))
+
     if any(job.grid):
         grid = Grid(job.grid.learning_rates or [job.settings.learning_rate], job.grid.scales or [job.settings.scale])
         run = _name_of_run(job, model, data)
-        points = grid_search(make, tuning, held_out, job.settings, grid, _beside(job, ".grid.jsonl"), run, keep, show)
+        results = _beside(job, ".grid.jsonl")
+        points = grid_search(make, tuning, held_out, job.settings, grid, results, run, keep, show, passed)
         for point in points:
             say(f"lr {point.learning_rate:g}, scale {point.scale:g}: KL {point.score_tweaked:.5f}")
     else:
         tweaker = make(job.settings)
-        keep(tweaker, tweaker.run(tuning, held_out, show))
+        keep(tweaker, tweaker.run(tuning, held_out, show, passed))
     say(f"{sum(file.stat().st_size for file in Path(job.output).iterdir()):,} bytes in {job.output}")
     if job.gguf:
         _write_gguf(job, say)

@@ -119,11 +119,21 @@ class NormStudy:
     """Measurements on one model and one text.
 
     model: a causal decoder of transformers, float32; it is changed, and restored between measurements. tokens: of the
-    text, int64 [N]. output: file of JSON lines; calibration texts and searches are kept beside it.
+    text, int64 [N]. output: file of JSON lines; calibration texts and searches are kept beside it. say: told of every
+    pass end to end.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, tokens: Tensor, settings: StudySettings, output: str | Path) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        tokens: Tensor,
+        settings: StudySettings,
+        output: str | Path,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.settings = settings
+        self._say = say
         self.results = StudyLines(output, COLUMNS)
         self.model, self._tokenizer, self._tokens = model, tokenizer, tokens
         self._float = {parameter: parameter.detach().clone() for parameter in model.parameters()}
@@ -150,7 +160,8 @@ class NormStudy:
     def tweak(self, scheme: Scheme, way: Way, count: int, seed: int) -> TweakResult:
         """Leave the model quantised and tweaked, as the line of this combination says."""
         data = self._calibration(count, seed)
-        return self._tweaker(scheme, self._chosen(scheme, way, count, data)).run(*self._split(data, count))
+        settings = self._chosen(scheme, way, count, data)
+        return self._tweaker(scheme, settings).run(*self._split(data, count), passed=self._passed(scheme, settings))
 
     def held_out(self, count: int, seed: int) -> Tensor:
         """The texts that judge, int64 [n, T]; the model is left as it is in float."""
@@ -177,7 +188,7 @@ class NormStudy:
     ) -> dict[str, Any]:
         settings = self._chosen(scheme, way, count, next(iter(data.values())))
         tuning, held_out = self._split(data[seed], count)
-        result = self._tweaker(scheme, settings).run(tuning, held_out)
+        result = self._tweaker(scheme, settings).run(tuning, held_out, passed=self._passed(scheme, settings))
         return {
             **self._perplexity(),
             "score_quantized": result.score_quantized,
@@ -207,8 +218,16 @@ class NormStudy:
             f"{self.results.path}.grid",
             hashlib.sha256(run.encode()).hexdigest()[:16],
             keep=lambda tweaker, result: None,
+            passed=self._passed(scheme, plain),
         )
         return replace(plain, learning_rate=best.learning_rate, scale=best.scale)
+
+    def _passed(self, scheme: Scheme, settings: TweakSettings) -> Callable[[int, float | None], None]:
+        def say(number: int, found: float | None) -> None:
+            score = "" if found is None else f", KL {found:.5f}"
+            self._say(f"{scheme}: pass {number} of {settings.iterations}{score}")
+
+        return say
 
     def _tweaker(self, scheme: Scheme, settings: TweakSettings) -> NormTweaker:
         self._restore()

@@ -83,11 +83,13 @@ class NormTweaker:
         calibration: CalibrationData,
         held_out: CalibrationData | None = None,
         report: Callable[[LayerTweak], None] = lambda layer: None,
+        passed: Callable[[int, float | None], None] = lambda number, found: None,
     ) -> TweakResult:
         """Quantise and tweak the model, once.
 
         calibration: what norms are tweaked on. held_out: what they are judged by; the calibration where None.
-        report: called after each layer.
+        report: called after each layer. passed: after each pass end to end, with its number, from 1, and its score,
+            None where passes are not compared.
         Raises VocabularyError for tokens that the model does not know, ArgumentError for a loss that is not finite.
         """
         settings = self.settings
@@ -104,7 +106,7 @@ class NormTweaker:
             self._quantize_outside([tuning] if judging is tuning else [tuning, judging])
             layers = tuple(self._layers(stages, tuning, judging, before, report))
             if settings.scope != LAYERS:
-                self._end_to_end(stages, tuning, judging, before)
+                self._end_to_end(stages, tuning, judging, before, passed)
             return self._better(layers, judging, before)
 
     def save(self, folder: str | Path, tokenizer: Any, result: TweakResult, **said: Any) -> None:
@@ -197,15 +199,25 @@ class NormTweaker:
                     loss.backward()
                     optimizer.step()
 
-    def _end_to_end(self, stages: list[Stage], tuning: Activations, judging: Activations, before: _FloatValues) -> None:
+    def _end_to_end(
+        self,
+        stages: list[Stage],
+        tuning: Activations,
+        judging: Activations,
+        before: _FloatValues,
+        passed: Callable[[int, float | None], None],
+    ) -> None:
         """Train all norms at once, and leave those of the best pass in place where asked for."""
         groups = [stage.norm_parameters() for stage in stages]
         choose = self.settings.keep_better and self.settings.iterations > 1
         best, values = math.inf, {}
-        for _ in train_end_to_end(self.chain, tuning, before.outside, groups, self.settings):
-            if choose and (found := score(self.chain, judging, before.outside)) < best:
+        passes = train_end_to_end(self.chain, tuning, before.outside, groups, self.settings)
+        for number, _ in enumerate(passes, start=1):
+            found = score(self.chain, judging, before.outside) if choose else None
+            if found is not None and found < best:
                 best = found
                 values = {parameter: parameter.detach().clone() for group in groups for parameter in group}
+            passed(number, found)
         _restore(values)
 
     def _quantize_outside(self, all_activations: list[Activations]) -> None:

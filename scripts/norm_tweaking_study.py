@@ -62,7 +62,7 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     model, tokenizer = load_language_model(arguments.model_name_or_path)
     tokens = read_tokens(tokenizer, arguments.text)[: arguments.tokens]
-    study = NormStudy(model, tokenizer, tokens, settings, arguments.output)
+    study = NormStudy(model, tokenizer, tokens, settings, arguments.output, console.print)
     if arguments.draw_layers:
         layers(arguments, study, schemes[0], ways[0])
         return

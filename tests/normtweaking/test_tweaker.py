@@ -79,6 +79,20 @@ def test_end_to_end_lowers_the_divergence(name: str) -> None:
     assert result.score_tweaked < result.score_quantized
 
 
+def test_the_best_pass_is_kept() -> None:
+    """Of passes of which some are worse than those before them, by texts that are not tweaked on."""
+    settings = replace(SETTINGS, scope="end-to-end", learning_rate=0.05, iterations=6)
+    seen: list[float | None] = []
+    model = decoder()
+    result = NormTweaker(model, QUANTIZER, settings).run(
+        texts(), texts(4, seed=1), passed=lambda number, found: seen.append(found)
+    )
+    scores = [found for found in seen if found is not None]
+    assert len(scores) == 6
+    assert min(scores) < scores[-1]
+    assert result.score_tweaked == pytest.approx(min(scores), rel=1e-5)
+
+
 def test_losses_are_those_of_the_layers_outputs() -> None:
     """Of the first layer, by the hidden states that transformers shows."""
     model, tokens = decoder("gpt2"), texts().tokens
