@@ -55,21 +55,26 @@ def train_end_to_end(
     float_values: Values,
     groups: list[list[nn.Parameter]],
     settings: TweakSettings,
-) -> None:
+) -> Iterator[None]:
     """Adam on all norm parameters at once, the loss being the KL above; all layers' activations of a batch are held.
 
-    groups: the norm parameters of each stage. Raises ArgumentError where the loss is no longer finite.
+    groups: the norm parameters of each stage. Learning rates fall evenly, to 0 after the last step. Yields after each
+    pass over the texts.
+    Raises ArgumentError where the loss is no longer finite.
     """
-    depth = len(chain.layers)
+    depth, steps = len(chain.layers), settings.iterations * len(activations.batches)
     optimizer = torch.optim.Adam(
         [{"params": group, "lr": settings.rate(index, depth)} for index, group in enumerate(groups) if group]
     )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     with learning([parameter for group in groups for parameter in group]):
         for _ in range(settings.iterations):
             for batch, float_state in zip(activations.batches, activations.float_states, strict=True):
                 optimizer.zero_grad(set_to_none=True)
                 check_finite(_backward(chain, batch, float_state, float_values), settings)
                 optimizer.step()
+                schedule.step()
+            yield
 
 
 def _backward(chain: LayerChain, batch: Batch, float_state: Tensor, float_values: Values) -> float:

@@ -20,6 +20,7 @@ from normtweaking.tweaker import NormTweaker
 
 COLUMNS = ("run", "learning_rate", "scale")
 Report = Callable[[LayerTweak], None]
+Passed = Callable[[int, float | None], None]
 
 
 class GridPoint(NamedTuple):
@@ -48,12 +49,14 @@ def grid_search(
     run: str,
     keep: Callable[[NormTweaker, TweakResult], Any],
     report: Report = lambda layer: None,
+    passed: Passed = lambda number, found: None,
 ) -> list[GridPoint]:
     """All points of the grid, best first.
 
     make: a tweaker of these settings with the float model, anew each time. results: file of JSON lines. run: names what
     the points have in common (model, quantizer, calibration, other settings); lines of other runs are not looked at.
-    keep: called with every tweaker that is better than all before it, in this and in earlier calls.
+    keep: called with every tweaker that is better than all before it, in this and in earlier calls. report, passed: as
+        for `NormTweaker.run`.
     Raises ArgumentError for an empty grid, DataError where `results` is another study's file, and as `NormTweaker.run`.
     """
     if not grid.learning_rates or not grid.scales:
@@ -65,7 +68,7 @@ def grid_search(
         if key in lines:
             continue
         tweaker = make(point)
-        result = tweaker.run(calibration, held_out, report)
+        result = tweaker.run(calibration, held_out, report, passed)
         best = min((other.score_tweaked for other in _points(lines, run)), default=float("inf"))
         if result.score_tweaked < best:
             keep(tweaker, result)  # before the line, so that a line always has its model

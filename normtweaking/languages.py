@@ -50,6 +50,13 @@ def language_tokens(vocabulary: Vocabulary, languages: Sequence[str]) -> list[in
     return sorted(chosen)
 
 
+def language_names(listed: str) -> tuple[str, ...]:
+    """Of a list such as "en,zh"; none of an empty one. Raises as `check_languages`."""
+    names = tuple(name.strip() for name in listed.split(",") if name.strip())
+    check_languages(names)
+    return names
+
+
 def check_languages(languages: Sequence[str]) -> None:
     """Raise ArgumentError for a language that is not known."""
     for language in languages:

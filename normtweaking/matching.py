@@ -26,8 +26,11 @@ from normtweaking.structure import gain_offset
 SMALLEST = 1e-12  # second moments below it say nothing; such channels are left as they are
 
 
-def norm_moments(stage: Stage, activations: Activations, states: Sequence[Tensor]) -> dict[nn.Module, Moments]:
-    """Moments of the outputs of a stage's norms, in the order in which they run on `states`."""
+def norm_moments(
+    stage: Stage, activations: Activations, states: Sequence[Tensor] | None = None
+) -> dict[nn.Module, Moments]:
+    """Moments of the outputs of a stage's norms, in the order in which they run on `states`, the float ones if None."""
+    states = activations.float_states if states is None else states
     with _observed(stage.norms()) as sums, torch.no_grad():
         for batch, hidden in zip(activations.batches, states, strict=True):
             stage.run(batch, hidden)

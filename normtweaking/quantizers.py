@@ -37,6 +37,14 @@ class Weight(NamedTuple):
     transposed: bool = False
 
 
+class Levels(NamedTuple):
+    """Values `least + codes * step`. codes: whole numbers, [G, n]. step, least: of each group, [G, 1]."""
+
+    codes: Tensor
+    step: Tensor
+    least: Tensor
+
+
 class Quantizer(Protocol):
     """What stands for each weight."""
 
@@ -74,15 +82,17 @@ class RoundToNearest:
         grouped(weight, self.group_size)
 
     def quantize(self, weight: Weight) -> Tensor:
-        groups = grouped(weight, self.group_size)
+        codes, step, least = self.levels(grouped(weight, self.group_size))
+        return _like(codes * step if self.symmetric else least + codes * step, weight.values)
+
+    def levels(self, groups: Tensor) -> Levels:
+        """What groups [G, n] are rounded to; the same for values that have been rounded already."""
         if self.symmetric:
             step = groups.abs().amax(1, keepdim=True) / (2 ** (self.bits - 1) - 1)
-            rounded = (groups / _positive(step)).round() * step
-        else:
-            least, greatest = groups.aminmax(dim=1, keepdim=True)
-            step = (greatest - least) / (2**self.bits - 1)
-            rounded = least + ((groups - least) / _positive(step)).round() * step
-        return _like(rounded, weight.values)
+            return Levels((groups / _positive(step)).round(), step, torch.zeros_like(step))
+        least, greatest = groups.aminmax(dim=1, keepdim=True)
+        step = (greatest - least) / (2**self.bits - 1)
+        return Levels(((groups - least) / _positive(step)).round(), step, least)
 
     def describe(self) -> dict[str, Any]:
         return {"quantizer": "rtn", **asdict(self)}

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ctrlg.errors import ArgumentError, require_at_least
-from normtweaking.moments import DISTRIBUTION, LOSSES
+from normtweaking.moments import DISTRIBUTION, LOSSES, MSE
 
-MOMENTS = "moments"  # the loss in closed form, see `normtweaking.matching`
+MOMENTS = "moments"  # a closed form, see `normtweaking.matching`
+LEAST_SQUARES, OWN_LEAST_SQUARES = "least-squares", "own-least-squares"  # others, see `normtweaking.least_squares`
+CLOSED_FORMS = (MOMENTS, LEAST_SQUARES, OWN_LEAST_SQUARES)
 LAYERS, END_TO_END, BOTH = "layers", "end-to-end", "both"
 
 
@@ -16,11 +18,13 @@ LAYERS, END_TO_END, BOTH = "layers", "end-to-end", "both"
 class TweakSettings:
     """How to tweak.
 
-    loss: of a layer: "distribution" (the paper's), "mse", or "moments", which needs no learning rate.
+    loss: of a layer: "distribution" (the paper's) or "mse", which Adam lowers; or one of CLOSED_FORMS, which are
+        solved and need no learning rate.
     scope: "layers" (one after the other, the paper's), "end-to-end" (all norms at once, against the float model's
         next-token distribution), or "both", in this order.
     learning_rate, scale: Adam's rate in layer i of L is learning_rate * (1 + scale * i / L) (arXiv 2309.02784, eq. 3).
-    iterations: passes over the calibration texts in each layer, and end to end; a step for each batch.
+    iterations: passes over the calibration texts in each layer, and end to end; a step for each batch. End to end they
+        are the most: with `keep_better` the best pass by the score is kept.
     batch_size: texts at once.
     final_norm: tweak the norm behind the layers too.
     keep_better: end with the untweaked norms where the tweaked ones are worse by the score, see `TweakResult`.
@@ -39,7 +43,7 @@ class TweakSettings:
     keep_better_layers: bool = False
 
     def __post_init__(self) -> None:
-        for name, known in (("loss", (*LOSSES, MOMENTS)), ("scope", (LAYERS, END_TO_END, BOTH))):
+        for name, known in (("loss", (*LOSSES, *CLOSED_FORMS)), ("scope", (LAYERS, END_TO_END, BOTH))):
             if getattr(self, name) not in known:
                 raise ArgumentError(
                     f"the {name} {getattr(self, name)!r} is unknown", hint=f"one of: {', '.join(known)}"
@@ -53,7 +57,9 @@ class TweakSettings:
     @property
     def layer_loss(self) -> str:
         """The loss by which a layer is judged."""
-        return DISTRIBUTION if self.loss == MOMENTS else self.loss
+        if self.loss in LOSSES:
+            return self.loss
+        return DISTRIBUTION if self.loss == MOMENTS else MSE
 
 
 class LayerTweak(NamedTuple):

@@ -7,26 +7,28 @@ stages is ever kept: memory is that of one layer's activations, twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from normtweaking.chain import Batch, LayerChain
 from normtweaking.moments import Difference, DifferenceSums
-from normtweaking.structure import norms
+from normtweaking.structure import Linear, linear_layers, norms
 
 
 class Stage(NamedTuple):
     """name: of the module in the model. run: (batch, hidden [B, T, C]) -> hidden [B, T, C].
 
     is_layer: False for the norm behind the layers, which is tweaked but has nothing to quantise.
+    readers: linear layers outside of it that read its output: the head, behind that norm.
     """
 
     name: str
     module: nn.Module
     run: Callable[[Batch, Tensor], Tensor]
     is_layer: bool
+    readers: tuple[Linear, ...] = ()
 
     def norms(self) -> list[nn.Module]:
         """Its norms."""
@@ -50,7 +52,17 @@ def stages_of(chain: LayerChain, batch: Batch) -> list[Stage]:
     if final is None:
         return layers
     name, norm = final
-    return [*layers, Stage(name, norm, lambda batch, hidden: norm(hidden), False)]
+    return [*layers, Stage(name, norm, lambda batch, hidden: norm(hidden), False, _heads(chain.model, norm))]
+
+
+def _heads(model: Any, norm: nn.Module) -> tuple[Linear, ...]:
+    """The head, unless it reads something of another width (OPT has models that project in between)."""
+    width = len(next(norm.parameters()))
+    return tuple(
+        linear
+        for linear in linear_layers(model)
+        if linear.module is model.get_output_embeddings() and linear.weight.shape[1] == width
+    )
 
 
 class Activations:

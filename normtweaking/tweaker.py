@@ -8,9 +8,11 @@ states resembles the float output; then both chains pass the layer.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,14 +24,29 @@ from ctrlg.files import atomic_folder
 from normtweaking.calibration import CalibrationData
 from normtweaking.chain import LayerChain
 from normtweaking.divergence import Values, check_finite, in_place, learning, score, train_end_to_end
+from normtweaking.least_squares import fit_norms, float_norms
 from normtweaking.matching import match_moments, norm_moments
 from normtweaking.moments import Difference, activation_loss
 from normtweaking.quantizers import Quantizer, check_fits, outside, quantize_layers, quantize_outside
-from normtweaking.settings import END_TO_END, LAYERS, MOMENTS, LayerTweak, TweakResult, TweakSettings
+from normtweaking.settings import (
+    END_TO_END,
+    LAYERS,
+    LEAST_SQUARES,
+    MOMENTS,
+    OWN_LEAST_SQUARES,
+    LayerTweak,
+    TweakResult,
+    TweakSettings,
+)
 from normtweaking.stages import Activations, Stage, stages_of
 
 RESULT_FILE = "norm_tweaking.json"
 CHECKED_TOKENS = 32  # of the first text, by which a model is checked
+REPAIRS: dict[str, tuple[Callable[..., Any], Callable[..., None]]] = {  # what to look at, what to do then
+    MOMENTS: (norm_moments, match_moments),
+    LEAST_SQUARES: (float_norms, fit_norms),
+    OWN_LEAST_SQUARES: (float_norms, partial(fit_norms, own=True)),
+}
 
 
 class NormTweaker:
@@ -66,11 +83,13 @@ class NormTweaker:
         calibration: CalibrationData,
         held_out: CalibrationData | None = None,
         report: Callable[[LayerTweak], None] = lambda layer: None,
+        passed: Callable[[int, float | None], None] = lambda number, found: None,
     ) -> TweakResult:
         """Quantise and tweak the model, once.
 
         calibration: what norms are tweaked on. held_out: what they are judged by; the calibration where None.
-        report: called after each layer.
+        report: called after each layer. passed: after each pass end to end, with its number, from 1, and its score,
+            None where passes are not compared.
         Raises VocabularyError for tokens that the model does not know, ArgumentError for a loss that is not finite.
         """
         settings = self.settings
@@ -85,10 +104,9 @@ class NormTweaker:
                 judging = Activations(self.chain, held_out.tokens, settings.batch_size)
             before = self._float_values(stages)
             self._quantize_outside([tuning] if judging is tuning else [tuning, judging])
-            layers = tuple(self._layers(stages, tuning, judging, report))
-            groups = [stage.norm_parameters() for stage in stages]
+            layers = tuple(self._layers(stages, tuning, judging, before, report))
             if settings.scope != LAYERS:
-                train_end_to_end(self.chain, tuning, before.outside, groups, settings)
+                self._end_to_end(stages, tuning, judging, before, passed)
             return self._better(layers, judging, before)
 
     def save(self, folder: str | Path, tokenizer: Any, result: TweakResult, **said: Any) -> None:
@@ -115,12 +133,13 @@ class NormTweaker:
         stages: list[Stage],
         tuning: Activations,
         judging: Activations,
+        before: _FloatValues,
         report: Callable[[LayerTweak], None],
     ) -> Iterator[LayerTweak]:
         """Quantise layer after layer, and tweak them where the scope says so."""
         for index, stage in enumerate(stages):
             if self.settings.scope != END_TO_END:
-                tweaked = self._stage(index, stage, tuning, judging)
+                tweaked = self._stage(index, stage, tuning, judging, before)
                 report(tweaked)
                 yield tweaked
             elif stage.is_layer:
@@ -128,9 +147,13 @@ class NormTweaker:
                     activations.advance_float(stage)
                 quantize_layers(stage.module, self.quantizer, stage.name)
 
-    def _stage(self, index: int, stage: Stage, tuning: Activations, judging: Activations) -> LayerTweak:
+    def _stage(
+        self, index: int, stage: Stage, tuning: Activations, judging: Activations, values: _FloatValues
+    ) -> LayerTweak:
         settings = self.settings
-        wanted = norm_moments(stage, tuning, tuning.float_states) if settings.loss == MOMENTS else {}
+        observe, repair = REPAIRS.get(settings.loss, (None, None))
+        with in_place(values.outside):  # a head that is quantised already is float for what is wanted
+            wanted = observe(stage, tuning) if observe else {}
         targets = self._targets(stage, tuning)
         judged = targets if judging is tuning else self._targets(stage, judging)
         if stage.is_layer:
@@ -138,8 +161,8 @@ class NormTweaker:
         untweaked = {parameter: parameter.detach().clone() for parameter in stage.norm_parameters()}
         before = judging.difference(stage, judged)
         rate = settings.rate(index, len(self.chain.layers))
-        if settings.loss == MOMENTS:
-            match_moments(stage, tuning, wanted)
+        if repair:
+            repair(stage, tuning, wanted)
         else:
             self._train(stage, tuning, targets, rate)
         after = judging.difference(stage, judged)
@@ -175,6 +198,27 @@ class NormTweaker:
                     optimizer.zero_grad(set_to_none=True)
                     loss.backward()
                     optimizer.step()
+
+    def _end_to_end(
+        self,
+        stages: list[Stage],
+        tuning: Activations,
+        judging: Activations,
+        before: _FloatValues,
+        passed: Callable[[int, float | None], None],
+    ) -> None:
+        """Train all norms at once, and leave those of the best pass in place where asked for."""
+        groups = [stage.norm_parameters() for stage in stages]
+        choose = self.settings.keep_better and self.settings.iterations > 1
+        best, values = math.inf, {}
+        passes = train_end_to_end(self.chain, tuning, before.outside, groups, self.settings)
+        for number, _ in enumerate(passes, start=1):
+            found = score(self.chain, judging, before.outside) if choose else None
+            if found is not None and found < best:
+                best = found
+                values = {parameter: parameter.detach().clone() for group in groups for parameter in group}
+            passed(number, found)
+        _restore(values)
 
     def _quantize_outside(self, all_activations: list[Activations]) -> None:
         if any(self._outside):

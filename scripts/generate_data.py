@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ctrlg.console import as_program
 from ctrlg.models import load_language_model, load_tokenizer
 from normtweaking import CalibrationSettings, calibration_from_text, generate_calibration
+from normtweaking.languages import language_names
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
     settings = CalibrationSettings(
         arguments.samples,
         arguments.length,
-        tuple(name.strip() for name in arguments.languages.split(",") if name.strip()),
+        language_names(arguments.languages),
         arguments.greedy_tokens,
         arguments.temperature,
         arguments.batch_size,

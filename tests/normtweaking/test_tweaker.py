@@ -79,6 +79,22 @@ def test_end_to_end_lowers_the_divergence(name: str) -> None:
     assert result.score_tweaked < result.score_quantized
 
 
+def test_the_best_pass_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three passes the second, by the scores that they get here; the last two are of the end's comparison."""
+    scores = iter([3.0, 1.0, 2.0, 1.0, 5.0])
+    monkeypatch.setattr("normtweaking.tweaker.score", lambda *arguments: next(scores))
+    model = decoder()
+    _, norm = next(norms(model))
+    seen: list[tuple[int, float | None, Tensor]] = []
+    NormTweaker(model, QUANTIZER, replace(SETTINGS, scope="end-to-end", iterations=3)).run(
+        texts(),
+        passed=lambda number, found: seen.append((number, found, norm.weight.detach().clone())),  # type: ignore
+    )
+    assert [entry[:2] for entry in seen] == [(1, 3.0), (2, 1.0), (3, 2.0)]
+    assert torch.equal(norm.weight, seen[1][2])  # type: ignore[arg-type]
+    assert not torch.equal(norm.weight, seen[2][2])  # type: ignore[arg-type]
+
+
 def test_losses_are_those_of_the_layers_outputs() -> None:
     """Of the first layer, by the hidden states that transformers shows."""
     model, tokens = decoder("gpt2"), texts().tokens

@@ -1,0 +1,179 @@
+"""One tweaked model from beginning to end: calibration texts, quantisation, repair, folder, GGUF file, perplexities."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ctrlg.errors import ArgumentError
+from ctrlg.models import load_language_model, weights_digest
+from normtweaking.calibration import (
+    CalibrationData,
+    CalibrationSettings,
+    calibration_from_text,
+    generate_calibration,
+    read_tokens,
+)
+from normtweaking.export import check_exportable, write_gguf
+from normtweaking.grid import Grid, grid_search
+from normtweaking.perplexity import sliding_window_perplexity
+from normtweaking.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, quantize_model
+from normtweaking.settings import LayerTweak, TweakResult, TweakSettings
+from normtweaking.tweaker import NormTweaker
+
+QUANTIZERS = ("rtn", "k-means", "file")
+Say = Callable[[str], None]
+
+
+class Texts(NamedTuple):
+    """What to calibrate on. data: file of calibration data. text: file to cut samples out of. The model writes them
+    itself where both are empty. held_out: samples that judge and are not tweaked on; where 0, those that are.
+    """
+
+    data: str = ""
+    text: str = ""
+    samples: int = 128
+    length: int = 2048
+    languages: tuple[str, ...] = ()
+    held_out: int = 8
+    seed: int = 0
+
+
+class Measured(NamedTuple):
+    """text: file to measure perplexity on; none where empty. tokens: of it, from its beginning; all where None.
+
+    window, stride: in tokens.
+    """
+
+    text: str = ""
+    tokens: int | None = None
+    window: int = 1024
+    stride: int = 512
+
+
+@dataclass(frozen=True)
+class TweakJob:
+    """What to do. output: folder of the tweaked model. embeddings, head: quantise these too. grid: points to choose
+    from; none where it is empty. gguf: format of a file OUTPUT.gguf beside the folder; none where empty.
+    """
+
+    model: str
+    output: str
+    quantizer: Quantizer
+    settings: TweakSettings = field(default_factory=TweakSettings)
+    texts: Texts = Texts()  # noqa: RUF009 (immutable)
+    grid: Grid = Grid((), ())  # noqa: RUF009
+    embeddings: bool = False
+    head: bool = False
+    gguf: str = ""
+    perplexity: Measured = Measured()  # noqa: RUF009
+    device: str = "cpu"
+
+
+def quantizer_of(kind: str, bits: int, group_size: int | None, symmetric: bool, weights: str) -> Quantizer:
+    """The quantizer of a name in `QUANTIZERS`. Raises ArgumentError for others, and as the quantizers do."""
+    if kind not in QUANTIZERS:
+        raise ArgumentError(f"the quantizer {kind!r} is unknown", hint=f"one of: {', '.join(QUANTIZERS)}")
+    if kind == "file":
+        if not weights:
+            raise ArgumentError("--quantizer file without --weights", hint="name a safetensors file")
+        return Precomputed(weights)
+    return KMeans(bits, group_size) if kind == "k-means" else RoundToNearest(bits, group_size, symmetric)
+
+
+def tweak_model(job: TweakJob, say: Say) -> None:
+    """Do the job. say: told what happens, a line at a time.
+
+    Raises as all that it calls; what can be refused is refused before any work.
+    """
+    model, tokenizer = _load(job)
+    NormTweaker(model, job.quantizer, job.settings, job.embeddings, job.head)
+    if job.gguf:
+        check_exportable(model, job.gguf)
+    data = _calibration(job, model, tokenizer)
+    tuning, held_out = data.split(job.texts.held_out) if job.texts.held_out else (data, data)
+
+    def make(point: TweakSettings) -> NormTweaker:
+        return NormTweaker(_load(job)[0], job.quantizer, point, job.embeddings, job.head)
+
+    def keep(tweaker: NormTweaker, result: TweakResult) -> None:
+        say(f"KL {result.score_quantized:.5f} quantised, {result.score_tweaked:.5f} tweaked (nats per token)")
+        tweaker.save(job.output, tokenizer, result, calibration=data.description)
+
+    def show(layer: LayerTweak) -> None:
+        kept = "" if layer.kept else ", not kept"
+        say(f"{layer.name}: loss {layer.loss_before:.4g} -> {layer.loss_after:.4g}{kept}")
+
+    def passed(number: int, found: float | None) -> None:
+        say(f"pass {number} of {job.settings.iterations}" + ("" if found is None else f": KL {found:.5f}"))
+
+    if any(job.grid):
+        grid = Grid(job.grid.learning_rates or [job.settings.learning_rate], job.grid.scales or [job.settings.scale])
+        run = _name_of_run(job, model, data)
+        results = _beside(job, ".grid.jsonl")
+        points = grid_search(make, tuning, held_out, job.settings, grid, results, run, keep, show, passed)
+        for point in points:
+            say(f"lr {point.learning_rate:g}, scale {point.scale:g}: KL {point.score_tweaked:.5f}")
+    else:
+        tweaker = make(job.settings)
+        keep(tweaker, tweaker.run(tuning, held_out, show, passed))
+    say(f"{sum(file.stat().st_size for file in Path(job.output).iterdir()):,} bytes in {job.output}")
+    if job.gguf:
+        _write_gguf(job, say)
+    if job.perplexity.text:
+        _say_perplexities(job, tokenizer, say)
+
+
+def _load(job: TweakJob) -> tuple[Any, Any]:
+    return load_language_model(job.model, job.device, torch.float32)
+
+
+def _beside(job: TweakJob, suffix: str) -> str:
+    return f"{Path(job.output)}{suffix}"
+
+
+def _calibration(job: TweakJob, model: Any, tokenizer: Any) -> CalibrationData:
+    texts = job.texts
+    if texts.data:
+        return CalibrationData.load(texts.data)
+    if texts.text:
+        return calibration_from_text(tokenizer, texts.text, texts.samples, texts.length, texts.seed)
+    settings = CalibrationSettings(texts.samples, texts.length, texts.languages, seed=texts.seed)
+    return generate_calibration(model, tokenizer, settings, _beside(job, ".calibration"))
+
+
+def _name_of_run(job: TweakJob, model: Any, data: CalibrationData) -> str:
+    """Digest of all that the points of a grid have in common."""
+    shared = {name: value for name, value in asdict(job.settings).items() if name not in ("learning_rate", "scale")}
+    tokens = hashlib.sha256(data.tokens.numpy().tobytes()).hexdigest()
+    outside = (job.embeddings, job.head, job.texts.held_out)
+    identity = [weights_digest(model), job.quantizer.describe(), shared, tokens, outside]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+
+
+def _write_gguf(job: TweakJob, say: Say) -> None:
+    path = _beside(job, ".gguf")
+    size = write_gguf(*load_language_model(job.output), path, job.gguf, job.quantizer)
+    say(f"{size:,} bytes in {path} ({job.gguf})")
+
+
+def _say_perplexities(job: TweakJob, tokenizer: Any, say: Say) -> None:
+    """Of the float, the quantised and the tweaked model, of the GGUF file, and the share of the loss won back."""
+    tokens = read_tokens(tokenizer, job.perplexity.text)[: job.perplexity.tokens]
+    sources = {"float": job.model, "quantised": job.model, "tweaked": job.output}
+    sources |= {f"tweaked, {job.gguf}": _beside(job, ".gguf")} if job.gguf else {}
+    found = {}
+    for name, source in sources.items():
+        model = load_language_model(source, job.device, torch.float32)[0]
+        if name == "quantised":
+            quantize_model(model, job.quantizer, job.embeddings, job.head)
+        found[name] = sliding_window_perplexity(model, tokens, job.perplexity.window, job.perplexity.stride).perplexity
+        say(f"perplexity {found[name]:.3f} {name}")
+    recovered = (found["quantised"] - found["tweaked"]) / (found["quantised"] - found["float"])
+    say(f"recovered {100 * recovered:.1f} % of the perplexity that quantisation lost")

@@ -1,0 +1,63 @@
+"""The command and the script's job on a small model in a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from test_export import TOKENIZER, difference, small_llama
+from typer.testing import CliRunner
+
+from ctrlg.errors import ArgumentError
+from ctrlg.models import load_language_model
+from normtweaking import RoundToNearest
+from normtweaking.commands import TWEAK_EXAMPLES, tweak
+from normtweaking.job import TweakJob, quantizer_of, tweak_model
+from normtweaking.quantizers import KMeans
+
+APP = typer.Typer()
+APP.command("tweak", epilog=TWEAK_EXAMPLES)(tweak)
+
+
+def test_a_model_is_tweaked_written_and_measured(tmp_path: Path) -> None:
+    small_llama().save_pretrained(tmp_path / "model")
+    TOKENIZER.save_pretrained(tmp_path / "model")
+    (tmp_path / "text.txt").write_text("the dog runs, and a cat sits. " * 4)
+    options = f"--model {tmp_path / 'model'} --bits 3 --group-size 32 --samples 6 --length 8 --held-out 2"
+    options += f" --grid-lr 1e-3 --gguf Q4_1 --perplexity {tmp_path / 'text.txt'} --window 16 --stride 8"
+    options += " --scope end-to-end"
+    found = CliRunner().invoke(APP, [str(tmp_path / "tweaked"), *options.split()], catch_exceptions=False)
+    assert found.exit_code == 0
+    for words in ("KL ", "lr 0.001, scale 1", "tweaked.gguf (Q4_1)", " quantised", "recovered"):
+        assert words in found.output
+    in_memory, written = (load_language_model(tmp_path / name)[0] for name in ("tweaked", "tweaked.gguf"))
+    assert difference(in_memory, written) < 0.05
+    said = json.loads((tmp_path / "tweaked" / "norm_tweaking.json").read_text())
+    assert said["settings"]["scope"] == "end-to-end"
+    assert said["score_tweaked"] <= said["score_quantized"] or not said["kept"]
+
+
+def test_examples_are_in_the_help() -> None:
+    shown = CliRunner().invoke(APP, ["--help"], env={"COLUMNS": "200"}).output
+    assert "Norm Tweaking" in shown
+    assert "--grid-lr 1e-5" in shown
+
+
+def test_quantizers_by_name(tmp_path: Path) -> None:
+    assert quantizer_of("rtn", 3, 32, True, "") == RoundToNearest(3, 32, True)
+    assert quantizer_of("k-means", 3, None, False, "") == KMeans(3)
+    with pytest.raises(ArgumentError, match="'gptq' is unknown"):
+        quantizer_of("gptq", 4, None, False, "")
+    with pytest.raises(ArgumentError, match="without --weights"):
+        quantizer_of("file", 4, None, False, "")
+
+
+def test_a_format_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    small_llama().save_pretrained(tmp_path / "model")
+    TOKENIZER.save_pretrained(tmp_path / "model")
+    job = TweakJob(str(tmp_path / "model"), str(tmp_path / "tweaked"), RoundToNearest(4), gguf="Q5_K")
+    with pytest.raises(ArgumentError, match="Q5_K"):
+        tweak_model(job, print)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
