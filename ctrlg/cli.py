@@ -22,6 +22,7 @@ from ctrlg.evaluation.commands import (
     evaluate,
     inspect,
 )
+from normtweaking.commands import TWEAK_EXAMPLES, tweak
 
 app = typer.Typer(
     help="Language models that keep promises.",
@@ -173,6 +174,7 @@ app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=BENCHMARK_EXAMPLES)(benchmark)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=INSPECT_EXAMPLES)(inspect)
+app.command(epilog=TWEAK_EXAMPLES)(tweak)
 
 
 def promise(keywords: list[str], ordered: bool, inflect: bool, exclude: list[str], words: str | None) -> Any:
