@@ -114,23 +114,28 @@ def plot(rows: Sequence[Row], path: str | Path, command: str | None = None) -> N
     if not lines:
         raise DataError("no row says its bits: nothing to draw", hint="results of test_benchmark.py")
     panels = {name: label for name, label in PANELS.items() if all(name in row.scores for row in lines)}
-    figure = new_figure(4.5 * len(panels) + 1, 4)
+    figure = new_figure(4.5 * len(panels) + 1, 4.7)
     for axes, (name, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         groups = dict.fromkeys((row.method, row.mask) for row in lines)
-        for place, (method, mask) in enumerate(groups):
+        methods = list(dict.fromkeys(method for method, _ in groups))
+        for method, mask in groups:
             members = sorted((row for row in lines if (row.method, row.mask) == (method, mask)), key=_bits)
             scores = [row.scores[name] for row in members]
-            style = {"color": (DARK, MIDDLE, LIGHT, "0.4", "0.7")[place % 5], "label": f"{method}, {mask} mask"}
-            style["linestyle"] = "--" if mask == "soft" else "-"
             if len(members) == 1 and members[0].bits in (0, 32):
-                axes.axhline(scores[0].value, linewidth=1, **style)
+                line = ":" if members[0].bits else "-."
+                axes.axhline(scores[0].value, color="0.3", linestyle=line, linewidth=1, label=f"{method}, {mask} mask")
                 continue
+            look = methods.index(method)
+            style = {"color": (DARK, MIDDLE, LIGHT, "0.4", "0.7")[look % 5], "label": f"{method}, {mask} mask"}
+            style |= {"linestyle": "--" if mask == "soft" else "-", "marker": "osD^vPX"[look % 7]}
             errors = [[s.value - s.low for s in scores], [s.high - s.value for s in scores]]
-            axes.errorbar([_bits(row) for row in members], [s.value for s in scores], errors, fmt="o", ms=4, **style)
+            axes.errorbar([_bits(row) for row in members], [s.value for s in scores], errors, ms=5, **style)
+        if name == "success":
+            axes.set_ylim(0, 1.05)
         axes.set_xlabel("bits")
         axes.set_ylabel(label)
         axes.grid(color="0.92")
-    figure.axes[0].legend(frameon=False, fontsize=7)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     figure.suptitle("What is written under a promise, by method and bits (95 % intervals)")
     save_figure(figure, path, command)
 
