@@ -85,14 +85,19 @@ def _summary(point: Point, rate: Mapping[str, Any], lines: Sequence[Mapping[str,
         rate["held_out_loss"],
         rate["kl_sequence"],
         rate["kl_error"],
-        mean_score(*map(list, zip(*finite, strict=True)), seed=seed) if finite else None,
+        _mean(finite, seed) if finite else None,
         1 - len(finite) / len(kl),
         sum(line["silent"] for line in lines) / len(kl),
-        mean_score(*map(list, zip(*variation, strict=True)), seed=seed),
+        _mean(variation, seed),
         sum(sum(line["forbidden"]) for line in lines) / len(kl),
         len(lines),
         len(kl),
     )
+
+
+def _mean(values: Sequence[tuple[float, int]], seed: int) -> Score:
+    """Of values with the number of the text that each is of."""
+    return mean_score([value for value, _ in values], [number for _, number in values], seed=seed)
 
 
 def table(rows: Sequence[Summary]) -> str:
