@@ -7,9 +7,10 @@
 
 hmm and mask-only search with --beams under the mask, with the HMM's look-ahead and without. outlines, outlines' own
 generation by a regular expression: all concepts in the order given, in any inflection, and an even share of the other
-words between them, since its index of the whole promise (--counting exact --any_order) takes too long; so many samples
-as beams, because its state is lost in a beam search. prompt and prompt-examples ask the language model before it was
-adapted, in its chat format, without and with three answered requests.
+words between them, since the expression of the whole promise (--counting exact --any_order) has millions of characters
+(benchmarks/outlines_index.py measures what its index takes); so many samples as beams, because its state is lost in a
+beam search. prompt and prompt-examples ask the language model before it was adapted, in its chat format, without and
+with three answered requests.
 
 All are judged by the same adapted language model. Seconds are those of the clock; ways are taken in turn, a few sets at
 a time, so that a busy machine slows all of them alike. hmm and mask-only search for four sets at once, the others for

@@ -36,9 +36,9 @@ class PathScores(LogitsProcessor):
         self._last = _Step({key: row for row, key in enumerate(_keys(tokens))}, totals, scores, normaliser)
         return scores
 
-    def total(self, content: tuple[int, ...]) -> float | None:
+    def total(self, tokens: tuple[int, ...]) -> float | None:
         """Log-probability of these tokens and the end after them, in nats; None where no row held them."""
-        return self._ended.get(np.array(content, dtype=np.int64).tobytes())
+        return self._ended.get(np.array(tokens, dtype=np.int64).tobytes())
 
 
 class _Step(NamedTuple):
