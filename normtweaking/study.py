@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ctrlg.errors import ArgumentError, require_at_least
 from ctrlg.models import weights_digest
@@ -29,6 +29,7 @@ from normtweaking.grid import Grid, grid_search
 from normtweaking.perplexity import sliding_window_perplexity
 from normtweaking.quantizers import RoundToNearest, quantize_model
 from normtweaking.settings import BOTH, CLOSED_FORMS, END_TO_END, LAYERS, TweakResult, TweakSettings
+from normtweaking.structure import norms
 from normtweaking.tweaker import NormTweaker
 
 COLUMNS = ("text", "bits", "group_size", "way", "passes", "samples", "length", "seed")
@@ -137,6 +138,7 @@ class NormStudy:
         self.results = StudyLines(output, COLUMNS)
         self.model, self._tokenizer, self._tokens = model, tokenizer, tokens
         self._float = {parameter: parameter.detach().clone() for parameter in model.parameters()}
+        self._best: _Best | None = None
         identity = [weights_digest(model), tokens.tolist(), settings.window, settings.stride]
         self._text = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
 
@@ -161,7 +163,7 @@ class NormStudy:
         """Leave the model quantised and tweaked, as the line of this combination says."""
         data = self._calibration(count, seed)
         settings = self._chosen(scheme, way, count, data)
-        return self._tweaker(scheme, settings).run(*self._split(data, count), passed=self._passed(scheme, settings))
+        return self._run(scheme, settings, *self._split(data, count))
 
     def held_out(self, count: int, seed: int) -> Tensor:
         """The texts that judge, int64 [n, T]; the model is left as it is in float."""
@@ -187,8 +189,7 @@ class NormStudy:
         self, scheme: Scheme, way: Way, count: int, data: dict[int, CalibrationData], seed: int
     ) -> dict[str, Any]:
         settings = self._chosen(scheme, way, count, next(iter(data.values())))
-        tuning, held_out = self._split(data[seed], count)
-        result = self._tweaker(scheme, settings).run(tuning, held_out, passed=self._passed(scheme, settings))
+        result = self._run(scheme, settings, *self._split(data[seed], count))
         return {
             **self._perplexity(),
             "score_quantized": result.score_quantized,
@@ -207,8 +208,12 @@ class NormStudy:
         if len(grid.learning_rates) == len(grid.scales) == 1:
             return replace(plain, learning_rate=grid.learning_rates[0], scale=grid.scales[0])
         tuning, held_out = self._split(data, count)
-        texts = hashlib.sha256(torch.cat([held_out.tokens, tuning.tokens]).numpy().tobytes()).hexdigest()
-        run = f"{self._text}; {scheme}; {way}; {plain}; {texts}"
+        run = f"{self._text}; {scheme}; {way}; {plain}; {_digest(tuning, held_out)}"
+
+        def keep(tweaker: NormTweaker, result: TweakResult) -> None:
+            values = {parameter: parameter.detach().clone() for parameter in _norm_parameters(self.model)}
+            self._best = _Best(scheme, tweaker.settings, _digest(tuning, held_out), values, result)
+
         best, *_ = grid_search(
             lambda settings: self._tweaker(scheme, settings),
             tuning,
@@ -217,10 +222,24 @@ class NormStudy:
             grid,
             f"{self.results.path}.grid",
             hashlib.sha256(run.encode()).hexdigest()[:16],
-            keep=lambda tweaker, result: None,
+            keep=keep,
             passed=self._passed(scheme, plain),
         )
         return replace(plain, learning_rate=best.learning_rate, scale=best.scale)
+
+    def _run(
+        self, scheme: Scheme, settings: TweakSettings, tuning: CalibrationData, held_out: CalibrationData
+    ) -> TweakResult:
+        """Quantise and tweak the model, or make it again what a search has found."""
+        best = self._best
+        if best is None or best[:3] != (scheme, settings, _digest(tuning, held_out)):
+            return self._tweaker(scheme, settings).run(tuning, held_out, passed=self._passed(scheme, settings))
+        self._restore()
+        quantize_model(self.model, scheme.quantizer())
+        with torch.no_grad():
+            for parameter, value in best.norms.items():
+                parameter.copy_(value)
+        return best.result
 
     def _passed(self, scheme: Scheme, settings: TweakSettings) -> Callable[[int, float | None], None]:
         def say(number: int, found: float | None) -> None:
@@ -255,3 +274,21 @@ class NormStudy:
         """The float model again."""
         for parameter, value in self._float.items():
             parameter.copy_(value)
+
+
+class _Best(NamedTuple):
+    """The best model of the last search. texts: digest of those tweaked on and those that judged."""
+
+    scheme: Scheme
+    settings: TweakSettings
+    texts: str
+    norms: dict[nn.Parameter, Tensor]
+    result: TweakResult
+
+
+def _digest(tuning: CalibrationData, held_out: CalibrationData) -> str:
+    return hashlib.sha256(torch.cat([held_out.tokens, tuning.tokens]).numpy().tobytes()).hexdigest()
+
+
+def _norm_parameters(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for _, norm in norms(model) for parameter in norm.parameters()]

@@ -16,6 +16,7 @@ from normtweaking.layer_deltas import draw_layers, layer_deltas, layer_moments
 from normtweaking.moments import channel_moments
 from normtweaking.study import NormStudy, Scheme, StudySettings, Way
 from normtweaking.study_report import draw_study, groups, table
+from normtweaking.tweaker import NormTweaker
 
 TOKENIZER = tiny_tokenizer()
 EOS = int(TOKENIZER.eos_token_id)  # type: ignore[arg-type]
@@ -77,6 +78,21 @@ def test_tweak_ends_with_the_model_of_the_line(tmp_path: Path) -> None:
     other.tweak(SCHEMES[0], WAYS[2], 4, 0)
     assert sliding_window_perplexity(other.model, TEXT, 20, 10).perplexity == pytest.approx(line["perplexity"])
     assert other.held_out(4, 0).shape == (3, 10)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_what_a_search_has_found_is_not_made_again(tmp_path: Path, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    run = NormTweaker.run
+    monkeypatch.setattr(NormTweaker, "run", lambda self, *rest, **kept: made.append(1) or run(self, *rest, **kept))
+    *_, line = study(tmp_path).run(SCHEMES[:1], [way], [4], [0])
+    points = len(SETTINGS.layer_grid.learning_rates) if way == WAYS[0] else 1
+    assert len(made) == points
+    (tmp_path / "a.jsonl").unlink()  # the points of the search stay, the model that they gave does not
+    *_, again = study(tmp_path).run(SCHEMES[:1], [way], [4], [0])
+    assert len(made) == points + 1
+    assert again["perplexity"] == pytest.approx(line["perplexity"], rel=1e-6)
+    assert {**again, "seconds": 0, "perplexity": 0} == {**line, "seconds": 0, "perplexity": 0}
 
 
 def test_layer_deltas_are_those_of_hidden_states(tmp_path: Path) -> None:
