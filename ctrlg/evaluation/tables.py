@@ -16,6 +16,7 @@ from ctrlg.studies import markdown_rows
 
 SHOWN = {"success": "success", "rouge_l": "ROUGE-L", "bleu_4": "BLEU-4", "cider": "CIDEr"}
 PANELS = {"success": "success", "cider": "CIDEr", "log_prob": "log-probability per token (nats)"}
+COLOURS = (DARK, MIDDLE, "0.7", LIGHT, "#7b4fa3", "#d9a400", "0.4")  # of methods, as many as there are markers
 
 
 class Row(NamedTuple):
@@ -117,7 +118,7 @@ def plot(rows: Sequence[Row], path: str | Path, command: str | None = None) -> N
     figure = new_figure(4.5 * len(panels) + 1, 4.7)
     for axes, (name, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         groups = dict.fromkeys((row.method, row.mask) for row in lines)
-        methods = list(dict.fromkeys(method for method, _ in groups))
+        methods = list(dict.fromkeys(row.method for row in lines if row.bits not in (0, 32)))
         for method, mask in groups:
             members = sorted((row for row in lines if (row.method, row.mask) == (method, mask)), key=_bits)
             scores = [row.scores[name] for row in members]
@@ -125,8 +126,8 @@ def plot(rows: Sequence[Row], path: str | Path, command: str | None = None) -> N
                 line = ":" if members[0].bits else "-."
                 axes.axhline(scores[0].value, color="0.3", linestyle=line, linewidth=1, label=f"{method}, {mask} mask")
                 continue
-            look = methods.index(method)
-            style = {"color": (DARK, MIDDLE, LIGHT, "0.4", "0.7")[look % 5], "label": f"{method}, {mask} mask"}
+            look = methods.index(method) if method in methods else len(methods)
+            style = {"color": COLOURS[look % len(COLOURS)], "label": f"{method}, {mask} mask"}
             style |= {"linestyle": "--" if mask == "soft" else "-", "marker": "osD^vPX"[look % 7]}
             errors = [[s.value - s.low for s in scores], [s.high - s.value for s in scores]]
             axes.errorbar([_bits(row) for row in members], [s.value for s in scores], errors, ms=5, **style)
