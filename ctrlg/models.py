@@ -108,6 +108,17 @@ def fast_dtype(device: str | torch.device = "cpu") -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def weight_files(name: str | Path) -> list[Path]:
+    """Files here that hold a language model's weights, .safetensors of a folder or a GGUF file; perhaps none.
+
+    name: as for `load_language_model`.
+    """
+    source, files = _source_of(name)
+    if files:
+        return [path for path in (Path(source) / files["gguf_file"],) if path.is_file()]
+    return sorted(Path(source).glob("*.safetensors"))
+
+
 def _source_of(name: str | Path) -> tuple[str, dict[str, str]]:
     """What transformers loads: a Hugging Face id or a folder, and the option that names a GGUF file in it."""
     if str(name) in (DEFAULT, DEFAULT_BASE):

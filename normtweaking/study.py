@@ -34,7 +34,7 @@ from normtweaking.tweaker import NormTweaker
 
 COLUMNS = ("text", "bits", "group_size", "way", "passes", "samples", "length", "seed")
 BATCH = 32  # calibration texts written at once
-LAYER_GRID, END_TO_END_GRID = Grid((1e-4, 1e-3), (1.0,)), Grid((1e-3, 3e-3), (0.0,))
+LAYER_GRID, END_TO_END_GRID = Grid((1e-4, 1e-3), (1.0,)), Grid((3e-3, 1e-2), (0.0,))
 FLOAT, QUANTIZED = "float", "quantised"  # what stands in `way` for a model that is not tweaked
 
 

@@ -28,11 +28,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ctrlg.console import as_program
-from ctrlg.decoding import score_generated_ids
 from ctrlg.distillation.sentences import end_of_text_id
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.alternatives import Attempt, Counting, promise_pattern
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
+from ctrlg.evaluation.judging import log_probabilities
 from ctrlg.evaluation.outlines_generation import OutlinesWriter, require_outlines
 from ctrlg.evaluation.prompting import messages, write_asked
 from ctrlg.evaluation.synthetic import float_bytes
@@ -97,7 +97,7 @@ class Study:
                     "concepts": member.concepts,
                     "sentences": [attempt.text],
                     "kept": member.promise(*WORDS).holds(attempt.text),
-                    "log_prob": self._log_prob(attempt.text),
+                    "log_prob": log_probabilities(self.model, self.tokenizer, [attempt.text])[0],
                     "setup_seconds": round(attempt.setup_seconds, 4),
                     "seconds": round(attempt.seconds, 3),
                     "symbolic_seconds": round(attempt.symbolic_seconds, 4),
@@ -105,11 +105,6 @@ class Study:
                     "bytes": stored_bytes(self.hmm) if way == "hmm" else 0,
                 },
             )
-
-    def _log_prob(self, text: str) -> float:
-        """Nats per token of the adapted model, after end of text and with it at the end."""
-        content, end = self.tokenizer.encode(text, add_special_tokens=False), [self.end_of_text]
-        return score_generated_ids(self.model, [content], end, end)[0].log_prob
 
     def _way(self, way: str) -> Write:
         if way in ("hmm", "mask-only"):

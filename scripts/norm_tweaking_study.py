@@ -110,7 +110,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=4, help="texts of a step (4)")
     parser.add_argument("--rates", nargs="+", type=float, default=[1e-4, 1e-3], help="to choose from, layers")
     parser.add_argument("--scales", nargs="+", type=float, default=[1.0], help="to choose from, layers")
-    parser.add_argument("--end_to_end_rates", nargs="+", type=float, default=[1e-3, 3e-3], help="to choose from")
+    parser.add_argument("--end_to_end_rates", nargs="+", type=float, default=[3e-3, 1e-2], help="to choose from")
     parser.add_argument("--end_to_end_scales", nargs="+", type=float, default=[0.0], help="to choose from")
     parser.add_argument("--window", type=int, default=512, help="of the perplexity, tokens (512)")
     parser.add_argument("--stride", type=int, default=256, help="of the perplexity, tokens (256)")
