@@ -72,11 +72,11 @@ def _shares(axes: Any, lines: Sequence[Line], sizes: Sequence[int], kind: str, b
         PAPER_SHARE, color=MIDDLE, linestyle="--", linewidth=1.2, label=f"Norm-Q paper, {PAPER_STATES:,} states"
     )
     _size_axis(axes, sizes)
-    axes.set_ylim(0, 1.3)
+    axes.set_ylim(0, 1.42)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
     axes.set_ylabel("share of a step's time")
     axes.set_title(f"{kind} HMM: the halves, {beams} beams", size=10)
-    axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
     _empty(axes, lines)
 
 
@@ -122,7 +122,7 @@ def _latency(axes: Any, lines: Sequence[Line], sizes: Sequence[int], kind: str) 
     axes.set_yscale("log")
     _size_axis(axes, sizes)
     axes.set_ylabel("milliseconds a token (all beams)")
-    axes.set_title(f"{kind} HMM: latency, medians and quartiles", size=10)
+    axes.set_title(f"{kind} HMM: median latency, quartiles", size=10)
     axes.grid(color="0.92")
     if lines:
         axes.legend(frameon=False, fontsize=8)

@@ -64,7 +64,7 @@ def test_pairs_are_judged_by_one_model_weighed_and_drawn(
     bytes_ = [(folder / part / "model.safetensors").stat().st_size for part in ("model1", "hmm")]
     assert second[1:4] == [f"{size:,}" for size in (*bytes_, sum(bytes_))]
     assert first[4] == second[4] == "2/2"
-    model, tokenizer = tiny_language_model(len(tiny_tokenizer()), 0, tiny_tokenizer().eos_token_id), tiny_tokenizer()
+    model, tokenizer = tiny_language_model(len(tiny_tokenizer())), tiny_tokenizer()
     judged = [log_probabilities(model, tokenizer, [line["sentences"][0]])[0] for line in lines]
     column = next(place for place, name in enumerate(head) if name.startswith("log-probability"))
     assert float(first[column].split()[0]) == pytest.approx(sum(judged[:2]) / 2, abs=6e-4)
