@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,9 @@ def test_a_study_resumes_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     first = found[0]
     assert first.recovered[0] == pytest.approx(
         100 * (lines[1]["perplexity"] - lines[2]["perplexity"]) / (lines[1]["perplexity"] - exact)
+    )
+    assert first.recovered_nats[0] == pytest.approx(
+        100 * math.log(lines[1]["perplexity"] / lines[2]["perplexity"]) / math.log(lines[1]["perplexity"] / exact)
     )
     assert table(lines).count("\n") == 1 + len(found)
     draw_study(lines, tmp_path / "study.svg")
