@@ -10,7 +10,7 @@ from rich.console import Console
 TWEAK_EXAMPLES = """
 Examples:
 
-  ctrlg tweak runs/tweaked --bits 4 --group-size 64 --samples 64 --length 256 --scope end-to-end --lr 1e-3
+  ctrlg tweak runs/tweaked --bits 4 --group-size 64 --samples 64 --length 256 --scope end-to-end --lr 3e-3
 
   ctrlg tweak runs/tweaked --data runs/calibration.safetensors --bits 3 --grid-lr 1e-5 --grid-lr 1e-4 --grid-lr 1e-3
 

@@ -6,8 +6,8 @@
         --grid-search-lr 1e-5 3e-5 1e-4 --grid-search-scale 0 1 3
     python scripts/tweak_model.py --quantizer file --weights gptq.safetensors --text train.txt --output runs/tweaked \\
         --perplexity wiki.test.raw
-    python scripts/tweak_model.py --samples 64 --length 256 --nbits 4 --group-size 64 --scope end-to-end --lr 1e-3 \\
-        --gguf Q4_1 --output runs/tweaked
+    python scripts/tweak_model.py --samples 64 --length 256 --nbits 4 --group-size 64 --scope end-to-end --lr 3e-3 \\
+        --scale 0 --iterations 4 --gguf Q4_1 --output runs/tweaked
 
 Without --data or --text the model writes its calibration texts itself, into OUTPUT.calibration. The last --held-out of
 the samples are not tweaked on: by them the quantised and the tweaked model are compared (KL divergence from the float
