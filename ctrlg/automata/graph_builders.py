@@ -72,7 +72,8 @@ class WordCountBuilder:
     """Graphs that count words: a word begins at a letter or digit that is the first since a separator.
 
     tokenizer: Hugging Face, byte-level BPE or SentencePiece. Special tokens, ids beyond the tokenizer's and
-    tokens that decode to nothing neither count nor separate.
+    tokens that decode to nothing neither count nor separate; nor does a character whose bytes are spread over several
+    tokens, each of which is nothing by itself (`ctrlg.WordCount` reads them together).
     sep: single characters, to which all whitespace is added. What is neither a separator nor a letter or
     digit, such as an apostrophe or a hyphen, neither counts nor separates. ArgumentError for a separator of
     another length; VocabularyError for other kinds of tokenizers.
