@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ctrlg.errors import ArgumentError, CheckpointError
+from ctrlg.errors import ArgumentError, CheckpointError, DataError
 
 
 @contextmanager
@@ -85,16 +85,30 @@ def append_line(path: str | Path, record: Mapping[str, Any]) -> None:
 
 def read_lines(path: str | Path) -> list[dict[str, Any]]:
     """The records that `append_line` left; none where there is no file. A line that a kill cut off is removed from it,
-    so that a job goes on from the last whole record."""
+    so that a job goes on from the last whole record. Raises DataError for other files, which stay as they are."""
     path = Path(path)
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
+    content = path.read_bytes()
+    lines = content.split(b"\n")
+    cut_off = lines.pop()
+    records = [_record(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    if cut_off:
+        if not cut_off.startswith(b"{"):
+            raise DataError(f"{path} does not end in a record", hint="is this another kind of file?")
         with atomic_file(path) as temporary:
-            temporary.write_text(whole, encoding="utf-8")
-    return [json.loads(line) for line in whole.splitlines()]
+            temporary.write_bytes(content[: -len(cut_off)])
+    return records
+
+
+def _record(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:  # of JSON and of UTF-8
+        raise DataError(f"{place}, is no JSON: {error}", hint="is this another kind of file?") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{place}, is no JSON object", hint="is this another kind of file?")
+    return record
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:

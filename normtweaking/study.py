@@ -27,7 +27,7 @@ from ctrlg.studies import StudyLines
 from normtweaking.calibration import CalibrationData, CalibrationSettings, generate_calibration
 from normtweaking.grid import Grid, grid_search
 from normtweaking.perplexity import sliding_window_perplexity
-from normtweaking.quantizers import RoundToNearest, quantize_model
+from normtweaking.quantizers import RoundToNearest, check_fits, quantize_model
 from normtweaking.settings import BOTH, CLOSED_FORMS, END_TO_END, LAYERS, TweakResult, TweakSettings
 from normtweaking.structure import norms
 from normtweaking.tweaker import NormTweaker
@@ -145,7 +145,10 @@ class NormStudy:
     def run(
         self, schemes: Sequence[Scheme], ways: Sequence[Way], samples: Sequence[int], seeds: Sequence[int]
     ) -> Iterator[dict[str, Any]]:
-        """Yield the lines of all combinations, new and known. Raises as `generate_calibration` and `NormTweaker`."""
+        """Yield the lines of all combinations, new and known. Raises, before any work, ArgumentError for a scheme that
+        does not fit the model; else as `generate_calibration` and `NormTweaker`."""
+        for scheme in schemes:
+            check_fits(self.model, scheme.quantizer())
         data = {seed: self._calibration(max(samples), seed) for seed in seeds}
         self._restore()
         yield self._line((None, None, FLOAT, 0, 0, 0, 0), self._perplexity)

@@ -25,14 +25,15 @@ import torch
 from rich.console import Console
 
 from ctrlg.console import as_program
-from ctrlg.errors import ArgumentError
+from ctrlg.errors import ArgumentError, DataError
 from ctrlg.figures import check_figure_path
 from ctrlg.files import atomic_file
 from ctrlg.models import load_language_model
+from ctrlg.studies import StudyLines
 from normtweaking import quantize_model, read_tokens
 from normtweaking.grid import Grid
 from normtweaking.layer_deltas import draw_layers, layer_deltas, layer_moments
-from normtweaking.study import NormStudy, Scheme, StudySettings, Way
+from normtweaking.study import COLUMNS, NormStudy, Scheme, StudySettings, Way
 from normtweaking.study_report import draw_study, table
 
 console = Console(highlight=False, soft_wrap=True)
@@ -84,7 +85,9 @@ def layers(arguments: argparse.Namespace, study: NormStudy, scheme: Scheme, way:
 
 
 def summarise(arguments: argparse.Namespace) -> None:
-    lines = [json.loads(line) for line in Path(arguments.summarise).read_text(encoding="utf-8").splitlines()]
+    if not Path(arguments.summarise).is_file():
+        raise DataError(f"no such results file: {arguments.summarise}", hint="give the --output of a study")
+    lines = StudyLines(arguments.summarise, COLUMNS).lines
     content = table(lines)
     print(content)
     if arguments.table:

@@ -124,3 +124,9 @@ def test_unknown_schemes_are_refused(text: str) -> None:
 def test_unknown_ways_are_refused(text: str) -> None:
     with pytest.raises(ArgumentError):
         Way.parse(text)
+
+
+def test_a_scheme_that_does_not_fit_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("normtweaking.study.sliding_window_perplexity", None)
+    with pytest.raises(ArgumentError, match="groups of 7"):
+        next(study(tmp_path).run([*SCHEMES, Scheme(4, 7)], WAYS, [4], [0]))
