@@ -111,6 +111,12 @@ def _record(line: bytes, place: str) -> dict[str, Any]:
     return record
 
 
+def write_lines(path: str | Path, content: str) -> None:
+    """Write a text and the end of its last line, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(content + "\n", encoding="utf-8")
+
+
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file, atomically."""
     with atomic_file(path) as temporary:

@@ -115,7 +115,8 @@ def weight_files(name: str | Path) -> list[Path]:
     """
     source, files = _source_of(name)
     if files:
-        return [path for path in (Path(source) / files["gguf_file"],) if path.is_file()]
+        path = Path(source) / files["gguf_file"]
+        return [path] if path.is_file() else []
     return sorted(Path(source).glob("*.safetensors"))
 
 

@@ -28,7 +28,7 @@ from ctrlg.evaluation.pairs import Pair, draw_pairs, pair_results, pairs_table
 from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.evaluation.writing import write_sentences
 from ctrlg.figures import check_figure_path
-from ctrlg.files import atomic_file
+from ctrlg.files import write_lines
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import load_hmm
 from ctrlg.studies import StudyLines
@@ -60,8 +60,7 @@ def main() -> None:
     content = pairs_table(results, arguments.judge)
     print(content)
     if arguments.table:
-        with atomic_file(arguments.table) as file:
-            file.write_text(content + "\n", encoding="utf-8")
+        write_lines(arguments.table, content)
     if arguments.plot:
         draw_pairs(results, arguments.plot)
 

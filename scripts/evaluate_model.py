@@ -52,6 +52,7 @@ def main() -> None:
 
 
 def table(results: Mapping[str, Mapping[str, Score]]) -> str:
+    """Markdown, a row for each task and metric."""
     rows = [
         (task, metric, f"{value:.4f}", "" if stderr is None else f"{stderr:.4f}")
         for task, found in results.items()

@@ -14,7 +14,7 @@ from ctrlg.console import as_program
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.storage import read_sequences
-from ctrlg.files import atomic_file
+from ctrlg.files import write_lines
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import fidelity_table, markdown_table
@@ -40,8 +40,7 @@ def main() -> None:
         "",
         markdown_table(rows),
     ]
-    with atomic_file(arguments.output) as file:
-        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_lines(arguments.output, "\n".join(lines))
     print("\n".join(lines))
 
 

@@ -27,7 +27,7 @@ from rich.console import Console
 from ctrlg.console import as_program
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.figures import check_figure_path
-from ctrlg.files import atomic_file
+from ctrlg.files import write_lines
 from ctrlg.models import load_language_model
 from ctrlg.studies import StudyLines
 from normtweaking import quantize_model, read_tokens
@@ -91,8 +91,7 @@ def summarise(arguments: argparse.Namespace) -> None:
     content = table(lines)
     print(content)
     if arguments.table:
-        with atomic_file(arguments.table) as file:
-            file.write_text(content + "\n", encoding="utf-8")
+        write_lines(arguments.table, content)
     if arguments.plot:
         draw_study(lines, arguments.plot)
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from ctrlg.console import as_program
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.errors import ArgumentError
-from ctrlg.files import atomic_file
+from ctrlg.files import write_lines
 from ctrlg.hmm import HMM, Parameters
 from ctrlg.hmm.learning import total_counts
 from ctrlg.matrices import CompressedMatrix, DenseMatrix
@@ -68,8 +68,7 @@ def main() -> None:
         table = summary([json.loads(line) for line in Path(arguments.summarise).read_text().splitlines()])
         print(table)
         if arguments.table:
-            with atomic_file(arguments.table) as file:
-                file.write_text(table + "\n", encoding="utf-8")
+            write_lines(arguments.table, table)
         return
     unknown = [way for way in arguments.ways if way not in WAYS]
     if unknown:

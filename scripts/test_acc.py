@@ -27,7 +27,7 @@ from ctrlg.evaluation.success import covered
 from ctrlg.evaluation.tables import group_of, markdown, plot, rows_of
 from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.figures import check_figure_path
-from ctrlg.files import atomic_file, writable_folder
+from ctrlg.files import writable_folder, write_lines
 
 
 def main() -> None:
@@ -53,8 +53,7 @@ def main() -> None:
     print(table)
     show_broken([record for lines in records.values() for record in lines], arguments.log, arguments.substring)
     if arguments.table:
-        with atomic_file(arguments.table) as file:
-            file.write_text(table + "\n", encoding="utf-8")
+        write_lines(arguments.table, table)
     if arguments.plot:
         plot(rows, arguments.plot)
 

@@ -73,7 +73,7 @@ def pair_results(
         rows = sorted((line for line in lines if line["pair"] == pair.name), key=lambda line: line["concept_set_idx"])
         numbers = [line["concept_set_idx"] for line in rows]
         judged = log_probabilities(model, tokenizer, [line["sentences"][0] for line in rows])
-        scores = {**evaluate([Written.of(line, pair.name) for line in rows], references)}
+        scores = evaluate([Written.of(line, pair.name) for line in rows], references)
         scores["log_prob"] = mean_score(judged, numbers)
         gained = mean_score([one - other for one, other in zip(judged, first, strict=True)], numbers) if first else None
         first = first or judged
@@ -85,9 +85,9 @@ def pair_results(
 def pairs_table(results: Sequence[PairResult], judge: str) -> str:
     """A Markdown table; scores with their 95 % intervals."""
     weighed = any(result.model_bytes for result in results)
-    bytes_ = ("bytes, language model", "bytes, HMM", "together") * weighed
+    size_heads = ("bytes, language model", "bytes, HMM", "together") * weighed
     rows: list[Sequence[object]] = [
-        ("pair", *bytes_, "kept", "BLEU-4", "CIDEr", f"log-probability ({judge})", "gained")
+        ("pair", *size_heads, "kept", "BLEU-4", "CIDEr", f"log-probability ({judge})", "gained")
     ]
     for result in results:
         sizes = (result.model_bytes or 0, result.hmm_bytes or 0)
@@ -118,8 +118,8 @@ def draw_pairs(results: Sequence[PairResult], path: str | Path) -> None:
             )
         axes.set_xscale("log")
         axes.minorticks_off()
-        axes.set_xlim(0.85 * min(sizes), 1.18 * max(sizes))
-        axes.set_xticks(shown := [tick for tick in TICKS if 0.85 * min(sizes) <= tick <= 1.18 * max(sizes)], shown)
+        axes.set_xlim(least := 0.85 * min(sizes), most := 1.18 * max(sizes))
+        axes.set_xticks(shown := [tick for tick in TICKS if least <= tick <= most], shown)
         axes.set_xlabel("megabytes of both halves (logarithmic)")
         axes.set_ylabel(label)
         axes.grid(color="0.92")
