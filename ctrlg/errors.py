@@ -12,9 +12,11 @@ class CtrlGError(Exception):
     hint: what the caller can do about it; shown after the message.
     """
 
+    default_hint = ""
+
     def __init__(self, message: str, *, hint: str = "") -> None:
         self.message = message
-        self.hint = hint
+        self.hint = hint = hint or self.default_hint
         super().__init__(f"{message}\n  hint: {hint}" if hint else message)
 
 
@@ -40,6 +42,8 @@ class VocabularyError(CtrlGError, ValueError):
 
 class CheckpointError(CtrlGError):
     """A checkpoint is truncated, foreign, or states what its tensors do not hold."""
+
+    default_hint = "the file is damaged or foreign; save it or fetch it again"
 
 
 class DataError(CtrlGError, ValueError):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ctrlg.errors import ArgumentError, CheckpointError
+from ctrlg.errors import ArgumentError
+from ctrlg.model_files import Held, check_loaded, check_sizes, checked_files, checked_gguf, foreign_errors
 
 DEFAULT = "default"
 DEFAULT_BASE = "default-base"
@@ -27,12 +26,24 @@ def load_language_model(
     Raises ArgumentError for a device that is not there, CheckpointError where the model cannot be loaded.
     """
     place = checked_device(device)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     source, files = _source_of(name)
-    with _errors_name(f"the language model {name}"):
+    held = _checked_source(source, files)
+
+    def load() -> tuple[Any, Any, Any]:
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
         tokenizer = AutoTokenizer.from_pretrained(source, **files)
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or torch.float32, **files, **options)
+        if held is not None:
+            config = AutoConfig.from_pretrained(source, **files)
+            check_sizes(config, held, str(name))
+            options.setdefault("config", config)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype or torch.float32, output_loading_info=True, **files, **options
+        )
+        return tokenizer, *loaded
+
+    tokenizer, model, found = foreign_errors(load, f"the language model {name}")
+    check_loaded(model, found["missing_keys"], f"the language model {name}")
     if files:
         _forget_quantizer(model)
     return model.to(place).eval(), tokenizer
@@ -43,11 +54,16 @@ def load_tokenizer(name: str | Path) -> Any:
 
     Raises CheckpointError where it cannot be loaded.
     """
-    from transformers import AutoTokenizer
-
     source, files = _source_of(name)
-    with _errors_name(f"the tokenizer {name}"):
+    if not files:
+        _checked_source(source, files)
+
+    def load() -> Any:
+        from transformers import AutoTokenizer
+
         return AutoTokenizer.from_pretrained(source, **files)
+
+    return foreign_errors(load, f"the tokenizer {name}")
 
 
 def save_language_model(model: Any, tokenizer: Any, folder: str | Path, eos_token_id: int) -> None:
@@ -131,13 +147,8 @@ def _source_of(name: str | Path) -> tuple[str, dict[str, str]]:
     return str(name), {}
 
 
-@contextmanager
-def _errors_name(wanted: str) -> Iterator[None]:
-    """What transformers raises where it cannot load becomes a CheckpointError."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"cannot load {wanted}: {error}",
-            hint='give a Hugging Face id, a folder, a .gguf file, "default" or "default-base"',
-        ) from error
+def _checked_source(source: str, files: dict[str, str]) -> Held | None:
+    """What the files of a model that is here hold; None for one on the hub, and for a tokenizer alone."""
+    if files:
+        return checked_gguf(Path(source) / files["gguf_file"])
+    return checked_files(Path(source)) if Path(source).is_dir() else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.distillation.processes import joined_processes
@@ -51,3 +53,63 @@ def test_the_digest_tells_every_parameter_apart_and_is_that_of_a_copy() -> None:
         model = tiny_language_model(20)
         model.get_parameter(name).data.view(-1)[0] += 1
         assert weights_digest(model) != digest
+
+
+@pytest.fixture
+def language_model(tmp_path: Path) -> Path:
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    tiny_language_model(len(tokenizer)).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def without(folder: Path, name: str) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors[name]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize("name", ["lm_head.weight", "model.norm.weight", "model.layers.0.mlp.up_proj.weight"])
+def test_a_model_that_lacks_weights_is_refused_rather_than_filled_with_random_ones(
+    language_model: Path, name: str
+) -> None:
+    without(language_model, name)
+    with pytest.raises(CheckpointError, match=f"lacks 1 of its tensors, among them {name}"):
+        load_language_model(language_model)
+
+
+def test_a_tied_head_need_not_be_stored(language_model: Path) -> None:
+    without(language_model, "lm_head.weight")
+    config = json.loads((language_model / "config.json").read_text())
+    (language_model / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
+    model, _ = load_language_model(language_model)
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [{"vocab_size": 10**8}, {"hidden_size": 2**30}, {"num_hidden_layers": 10**9}, {"intermediate_size": 10**12}],
+)
+def test_sizes_that_the_files_do_not_hold_are_refused_before_memory_is_taken(
+    language_model: Path, claim: dict[str, int]
+) -> None:
+    config = json.loads((language_model / "config.json").read_text())
+    (language_model / "config.json").write_text(json.dumps(config | claim))
+    with pytest.raises(CheckpointError, match="its configuration"):
+        load_language_model(language_model)
+
+
+def test_weights_that_are_not_numbers_are_refused(language_model: Path) -> None:
+    tensors = load_file(language_model / "model.safetensors")
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, language_model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"model\.norm\.weight .* not finite"):
+        load_language_model(language_model)
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\x03\x00\x00\x00" + b"\xff" * 100])
+def test_damaged_gguf_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.gguf").write_bytes(content)
+    with pytest.raises(CheckpointError, match="GGUF") as caught:
+        load_language_model(tmp_path / "model.gguf")
+    assert caught.value.hint

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ctrlg.errors import ArgumentError, CheckpointError
-from ctrlg.files import fetch_checkpoint
+from ctrlg.files import fetch_checkpoint, write_tensors
 from ctrlg.hmm.inference import Parameters
 from ctrlg.hmm.sequences import SequenceModel
 from ctrlg.matrices import DenseMatrix
+from ctrlg.weights import load_tensors, metadata_of, read_json_object, require_tensors, whole_number
 
 ROW_SUM_TOLERANCE = 1e-2  # float32 rows of 50,000 probabilities, written as logs, do not sum to 1 exactly
+MOST_STATES, MOST_TOKENS = 2**24, 2**24  # of a checkpoint: far above any HMM, and an index of them fits into memory
+FLOAT_TYPES = ("F32", "F64", "F16", "BF16")  # of a checkpoint's tensors
+CHECKSUM = "sha256"  # entry of the metadata of our files
+_HEX_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
@@ -137,7 +142,23 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
         for start in range(0, self.hidden_states, block):
             yield "alpha_exp", start, self.alpha_exp.detach()[start : start + block]
             yield "exp(beta)", start, self.beta.detach()[start : start + block].exp()
-        yield "softmax(gamma)", 0, self.initial[None]
+        yield "exp(gamma)", 0, self.gamma.detach()[None].exp()
+
+    def checksum(self) -> str:
+        """SHA-256 of sizes, end-of-text token, fingerprint and parameters."""
+        facts = [self.hidden_states, self.vocab_size, self.eos_token_id, self.fingerprint]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        for tensor in (self.alpha_exp, self.beta, self.gamma):
+            digest.update(memoryview(tensor.detach().float().cpu().contiguous().numpy()).cast("B"))
+        return digest.hexdigest()
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Called by `save_pretrained`: Ctrl-G's tensors, and their checksum as metadata.
+
+        In the file itself, because tensors and config.json are replaced one after the other.
+        """
+        tensors = {name: getattr(self, name).detach() for name in ("alpha_exp", "beta", "gamma")}
+        write_tensors(Path(save_directory) / SAFETENSORS_SINGLE_FILE, tensors, {CHECKSUM: self.checksum()})
 
     @classmethod
     def _empty(cls, hidden_states: int, vocab_size: int, eos_token_id: int, fingerprint: str | None = None) -> HMM:
@@ -169,48 +190,40 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
 
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a checkpoint folder. Raises CheckpointError where it is missing or not a JSON object."""
-    file = folder / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    return read_json_object(folder / "config.json")
+
+
+def read_sizes(folder: Path, config: dict[str, Any]) -> tuple[int, int, int, str | None]:
+    """hidden_states, vocab_size, eos_token_id, fingerprint of a config, each in its range. Raises CheckpointError."""
+    place = folder / "config.json"
+    states = whole_number(config, "hidden_states", 1, MOST_STATES, place)
+    vocabulary = whole_number(config, "vocab_size", 1, MOST_TOKENS, place)
+    end = whole_number(config, "eos_token_id", 0, vocabulary - 1, place)
+    fingerprint = config.get("fingerprint")
+    if fingerprint is not None and not (isinstance(fingerprint, str) and _HEX_DIGEST.fullmatch(fingerprint)):
         raise CheckpointError(
-            f"{file} cannot be read: {error}",
-            hint="a checkpoint is a folder with config.json and model.safetensors",
-        ) from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{file} holds {type(config).__name__}, not an object")
-    return config
+            f"fingerprint in {place} is {fingerprint!r}"[:160],
+            hint="64 hexadecimal digits, or null where it is unknown",
+        )
+    return states, vocabulary, end, fingerprint
 
 
 def load_dense(cls: type[HMM], folder: Path, config: dict[str, Any]) -> HMM:
-    """A Ctrl-G checkpoint as HMM, validated. Raises CheckpointError for what is foreign, truncated or no HMM."""
-    sizes = {}
-    for name in ("hidden_states", "vocab_size", "eos_token_id"):
-        if not isinstance(config.get(name), int):
-            raise CheckpointError(
-                f"{folder}/config.json has no whole number {name!r}", hint="is this the checkpoint of an HMM?"
-            )
-        sizes[name] = config[name]
+    """A Ctrl-G checkpoint as HMM, validated; one of ours by its checksum too. Raises CheckpointError."""
+    states, vocabulary, end, fingerprint = read_sizes(folder, config)
     file = folder / SAFETENSORS_SINGLE_FILE
+    shapes = {"alpha_exp": (states, states), "beta": (states, vocabulary), "gamma": (states,)}
+    require_tensors(file, shapes, FLOAT_TYPES)
+    tensors = load_tensors(file)
+    model = cls._empty(states, vocabulary, end, fingerprint)
     try:
-        tensors = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{file} cannot be read: {error}",
-            hint="the file is truncated or no safetensors file; fetch it again",
-        ) from error
-    missing = {"alpha_exp", "beta", "gamma"} - set(tensors)
-    if missing:
-        raise CheckpointError(
-            f"{file} lacks {', '.join(sorted(missing))}; it holds {', '.join(sorted(tensors)) or 'nothing'}",
-            hint="a Ctrl-G checkpoint holds alpha_exp, beta and gamma",
-        )
-    try:
-        model = cls._empty(**sizes, fingerprint=config.get("fingerprint"))
-        model.update_params(*(tensors[name].float() for name in ("alpha_exp", "beta", "gamma")))
+        model.update_params(*(tensors[name].float() for name in shapes))
         model.check()
     except ArgumentError as error:
         raise CheckpointError(f"{folder}: {error.message}", hint=error.hint) from error
+    stated = metadata_of(file).get(CHECKSUM)
+    if stated is not None and stated != model.checksum():
+        raise CheckpointError(f"the checksum in {file} is not that of its tensors and of config.json")
     return model
 
 

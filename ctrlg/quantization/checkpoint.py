@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from ctrlg.errors import CheckpointError
 from ctrlg.files import atomic_file, write_json
-from ctrlg.hmm.model import read_config
+from ctrlg.hmm.model import read_config, read_sizes
 from ctrlg.matrices import CompressedMatrix
 from ctrlg.quantization.layouts import PackedMatrix, pack_matrix, unpack_matrix
+from ctrlg.weights import load_tensors, whole_number
 
 KIND = "quantized-hmm"
 FORMAT_VERSION = 1
@@ -66,26 +66,19 @@ def read(folder: Path) -> StoredHMM:
     """
     config = read_config(folder)
     _check_kind(config, folder)
-    bits = _whole(config, "bits", 1, 8)
-    states, vocabulary = _whole(config, "hidden_states", 1), _whole(config, "vocab_size", 1)
-    eos_token_id = _whole(config, "eos_token_id", 0, vocabulary - 1)
-    fingerprint, settings = config.get("fingerprint"), config.get("settings", {})
-    if not (fingerprint is None or isinstance(fingerprint, str)) or not isinstance(settings, dict):
-        raise CheckpointError(f"fingerprint {fingerprint!r} or settings {settings!r} of config.json are not readable")
-    try:
-        data = (folder / TENSORS_FILE).read_bytes()
-        tensors = load(data)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder / TENSORS_FILE} cannot be read: {error}", hint="the file is missing or truncated; fetch it again"
-        ) from error
+    bits = whole_number(config, "bits", 1, 8, "config.json")
+    states, vocabulary, eos_token_id, fingerprint = read_sizes(folder, config)
+    settings = config.get("settings", {})
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"settings in config.json are {settings!r}"[:160], hint="an object")
+    tensors = load_tensors(folder / TENSORS_FILE)
     _check_tensors(tensors)
     matrices = {
         name: _read_matrix(name, config, tensors, shape, bits)
         for name, shape in (("transition", (states, states)), ("emission", (states, vocabulary)))
     }
     initial = _checked_initial(tensors, states)
-    if hashlib.sha256(data).hexdigest() != config.get("sha256"):
+    if hashlib.sha256((folder / TENSORS_FILE).read_bytes()).hexdigest() != config.get("sha256"):
         raise CheckpointError(
             f"the SHA-256 of {TENSORS_FILE} is not the one in config.json", hint="the files are from different models"
         )
@@ -143,15 +136,6 @@ def _check_kind(config: dict[str, Any], folder: Path) -> None:
         raise CheckpointError(f"method {config.get('method')!r} is none of {', '.join(METHODS)}")
 
 
-def _whole(config: dict[str, Any], name: str, least: int, most: int | None = None) -> int:
-    value = config.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        raise CheckpointError(
-            f"{name} in config.json is {value!r}", hint=f"a whole number from {least}" + (f" to {most}" if most else "")
-        )
-    return value
-
-
 def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if name != "initial" and name.split(".")[0] not in MATRICES:
@@ -169,7 +153,7 @@ def _read_matrix(
         raise CheckpointError(
             f"{name} in config.json is {described!r}", hint="a layout: dense, or sparse by rows or columns"
         )
-    entries = _whole(described, "entries", 0, shape[0] * shape[1])
+    entries = whole_number(described, "entries", 0, shape[0] * shape[1], f"{name} of config.json")
     prefix = f"{name}."
     arrays = {key[len(prefix) :]: value.numpy() for key, value in tensors.items() if key.startswith(prefix)}
     packed = PackedMatrix(described["layout"], described["lines"], entries, arrays)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from enumeration import random_hmm
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
@@ -99,7 +100,9 @@ def test_a_truncated_checkpoint_is_refused(checkpoint: Path) -> None:
         ({"beta": None}, "lacks beta"),
         ({"alpha_exp": torch.full((3, 3), float("nan"))}, "row 0 of alpha_exp"),
         ({"alpha_exp": torch.eye(3) * 2}, "sums to 2"),
-        ({"beta": torch.zeros(3, 4)}, "shapes"),
+        ({"beta": torch.zeros(3, 4)}, r"beta in .* is F32 \[3, 4\]"),
+        ({"gamma": torch.zeros(3)}, r"exp\(gamma\) is not a distribution"),
+        ({"gamma": torch.full((3,), 1e30)}, r"exp\(gamma\) is not a distribution"),
     ],
 )
 def test_a_damaged_checkpoint_is_refused(
@@ -126,3 +129,37 @@ def test_a_name_that_is_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 def test_impossible_sizes_are_refused(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(ArgumentError):
         HMM(*sizes)
+
+
+def test_our_files_carry_a_checksum_that_is_verified(checkpoint: Path) -> None:
+    file = checkpoint / "model.safetensors"
+    whole = HMM.from_pretrained(checkpoint)
+    with safe_open(file, framework="pt") as content:
+        assert content.metadata() == {"sha256": whole.checksum()}
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a dictionary)
+    save_file({**tensors, "beta": tensors["beta"].flip(0).contiguous()}, file, {"sha256": whole.checksum()})
+    with pytest.raises(CheckpointError, match="checksum"):
+        HMM.from_pretrained(checkpoint)
+    save_file(tensors, file)  # as Ctrl-G writes it
+    assert torch.equal(HMM.from_pretrained(checkpoint).beta, whole.beta)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fingerprint": 5},
+        {"fingerprint": "zzz"},
+        {"eos_token_id": True},
+        {"eos_token_id": -1},
+        {"hidden_states": 1e30},
+        {"hidden_states": 10**30},
+        {"vocab_size": 10**8},
+        {"vocab_size": None},
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(checkpoint: Path, change: dict[str, object]) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(CheckpointError) as caught:
+        HMM.from_pretrained(checkpoint)
+    assert caught.value.hint

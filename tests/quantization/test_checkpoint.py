@@ -161,7 +161,7 @@ FAULTS: list[tuple[str, Callable[[Tensors, Config], object], str]] = [
     (
         "end of text outside",
         lambda tensors, config: config.update(eos_token_id=300),
-        "eos_token_id in config.json is 300",
+        "eos_token_id in .*config.json is 300",
     ),
     (
         "unknown layout",
@@ -189,7 +189,7 @@ def test_a_damaged_checkpoint_is_refused(
 def test_a_truncated_file_is_refused(folder: Path) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="its header describes"):
         load_hmm(folder)
 
 

@@ -1,0 +1,109 @@
+"""What the files of a language model claim, compared with what they hold, before and after transformers loads them.
+
+transformers fills what a file lacks with random numbers, and makes room for whatever sizes config.json states. Here a
+model without memory (torch's `meta` device) is built from the configuration first; where it has far more parameters
+than the files hold numbers, nothing is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ctrlg.errors import CheckpointError
+from ctrlg.weights import read_json_object, regular_file, stored_tensors
+
+PACKED = 16  # numbers that a stored number may stand for where weights are quantised: 2 bits in an int32
+ROOM = 2  # parameters for each stored number otherwise: a tied matrix is stored once
+_CONFIGURATIONS = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
+
+
+class Held(NamedTuple):
+    """Tensors in the files of a model, and numbers in all of them."""
+
+    tensors: int
+    numbers: int
+
+
+def checked_files(folder: Path) -> Held | None:
+    """What the files of a local folder hold, each checked by itself; None where it holds no safetensors (the weights of
+    an adapter's base, or PyTorch's own format, which transformers checks). Raises CheckpointError."""
+    for name in _CONFIGURATIONS:
+        if (folder / name).exists() or (folder / name).is_symlink():
+            read_json_object(folder / name)
+    files = sorted(folder.glob("*.safetensors"))
+    if not files or not (folder / "config.json").exists():
+        return None
+    stored = [tensor for file in files for tensor in stored_tensors(file).values()]
+    return Held(len(stored), sum(tensor.size for tensor in stored))
+
+
+def checked_gguf(file: Path) -> Held:
+    """What a GGUF file holds. Raises CheckpointError."""
+    from gguf import GGUFReader
+
+    def read() -> Held:
+        tensors = GGUFReader(regular_file(file)).tensors
+        return Held(len(tensors), sum(int(tensor.n_elements) for tensor in tensors))
+
+    if not file.exists():
+        raise CheckpointError(f"no such file: {file}", hint="name a .gguf file")
+    return foreign_errors(read, f"the GGUF file {file}")
+
+
+def check_sizes(config: Any, held: Held, name: str) -> None:
+    """Raise CheckpointError where the configuration asks for far more parameters than the files hold numbers."""
+    from transformers import AutoModelForCausalLM
+
+    layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
+    if not isinstance(layers, int) or layers > held.tensors:
+        raise CheckpointError(
+            f"{name}: its configuration states {layers!r} layers, its files hold {held.tensors} tensors"[:200]
+        )
+
+    def count() -> int:
+        with torch.device("meta"):
+            skeleton = AutoModelForCausalLM.from_config(config)
+        return sum(parameter.numel() for parameter in skeleton.parameters())
+
+    wanted = foreign_errors(count, f"the language model {name}")
+    packed = getattr(config, "quantization_config", None) is not None
+    if wanted > held.numbers * (PACKED if packed else ROOM):
+        raise CheckpointError(
+            f"{name}: its configuration describes {wanted:,} parameters, its files hold {held.numbers:,} numbers"
+        )
+
+
+def check_loaded(model: Any, missing: Iterable[str], name: str) -> None:
+    """Raise CheckpointError where parameters were not in the files, or are not finite."""
+    lacking = sorted(missing)
+    if lacking:
+        raise CheckpointError(
+            f"{name} lacks {len(lacking)} of its tensors, among them {lacking[0]}",
+            hint="they would be random; a language model needs all of them, lm_head.weight too unless it is tied",
+        )
+    for parameter_name, parameter in model.named_parameters():
+        ordinary = parameter.is_floating_point() and parameter.dtype.itemsize > 1 and not parameter.is_meta
+        if ordinary and not all(bool(bound.isfinite()) for bound in torch.aminmax(parameter.detach())):
+            raise CheckpointError(f"{parameter_name} of {name} holds a number that is not finite")
+
+
+def foreign_errors(load: Callable[[], Any], wanted: str) -> Any:
+    """What `load` returns; whatever it raises, as a CheckpointError.
+
+    Parsers of other libraries meet damaged files with errors of any type, Rust panics (no Exception) among them.
+    """
+    try:
+        return load()
+    except (CheckpointError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        reason = (str(error).strip() or type(error).__name__)[:500]
+        raise CheckpointError(
+            f"cannot load {wanted}: {reason}",
+            hint='give a Hugging Face id, a folder, a .gguf file, "default" or "default-base"; '
+            "where it is one of these, the file is damaged: fetch it again",
+        ) from error
