@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AddedToken, GPT2Tokenizer, PreTrainedTokenizerFast
 
-from ctrlg.automata import AhoCorasickBuilder, DFA_prod, DFA_size, DFAModel, WordCountBuilder, as_dfa
+from ctrlg.automata import as_dfa
+from ctrlg.compat import AhoCorasickBuilder, DFA_prod, DFA_size, DFAModel, WordCountBuilder
 from ctrlg.constraints import WordCount
 from ctrlg.errors import ArgumentError, ConstraintError, VocabularyError
 
