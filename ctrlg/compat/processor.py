@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from ctrlg import decoding
 from ctrlg.compat.log_products import NEGINF
 from ctrlg.decoding.model import HiddenMarkovModel
 from ctrlg.errors import ArgumentError
+from ctrlg.hmm.changes import Seen
 from ctrlg.hmm.inference import Parameters, filter_tokens
 from ctrlg.hmm.model import HMM
 from ctrlg.quantization.comparison import comparison_hmm
@@ -144,11 +146,23 @@ def ends_at(
 
 
 def _quantised(hmm: HiddenMarkovModel | None, bits: int) -> HiddenMarkovModel:
-    """The HMM by the method `integer`. ArgumentError for bits out of range and for what is no HMM."""
-    if isinstance(hmm, QuantizedHMM):
-        hmm = hmm.dequantize()
-    if not isinstance(hmm, HMM):
+    """The HMM by the method `integer`, kept for the next processor: benchmarks build one for every text.
+
+    ArgumentError for bits out of range and for what is no HMM.
+    """
+    if not isinstance(hmm, (HMM, QuantizedHMM)):
         raise ArgumentError(
             f"qbit is {bits}, hmm_model is {type(hmm).__name__}", hint="qbit quantises an HMM or a QuantizedHMM"
         )
-    return comparison_hmm(hmm, "integer", bits)
+    parameters = tuple(hmm.parameters()) if isinstance(hmm, HMM) else ()
+    if hmm in _KEPT:
+        seen, kept_bits, kept = _KEPT[hmm]
+        if kept_bits == bits and seen.same(*parameters):
+            return kept
+    quantised = comparison_hmm(hmm if isinstance(hmm, HMM) else hmm.dequantize(), "integer", bits)
+    _KEPT[hmm] = (Seen(*parameters), bits, quantised)
+    return quantised
+
+
+_KEPT: WeakKeyDictionary[HMM | QuantizedHMM, tuple[Seen, int, HiddenMarkovModel]] = WeakKeyDictionary()
+"""What `qbit` last made of each HMM that is still in use."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.files import fetch_checkpoint
 from ctrlg.hmm import flows
+from ctrlg.hmm.changes import Seen
 from ctrlg.hmm.inference import Parameters
 from ctrlg.hmm.sequences import SequenceModel
 from ctrlg.matrices import DenseMatrix
@@ -51,7 +52,7 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
         self.gamma = _parameter(torch.empty(hidden_states))
         if not self.gamma.is_meta:
             self._draw()
-        self._emission: tuple[Tensor, int, DenseMatrix] | None = None
+        self._emission: tuple[Seen, DenseMatrix] | None = None
 
     def _draw(self) -> None:
         """Random distributions."""
@@ -106,20 +107,10 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
 
     @property
     def emission(self) -> DenseMatrix:
-        """p(x_t | z_t), [H, V]; exponentiated once and kept until `beta` changes.
-
-        Seen are `beta` replaced, `beta.data` replaced, and operations in place on `beta` (not those on `beta.data`, of
-        which torch keeps no count).
-        """
-        beta = self.beta.detach()
-        if self._emission is not None:
-            # The tensor that was exponentiated is held, so that no other can have come to lie at its address.
-            known, version, matrix = self._emission
-            if known.is_set_to(beta) and version == beta._version:
-                return matrix
-        matrix = DenseMatrix(beta.exp())
-        self._emission = (beta, beta._version, matrix)
-        return matrix
+        """p(x_t | z_t), [H, V]; exponentiated once and kept until `beta` changes, as far as `Seen` notices."""
+        if self._emission is None or not self._emission[0].same(self.beta):
+            self._emission = (Seen(self.beta), DenseMatrix(self.beta.detach().exp()))
+        return self._emission[1]
 
     @property
     def initial(self) -> Tensor:
