@@ -48,9 +48,7 @@ def upward(model: LogParameters, tokens: Tensor) -> list[Tensor]:
     """
     check_tokens(tokens, model.emission.shape[1])
     if not tokens.shape[1]:
-        raise ArgumentError(
-            "sequences of length 0 have no layers", hint="give at least one token, -1 for a missing one"
-        )
+        raise ArgumentError("the sequences have no tokens", hint="give at least one, -1 where it is missing")
     values = []
     for t in range(tokens.shape[1] - 1, -1, -1):
         value = _emitted(model.emission, tokens[:, t])
