@@ -6,15 +6,17 @@
     torchrun --nproc_per_node 4 distillation/sample_data.py --model_name_or_path gpt2 --input_file prompts.json ...
 
 Flags are Ctrl-G's. Without --input_file the prompt is the end-of-text token alone. Chunk i goes to OUTPUT_FILE.i (to
-OUTPUT_FILE where there is one chunk), embeddings to the same name + ".embeddings"; both are safetensors. Row r of the
-whole job continues prompt r modulo the number of prompts. A job that was interrupted goes on with the next batch and
-ends with the same data, as does one that is spread over more processes.
+OUTPUT_FILE where there is one chunk), embeddings to the same name + ".embeddings". Both are safetensors, or, with
+--format pt, tensors for torch.load as Ctrl-G's scripts read them; ours read either. Row r of the whole job continues
+prompt r modulo the number of prompts. A job that was interrupted goes on with the next batch and ends with the same
+data, as does one that is spread over more processes.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -24,6 +26,7 @@ from ctrlg.distillation.processes import joined_processes
 from ctrlg.distillation.progress import drawing_bar
 from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
 from ctrlg.distillation.sampling import SamplingSettings
+from ctrlg.distillation.storage import Format
 from ctrlg.errors import ArgumentError
 from ctrlg.files import writable_folder
 from ctrlg.models import load_language_model, load_tokenizer
@@ -43,6 +46,7 @@ def main() -> None:
         arguments.batch_size,
         arguments.save_embeddings,
         arguments.seed,
+        arguments.format,
     )
     texts = read_prompts(arguments.input_file, arguments.prompt_column) if arguments.input_file else []
     writable_folder(Path(arguments.output_file).parent)
@@ -66,6 +70,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--prompt_column", default="prompt", help="of the objects of a .jsonl file (default: prompt)")
     parser.add_argument("--chat_template", action="store_true", help="every prompt is a user's turn of a chat")
     parser.add_argument("--output_file", required=True)
+    parser.add_argument("--format", default="safetensors", choices=get_args(Format), help="of the files")
     parser.add_argument("--chunk_size", type=int, default=32, help="sequences per chunk")
     parser.add_argument("--total_chunks", type=int, default=1)
     parser.add_argument("--batch_size", type=int, default=32, help="sequences drawn at once")

@@ -15,6 +15,9 @@ log. To see that for yourself, kill a run ten times, finish it, and compare it w
 
     for i in $(seq 10); do timeout -s KILL $((RANDOM % 15 + 10)) python distillation/train_hmm.py ...; done
     python distillation/train_hmm.py ... && cmp runs/{killed,whole}/checkpoint-8/model.safetensors
+
+The log is JSON lines. A log named *.txt or *.tsv has Ctrl-G's lines instead: the settings, then checkpoint, train and
+dev log-likelihood in nats per sequence, with tabs between them.
 """
 
 from __future__ import annotations
@@ -26,16 +29,15 @@ from dataclasses import fields
 from ctrlg.console import as_program
 from ctrlg.distillation.processes import TIMEOUT_SECONDS, joined_processes
 from ctrlg.distillation.trainer import train
-from ctrlg.distillation.training_plot import plot_training
+from ctrlg.distillation.training_plot import check_plot, plot_training
 from ctrlg.distillation.training_settings import TrainingSettings
-from ctrlg.figures import check_figure_path
 
 
 def main() -> None:
     arguments = parse_arguments()
     settings = TrainingSettings(**{field.name: getattr(arguments, field.name) for field in fields(TrainingSettings)})
     if arguments.plot:
-        check_figure_path(arguments.plot)
+        check_plot(settings.log_file, arguments.plot)
     with joined_processes(arguments.device, arguments.timeout) as processes:
         train(settings, processes)
     if arguments.plot and processes.rank == 0:
@@ -53,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=256)
     parser.add_argument("--sample_length", type=int, default=None, help="cut sequences to so many tokens")
     parser.add_argument("--em_schedule", required=True, help='"steps,chunks;..."')
-    parser.add_argument("--log_file", required=True, help="JSON lines")
+    parser.add_argument("--log_file", required=True, help="JSON lines; *.txt, *.tsv: Ctrl-G's lines")
     parser.add_argument("--dropout", type=float, default=0.001)
     parser.add_argument("--pseudocount", type=float, default=0.001)
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Between Ctrl-G's dictionaries of edges and automata over token classes.
+"""From dictionaries of edges, as Ctrl-G's programs build them, to automata over token classes.
 
 A graph is `{"edges": [(u, v, mask), ...], "initial_state": u, "accept_states": {...}}`: states are any hashable
 values, `mask` is a bool array [V] of the tokens that lead from u to v. It may be incomplete; a token without
@@ -29,7 +29,7 @@ class Graph(TypedDict):
 
 
 def as_dfa(graph: Any, vocab_size: int | None = None) -> DFA:
-    """The automaton of a graph, of a `DFAModel`, or the `DFA` itself.
+    """The automaton of a graph, of an object that holds one as its attribute `dfa`, or the `DFA` itself.
 
     vocab_size: needed for a graph without edges; otherwise checked.
     ConstraintError for what is no graph, for a token with edges to two states, and for a graph without edges
@@ -56,22 +56,6 @@ def as_dfa(graph: Any, vocab_size: int | None = None) -> DFA:
     accepting = np.zeros(len(delta), dtype=bool)
     accepting[[number[state] for state in accepted]] = True
     return DFA(class_of, delta, 0, accepting)
-
-
-def as_graph(dfa: DFA) -> Graph:
-    """The dictionary of an automaton: states are numbered, every token has an edge; masks are read-only."""
-    edges: list[Edge] = []
-    masks: dict[bytes, NDArray[np.bool_]] = {}
-    for state, row in enumerate(dfa.delta):
-        for target in np.unique(row).tolist():
-            along = row == target
-            key = along.tobytes()
-            if key not in masks:
-                masks[key] = along[dfa.class_of]
-                masks[key].setflags(write=False)
-            edges.append((state, target, masks[key]))
-    accepted = set(np.flatnonzero(dfa.accepting).tolist())
-    return {"edges": edges, "initial_state": dfa.initial, "accept_states": accepted}
 
 
 def _vocab_size(edges: Sequence[Edge], vocab_size: int | None) -> int:

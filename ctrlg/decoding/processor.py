@@ -11,14 +11,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import LogitsProcessor
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.graphs import as_dfa
+from ctrlg.automata.graph_conversion import as_dfa
 from ctrlg.decoding.choices import Guide
 from ctrlg.decoding.content import content_automaton
 from ctrlg.decoding.joining import Joiner
@@ -37,7 +38,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     """Masks every token after which the promise cannot be kept, and weighs the others by how likely it is kept.
 
     hmm_model: HMM or QuantizedHMM over V tokens; None for the mask alone (then eos_token_id is needed).
-    dfa_model: DFAModel or DFA over the same V tokens; it reads the content only.
+    dfa_model: DFA over the same V tokens, an object whose attribute `dfa` is one, or an edge dictionary of Ctrl-G; it
+        reads the content only.
     min_new_tokens, max_new_tokens: least and most content tokens, suffix not counted. To write the whole
         suffix, `generate` needs max_new_tokens + len(suffix_ids); with fewer, what it returns can still be
         completed.
@@ -65,7 +67,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     def __init__(
         self,
         hmm_model: HiddenMarkovModel | None,
-        dfa_model: nn.Module | DFA,
+        dfa_model: Any,
         min_new_tokens: int,
         max_new_tokens: int,
         prompt_ids: Sequence[int],
@@ -151,12 +153,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
 
         At most 0, -inf where masked and in rows that are over. Without an HMM it is 0 where allowed.
         """
-        sequences = self._read(input_ids)
-        result = torch.full((len(input_ids), self.vocab_size), -math.inf, device=self._device)
-        for chosen, rows in self._batches(sequences):
-            choices = self._guide.choices(chosen)
-            result[torch.from_numpy(rows).to(self._device)] = self._joiner.log_ratio(chosen, choices)
-        return result
+        return self._log_ratio(self._read(input_ids))
 
     @torch.no_grad()
     def log_ratios(self, text: Tensor) -> Tensor:
@@ -193,6 +190,14 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     def nbytes(self) -> int:
         """Bytes of look-ahead tables in memory; 0 without an HMM."""
         return 0 if self._guide.look_ahead is None else self._guide.look_ahead.nbytes
+
+    def _log_ratio(self, sequences: Sequences) -> Tensor:
+        """`log_ratio` of the rows that these sequences belong to."""
+        result = torch.full((len(sequences.of_row), self.vocab_size), -math.inf, device=self._device)
+        for chosen, rows in self._batches(sequences):
+            choices = self._guide.choices(chosen)
+            result[torch.from_numpy(rows).to(self._device)] = self._joiner.log_ratio(chosen, choices)
+        return result
 
     def _read(self, input_ids: Tensor) -> Sequences:
         rows, length = input_ids.shape
@@ -245,7 +250,7 @@ def _end_of_text(hmm: HiddenMarkovModel | None, dfa: DFA, eos_token_id: int | No
     return int(eos_token_id)
 
 
-def _check_fingerprints(hmm: HiddenMarkovModel | None, dfa_model: nn.Module | DFA) -> None:
+def _check_fingerprints(hmm: HiddenMarkovModel | None, dfa_model: Any) -> None:
     ours, theirs = getattr(hmm, "fingerprint", None), getattr(dfa_model, "fingerprint", None)
     if ours is not None and theirs is not None and ours != theirs:
         raise VocabularyError(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.graphs import as_dfa
+from ctrlg.automata.graph_conversion import as_dfa
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Constraint
 from ctrlg.decoding.model import HiddenMarkovModel

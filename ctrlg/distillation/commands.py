@@ -116,16 +116,15 @@ def train(
     patience: Annotated[int | None, typer.Option(help="Stop after so many steps without a better dev.")] = None,
     seed: Annotated[int, typer.Option(help="Of dropout.")] = 0,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Faster products, where the processor has it.")] = False,
-    log_file: Annotated[str | None, typer.Option(help="JSON lines; default: MODEL_PATH/log.jsonl.")] = None,
+    log_file: Annotated[str | None, typer.Option(help="Default: MODEL_PATH/log.jsonl; *.txt: tabs.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Likelihood over steps, .png or .svg.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """EM on sampled sequences, Norm-Q aware if asked; goes on where it was stopped."""
     from ctrlg.distillation.processes import joined_processes
     from ctrlg.distillation.trainer import train as run
-    from ctrlg.distillation.training_plot import plot_training
+    from ctrlg.distillation.training_plot import check_plot, plot_training
     from ctrlg.distillation.training_settings import TrainingSettings
-    from ctrlg.figures import check_figure_path
 
     settings = TrainingSettings(
         model_path=model_path,
@@ -150,7 +149,7 @@ def train(
         bfloat16=bfloat16,
     )
     if plot is not None:
-        check_figure_path(plot)
+        check_plot(settings.log_file, plot)
     with joined_processes(device) as processes:
         run(settings, processes)
     if plot is not None:

@@ -21,7 +21,7 @@ import torch
 from ctrlg.distillation.parts import Parts, refuse_other_settings
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.sampling import Report, Samples, SamplingSettings, check_settings, continue_prompts
-from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_description
+from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, Format, check_format, read_description
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.files import writable_folder
 from ctrlg.models import weights_digest
@@ -32,7 +32,7 @@ class DrawingSettings:
     """What to draw.
 
     chunk_size: sequences in a chunk. batch_size: at most so many at once. embeddings: keep the last hidden states.
-    seed: at least 0.
+    seed: at least 0. file_format: of the chunks, see `write_samples`.
     """
 
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
@@ -41,9 +41,11 @@ class DrawingSettings:
     batch_size: int = 32
     embeddings: bool = False
     seed: int = 0
+    file_format: Format = "safetensors"
 
     def __post_init__(self) -> None:
         check_settings(self.sampling)
+        check_format(self.file_format)
         if min(self.chunk_size, self.total_chunks, self.batch_size) < 1 or self.seed < 0:
             raise ArgumentError(
                 f"chunk_size {self.chunk_size}, total_chunks {self.total_chunks}, batch_size {self.batch_size}, "
@@ -76,7 +78,7 @@ def draw_chunks(
 
     model: a causal language model of transformers. prompts: token ids, at least one prompt and one token each.
     output: file of the sequences where there is one chunk, else chunk c goes to `output`.c; embeddings go to the same
-        name + ".embeddings". Both are safetensors that say what they are, see `read_description`.
+        name + ".embeddings". Both say what they are, see `read_description`.
     processes: of one group, which must see the same files; None for this one alone.
     progress: called at every step.
 
@@ -106,7 +108,7 @@ def draw_chunks(
         while missing and all(parts.has(missing[0], batch) for batch in range(len(plan[missing[0]]))):
             chunk = missing.pop(0)
             said = {"model": name, "chunk": chunk, "settings": description}
-            parts.join(chunk, plan[chunk], eos_token_id, files[chunk], said)
+            parts.join(chunk, plan[chunk], eos_token_id, files[chunk], said, settings.file_format)
 
     for chunk, batch in mine:
         rows = plan[chunk][batch]
@@ -176,8 +178,11 @@ def _is_finished(file: Path, description: dict[str, Any]) -> bool:
 def _description(
     model: Any, prompts: Sequence[Sequence[int]], eos_token_id: int, settings: DrawingSettings
 ) -> dict[str, Any]:
-    """All that decides what a chunk holds. The number of chunks does not: a job may go on with more."""
+    """All that decides what a chunk holds. The number of chunks does not: a job may go on with more. Safetensors are
+    not mentioned: files that were drawn before there was a choice do not mention them either."""
+    file_format = {} if settings.file_format == "safetensors" else {"file_format": settings.file_format}
     return {
+        **file_format,
         **settings.sampling._asdict(),
         "chunk_size": settings.chunk_size,
         "batch_size": settings.batch_size,

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ctrlg.distillation.sampling import Samples, reading_places, token_mask
-from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, write_samples
+from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, Format, write_samples
 from ctrlg.errors import ArgumentError, differing_settings
 from ctrlg.files import writable_folder, write_json, write_tensors
 
@@ -59,6 +59,7 @@ class Parts:
         eos_token_id: int,
         file: Path,
         description: Mapping[str, Any],
+        file_format: Format = "safetensors",
     ) -> None:
         """Write the chunk's file from its batches and remove them. batches: the rows of the chunk that each holds."""
         parts = [self._file(chunk, batch) for batch in range(len(batches))]
@@ -68,7 +69,9 @@ class Parts:
         for index, part in zip(rows, drawn, strict=True):
             sequences[index] = part
         joined = self.folder / f"joined-{chunk}"
-        write_samples(joined, Samples(sequences, _joined_embeddings(parts, rows, sequences, eos_token_id)), description)
+        mask = token_mask(sequences, eos_token_id)
+        samples = Samples(sequences, _joined_embeddings(parts, rows, mask))
+        write_samples(joined, samples, description, file_format, mask)
         # The sequences come last: their file says that the chunk is finished.
         embeddings = Path(f"{joined}{EMBEDDINGS_SUFFIX}")
         if embeddings.is_file():
@@ -94,11 +97,11 @@ def refuse_other_settings(place: Path, found: Mapping[str, Any], wanted: Mapping
         )
 
 
-def _joined_embeddings(
-    parts: Sequence[Path], rows: Sequence[Tensor], sequences: Tensor, eos_token_id: int
-) -> Tensor | None:
-    """Embeddings of all parts in the reading order of the chunk; None where the parts hold none."""
-    mask = token_mask(sequences, eos_token_id)
+def _joined_embeddings(parts: Sequence[Path], rows: Sequence[Tensor], mask: Tensor) -> Tensor | None:
+    """Embeddings of all parts in the reading order of the chunk; None where the parts hold none.
+
+    mask: the chunk's predicted tokens, bool [n, T].
+    """
     places = reading_places(mask)
     embeddings: Tensor | None = None
     for part, index in zip(parts, rows, strict=True):

@@ -1,11 +1,16 @@
-"""Files of sampled data: safetensors of our own, and Ctrl-G's `.pt` sequence files for reading."""
+"""Files of sampled data: safetensors of our own, and tensors saved by `torch.save` as Ctrl-G's tools take them.
+
+A file of either form says of itself how it was made: in the metadata of safetensors, and in a torch file, which is a
+zip archive, in an entry beside the tensor that `torch.load` does not look at.
+"""
 
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,18 +18,46 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ctrlg.distillation.sampling import Samples
-from ctrlg.errors import DataError
-from ctrlg.files import write_tensors
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.files import atomic_file, write_tensors
+
+Format = Literal["safetensors", "pt"]
 
 DESCRIPTION = "drawn"  # entry of the metadata, a JSON object
+TORCH_ENTRY = "archive/extra/drawn.json"  # "archive" is the folder that torch.save writes to
 EMBEDDINGS_SUFFIX = ".embeddings"  # Ctrl-G's file name: <sequences file>.embeddings
 
 
-def write_samples(path: str | Path, samples: Samples, description: Mapping[str, Any] | None = None) -> None:
+def check_format(name: str) -> Format:
+    """`name` where it is a format. Raises ArgumentError."""
+    for known in get_args(Format):
+        if name == known:
+            return known
+    raise ArgumentError(f"format is {name!r}", hint=f"choose one of {', '.join(get_args(Format))}")
+
+
+def write_samples(
+    path: str | Path,
+    samples: Samples,
+    description: Mapping[str, Any] | None = None,
+    file_format: Format = "safetensors",
+    mask: Tensor | None = None,
+) -> None:
     """Write sequences to `path` and, where there are any, embeddings to `path`.embeddings, atomically.
 
-    description: what the files say of themselves, see `read_description`.
+    description: what the files say of themselves, see `read_description`. file_format: safetensors, or "pt": one tensor
+    a file, sequences int64 [n, T] and embeddings [n, T, D], which are 0 after the end of a sequence. mask: which tokens
+    have embeddings, bool [n, T]; "pt" needs it for them. Raises ArgumentError where it is missing.
     """
+    if file_format == "pt":
+        if samples.embeddings is not None:
+            if mask is None:
+                raise ArgumentError("embeddings without their mask", hint="pass token_mask(sequences, eos_token_id)")
+            vectors = samples.embeddings.new_zeros(*mask.shape, samples.embeddings.shape[1])
+            vectors[mask] = samples.embeddings
+            _write_torch(f"{path}{EMBEDDINGS_SUFFIX}", vectors, description)
+        _write_torch(path, samples.sequences.long(), description)
+        return
     # One entry: safetensors writes several in an order of its own, and equal data should be equal files.
     metadata = None if description is None else {DESCRIPTION: json.dumps(description)}
     if samples.embeddings is not None:
@@ -37,7 +70,9 @@ def read_description(path: str | Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as content:
             return json.loads((content.metadata() or {}).get(DESCRIPTION, "{}"))
-    except (SafetensorError, ValueError):
+    except SafetensorError:
+        return _torch_description(path)
+    except ValueError:
         return {}
 
 
@@ -79,6 +114,24 @@ def read_tensor(path: str | Path, name: str) -> Tensor:
     if name not in tensors:
         raise DataError(f"{path} holds {', '.join(tensors)}, not {name}", hint="is this the right file?")
     return tensors[name]
+
+
+def _write_torch(path: str | Path, tensor: Tensor, description: Mapping[str, Any] | None) -> None:
+    """One tensor for `torch.load(path, weights_only=True)`; equal data become equal files."""
+    with atomic_file(path) as temporary:
+        with temporary.open("wb") as file:  # given a path, torch would name the archive after it
+            torch.save(tensor.contiguous(), file)
+        if description is not None:
+            with zipfile.ZipFile(temporary, "a") as archive:
+                archive.writestr(zipfile.ZipInfo(TORCH_ENTRY), json.dumps(description))
+
+
+def _torch_description(path: str | Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(TORCH_ENTRY))
+    except (zipfile.BadZipFile, KeyError, ValueError):  # no zip, no such entry (Ctrl-G's files), no JSON
+        return {}
 
 
 def _read_torch(path: Path) -> Tensor:

@@ -1,4 +1,8 @@
-"""The log of a training run: JSON lines, one of settings when it begins, then one per EM step."""
+"""The log of a training run: one line of settings when it begins, then one per EM step.
+
+Lines are JSON, or, in a file named *.txt or *.tsv, what Ctrl-G writes: the settings as a Python dictionary, then
+checkpoint, train and dev log-likelihood (nats per sequence) with tabs between them, the train one -1.0 before any step.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +66,14 @@ class TrainingRecord:
         )
 
 
+TAB_SEPARATED = (".txt", ".tsv")  # endings of the names of logs with Ctrl-G's lines
+
+
+def is_tab_separated(path: str | Path) -> bool:
+    """Whether a log of this name has Ctrl-G's lines."""
+    return Path(path).suffix.lower() in TAB_SEPARATED
+
+
 class TrainingLog:
     """A log file that a resumed run cuts back to where its saved state stands, so that no step is told twice."""
 
@@ -85,15 +97,20 @@ class TrainingLog:
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Add the line of settings with which a run begins."""
-        self._append({"settings": dict(settings)})
+        tabs = is_tab_separated(self.path)
+        self._append(str(dict(settings)) if tabs else json.dumps({"settings": dict(settings)}))
 
     def add(self, record: TrainingRecord) -> None:
         """Add the line of a step."""
-        self._append(asdict(record))
+        if is_tab_separated(self.path):
+            train = -1.0 if record.train_per_sequence is None else record.train_per_sequence
+            self._append(f"{record.checkpoint}\t{train}\t{record.dev_per_sequence}")
+        else:
+            self._append(json.dumps(asdict(record)))
 
-    def _append(self, content: Mapping[str, Any]) -> None:
+    def _append(self, line: str) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(content) + "\n")
+            file.write(line + "\n")
 
 
 def read_log(path: str | Path) -> tuple[dict[str, Any], list[TrainingRecord]]:

@@ -5,8 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ctrlg.distillation.training_log import TrainingRecord, read_log
-from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure, save_figure
+from ctrlg.distillation.training_log import TrainingRecord, is_tab_separated, read_log
+from ctrlg.errors import ArgumentError
+from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
+
+
+def check_plot(log_file: str | Path, output: str | Path) -> None:
+    """Raise ArgumentError where `plot_training` could not draw this log into this file when the run is over."""
+    check_figure_path(output)
+    if is_tab_separated(log_file):
+        raise ArgumentError(f"a plot needs more than {log_file} will hold", hint="name the log *.jsonl, or do not plot")
 
 
 def plot_training(log_file: str | Path, output: str | Path, command: str = "") -> None:

@@ -1,6 +1,9 @@
 """Hidden Markov models: parameters and inference."""
 
+from torch import matmul  # `ctrlg.hmm.matmul` is a name of Ctrl-G's
+
 from ctrlg.hmm.expectation import CountSums, ExpectedCounts, TotalCounts, expected_counts, total_counts
+from ctrlg.hmm.flows import ib_ib_bj_to_ij
 from ctrlg.hmm.inference import (
     Filtered,
     Parameters,
@@ -26,7 +29,9 @@ __all__ = [
     "TotalCounts",
     "expected_counts",
     "filter_tokens",
+    "ib_ib_bj_to_ij",
     "log_likelihood",
+    "matmul",
     "maximise",
     "smooth_tokens",
     "total_counts",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.files import fetch_checkpoint, write_tensors
+from ctrlg.hmm import flows
+from ctrlg.hmm.changes import Seen
 from ctrlg.hmm.inference import Parameters
 from ctrlg.hmm.sequences import SequenceModel
 from ctrlg.matrices import DenseMatrix
@@ -54,7 +57,7 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
         self.gamma = _parameter(torch.empty(hidden_states))
         if not self.gamma.is_meta:
             self._draw()
-        self._emission: tuple[tuple[int, int], DenseMatrix] | None = None
+        self._emission: tuple[Seen, DenseMatrix] | None = None
 
     def _draw(self) -> None:
         """Random distributions."""
@@ -109,10 +112,9 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
 
     @property
     def emission(self) -> DenseMatrix:
-        """p(x_t | z_t), [H, V]; exponentiated once and kept until `beta` changes."""
-        key = (self.beta.data_ptr(), self.beta._version)
-        if self._emission is None or self._emission[0] != key:
-            self._emission = (key, DenseMatrix(self.beta.detach().exp()))
+        """p(x_t | z_t), [H, V]; exponentiated once and kept until `beta` changes, as far as `Seen` notices."""
+        if self._emission is None or not self._emission[0].same(self.beta):
+            self._emission = (Seen(self.beta), DenseMatrix(self.beta.detach().exp()))
         return self._emission[1]
 
     @property
@@ -124,6 +126,26 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
     def inference_parameters(self) -> Parameters:
         """What the functions of `ctrlg.hmm.inference` take."""
         return Parameters(self.transition, self.emission, self.initial)
+
+    def forward(self, input_ids: Tensor) -> list[Tensor]:
+        """Log-probabilities of what follows, [H, B] from the last token to the first, and log-likelihoods in nats, [B].
+
+        input_ids: int64 [B, T], -1 for missing tokens. See `ctrlg.hmm.flows.upward`; `hmm(input_ids)` is the same.
+        """
+        return flows.upward(self._log_parameters, input_ids.to(self.device))
+
+    def backward(
+        self, input_ids: Tensor, probs: Sequence[Tensor], alpha_flow: Tensor, beta_flow: Tensor, gamma_flow: Tensor
+    ) -> None:
+        """Add a batch's expected counts to [H, H] (over the transition probabilities), [V + 1, H] (the last row counts
+        missing tokens) and [H], in place. probs: what `forward` made of `input_ids`. See `ctrlg.hmm.flows.add_flows`.
+        """
+        sums = flows.Flows(alpha_flow, beta_flow, gamma_flow)
+        flows.add_flows(self._log_parameters, input_ids.to(self.device), probs, sums)
+
+    @property
+    def _log_parameters(self) -> flows.LogParameters:
+        return flows.LogParameters(self.alpha_exp.detach(), self.beta.detach(), self.initial)
 
     def check(self) -> None:
         """Raise ArgumentError where a parameter is NaN or a row is not a distribution."""

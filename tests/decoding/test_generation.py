@@ -8,8 +8,8 @@ import torch
 from tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.graphs import AhoCorasickBuilder
 from ctrlg.automata.vocabulary import Vocabulary
+from ctrlg.compat import AhoCorasickBuilder
 from ctrlg.constraints import Exclude, Keywords, WordCount
 from ctrlg.decoding import GenerationResult, generate, score_generated_ids
 from ctrlg.errors import ArgumentError, BudgetError, VocabularyError

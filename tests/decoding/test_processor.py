@@ -11,7 +11,7 @@ import torch
 from decoding_oracle import EOS, VOCAB, Promise, TinyHMM, avoids, contains, random_hmm
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.graphs import DFAModel
+from ctrlg.compat import DFAModel
 from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.errors import ArgumentError, BudgetError, CtrlGError, UnsatisfiableError, VocabularyError
 

@@ -14,7 +14,13 @@ from ctrlg.distillation.latent import assign_states
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.sampling import Samples, SamplingSettings, sample, token_mask
 from ctrlg.distillation.state_counts import StateCounts
-from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences, write_samples
+from ctrlg.distillation.storage import (
+    EMBEDDINGS_SUFFIX,
+    read_description,
+    read_embeddings,
+    read_sequences,
+    write_samples,
+)
 from ctrlg.distillation.training import (
     EMSettings,
     drop_tokens,
@@ -69,6 +75,28 @@ def test_files_come_back(samples: Samples, tmp_path: Path) -> None:
     embeddings = read_embeddings(tmp_path / f"drawn{EMBEDDINGS_SUFFIX}", token_mask(sequences, EOS))
     assert samples.embeddings is not None
     assert torch.equal(embeddings, samples.embeddings)
+
+
+def test_torch_files_are_read_by_torch_and_come_back(samples: Samples, tmp_path: Path) -> None:
+    assert samples.embeddings is not None
+    mask = token_mask(samples.sequences, EOS)
+    written = [tmp_path / "first", tmp_path / "second"]
+    for path in written:
+        write_samples(path, samples, {"settings": {"seed": 3}}, "pt", mask)
+    for end, dtype in (("", torch.int64), (EMBEDDINGS_SUFFIX, samples.embeddings.dtype)):
+        first, second = (Path(f"{path}{end}") for path in written)
+        assert first.read_bytes() == second.read_bytes(), "equal data are equal files"
+        assert read_description(first) == {"settings": {"seed": 3}}
+        tensor = torch.load(first, weights_only=True)
+        assert tensor.dtype == dtype and tensor.shape[:2] == samples.sequences.shape
+    dense = torch.load(f"{written[0]}{EMBEDDINGS_SUFFIX}", weights_only=True)
+    assert torch.equal(dense[mask], samples.embeddings) and not dense[~mask].any()
+    assert torch.equal(read_sequences(written[0]), samples.sequences)
+    assert torch.equal(read_embeddings(f"{written[0]}{EMBEDDINGS_SUFFIX}", mask), samples.embeddings)
+    with pytest.raises(ArgumentError, match="without their mask"):
+        write_samples(tmp_path / "third", samples, file_format="pt")
+    torch.save(samples.sequences, tmp_path / "foreign")
+    assert read_description(tmp_path / "foreign") == {}
 
 
 def test_ctrlg_files_are_read_without_unpickling_code(samples: Samples, tmp_path: Path) -> None:

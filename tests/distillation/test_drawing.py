@@ -22,7 +22,7 @@ from ctrlg.distillation import drawing
 from ctrlg.distillation.drawing import DrawingProgress, DrawingSettings, chunk_files, draw_chunks, plan_batches
 from ctrlg.distillation.parts import Parts
 from ctrlg.distillation.sampling import SamplingSettings, continue_prompts, token_mask
-from ctrlg.distillation.storage import read_description, read_embeddings, read_sequences
+from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_description, read_embeddings, read_sequences
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 
 MODEL = tiny_language_model()
@@ -276,3 +276,21 @@ def test_prompts_the_model_cannot_read_are_refused(
 def test_settings_out_of_range_are_refused(change: dict[str, int]) -> None:
     with pytest.raises(ArgumentError):
         replace(SETTINGS, **change)  # type: ignore[arg-type]
+
+
+def test_torch_files_hold_the_same_draws_and_are_recognised(tmp_path: Path) -> None:
+    wanted = replace(SETTINGS, embeddings=True, total_chunks=1)
+    (ours,) = draw(tmp_path / "ours", wanted)
+    (theirs,) = draw(tmp_path / "theirs", replace(wanted, file_format="pt"))
+    sequences = torch.load(theirs, weights_only=True)
+    assert torch.equal(sequences, read_sequences(ours)) and torch.equal(sequences, read_sequences(theirs))
+    mask = token_mask(sequences, EOS)
+    vectors = [read_embeddings(f"{file}{EMBEDDINGS_SUFFIX}", mask) for file in (ours, theirs)]
+    assert torch.equal(*vectors)
+    before = content(tmp_path, "theirs")
+    draw(tmp_path / "theirs", replace(wanted, file_format="pt"))  # is finished: nothing is drawn or written again
+    assert content(tmp_path, "theirs") == before
+    with pytest.raises(ArgumentError, match="file_format was 'pt'"):
+        draw(tmp_path / "theirs", wanted)
+    with pytest.raises(ArgumentError, match="format is 'npy'"):
+        replace(wanted, file_format="npy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from ctrlg.distillation.sampling import Samples, token_mask
 from ctrlg.distillation.storage import read_sequences, write_samples
 from ctrlg.distillation.training import mean_log_likelihood
 from ctrlg.distillation.training_log import read_log
+from ctrlg.distillation.training_plot import check_plot
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.hmm import HMM
 from ctrlg.quantization import norm_q
@@ -159,3 +161,26 @@ def test_norm_q_in_training_is_the_published_norm_q(folder: Path) -> None:
     plain = HMM.from_pretrained(folder / "float" / "hmm" / "checkpoint-1").emission.to_dense()
     emission = HMM.from_pretrained(folder / "hmm" / "checkpoint-1").emission.to_dense()
     torch.testing.assert_close(emission, norm_q(plain, 8), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["log.txt", "runs.tsv"])
+def test_a_text_log_has_ctrlg_s_lines(folder: Path, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    """Checkpoint, train and dev log-likelihood of a sequence, as Norm-Q's notebook reads them."""
+    other = tmp_path_factory.mktemp("json")
+    make_run(other)
+    quiet_train(settings_in(other))
+    _, records = read_log(other / "log.jsonl")
+    settings = settings_in(folder, log_file=str(folder / name))
+    quiet_train(settings)
+    first, *lines = (folder / name).read_text().splitlines()
+    assert ast.literal_eval(first)["em_schedule"] == settings.em_schedule
+    for line, record in zip(lines, records, strict=True):
+        step, train, dev = line.strip().split("\t")
+        assert (int(step), float(dev)) == (record.checkpoint, record.dev_per_sequence)
+        assert train == "-1.0" if record.train_per_sequence is None else float(train) == record.train_per_sequence
+
+
+def test_a_text_log_cannot_be_drawn_and_says_so_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"log\.txt"):
+        check_plot(tmp_path / "log.txt", tmp_path / "figure.png")
+    check_plot(tmp_path / "log.jsonl", tmp_path / "figure.png")

@@ -9,8 +9,9 @@ import numpy as np
 
 from ctrlg.automata import builders
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.graph_conversion import Graph, as_graph
+from ctrlg.automata.graph_conversion import Graph
 from ctrlg.automata.vocabulary import Vocabulary
+from ctrlg.compat.graphs import as_graph
 from ctrlg.errors import ArgumentError, ConstraintError, VocabularyError
 
 SEPARATORS = tuple(' \n,.:;"/')
@@ -28,10 +29,11 @@ class KMPBuilder:
 
 
 class AhoCorasickBuilder:
-    """Graphs that ask for one of several token patterns."""
+    """Graphs that ask for one of several token patterns. vocab_set: all tokens, bool [V]."""
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
+        self.vocab_set = np.ones(vocab_size, dtype=bool)
 
     def build(self, patterns: Iterable[Sequence[int]]) -> Graph:
         """Strings in which at least one of the patterns occurs. Errors as in `builders.contains`."""
@@ -39,7 +41,7 @@ class AhoCorasickBuilder:
 
 
 class TrivialBuilder:
-    """The graph that promises nothing; tokenizer and eos_token_id are there for compatibility and not used."""
+    """The graph without a constraint; tokenizer and eos_token_id are there for compatibility and not used."""
 
     def __init__(self, tokenizer: Any, vocab_size: int, eos_token_id: int = 2) -> None:
         self.dfa_graph = as_graph(builders.trivial(vocab_size))
@@ -77,6 +79,10 @@ class WordCountBuilder:
     sep: single characters, to which all whitespace is added. What is neither a separator nor a letter or
     digit, such as an apostrophe or a hyphen, neither counts nor separates. ArgumentError for a separator of
     another length; VocabularyError for other kinds of tokenizers.
+
+    Ctrl-G's coarser view of the tokens, which `build` does not use, each bool [V]: `vocab0x` do not begin with one of
+    `sep`, `vocabx0` hold no letter or digit, `vocabx1` do; `vocab10`, `vocab11` begin with one of `sep` and hold no
+    letter or digit, or do; `vocab_set` are all.
     """
 
     def __init__(self, tokenizer: Any, vocab_size: int, sep: Sequence[str] = SEPARATORS) -> None:
@@ -85,10 +91,13 @@ class WordCountBuilder:
                 raise ArgumentError(f"the separator {separator!r} is not one character", hint="pass single ones")
         kinds = _Kinds(sep)
         self.vocab_size = vocab_size
-        effects = np.zeros((vocab_size, 3), dtype=np.int64)
-        for token, text in enumerate(_token_texts(tokenizer, vocab_size)):
-            if text:
-                effects[token] = _effect(text.translate(kinds))
+        texts = _token_texts(tokenizer, vocab_size)
+        separated = np.array([text != "" and text[0] in sep for text in texts], dtype=bool)
+        worded = np.array([any(c.isalpha() or c.isdigit() for c in text) for text in texts], dtype=bool)
+        self.vocab0x, self.vocabx0, self.vocabx1 = ~separated, ~worded, worded
+        self.vocab10, self.vocab11 = separated & ~worded, separated & worded
+        self.vocab_set = np.ones(vocab_size, dtype=bool)
+        effects = np.array([_effect(text.translate(kinds)) for text in texts], dtype=np.int64).reshape(-1, 3)
         # one row per class: words begun after a separator inside, whether it begins one by itself, what it ends in
         self._effects, class_of = np.unique(effects, axis=0, return_inverse=True)
         self._class_of = class_of.reshape(-1).astype(np.int32)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AddedToken, GPT2Tokenizer, PreTrainedTokenizerFast
 
-from ctrlg.automata import AhoCorasickBuilder, DFA_prod, DFA_size, DFAModel, WordCountBuilder, as_dfa
+from ctrlg.automata import as_dfa
+from ctrlg.compat import AhoCorasickBuilder, DFA_prod, DFA_size, DFAModel, WordCountBuilder
 from ctrlg.constraints import WordCount
 from ctrlg.errors import ArgumentError, ConstraintError, VocabularyError
 
@@ -154,3 +155,22 @@ def test_ctrl_gs_tutorial_with_gpt2(shared_data: Path) -> None:
     shortest = model.dfa.shortest_accepted()
     assert shortest is not None
     assert count_words(tokenizer.decode(shortest)) == 10
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("sep", [None, ["-", "d"]])
+def test_ctrlg_s_masks_say_how_tokens_begin_and_whether_they_hold_words(name: str, sep: list[str] | None) -> None:
+    tokenizer = TOKENIZERS[name]
+    builder = WordCountBuilder(tokenizer, 64, **({} if sep is None else {"sep": sep}))
+    separators = sep or [" ", "\n", ",", ".", ":", ";", '"', "/"]
+    for mask in ("vocab0x", "vocabx0", "vocabx1", "vocab10", "vocab11", "vocab_set"):
+        assert getattr(builder, mask).dtype == bool and getattr(builder, mask).shape == (64,)
+    assert builder.vocab_set.all()
+    for token in range(64):
+        silent = token >= len(tokenizer) or token in tokenizer.all_special_ids
+        text = "" if silent else text_of(tokenizer, [token])
+        begins = text[:1] in separators
+        holds = any(character.isalpha() or character.isdigit() for character in text)
+        found = [builder.vocab0x[token], builder.vocabx0[token], builder.vocabx1[token]]
+        assert found == [not begins, not holds, holds], text
+        assert (builder.vocab10[token], builder.vocab11[token]) == (begins and not holds, begins and holds), text

@@ -1,0 +1,39 @@
+"""Ctrl-G's helpers on lists of edges `(u, v, mask)`: mask is a bool array [V] of the tokens that lead from u to v."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ctrlg.automata.graph_conversion import Edge
+
+
+def set2npset(A: Iterable[int], n: int) -> NDArray[np.bool_]:
+    """The mask of a set of numbers below n, bool [n]."""
+    mask = np.zeros(n, dtype=bool)
+    mask[list(A)] = True
+    return mask
+
+
+def edges2G(edges: Iterable[Edge], reverse: bool = False) -> dict[Hashable, list[Hashable]]:
+    """The states that each state with an edge leads to, one entry an edge; with `reverse`, those that lead to it.
+
+    An edge whose mask has length 0 gives its state an entry without a neighbour.
+    """
+    neighbours: dict[Hashable, list[Hashable]] = {}
+    for source, target, mask in edges:
+        near, far = (target, source) if reverse else (source, target)
+        neighbours.setdefault(near, []).extend([far] if len(mask) else [])
+    return neighbours
+
+
+def edges2states(edges: Iterable[Edge]) -> set[Hashable]:
+    """All states that an edge leaves or enters."""
+    return {state for source, target, _ in edges for state in (source, target)}
+
+
+def edges2dict(edges: Iterable[Edge]) -> dict[tuple[Hashable, Hashable], NDArray[np.bool_]]:
+    """The mask of every pair of states; of the last edge where a pair has several."""
+    return {(source, target): mask for source, target, mask in edges}

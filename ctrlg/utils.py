@@ -1,0 +1,43 @@
+"""Ctrl-G's module of decoding: `from ctrlg.utils import *` gives its names, and `torch` and `LogitsProcessor`."""
+
+import torch
+from transformers import LogitsProcessor
+
+from ctrlg.compat import (
+    ConstraintLogitsProcessor,
+    aggregate_edge_weights,
+    asymq,
+    distribute_state_weights,
+    ends_at,
+    logsumexp,
+    matmul_a_logb,
+    matmul_log,
+    matmul_loga_b,
+    q_matmul,
+    q_matmul_a_logb,
+    q_matmul_log,
+    q_matmul_loga_b,
+    symq,
+)
+from ctrlg.decoding import extract_generated_ids, rank_generated_ids
+
+__all__ = [
+    "ConstraintLogitsProcessor",
+    "LogitsProcessor",
+    "aggregate_edge_weights",
+    "asymq",
+    "distribute_state_weights",
+    "ends_at",
+    "extract_generated_ids",
+    "logsumexp",
+    "matmul_a_logb",
+    "matmul_log",
+    "matmul_loga_b",
+    "q_matmul",
+    "q_matmul_a_logb",
+    "q_matmul_log",
+    "q_matmul_loga_b",
+    "rank_generated_ids",
+    "symq",
+    "torch",
+]
