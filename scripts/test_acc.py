@@ -94,7 +94,7 @@ def parse_arguments() -> argparse.Namespace:
         "--result",
         nargs="+",
         default=["runs/benchmark.jsonl"],
-        help="files of results, JSON or JSON lines (%(default)s)",
+        help="files of results, JSON or JSON lines (runs/benchmark.jsonl)",
     )
     parser.add_argument(
         "--dataset_path", default="default", help="the concept sets with their references (%(default)s)"

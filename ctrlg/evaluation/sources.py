@@ -19,7 +19,7 @@ _ANSWER_SECONDS = 5.0
 
 
 class Source(NamedTuple):
-    """name: what `read_concept_sets` takes. note: which source was taken and why, for the user; "" where it was named."""
+    """name: what `read_concept_sets` takes. note: which source was taken and why; "" where the user named it."""
 
     name: str
     note: str = ""
