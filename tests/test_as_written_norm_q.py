@@ -22,6 +22,7 @@ from ctrlg.hmm import HMM
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = "distillation/workspace/models/hmm_gpt2-large_4096/checkpoint-q4s100"
+OUTPUT = "result/qat4_s100.json"
 CONCEPTS = {0: ["dog", "park"], 7: ["run"]}
 REFERENCES = {0: ["A dog is in the park.", "The dogs play in a park."], 7: ["He runs.", "They ran home."]}
 
@@ -61,48 +62,43 @@ def run(folder: Path, *command: str, inside: str = "scripts") -> str:
     return done.stdout + done.stderr
 
 
-def benchmark_line(folder: Path) -> list[dict[str, Any]]:
-    """The line in benchmark.sh, and what its user then loads."""
-    output = "result/qat4_s100.json"
-    shown = run(
-        folder,
-        *("test_benchmark.py", "--hmm_model_path", CHECKPOINT, "--output_path", output),
-        *("--base_model", "../model", "--beams", "4"),
-    )
-    assert "data/common-gen_validation.json" in shown
-    with open(folder / "scripts" / output) as file:
-        return json.load(file)
+@pytest.fixture(scope="module")
+def results(folder: Path) -> list[dict[str, Any]]:
+    """What the user of the line in benchmark.sh loads afterwards."""
+    assert "data/common-gen_validation.json" in benchmark(folder)
+    return json.loads((folder / "scripts" / OUTPUT).read_text())
 
 
-def test_benchmark_sh_and_test_acc(folder: Path) -> None:
-    results = benchmark_line(folder)
+def benchmark(folder: Path, *more: str) -> str:
+    """The line in benchmark.sh."""
+    command = ("test_benchmark.py", "--hmm_model_path", CHECKPOINT, "--output_path", OUTPUT)
+    return run(folder, *command, "--base_model", "../model", "--beams", "4", *more)
+
+
+def test_benchmark_sh_writes_norm_qs_list(results: list[dict[str, Any]]) -> None:
     assert [(each["concept_set_idx"], each["concepts"]) for each in results] == list(CONCEPTS.items())
     for each in results:
         assert 1 < len(each["sentences"]) == len(set(each["sentences"])) <= 4  # all ranked sentences
         assert all(text == text.strip() for text in each["sentences"])
 
+
+def test_test_acc_scores_it_and_norm_qs_own(folder: Path, results: list[dict[str, Any]]) -> None:
     broken = [{"concept_set_idx": 0, "concepts": CONCEPTS[0], "sentences": ["A dog.", "Dogs in a park."]}]
     broken.append({"concept_set_idx": 7, "concepts": CONCEPTS[7], "sentences": ["He runs."]})
     (folder / "scripts" / "result" / "output.json").write_text(json.dumps(broken, indent=2))
-    shown = run(folder, "test_acc.py", "--result", "result/qat4_s100.json", "result/output.json", "--log", "1")
-    assert "| float32 | 32 | hard | 2 | 2 | 1.000 (1.000 to 1.000) |" in shown
+    shown = run(folder, "test_acc.py", "--result", OUTPUT, "result/output.json", "--log", "1")
+    assert f"| float32 | 32 | hard | {len(results)} | 2 | 1.000 (1.000 to 1.000) |" in shown
     assert "constraints accuracy | Bleu_1 | Bleu_2 | Bleu_3 | Bleu_4 | average of Bleu_1 to 4 |" in shown
     assert "average rougeL F score" in shown
     assert "| output |  |  | 0.500 |" in shown
     assert "concept set 0 lacks park: A dog." in shown
 
 
-def test_a_second_run_writes_nothing_and_other_methods_are_added(folder: Path) -> None:
-    before = benchmark_line(folder)
-    assert benchmark_line(folder) == before
-    run(
-        folder,
-        *("test_benchmark.py", "--cluster", "16", "--hmm_model_path", CHECKPOINT, "--base_model", "../model"),
-        *("--beams", "4", "--output_path", "result/qat4_s100.json"),
-    )
-    results = json.loads((folder / "scripts" / "result" / "qat4_s100.json").read_text())
-    assert results[:2] == before
-    assert [each["method"] for each in results] == ["float32"] * 2 + ["norm-q-max"] * 2
+def test_another_method_is_added_to_the_list(folder: Path, results: list[dict[str, Any]]) -> None:
+    benchmark(folder, "--cluster", "16")
+    now = json.loads((folder / "scripts" / OUTPUT).read_text())
+    assert now[: len(results)] == results
+    assert [each["method"] for each in now] == ["float32"] * 2 + ["norm-q-max"] * 2
 
 
 def test_scores_without_flags(folder: Path) -> None:
