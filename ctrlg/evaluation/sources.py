@@ -37,7 +37,7 @@ def find_source(name: str | Path) -> Source:
         return Source(str(NORM_Q_FILE), f"concept sets: {NORM_Q_FILE}")
     if problem := _hub_problem():
         return Source(str(packaged_sets()), f"concept sets: the 100 of this package ({problem})")
-    return Source(HUB_NAME, f"concept sets: {HUB_NAME} on the hub, validation split")
+    return Source(HUB_NAME, f"concept sets: {HUB_NAME} on the hub")
 
 
 def packaged_sets() -> Path:
