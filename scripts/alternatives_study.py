@@ -116,9 +116,9 @@ class Study:
     def _guided(self, group: Sequence[ConceptSet], hmm: Any) -> Iterator[tuple[ConceptSet, Attempt]]:
         arguments = self.arguments
         limits = (arguments.beams, arguments.max_new_tokens)
-        for member, _, best in write_sentences(self.model, self.tokenizer, hmm, group, *limits, words=WORDS):
-            preparation, symbolic, neural, steps = best.timing
-            yield member, Attempt(best.text, preparation, symbolic + neural, symbolic, steps)
+        for sentence in write_sentences(self.model, self.tokenizer, hmm, group, *limits, words=WORDS):
+            preparation, symbolic, neural, steps = sentence.best.timing
+            yield sentence.concept_set, Attempt(sentence.best.text, preparation, symbolic + neural, symbolic, steps)
 
     def _outlines(self) -> Write:
         arguments = self.arguments

@@ -68,7 +68,7 @@ def main() -> None:
 def written(
     pair: Pair, sets: Sequence[ConceptSet], there: set[int], arguments: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
-    """The best sentence of one pair for each concept set that is not there."""
+    """The ranked sentences of one pair for each concept set that is not there."""
     model, tokenizer = load_language_model(pair.model, dtype=fast_dtype())
     limits = (arguments.beams, arguments.max_new_tokens)
     for sentence in write_sentences(

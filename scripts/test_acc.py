@@ -1,13 +1,19 @@
-"""Scores of results: success, ROUGE-L, BLEU-4, CIDEr, log-probability, each with a 95 % interval.
+"""Scores of results: success, ROUGE-L, BLEU, CIDEr, log-probability, with 95 % intervals, and Norm-Q's own figures.
 
-    python scripts/test_acc.py --result runs/benchmark.jsonl --dataset_path validation.jsonl
+    python scripts/test_acc.py
+    python scripts/test_acc.py --result result/output.json --log 1
     python scripts/test_acc.py --result runs/a.json runs/b.jsonl --dataset_path validation.jsonl \\
         --table runs/table.md --plot fig/benchmark.svg
     python scripts/test_acc.py --result runs/hard.jsonl runs/soft.jsonl --common --dataset_path validation.jsonl
     python scripts/test_acc.py --result runs/benchmark.jsonl --against float32 --dataset_path validation.jsonl
 
 Takes what test_benchmark.py writes, a line for each method, bits and mask, and any other file of
-{"concept_set_idx", "concepts", "sentences"}, a line for each file.
+{"concept_set_idx", "concepts", "sentences"}, a line for each file. Without --dataset_path the references are those of
+data/common-gen_validation.json where there is such a file, else CommonGen's from the hub, else of the 100 validation
+sets that this package carries.
+
+The second table has what Norm-Q's test_acc.py prints: constraints accuracy is its check, in which a concept counts
+inside of words and case matters; its ROUGE-L is stemmed, that of the first table is not.
 """
 
 from __future__ import annotations
@@ -20,11 +26,12 @@ from typing import Any
 
 from ctrlg.console import as_program
 from ctrlg.errors import DataError
+from ctrlg.evaluation.commands import named_source
 from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.paired import paired_markdown, paired_rows
 from ctrlg.evaluation.results import Written, read_records
 from ctrlg.evaluation.success import covered
-from ctrlg.evaluation.tables import group_of, markdown, plot, rows_of
+from ctrlg.evaluation.tables import group_of, markdown, norm_q_markdown, plot, rows_of
 from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.figures import check_figure_path
 from ctrlg.files import writable_folder, write_lines
@@ -37,8 +44,9 @@ def main() -> None:
         check_figure_path(arguments.plot)
     if arguments.table:
         writable_folder(Path(arguments.table).parent)
-    references = {each.number: each.references for each in read_concept_sets(arguments.dataset_path)}
     records = {file: read_records(file) for file in arguments.result}
+    sets = read_concept_sets(named_source(arguments.dataset_path))
+    references = {each.number: each.references for each in sets}
     if arguments.common:
         records = on_common_sets(records)
     rows = [
@@ -46,12 +54,13 @@ def main() -> None:
         for file, lines in records.items()
         for row in rows_of(lines, references, Path(file).stem, arguments.substring, not arguments.all)
     ]
-    table = markdown(rows)
+    table = markdown(rows) + "\n\n" + norm_q_markdown(rows)
     if arguments.against:
         everything = [line for lines in records.values() for line in lines]
         table += "\n\n" + paired_markdown(paired_rows(everything, arguments.against), arguments.against)
     print(table)
-    show_broken([record for lines in records.values() for record in lines], arguments.log, arguments.substring)
+    if arguments.log:
+        show_broken([record for lines in records.values() for record in lines], arguments.substring)
     if arguments.table:
         write_lines(arguments.table, table)
     if arguments.plot:
@@ -70,26 +79,31 @@ def on_common_sets(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[s
     return {file: [line for line in lines if line["concept_set_idx"] in common] for file, lines in records.items()}
 
 
-def show_broken(records: Sequence[Mapping[str, Any]], most: int, substring: bool) -> None:
-    """Print first sentences that lack a concept, and which."""
-    shown = 0
+def show_broken(records: Sequence[Mapping[str, Any]], substring: bool) -> None:
+    """Print the first sentences that lack a concept, and which."""
     for written in (Written.of(record, "a record") for record in records):
         found = covered(written.sentences[0], written.concepts, substring) if written.sentences else []
         lacking = [concept for concept, there in zip(written.concepts, found, strict=False) if not there]
-        if lacking and shown < most:
+        if lacking:
             print(f"concept set {written.number} lacks {', '.join(lacking)}: {written.sentences[0]}")
-            shown += 1
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--result", nargs="+", required=True, help="files of results, JSON or JSON lines")
-    parser.add_argument("--dataset_path", required=True, help="the concept sets with their references")
+    parser.add_argument(
+        "--result",
+        nargs="+",
+        default=["runs/benchmark.jsonl"],
+        help="files of results, JSON or JSON lines (runs/benchmark.jsonl)",
+    )
+    parser.add_argument(
+        "--dataset_path", default="default", help="the concept sets with their references (%(default)s)"
+    )
     parser.add_argument("--substring", action="store_true", help="concepts count inside of words (Norm-Q's check)")
     parser.add_argument("--common", action="store_true", help="judge only the concept sets that every row has")
     parser.add_argument("--against", default="", help="a row, as float32 or norm-q:8, that others are paired with")
     parser.add_argument("--all", action="store_true", help="judge all sentences of a concept set, not its first alone")
-    parser.add_argument("--log", type=int, default=0, help="show so many sentences that lack a concept (%(default)s)")
+    parser.add_argument("--log", type=int, default=0, help="1: show the sentences that lack a concept (%(default)s)")
     parser.add_argument("--table", default="", help="Markdown file for the table")
     parser.add_argument("--plot", default="", help="figure of scores against bits, .png, .svg or .pdf")
     return parser.parse_args()

@@ -1,14 +1,23 @@
 """Norm-Q's benchmark: compress an HMM, and write CommonGen's concept sets with it.
 
-    python scripts/test_benchmark.py --dataset_path validation.jsonl --method norm-q --bits 8 --limit 100 \\
-        --output_path runs/benchmark.jsonl
+    python scripts/test_benchmark.py
+    python scripts/test_benchmark.py --hmm_model_path distillation/workspace/models/hmm_gpt2-large_4096/checkpoint-80 \\
+        --base_model ctrlg/gpt2-large_common-gen --output_path result/output.json --cluster 256 --least_words 0 \\
+        --most_words none
+    python scripts/test_benchmark.py --dataset_path validation.jsonl --method norm-q --bits 8 --limit 100
     python scripts/test_benchmark.py --dataset_path validation.jsonl --grid norm-q:8,4,3,2 log-norm-q:8,4,3,2 float32 \\
         mask-only --output_path runs/benchmark.jsonl
     python scripts/test_benchmark.py --dataset_path validation.jsonl --grid none:4 integer:4 --soft_mask \\
         --output_path runs/benchmark.jsonl
 
-Sentences are written to the output as they come, JSON lines with concept_set_idx, concepts, sentences and more; an
-interrupted run goes on where it stopped, another run adds to it. test_acc.py scores them.
+Without flags: the embedded HMM, unpacked, and its language model, on CommonGen's validation sets, from
+data/common-gen_validation.json, the file that Norm-Q's scripts read, where there is one, else from the hub, else the
+100 that this package carries.
+
+All different sentences of a concept set, best first, are one JSON line of the output, with concept_set_idx, concepts
+and more, written as they come; an interrupted run goes on where it stopped, another method adds to it. Where the
+output's name ends in .json, that is what NAME.jsonl is for, and the finished NAME.json is Norm-Q's list. test_acc.py
+scores both.
 """
 
 from __future__ import annotations
@@ -18,26 +27,29 @@ import argparse
 from ctrlg.console import as_program
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid
-from ctrlg.evaluation.commands import write_benchmark
-from ctrlg.evaluation.writing import TOGETHER
+from ctrlg.evaluation.commands import named_source, word_limit, write_benchmark
+from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER
 
 
 def main() -> None:
     arguments = parse_arguments()
+    chosen = parse_grid(grid(arguments))
     settings = BenchmarkSettings(
         hmm_model_path=arguments.hmm_model_path,
         base_model=arguments.base_model,
-        dataset_path=arguments.dataset_path,
+        dataset_path=named_source(arguments.dataset_path),
         output_path=arguments.output_path,
         beams=arguments.beams,
         limit=arguments.limit,
         seeds=tuple(arguments.seeds),
         soft_mask=arguments.soft_mask,
+        least_words=arguments.least_words,
+        most_words=arguments.most_words,
         max_new_tokens=arguments.max_new_tokens,
         together=arguments.together,
         device=arguments.device,
     )
-    write_benchmark(settings, parse_grid(grid(arguments)))
+    write_benchmark(settings, chosen)
 
 
 def grid(arguments: argparse.Namespace) -> list[str]:
@@ -69,12 +81,18 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--qbit", type=int, default=0, help="Norm-Q's flag: the method integer, at so many bits")
     parser.add_argument("--hmm_model_path", default="default", help="folder or hub id of an HMM (%(default)s)")
     parser.add_argument("--base_model", default="default", help="the language model it comes from (%(default)s)")
-    parser.add_argument("--dataset_path", required=True, help="concept sets with references, JSON lines")
-    parser.add_argument("--output_path", required=True, help="JSON lines")
+    parser.add_argument(
+        "--dataset_path",
+        default="default",
+        help="concept sets with references: a file, a name on the hub, or default: CommonGen's (%(default)s)",
+    )
+    parser.add_argument("--output_path", default="runs/benchmark.jsonl", help=".jsonl or .json (%(default)s)")
     parser.add_argument("--beams", type=int, default=16)
     parser.add_argument("--limit", type=int, help="concept sets, spread evenly (all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="0: sets spread evenly; others: drawn")
     parser.add_argument("--soft_mask", action="store_true", help="the HMM alone steers, as in Ctrl-G")
+    parser.add_argument("--least_words", type=int, default=LEAST_WORDS, help="of a sentence (%(default)s)")
+    parser.add_argument("--most_words", type=word_limit, default=MOST_WORDS, help="or none (%(default)s)")
     parser.add_argument("--max_new_tokens", type=int, default=32)
     parser.add_argument("--together", type=int, default=TOGETHER, help="concept sets of one search (%(default)s)")
     parser.add_argument("--device", default="cpu")

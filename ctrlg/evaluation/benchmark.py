@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
-from ctrlg.errors import ArgumentError, require_at_least
+from ctrlg.errors import ArgumentError, DataError, require_at_least
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
+from ctrlg.evaluation.output import SETTINGS, open_lines, write_list
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, Sentence, write_sentences
 from ctrlg.hmm import HMM
 from ctrlg.matrices import CompressedMatrix, WrappedMatrix
@@ -18,12 +20,11 @@ from ctrlg.quantization import QuantizedHMM, load_hmm
 from ctrlg.quantization.baselines import find_method
 from ctrlg.quantization.comparison import comparison_hmm
 from ctrlg.quantization.layouts import pack_matrix
+from ctrlg.quantization.loading import hmm_folder
 from ctrlg.quantization.rows import check_bits
 from ctrlg.studies import StudyLines
 
 FLOAT, MASK_ONLY = "float32", "mask-only"
-KEY = ("method", "bits", "mask", "seed", "concept_set_idx")
-"""Columns by which a line of a results file is told from others."""
 
 
 class Setting(NamedTuple):
@@ -38,11 +39,12 @@ class BenchmarkSettings:
     """What is written, and with what.
 
     hmm_model_path: of a float HMM, or a compressed one that is unpacked first. base_model: for `load_language_model`.
-    dataset_path: for `read_concept_sets`. output_path: JSON lines; what is there already is not written again.
+    dataset_path: for `read_concept_sets`. output_path: JSON lines, or, where it ends in .json, Norm-Q's list
+    (`ctrlg.evaluation.output`); what is there already is not written again.
     beams: >= 1. limit: concept sets, all where None. seeds: 0 spreads the sets evenly, others draw them at random.
     soft_mask: the HMM alone steers (`ctrlg.generate`).
-    least_words, most_words, max_new_tokens: of a sentence. together: promises of one search.
-    device: of the language model and the HMM.
+    least_words, most_words, max_new_tokens: of a sentence; most_words None: no upper limit.
+    together: constraints of one search. device: of the language model and the HMM.
     """
 
     hmm_model_path: str
@@ -54,14 +56,14 @@ class BenchmarkSettings:
     seeds: tuple[int, ...] = (0,)
     soft_mask: bool = False
     least_words: int = LEAST_WORDS
-    most_words: int = MOST_WORDS
+    most_words: int | None = MOST_WORDS
     max_new_tokens: int = 32
     together: int = TOGETHER
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         require_at_least(self, {"beams": 1, "limit": 1, "least_words": 0, "max_new_tokens": 1, "together": 1})
-        if self.most_words < self.least_words:
+        if self.most_words is not None and self.most_words < self.least_words:
             raise ArgumentError(f"{self.least_words} to {self.most_words} words", hint="the least first")
 
     @property
@@ -97,17 +99,19 @@ def run_benchmark(
     grid: Sequence[Setting],
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> StudyLines:
-    """Write the best sentence of every concept set, setting and seed that the output lacks; returns all its lines.
+    """Write the ranked sentences of every concept set, setting and seed that the output lacks; returns all its lines.
 
-    report: told after every sentence how many of how many are there. Raises, before any work, ArgumentError for a
-    device or an output that cannot be used and for a soft mask without an HMM, DataError for the dataset,
-    CheckpointError for models that cannot be loaded.
+    report: told after every concept set how many of how many are there. Raises, before any work, ArgumentError for a
+    device that cannot be used, for an output that cannot be used or was written with other settings and for a soft mask
+    without an HMM, DataError for the dataset, CheckpointError for models that cannot be loaded.
     """
     if settings.soft_mask and any(setting.method == MASK_ONLY for setting in grid):
         raise ArgumentError("mask-only with a soft mask: nothing would steer", hint="leave one of them out")
     checked_device(settings.device)
     sets = {seed: concept_sets(settings, seed) for seed in settings.seeds}
-    lines = StudyLines(settings.output_path, KEY)
+    common = _common(settings)
+    lines = open_lines(settings.output_path, common)
+    _check_concepts(lines, [member for members in sets.values() for member in members])
     reference = float_hmm(settings.hmm_model_path)
     total, done = len(grid) * sum(map(len, sets.values())), 0
     loaded: tuple[Any, Any] | None = None
@@ -134,14 +138,38 @@ def run_benchmark(
                 lambda member, setting=setting, seed=seed: _key(settings, setting, seed, member) in lines,
             ):
                 key = _key(settings, setting, seed, sentence.concept_set)
-                lines.add(key, {**_line(sentence), "bytes": size})
+                lines.add(key, {**_line(sentence), "bytes": size, SETTINGS: common})
                 done += 1
                 report(done, total)
+    write_list(settings.output_path, lines)
     return lines
 
 
+def _common(settings: BenchmarkSettings) -> dict[str, Any]:
+    """What all lines of a results file are written with. The HMM is named by its weights: another one may be saved in
+    the same folder. Raises CheckpointError where there is none."""
+    digest = hashlib.sha256()
+    for file in sorted(hmm_folder(settings.hmm_model_path).glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    names = ("base_model", "beams", "least_words", "most_words", "max_new_tokens")
+    return {"hmm": digest.hexdigest(), **{name: getattr(settings, name) for name in names}}
+
+
+def _check_concepts(lines: StudyLines, sets: Sequence[ConceptSet]) -> None:
+    """Raise DataError where a line of this number is about other concepts: it comes from another data set."""
+    concepts = {member.number: list(member.concepts) for member in sets}
+    for line in lines.lines:
+        number = line["concept_set_idx"]
+        if number in concepts and "concepts" in line and list(line["concepts"]) != concepts[number]:
+            raise DataError(
+                f"{lines.path} has concept set {number} as {', '.join(line['concepts'])}, the data set as "
+                f"{', '.join(concepts[number])}",
+                hint="name another --output_path for another data set",
+            )
+
+
 def _key(settings: BenchmarkSettings, setting: Setting, seed: int, concept_set: ConceptSet) -> tuple[Any, ...]:
-    """Values of `KEY`."""
+    """Values of `ctrlg.evaluation.output.KEY`."""
     return setting.method, setting.bits, settings.mask, seed, concept_set.number
 
 

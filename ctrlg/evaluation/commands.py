@@ -7,11 +7,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from ctrlg.errors import ArgumentError
 
 if TYPE_CHECKING:
     from ctrlg.evaluation.benchmark import BenchmarkSettings, Setting
@@ -22,6 +24,8 @@ Examples:
   ctrlg benchmark validation.jsonl runs/benchmark.jsonl --grid norm-q:8,4,3,2 --grid log-norm-q:8,4,3,2 --limit 100
 
   ctrlg benchmark validation.jsonl runs/benchmark.jsonl --grid float32 --grid mask-only --grid norm-q:8 --soft-mask
+
+  ctrlg benchmark default runs/benchmark.json --grid float32 --least-words 0 --most-words none
 
   ctrlg evaluate runs/benchmark.jsonl --references validation.jsonl
 """
@@ -47,12 +51,39 @@ Examples:
 """
 
 
+def word_limit(text: str) -> int | None:
+    """The largest number of words that an option allows: "16" as 16, "none" as None. Raises ArgumentError."""
+    if text.lower() == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ArgumentError(f"{text!r} is no number of words", hint="a whole number, or none") from error
+
+
+def named_source(name: str) -> str:
+    """What `read_concept_sets` reads by this name; says on standard error what "default" stands for this time."""
+    from ctrlg.evaluation.sources import find_source
+
+    source = find_source(name)
+    if source.note:
+        Console(stderr=True).print(source.note, highlight=False, markup=False, soft_wrap=True)
+    return source.name
+
+
 def evaluate(
     results: Annotated[list[Path], typer.Argument(help="Files of {concept_set_idx, concepts, sentences}.")],
     references: Annotated[
-        str, typer.Option(help="The concept sets with their references: JSON lines, JSON, CSV, or a name on the hub.")
-    ],
+        str,
+        typer.Option(
+            help="The concept sets with their references: JSON lines, JSON, CSV, a name on the hub, or 'default': "
+            "CommonGen's validation sets."
+        ),
+    ] = "default",
     split: Annotated[str, typer.Option(help="Of a data set on the hub.")] = "validation",
+    every: Annotated[
+        bool, typer.Option("--all", help="Judge all sentences of a concept set, not its first alone.")
+    ] = False,
     substring: Annotated[bool, typer.Option("--substring", help="Concepts count inside of other words, too.")] = False,
     meteor: Annotated[
         bool | None, typer.Option("--meteor/--no-meteor", help="By default where there is a Java to run it.")
@@ -63,7 +94,6 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score sentences for concept sets: BLEU, METEOR, ROUGE-L, CIDEr, SPICE, coverage, success, with 95 % intervals."""
-    from ctrlg.errors import ArgumentError
     from ctrlg.evaluation.concept_sets import read_concept_sets
     from ctrlg.evaluation.meteor import require_meteor
     from ctrlg.evaluation.results import read_results
@@ -82,7 +112,10 @@ def evaluate(
         with_meteor = False
         Console(stderr=True).print(f"METEOR is left out: {error.message}", highlight=False, markup=False)
     written = [read_results(path) for path in results]
-    known = {concept_set.number: concept_set.references for concept_set in read_concept_sets(references, split=split)}
+    if not every:
+        written = [[group.best() for group in groups] for groups in written]
+    sets = read_concept_sets(named_source(references), split=split)
+    known = {concept_set.number: concept_set.references for concept_set in sets}
     scores = [score(sentences, known, substring, resamples, seed, with_meteor, spice) for sentences in written]
     if as_json:
         named = [{name: value._asdict() for name, value in found.items()} for found in scores]
@@ -95,8 +128,16 @@ def evaluate(
 
 
 def benchmark(
-    dataset: Annotated[Path, typer.Argument(help="Concept sets with their references, JSON lines.")],
-    output: Annotated[Path, typer.Argument(help="JSON lines; what is there already is not written again.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="Concept sets with their references: a file, a name on the hub, or 'default': CommonGen's."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Argument(help="JSON lines, or Norm-Q's list where it ends in .json; what is there is not written again."),
+    ],
     grid: Annotated[list[str], typer.Option(help="'METHOD:BITS,BITS', 'float32' or 'mask-only'. Repeat.")],
     hmm: Annotated[str, typer.Option(help="Folder or hub id of an HMM, or 'default'.")] = "default",
     model: Annotated[str, typer.Option(help="Hugging Face id, folder, .gguf file, or 'default'.")] = "default",
@@ -104,27 +145,34 @@ def benchmark(
     limit: Annotated[int | None, typer.Option(help="Concept sets, spread evenly; default: all.")] = None,
     seeds: Annotated[list[int] | None, typer.Option(help="0: sets spread evenly; others: drawn. Repeat.")] = None,
     soft_mask: Annotated[bool, typer.Option("--soft-mask", help="The HMM alone steers, as in Ctrl-G.")] = False,
+    least_words: Annotated[int, typer.Option(help="Of a sentence.")] = 6,
+    most_words: Annotated[
+        Any, typer.Option(help="Of a sentence, or 'none'.", metavar="INTEGER", parser=word_limit)
+    ] = 16,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a sentence.")] = 32,
     together: Annotated[int, typer.Option(help="Concept sets of one search.")] = 4,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Write a sentence for every concept set with an HMM compressed in many ways; goes on where it was stopped."""
+    """Write sentences for every concept set with an HMM compressed in many ways; goes on where it was stopped."""
     from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid
 
+    chosen = parse_grid(grid)
     settings = BenchmarkSettings(
         hmm_model_path=hmm,
         base_model=model,
-        dataset_path=str(dataset),
+        dataset_path=named_source(dataset),
         output_path=str(output),
         beams=beams,
         limit=limit,
         seeds=tuple(seeds or [0]),
         soft_mask=soft_mask,
+        least_words=least_words,
+        most_words=most_words,
         max_new_tokens=max_new_tokens,
         together=together,
         device=device,
     )
-    write_benchmark(settings, parse_grid(grid))
+    write_benchmark(settings, chosen)
 
 
 def write_benchmark(settings: BenchmarkSettings, grid: Sequence[Setting]) -> None:
@@ -136,7 +184,7 @@ def write_benchmark(settings: BenchmarkSettings, grid: Sequence[Setting]) -> Non
     console = Console()
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("sentences", total=None)
+        task = progress.add_task("concept sets", total=None)
         lines = run_benchmark(
             settings, grid, lambda done, total: progress.update(task, completed=done, total=total)
         ).lines

@@ -25,9 +25,11 @@ class ConceptSet(NamedTuple):
     concepts: tuple[str, ...]
     references: tuple[str, ...]
 
-    def promise(self, least_words: int, most_words: int) -> Constraint:
-        """Every concept in some inflection, and so many words."""
+    def promise(self, least_words: int, most_words: int | None) -> Constraint:
+        """Every concept in some inflection, and so many words; no upper limit where `most_words` is None."""
         keywords = Keywords([[concept] for concept in self.concepts], inflect=True)
+        if least_words == 0 and most_words is None:
+            return keywords
         return keywords & WordCount(least_words, most_words)
 
 

@@ -73,7 +73,7 @@ def pair_results(
         rows = sorted((line for line in lines if line["pair"] == pair.name), key=lambda line: line["concept_set_idx"])
         numbers = [line["concept_set_idx"] for line in rows]
         judged = log_probabilities(model, tokenizer, [line["sentences"][0] for line in rows])
-        scores = evaluate([Written.of(line, pair.name) for line in rows], references)
+        scores = evaluate([Written.of(line, pair.name).best() for line in rows], references)
         scores["log_prob"] = mean_score(judged, numbers)
         gained = mean_score([one - other for one, other in zip(judged, first, strict=True)], numbers) if first else None
         first = first or judged

@@ -13,11 +13,15 @@ REQUIRED = ("concept_set_idx", "concepts")
 
 
 class Written(NamedTuple):
-    """What was written for one concept set. number: CommonGen's."""
+    """What was written for one concept set. number: CommonGen's. sentences: best first."""
 
     number: int
     concepts: tuple[str, ...]
     sentences: tuple[str, ...]
+
+    def best(self) -> Written:
+        """Its first sentence alone: files of ranked sentences hold the best one first."""
+        return self._replace(sentences=self.sentences[:1])
 
     @classmethod
     def of(cls, record: Mapping[str, Any], place: str) -> Written:
@@ -49,7 +53,11 @@ def _placed(path: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
     """Every record, and where it stands."""
     file = Path(path)
     if not file.is_file():
-        raise DataError(f"no such results file: {path}", hint="what test_benchmark.py or compare_pairs.py wrote")
+        unfinished = file.with_suffix(".jsonl")
+        hint = "what test_benchmark.py or compare_pairs.py wrote"
+        if file.suffix == ".json" and unfinished.is_file():
+            hint = f"a run that is not finished has written {unfinished}: read that"
+        raise DataError(f"no such results file: {path}", hint=hint)
     text = file.read_text(encoding="utf-8")
     records = _list(text, path) if text.lstrip().startswith("[") else _lines(text, path)
     if not records:

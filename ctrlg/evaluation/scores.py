@@ -13,7 +13,7 @@ from ctrlg.evaluation.meteor import meteor_of, meteor_statistics, require_meteor
 from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.similarity import cider, rouge_l
 from ctrlg.evaluation.spice import require_spice, spice
-from ctrlg.evaluation.success import covered
+from ctrlg.evaluation.success import constraints_kept, covered
 from ctrlg.evaluation.tokens import require_scorers, tokenised
 
 
@@ -37,9 +37,13 @@ def evaluate(
     with_meteor: bool = False,
     with_spice: bool = False,
 ) -> dict[str, Score]:
-    """bleu_1 .. bleu_4 and, if asked for, meteor of the corpus; rouge_l (mean over references), rouge_l_max, cider, if
-    asked for spice, coverage (share of concepts used) and success (share of sentences that use all) as means over
-    sentences. All but cider, in [0, 10], in [0, 1].
+    """Scores by name, all in [0, 1] but cider, in [0, 10].
+
+    Of the corpus: bleu_1 .. bleu_4, bleu_average (of these four) and, if asked for, meteor. Means over sentences:
+    rouge_l (mean over references, no stemming) and rouge_l_max (the best reference) of the tokenised sentences;
+    rouge_l_stemmed, the ROUGE-L that Norm-Q reports: stemmed, mean over references, of the texts as they are; cider;
+    if asked for, spice; coverage (share of concepts used); success (all concepts used); constraints_accuracy, the same
+    by Norm-Q's check (`constraints_kept`).
 
     references: human sentences of each concept set. substring: how concepts are looked for, see `covered`.
     resamples, seed: of the bootstrap; document frequencies of CIDEr are held.
@@ -59,17 +63,21 @@ def evaluate(
     groups = [tokens_of[group.number] for group, _ in items]
     used = [covered(text, group.concepts, substring) for group, text in items]
     rouge = rouge_l(sentences, groups)
+    stemmed = rouge_l([text for _, text in items], [references[group.number] for group, _ in items], stemmed=True)
     means = {
         "rouge_l": rouge.mean,
         "rouge_l_max": rouge.largest,
+        "rouge_l_stemmed": stemmed.mean,
         "cider": cider(sentences, groups),
         **({"spice": spice(sentences, groups)} if with_spice else {}),
         "coverage": np.array([np.mean(found) for found in used]),
         "success": np.array([float(all(found)) for found in used]),
+        "constraints_accuracy": np.array([float(constraints_kept(text, group.concepts)) for group, text in items]),
     }
     weights = _weights([group.number for group, _ in items], resamples, seed)
     bleu = bleu_of(weights @ bleu_statistics(sentences, groups))
     scores = {f"bleu_{order + 1}": _score(bleu[:, order]) for order in range(ORDERS)}
+    scores["bleu_average"] = _score(bleu.mean(1))
     if with_meteor:
         scores["meteor"] = _score(meteor_of(weights @ meteor_statistics(sentences, groups)))
     return scores | {name: _score(weights @ values / weights.sum(1)) for name, values in means.items()}

@@ -1,4 +1,4 @@
-"""CIDEr and ROUGE-L of tokenised sentences against references, by pycocoevalcap and rouge-score."""
+"""CIDEr and ROUGE-L of sentences against references, by pycocoevalcap and rouge-score."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 
 class RougeL(NamedTuple):
-    """F-measures of the longest common subsequence (Lin 2004), in [0, 1], [n]: their mean over a sentence's references
-    (as Norm-Q reports it), and the largest."""
+    """F-measures of the longest common subsequence (Lin 2004), in [0, 1], [n]: their mean over a sentence's references,
+    and the largest."""
 
     mean: np.ndarray
     largest: np.ndarray
@@ -26,11 +26,15 @@ def cider(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> np.n
     return np.asarray(values, dtype=np.float64)
 
 
-def rouge_l(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> RougeL:
-    """ROUGE-L of each sentence, without stemming; case does not matter."""
+def rouge_l(sentences: Sequence[str], references: Sequence[Sequence[str]], stemmed: bool = False) -> RougeL:
+    """ROUGE-L of each sentence; case and punctuation do not matter.
+
+    stemmed: compare words without their endings (Porter), so that "dogs" matches "dog". Norm-Q reports the stemmed mean
+    over references, of texts that nobody has tokenised.
+    """
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(["rougeL"])
+    scorer = RougeScorer(["rougeL"], use_stemmer=stemmed)
     values = [
         [scorer.score(reference, sentence)["rougeL"].fmeasure for reference in group]
         for sentence, group in zip(sentences, references, strict=True)

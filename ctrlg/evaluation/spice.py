@@ -46,7 +46,18 @@ def require_spice() -> Java:
 def spice(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
     """SPICE of each tokenised sentence, in [0, 1], [n]; 0 where the jar finds nothing to compare.
 
-    Raises ArgumentError as `require_spice`, ProcessError where the jar fails.
+    Raises as `spice_scores`.
+    """
+    return np.array([_number(found["All"]["f"]) for found in spice_scores(sentences, references)])
+
+
+def spice_scores(
+    sentences: Sequence[str], references: Sequence[Sequence[str]], categories: bool = False
+) -> list[dict[str, dict[str, Any]]]:
+    """What the jar says of each tokenised sentence: by category, precision "pr", recall "re", F-measure "f" and counts.
+
+    categories: beside "All" also "Object", "Relation" and others. Raises ArgumentError as `require_spice`, ProcessError
+    where the jar fails.
     """
     java = require_spice()
     items = [
@@ -56,11 +67,14 @@ def spice(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> np.n
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = Path(folder) / "asked.json", Path(folder) / "answered.json"
         asked.write_text(json.dumps(items), encoding="utf-8")
-        run_jar(java, _folder() / "spice-1.0.jar", "8G", [str(asked), "-out", str(answered), "-silent"])
+        arguments = [str(asked), "-out", str(answered), "-silent"]
+        run_jar(java, _folder() / "spice-1.0.jar", "8G", [*arguments, *["-subset"] * categories])
         try:
             found = json.loads(answered.read_text(encoding="utf-8"))
-            values = {item["image_id"]: _number(item["scores"]["All"]["f"]) for item in found}
-            return np.array([values[index] for index in range(len(items))])
+            for item in found:
+                _number(item["scores"]["All"]["f"])  # what every caller takes for granted
+            scores = {item["image_id"]: item["scores"] for item in found}
+            return [scores[index] for index in range(len(items))]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ProcessError("SPICE's jar wrote no scores", hint="does it have 8 GB of memory?") from error
 

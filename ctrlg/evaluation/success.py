@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ctrlg.constraints import Keywords
 
@@ -17,6 +18,21 @@ def covered(sentence: str, concepts: Sequence[str], substring: bool = False) -> 
         lowered = sentence.lower()
         return [any(form.lower() in lowered for form in forms) for forms in _keywords(concepts).forms]
     return [bool(Keywords([list(forms)]).holds(sentence)) for forms in _keywords(concepts).forms]
+
+
+def constraints_kept(sentence: str, concepts: Sequence[str]) -> bool:
+    """Norm-Q's check, whose mean it calls constraints accuracy: every concept, or one of its inflections by lemminflect
+    that is not another concept, occurs in the text, be it inside of a word. Case counts: "Dogs" has no "dog"."""
+    return all(
+        any(form in sentence for form in {concept, *_inflected(concept) - set(concepts)}) for concept in concepts
+    )
+
+
+@lru_cache(maxsize=4096)
+def _inflected(word: str) -> frozenset[str]:
+    import lemminflect  # takes a second, so only where it is needed
+
+    return frozenset(form for forms in lemminflect.getAllInflections(word).values() for form in forms)
 
 
 def _keywords(concepts: Sequence[str]) -> Keywords:

@@ -9,12 +9,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ctrlg.errors import DataError
+from ctrlg.evaluation.bleu import ORDERS
 from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.scores import Score, evaluate, mean_score
 from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure, save_figure
 from ctrlg.studies import markdown_rows
 
-SHOWN = {"success": "success", "rouge_l": "ROUGE-L", "bleu_4": "BLEU-4", "cider": "CIDEr"}
+SHOWN = {"success": "success", "rouge_l": "ROUGE-L (unstemmed)", "bleu_4": "BLEU-4", "cider": "CIDEr"}
+AS_NORM_Q = {
+    "constraints_accuracy": "constraints accuracy",
+    **{f"bleu_{order}": f"Bleu_{order}" for order in range(1, ORDERS + 1)},
+    "bleu_average": "average of Bleu_1 to 4",
+    "cider": "CIDEr",
+    "rouge_l_stemmed": "average rougeL F score",
+}
+"""The scores that Norm-Q's test_acc.py prints, under its names."""
 PANELS = {"success": "success", "cider": "CIDEr", "log_prob": "log-probability per token (nats)"}
 COLOURS = (DARK, MIDDLE, "0.7", LIGHT, "#7b4fa3", "#d9a400", "0.4")  # of methods, as many as there are markers
 
@@ -72,7 +81,7 @@ def _row(
 ) -> Row:
     written = [Written.of(line, f"a line of {method}") for line in lines]
     if first_only:
-        written = [part._replace(sentences=part.sentences[:1]) for part in written]
+        written = [part.best() for part in written]
     scores = evaluate(written, references, substring)
     if all("log_prob" in line for line in lines):
         scores["log_prob"] = mean_score([line["log_prob"] for line in lines], [part.number for part in written])
@@ -105,6 +114,15 @@ def markdown(rows: Sequence[Row]) -> str:
             cells.append(str(row.scores.get("log_prob", "")))
         time = "" if row.milliseconds is None else f"{row.milliseconds:.0f} ({row.symbolic:.1f})"
         table.append([*cells, _text(row.bytes), time])
+    return markdown_rows(table)
+
+
+def norm_q_markdown(rows: Sequence[Row]) -> str:
+    """A Markdown table of the scores that Norm-Q's test_acc.py prints, under its names, to three decimals as there."""
+    table: list[Sequence[object]] = [["method", "bits", "mask", *AS_NORM_Q.values()]]
+    for row in rows:
+        values = [f"{row.scores[name].value:.3f}" for name in AS_NORM_Q]
+        table.append([row.method, _text(row.bits), row.mask or "", *values])
     return markdown_rows(table)
 
 

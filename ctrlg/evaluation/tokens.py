@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -11,9 +12,9 @@ from ctrlg.errors import ArgumentError
 PACKAGES = ("pycocoevalcap", "rouge_score", "spacy")
 
 
-def require_scorers() -> None:
-    """Raises ArgumentError where the extra `eval` is not installed: to be called before long work."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+def require_scorers(names: Sequence[str] = PACKAGES) -> None:
+    """Raises ArgumentError where packages of the extra `eval` are not installed: to be called before long work."""
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise ArgumentError(f"not installed: {', '.join(missing)}", hint="pip install 'ctrlg[eval]'")
 

@@ -1,4 +1,4 @@
-"""One sentence a promise, as all studies write it."""
+"""The sentences of a concept set, as all studies write them."""
 
 from __future__ import annotations
 
@@ -11,27 +11,37 @@ from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import ConceptSet
 
 LEAST_WORDS, MOST_WORDS = 6, 16
-"""Words of a sentence that a concept set is written into."""
+"""Words of a sentence that a concept set is written into, unless other limits are given."""
+
+Words = tuple[int, int | None]
+"""Least and most words of a sentence; None sets no upper limit."""
 
 TOGETHER = 4
 """Promises that are kept side by side: 64 rows of 16 beams, beyond which a processor gains nothing more."""
 
 
 class Sentence(NamedTuple):
-    """best: what the language model ranks first of the texts that a search for the promise found."""
+    """ranked: the different texts that a search for the constraint found, at least one, best first by the language
+    model."""
 
     concept_set: ConceptSet
     promise: Constraint
-    best: GenerationResult
+    ranked: Sequence[GenerationResult]
+
+    @property
+    def best(self) -> GenerationResult:
+        """The text that the language model ranks first."""
+        return self.ranked[0]
 
     @property
     def record(self) -> dict[str, Any]:
-        """A line of a results file (`ctrlg.evaluation.results`). kept: whether the promise holds on its text. log_prob:
-        nats per token, of the language model that wrote it."""
+        """A line of a results file (`ctrlg.evaluation.results`). sentences: all ranked texts. Of the first of them,
+        kept: whether the constraint holds on its text; log_prob: nats per token, of the language model that wrote it.
+        """
         return {
             "concept_set_idx": self.concept_set.number,
             "concepts": self.concept_set.concepts,
-            "sentences": [self.best.text],
+            "sentences": list(dict.fromkeys(result.text.strip() for result in self.ranked)),
             "kept": self.promise.holds(self.best.text),
             "log_prob": self.best.log_prob,
         }
@@ -45,11 +55,11 @@ def write_sentences(
     beams: int = 16,
     max_new_tokens: int = 32,
     soft_mask: bool = False,
-    words: tuple[int, int] = (LEAST_WORDS, MOST_WORDS),
+    words: Words = (LEAST_WORDS, MOST_WORDS),
     together: int = TOGETHER,
     there: Callable[[ConceptSet], bool] = lambda concept_set: False,
 ) -> Iterator[Sentence]:
-    """The best sentence of every concept set that is not there yet.
+    """The ranked sentences of every concept set that is not there yet.
 
     hmm: None for the mask alone. soft_mask: as for `ctrlg.generate`. words: least and most. together: promises of a
     search, >= 1; always the same ones, so that what is written in bfloat16, which rounds otherwise in a batch of
@@ -74,6 +84,6 @@ def write_sentences(
             progress=False,
             soft_mask=soft_mask,
         )
-        for concept_set, promise, (best, *_) in zip(group, promises, results, strict=True):
+        for concept_set, promise, ranked in zip(group, promises, results, strict=True):
             if concept_set in left:
-                yield Sentence(concept_set, promise, best)
+                yield Sentence(concept_set, promise, ranked)

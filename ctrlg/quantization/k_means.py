@@ -1,22 +1,39 @@
 """k-means over all entries of a matrix: 2^b levels where the entries are, instead of on a grid.
 
 Norm-Q (arXiv 2509.25439) is compared with it. Lloyd's iteration runs on a histogram of all entries, with bins 0.05 %
-wide that know their counts and sums, so that a step costs the bins and not the entries. Entries are clustered as
-probabilities, those of the emission too; the script published with Norm-Q clusters the logarithms of the emission.
+wide that know their counts and sums, so that a step costs the bins and not the entries. The methods `k_means` and
+`k_means_unnormalised` cluster probabilities, those of the emission too. The script published with Norm-Q clusters the
+emission and the initial distribution as logarithms: `cluster_logs`.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ctrlg.errors import ArgumentError
 from ctrlg.quantization.norm_q import EPS
 from ctrlg.quantization.rows import check_bits, check_entries, check_rows, normalise_rows_
 
+LOG_TOLERANCE = 1e-4  # above 0, which the logarithm of a probability may be by rounding
 LLOYD_STEPS = 300  # at most; a run ends when no interval changes
 _BIN_SHIFT = 12  # low bits of a float32 that a bin of the histogram ignores: bins are 2^-11 wide, relative
 _BLOCK_ENTRIES = 1 << 22  # entries worked on at a time, to bound the temporary memory
+
+
+class Clusters(NamedTuple):
+    """labels: int32, of the shape of the entries: for each its centroid. centroids: increasing, at most 2^bits, of the
+    entries' type."""
+
+    labels: Tensor
+    centroids: Tensor
+
+    def values(self) -> Tensor:
+        """Every entry replaced by its centroid."""
+        return self.centroids[self.labels]
 
 
 def k_means(p: Tensor, bits: int, seed: int = 0) -> Tensor:
@@ -35,16 +52,43 @@ def k_means_unnormalised(p: Tensor, bits: int, seed: int = 0) -> Tensor:
     the first centroids (k-means++). Raises ArgumentError for entries that are negative or not finite, and bits out of
     range.
     """
+    return cluster(p, bits, seed).values()
+
+
+def cluster(p: Tensor, bits: int, seed: int = 0) -> Clusters:
+    """The clusters of all entries of `p`; arguments and errors as `k_means_unnormalised`."""
     check_bits(bits, 8)
     check_entries(p)
-    points = centroids(p, 2**bits, seed)
-    edges = torch.from_numpy((points[1:] + points[:-1]) / 2).to(p)
-    values = torch.from_numpy(points).to(p)
-    return values[torch.bucketize(p.contiguous(), edges)]
+    return _nearest(p, centroids(p, 2**bits, seed))
+
+
+def cluster_logs(logs: Tensor, bits: int, seed: int = 0) -> Clusters:
+    """The clusters of all entries of `logs`, logarithms of probabilities: float32 or float64 [H, N], at most 0, or a
+    rounding error above. -inf, the logarithm of 0, is a centroid of its own where it occurs.
+
+    Raises ArgumentError for larger entries, NaN, and bits out of range.
+    """
+    check_bits(bits, 8)
+    entries = logs.neg()
+    if not float(entries.amin()) >= -LOG_TOLERANCE:  # NaN included
+        raise ArgumentError(
+            f"the largest entry is {float(logs.amax()):.6g}", hint="give logarithms of probabilities: 0 or less"
+        )
+    entries = entries.clamp_min_(0)
+    impossible = bool(torch.isinf(entries).any())
+    points = -centroids(entries, 2**bits - impossible, seed)[::-1]
+    return _nearest(logs, np.concatenate([[-np.inf], points]) if impossible else points)
+
+
+def _nearest(values: Tensor, points: np.ndarray) -> Clusters:
+    """points: increasing; the first may be -inf, to which no finite value is near."""
+    edges = torch.from_numpy((points[1:] + points[:-1]) / 2).to(values)
+    labels = torch.bucketize(values.contiguous(), edges, out_int32=True)
+    return Clusters(labels, torch.from_numpy(points.copy()).to(values))
 
 
 def centroids(p: Tensor, count: int, seed: int) -> np.ndarray:
-    """At most `count` centroids of the entries of p, increasing, float64; fewer where p has fewer distinct bins."""
+    """At most `count` centroids of the finite entries of p, increasing, float64; fewer where it has fewer bins."""
     entries, sums = _histogram(p)
     means = sums / entries
     if len(means) <= count:
@@ -78,6 +122,7 @@ def _histogram(p: Tensor) -> tuple[np.ndarray, np.ndarray]:
         place = (values.abs().view(torch.int32) >> _BIN_SHIFT).long()
         entries += torch.bincount(place, minlength=bins)
         sums += torch.bincount(place, weights=values.double(), minlength=bins)
+    entries[-1] = 0  # of infinity, which has no mean
     kept = entries > 0
     return entries[kept].cpu().numpy(), sums[kept].cpu().numpy()
 

@@ -23,9 +23,11 @@ from ctrlg.evaluation.benchmark import (
     run_benchmark,
     stored_bytes,
 )
+from ctrlg.evaluation.judging import log_probabilities
 from ctrlg.evaluation.results import read_results
-from ctrlg.evaluation.tables import markdown, plot, rows_of
+from ctrlg.evaluation.tables import markdown, norm_q_markdown, plot, rows_of
 from ctrlg.hmm import HMM
+from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import quantize
 
 CONCEPTS = [("dog", "park"), ("run",), ("park", "run"), ("dog",), ("dog", "run"), ("park",)]
@@ -92,6 +94,39 @@ def test_a_stopped_benchmark_goes_on_and_ends_the_same(
 
     monkeypatch.setattr(module, "load_language_model", forbidden)  # nothing is left to write
     assert len(run_benchmark(settings(folder, tmp_path / "whole"), grid).lines) == len(whole)
+
+
+def test_all_ranked_sentences_are_written_and_the_first_is_judged(folder: Path, tmp_path: Path) -> None:
+    several = settings(folder, tmp_path, beams=4, limit=3, output_path=str(tmp_path / "results.json"))
+    lines = run_benchmark(several, [Setting("float32", 32)]).lines
+    model, tokenizer = load_language_model(several.base_model, dtype=fast_dtype())
+    for line in lines:
+        assert 1 < len(line["sentences"]) == len(set(line["sentences"])) <= 4
+        scores = log_probabilities(model, tokenizer, line["sentences"])
+        assert line["log_prob"] == pytest.approx(scores[0], abs=0.05)
+        assert scores == sorted(scores, reverse=True)
+    assert json.loads((tmp_path / "results.json").read_text()) == [json.loads(json.dumps(line)) for line in lines]
+
+
+def test_without_limits_on_words_texts_may_be_long_or_short(folder: Path, tmp_path: Path) -> None:
+    member = concept_sets(settings(folder, tmp_path), 0)[0]
+    assert member.promise(0, None).holds("dog park") and member.promise(0, None).holds("dog park " * 50)
+    assert not member.promise(3, None).holds("dog park") and not member.promise(0, None).holds("dog")
+    limits = {"least_words": 0, "most_words": None, "limit": 1}
+    (line,) = run_benchmark(settings(folder, tmp_path, **limits), [Setting("float32", 32)]).lines
+    assert line["kept"] and line["settings"]["most_words"] is None
+
+
+def test_another_model_or_data_set_is_not_mixed_in(folder: Path, tmp_path: Path) -> None:
+    grid = [Setting("mask-only", 0)]
+    run_benchmark(settings(folder, tmp_path, limit=1), grid)
+    HMM(4, float_hmm(str(folder / "hmm")).vocab_size, 0).save_pretrained(tmp_path / "other")
+    with pytest.raises(ArgumentError, match="written with other settings: hmm was"):
+        run_benchmark(settings(folder, tmp_path, hmm_model_path=str(tmp_path / "other")), grid)
+    sets = {"concept_set_idx": 0, "concepts": ["run"], "references": REFERENCES}
+    (tmp_path / "sets.jsonl").write_text(json.dumps(sets))
+    with pytest.raises(DataError, match="concept set 0 as dog, park, the data set as run"):
+        run_benchmark(settings(folder, tmp_path, dataset_path=str(tmp_path / "sets.jsonl")), grid)
 
 
 def test_a_soft_mask_is_told_apart_from_a_hard_one(folder: Path, tmp_path: Path) -> None:
@@ -163,6 +198,11 @@ def test_tables_and_figures_show_every_setting(folder: Path, tmp_path: Path) -> 
     mean = sum(line["log_prob"] for line in lines[:2]) / 2
     assert rows[0].scores["log_prob"].value == pytest.approx(mean)
     assert markdown(rows).count("\n") == 4
+    assert "ROUGE-L (unstemmed)" in markdown(rows)
+    _, _, first_row, *_ = norm_q_markdown(rows).splitlines()
+    names = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "bleu_average", "cider", "rouge_l_stemmed")
+    cells = [f"{rows[0].scores[name].value:.3f}" for name in ("constraints_accuracy", *names)]
+    assert first_row == f"| norm-q | 8 | hard | {' | '.join(cells)} |"
     plot(rows, tmp_path / "figure.svg")
     assert "norm-q, hard mask" in (tmp_path / "figure.svg").read_text()
     foreign = [{"concept_set_idx": 0, "concepts": ["dog"], "sentences": ["A dog.", "No."]}]

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from ctrlg import cli
 from ctrlg.errors import ArgumentError
+from ctrlg.evaluation.commands import word_limit
 
 RECORD = {"concept_set_idx": 5, "concepts": ["dog", "run"], "sentence": "A dog runs."}
 
@@ -37,6 +38,25 @@ def test_with_java_meteor_is_there(arguments: list[str], tmp_path: Path, monkeyp
     put_java(tmp_path, monkeypatch, "17", f"echo {counts}")
     shown = CliRunner().invoke(cli.app, arguments)
     assert json.loads(shown.stdout)[arguments[1]]["meteor"]["value"] == 1
+
+
+def test_the_first_sentence_is_judged_unless_all_are_asked_for(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    record = {"concept_set_idx": 5, "concepts": ["dog", "run"], "sentences": ["A dog runs.", "A cat."]}
+    (tmp_path / "written.jsonl").write_text(json.dumps(record))
+    success = []
+    for more in ([], ["--all"]):
+        shown = CliRunner().invoke(cli.app, [*arguments, "--no-meteor", *more])
+        success.append(json.loads(shown.stdout)[arguments[1]]["success"]["value"])
+    assert success == [1, 0.5]
+
+
+def test_limits_on_words_are_numbers_or_none() -> None:
+    assert [word_limit(text) for text in ("16", "none", "None")] == [16, None, None]
+    with pytest.raises(ArgumentError, match="'many' is no number of words"):
+        word_limit("many")
 
 
 def test_spice_that_cannot_run_is_refused(

@@ -19,7 +19,7 @@ from ctrlg.evaluation.bleu import bleu_of, bleu_statistics
 from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.scores import Score, evaluate
 from ctrlg.evaluation.similarity import rouge_l
-from ctrlg.evaluation.success import covered
+from ctrlg.evaluation.success import constraints_kept, covered
 from ctrlg.evaluation.tokens import tokenised
 
 CONCEPTS = (("dog", "run", "beach"), ("man", "cook", "kitchen"), ("snow", "fall", "café"))
@@ -72,6 +72,30 @@ def test_rouge_l_is_that_of_its_paper() -> None:
     """Lin 2004, section 3: against "police killed the gunman" 3/4 and 2/4, with recall and precision weighted alike."""
     sentences = ["police kill the gunman", "the gunman kill police"]
     assert rouge_l(sentences, [["police killed the gunman"]] * 2).mean == pytest.approx([3 / 4, 2 / 4])
+
+
+def test_stemmed_rouge_l_is_the_one_that_norm_q_reports() -> None:
+    """The mean over references, stemmed, of texts as they are: by hand, and by rouge_score run as Norm-Q runs it."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    # "dogs" and "runs" match "dog" and "running" only as stems: 3 of 4 and 5 words, not 1.
+    assert rouge_l(["The dogs runs."], [["The dog is running."]], stemmed=True).mean == pytest.approx([6 / 7])
+    assert rouge_l(["The dogs runs."], [["The dog is running."]]).mean == pytest.approx([2 / 7])
+    texts = ["Two men weren't cooking in the well-known kitchens!", "A dog runs  on the\nbeaches.", ""]
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    expected = []
+    for text, group in zip(texts, REFERENCES.values(), strict=True):
+        values = [scorer.score(text, reference)["rougeL"].fmeasure for reference in group]
+        expected.append(sum(values) / len(values))
+    scores = evaluate(written(*texts), REFERENCES)
+    assert scores["rouge_l_stemmed"].value == pytest.approx(sum(expected) / len(expected), rel=1e-12)
+    assert scores["rouge_l_stemmed"].value > scores["rouge_l"].value
+
+
+def test_the_average_of_bleu_is_that_of_its_orders() -> None:
+    scores = evaluate(written(*SENTENCES), REFERENCES)
+    assert scores["bleu_average"].value == pytest.approx(np.mean([scores[f"bleu_{n}"].value for n in range(1, 5)]))
+    assert scores["bleu_average"].low <= scores["bleu_average"].value <= scores["bleu_average"].high
 
 
 words = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f"]), max_size=9).map(" ".join)
@@ -148,6 +172,16 @@ def test_concepts_count_as_whole_words_in_any_inflection() -> None:
     assert covered("Two MEN were cooking.", ("man", "cook", "kitchen")) == [True, True, False]
     assert covered("A party of artists.", ("art", "party")) == [False, True]
     assert covered("A party of artists.", ("art", "party"), substring=True) == [True, True]
+
+
+def test_constraints_accuracy_is_norm_qs_check() -> None:
+    """Anywhere in the text, in the case of the form, any inflection that is not another concept."""
+    assert constraints_kept("A party of artists cooking.", ("art", "party", "cook"))
+    assert not constraints_kept("Cooking for two.", ("cook",))
+    assert not constraints_kept("They surf.", ("surf", "surfer"))
+    assert constraints_kept("The surfer waits.", ("surf", "surfer"))  # "surf" inside of it
+    scores = evaluate(written("Dogs run on the beach.", "A man cooks in a kitchen."), REFERENCES)
+    assert (scores["success"].value, scores["constraints_accuracy"].value) == (1, 0.5)
 
 
 def test_tokens_are_words_and_punctuation() -> None:
