@@ -148,8 +148,7 @@ class SeedStudy:
                 before = after = self._maximise(counts)
             bits = schedule.bits_at(step, settings.steps)
             if bits is not None:
-                rows = quantize_distributions(*before[:2], before.initial, run.method, bits)
-                after = Estimate(*rows, before.initial)
+                after = Estimate(*quantize_distributions(*before, run.method, bits))
         return StudyResult(*self._judge(before), *self._judge(after))
 
     def _count(self, parameters: Parameters) -> TotalCounts:

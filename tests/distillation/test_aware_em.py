@@ -39,7 +39,7 @@ def by_hand(folder: Path, interval: int | None, bits: int) -> tuple[float, float
         if step == STEPS or (interval is not None and step % interval == 0):
             transition, emission = model.transition.to_dense(), model.emission.to_dense()
             quantised = quantize_distributions(transition, emission, model.initial, "norm-q-max", bits)
-            model = HMM.of_parameters(*quantised, model.initial, EOS)
+            model = HMM.of_parameters(*quantised, EOS)
     return before, per_token(model, rows, 16)
 
 
