@@ -46,7 +46,7 @@ def main() -> None:
     wanted = settings_of(arguments)
     for run in wanted.values():
         settings.schedule(run)
-    language_model = load_language_model("default", dtype=fast_dtype())
+    language_model = load_language_model(arguments.base_model, dtype=fast_dtype())
     for seed in arguments.seeds:
         keys = {way: [(*way, "hard", seed, each.number) for each in sets] for way in wanted}
         left = {way: run._replace(seed=seed) for way, run in wanted.items() if any(k not in lines for k in keys[way])}
@@ -85,6 +85,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--training", nargs="+", required=True, help="sampled sequences")
     parser.add_argument("--checkpoint", required=True, help="the first HMM")
+    parser.add_argument("--base_model", default="default", help="the language model they come from (%(default)s)")
     parser.add_argument("--method", default="norm-q", help="of docs/methods.md whose rows sum to 1 (%(default)s)")
     parser.add_argument("--bits", nargs="+", type=int, default=[8, 4, 3, 2])
     parser.add_argument("--interval", type=int, default=5, help="EM steps between quantisations (%(default)s)")

@@ -44,7 +44,7 @@ def main() -> None:
                 key = (arguments.hmm, method, bits, initial, arguments.keywords, arguments.sequences)
                 if key in lines:
                     continue
-                texts = texts or written(reference, keywords)
+                texts = texts or written(arguments.base_model, reference, keywords)
                 hmm = comparison_hmm(reference, method, bits, initial=initial)
                 if not isinstance(hmm, QuantizedHMM):
                     raise ArgumentError(f"method {method!r} has no compressed form", hint="see docs/methods.md")
@@ -55,9 +55,9 @@ def main() -> None:
     print(table([line for line in lines.lines if line["hmm"] == arguments.hmm]))
 
 
-def written(hmm: HMM, keywords: list[str]) -> list[tuple[GuidedText, torch.Tensor]]:
+def written(base_model: str, hmm: HMM, keywords: list[str]) -> list[tuple[GuidedText, torch.Tensor]]:
     """A sentence for each keyword, written with the float HMM, and what the decoder samples its tokens from."""
-    model, tokenizer = load_language_model("default")
+    model, tokenizer = load_language_model(base_model)
     vocabulary = Vocabulary.of(tokenizer, hmm.vocab_size, hmm.eos_token_id)
     suffix_ids = [*tokenizer.encode(SUFFIX, add_special_tokens=False), hmm.eos_token_id]
     sets = [ConceptSet(number, (word,), ()) for number, word in enumerate(keywords)]
@@ -87,6 +87,7 @@ def table(lines: list[dict[str, Any]]) -> str:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hmm", default="default", help="folder or hub id; unpacked if compressed (%(default)s)")
+    parser.add_argument("--base_model", default="default", help="the language model it comes from (%(default)s)")
     parser.add_argument("--methods", nargs="+", default=["norm-q", "norm-q-max", "log-norm-q"], help="that are coded")
     parser.add_argument("--bits", nargs="+", type=int, default=[8, 4, 3, 2])
     parser.add_argument("--dataset_path", required=True, help="concept sets, JSON lines, for the keywords")

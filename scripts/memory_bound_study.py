@@ -1,13 +1,14 @@
 """Which share of a step's time goes to operators that memory bounds, not arithmetic? A roofline of both halves.
 
     python scripts/memory_bound_study.py --output runs/memory_bound.jsonl
-    python scripts/memory_bound_study.py --hidden_states 4096 --beams 1 16 128 --output runs/memory_bound.jsonl
+    python scripts/memory_bound_study.py --hidden_states 4096 --entries 1479 --output runs/memory_bound.jsonl
 
 An operator is memory-bound where it does fewer floating-point operations for a byte it reads or writes than the machine
 can do while it moves one: its balance, measured first as the speed of a large float32 product over that of a large
-copy (Williams et al. 2009). Flops of products are counted exactly, others as one for each number they write; bytes are
-those of all tensors an operator takes and gives, once each. The language model is real, HMM and constraint synthetic as
-in test_trace.py; an operation of the HMM's matrices counts as one operator, timed from outside.
+copy (Williams et al. 2009). Flops of products are counted exactly, others as one for each number of their largest
+tensor; bytes are those of all tensors an operator takes and gives, once each. The language model is real, HMM and
+constraint are synthetic as in test_trace.py; an operation of the HMM's matrices counts as one operator, timed from
+outside. Each operator's sum is a line of OUTPUT; what is there already is not measured again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from ctrlg.console import as_program
@@ -34,8 +35,9 @@ from ctrlg.matrices import CompressedMatrix, StochasticMatrix, WrappedMatrix
 from ctrlg.models import load_language_model
 from ctrlg.studies import StudyLines, markdown_rows
 
-KEY = ("hidden_states", "kind", "beams", "entries", "threads", "half", "operator")
+KEY = ("base_model", "hidden_states", "kind", "beams", "entries", "threads", "half", "operator")
 STEPS = 8  # that are measured, after warm-up
+WITHOUT_DATA = (torch.ops.aten._unsafe_view,)  # views by another name
 
 
 class Work(NamedTuple):
@@ -64,11 +66,10 @@ class Recorder(TorchDispatchMode):
         started = time.perf_counter()
         result = func(*args, **kwargs)
         seconds = time.perf_counter() - started
-        if self.on and not self._inside and not func.is_view:
-            taken, given = tensors((args, kwargs)), tensors(result)
-            count = flop_registry.get(func.overloadpacket)
-            flops = count(*args, **kwargs, out_val=result) if count else sum(t.numel() for t in given)
-            self.calls.append(Work(self.half, str(func.overloadpacket), seconds, flops, moved([*taken, *given])))
+        if self.on and not self._inside and not func.is_view and func.overloadpacket not in WITHOUT_DATA:
+            operands = [*tensors((args, kwargs)), *tensors(result)]
+            flops = flops_of(func.overloadpacket, args, kwargs, result, operands)
+            self.calls.append(Work(self.half, str(func.overloadpacket), seconds, flops, moved(operands)))
         return result
 
     @contextmanager
@@ -163,7 +164,7 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     lines = StudyLines(arguments.output, KEY)
     balance = machine_balance()
-    model, _ = load_language_model("default")
+    model, _ = load_language_model(arguments.base_model)
     vocab_size = int(model.get_output_embeddings().weight.shape[0])
     shown: list[dict[str, Any]] = []
     for states in arguments.hidden_states:
@@ -171,11 +172,11 @@ def main() -> None:
         for kind in arguments.kinds:
             hmm = compressed.dense() if kind == "float" else compressed
             for beams in arguments.beams:
-                setting = (states, kind, beams, arguments.entries, torch.get_num_threads())
-                if not any(tuple(line[name] for name in KEY[:5]) == setting for line in lines.lines):
+                setting = (arguments.base_model, states, kind, beams, arguments.entries, torch.get_num_threads())
+                if not any(tuple(line[name] for name in KEY[:6]) == setting for line in lines.lines):
                     for values in summed(recorded(model, hmm, beams), balance):
                         lines.add((*setting, values.pop("half"), values.pop("operator")), values)
-                shown += [line for line in lines.lines if tuple(line[name] for name in KEY[:5]) == setting]
+                shown += [line for line in lines.lines if tuple(line[name] for name in KEY[:6]) == setting]
     print(table(shown))
 
 
@@ -199,6 +200,14 @@ def recorded(model: Any, hmm: SyntheticHMM, beams: int) -> list[Work]:
                 logits_processor=LogitsProcessorList([halves]),
             )
     return recorder.calls
+
+
+def flops_of(packet: Any, args: Any, kwargs: Any, result: Any, operands: Sequence[Tensor]) -> float:
+    """Exact for products and attention, else the numbers of the largest tensor."""
+    if "scaled_dot_product" in str(packet):  # the processor's own kernel is not in torch's list
+        return sdpa_flop_count(*(tensor.shape for tensor in args[:3]))
+    count = flop_registry.get(packet)
+    return count(*args, **kwargs, out_val=result) if count else max((t.numel() for t in operands), default=0)
 
 
 def summed(calls: Sequence[Work], balance: float) -> list[dict[str, Any]]:
@@ -278,8 +287,9 @@ def share(lines: Sequence[Mapping[str, Any]]) -> str:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hidden_states", type=int, nargs="+", default=[1024, 4096])
+    parser.add_argument("--base_model", default="default", help="whose steps are measured (%(default)s)")
     parser.add_argument("--kinds", nargs="+", choices=("float", "compressed"), default=["float", "compressed"])
-    parser.add_argument("--beams", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--beams", type=int, nargs="+", default=[1, 16, 128])
     parser.add_argument("--entries", type=int, default=150, help="stored in a compressed row (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="torch's choice where 0 (%(default)s)")
     parser.add_argument("--output", required=True, help="JSON lines")
