@@ -189,7 +189,8 @@ FAULTS: list[tuple[str, Callable[[Tensors, Config], object], str]] = [
     ("a tensor too many", lambda tensors, config: tensors.update(beta=torch.ones(1)), "holds 'beta'"),
     ("half precision", lambda tensors, config: tensors.update(initial=torch.ones(8).bfloat16()), "is torch.bfloat16"),
     ("unknown method", lambda tensors, config: config.update(method="zip"), "method 'zip'"),
-    ("unknown version", lambda tensors, config: config.update(format_version=2), "format version 2 is not known"),
+    ("unknown version", lambda tensors, config: config.update(format_version=3), "format version 3 is not known"),
+    ("no coded initial", lambda tensors, config: config.update(format_version=2), "holds 'initial', which is no part"),
     ("bits out of range", lambda tensors, config: config.update(bits=9), "bits in config.json is 9"),
     (
         "other bits",
