@@ -145,6 +145,9 @@ def quantize(
     max_bytes: Annotated[int | None, typer.Option(help="Size budget in bytes (log-norm-q).")] = None,
     threshold: Annotated[float | None, typer.Option(help="Least gain of a kept entry (log-norm-q).")] = None,
     layout: Annotated[str, typer.Option(help="auto, dense or sparse.")] = "auto",
+    initial: Annotated[
+        bool | None, typer.Option(help="Quantise the initial distribution, too; by default with norm-q.")
+    ] = None,
     refine: Annotated[int, typer.Option(help="Then so many steps of EM on samples of the HMM, in the same bytes.")] = 0,
 ) -> None:
     """Compress an HMM."""
@@ -160,7 +163,8 @@ def quantize(
     writable_folder(output.parent)
     opened = load_hmm(hmm)
     model = opened if isinstance(opened, HMM) else opened.dequantize()
-    compressed = compress(model, method, bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
+    options = {"layout": layout, "threshold": threshold, "max_bytes": max_bytes, "initial": initial}
+    compressed = compress(model, method, bits, **options)
     if refine:
         with StageBars() as bars:
             compressed = improve(compressed, model, refine, report=lambda step: bars("refining", step.step, step.steps))

@@ -66,6 +66,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quantization_step", type=int, default=0, help="EM steps between quantisations, 0 for none")
     parser.add_argument("--quantization_bit_width", type=int, default=8)
     parser.add_argument("--quantization_method", default="norm-q", help="one of docs/methods.md whose rows sum to 1")
+    parser.add_argument(
+        "--quantization_initial",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="quantise the initial distribution, too (by default with norm-q and norm-q-max)",
+    )
     parser.add_argument("--patience", type=int, default=None, help="stop after so many steps without a better dev")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bfloat16", action="store_true", help="matrix products, faster on processors that have it")

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from ctrlg import assets, cli
 from ctrlg.errors import ArgumentError
+from ctrlg.hmm import HMM
 
 
 def run(*arguments: str) -> str:
@@ -34,6 +35,21 @@ def test_a_refused_compression_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="bits is 9"):
         run("quantize", "default", str(tmp_path / "out"), "--bits", "9")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "version"),
+    [
+        (["norm-q"], 2),
+        (["norm-q", "--no-initial"], 1),
+        (["log-norm-q"], 1),
+        (["log-norm-q", "--initial"], 2),
+    ],
+)
+def test_quantize_takes_the_initial_distribution_or_not(tmp_path: Path, options: list[str], version: int) -> None:
+    HMM(4, 30, 0).save_pretrained(tmp_path / "hmm")
+    run("quantize", str(tmp_path / "hmm"), str(tmp_path / "out"), "--method", *options)
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["format_version"] == version
 
 
 def test_evaluate_scores_files_side_by_side(tmp_path: Path) -> None:

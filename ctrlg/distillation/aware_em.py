@@ -136,8 +136,16 @@ class SeedStudy:
 
     def run(self, run: StudyRun) -> StudyResult:
         """Take the steps of a run after the float ones, and judge its end."""
+        before, after = self.estimates(run)
+        return StudyResult(*self._judge(before), *self._judge(after))
+
+    def estimates(self, run: StudyRun) -> tuple[Estimate, Estimate]:
+        """What the last EM step of a run estimates, and the same quantised. Raises ArgumentError for a run that was not
+        asked for when the study was made, if its float steps are not there."""
         settings, schedule = self._settings, self._settings.schedule(run)
         first = settings.float_steps(run)
+        if first not in self._float:
+            raise ArgumentError(f"{run} needs {first} float steps", hint=f"there are {sorted(self._float)}")
         counts = self._float[first]
         before = after = self._maximise(counts)
         for step in range(first, settings.steps + 1):
@@ -148,9 +156,8 @@ class SeedStudy:
                 before = after = self._maximise(counts)
             bits = schedule.bits_at(step, settings.steps)
             if bits is not None:
-                rows = quantize_distributions(*before[:2], before.initial, run.method, bits)
-                after = Estimate(*rows, before.initial)
-        return StudyResult(*self._judge(before), *self._judge(after))
+                after = Estimate(*quantize_distributions(*before, run.method, bits))
+        return before, after
 
     def _count(self, parameters: Parameters) -> TotalCounts:
         counts = em_counts(parameters, self._training, self._eos, self._settings.em)

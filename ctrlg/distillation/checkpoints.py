@@ -23,7 +23,10 @@ from ctrlg.files import atomic_folder, writable_folder, write_json
 from ctrlg.hmm import HMM
 
 BEST = "best"  # folder of the checkpoint with the highest dev likelihood
-_JUDGED_BY = ("data", "sample_length", "quantization_step", "quantization_bit_width", "quantization_method")
+_JUDGED_BY = (
+    *("data", "sample_length"),
+    *("quantization_step", "quantization_bit_width", "quantization_method", "quantization_initial"),
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class RunFolder:
         if theirs == settings:
             return progress
         if progress.finished and settings["checkpoint"] == progress.checkpoint:
-            if any(theirs.get(name) != settings[name] for name in _JUDGED_BY):
+            if any(theirs.get(name) != settings.get(name) for name in _JUDGED_BY):
                 return beginning
             return replace(beginning, best_dev=progress.best_dev, best_checkpoint=progress.best_checkpoint)
         raise CheckpointError(

@@ -113,6 +113,9 @@ def train(
     quantization_step: Annotated[int, typer.Option(help="EM steps between quantisations; 0: none.")] = 0,
     quantization_bits: Annotated[int, typer.Option(help="Bits of quantised rows.")] = 8,
     quantization_method: Annotated[str, typer.Option(help="norm-q, norm-q-max, log-norm-q, k-means.")] = "norm-q",
+    quantization_initial: Annotated[
+        bool | None, typer.Option(help="The initial distribution too; by default with norm-q and norm-q-max.")
+    ] = None,
     patience: Annotated[int | None, typer.Option(help="Stop after so many steps without a better dev.")] = None,
     seed: Annotated[int, typer.Option(help="Of dropout.")] = 0,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Faster products, where the processor has it.")] = False,
@@ -144,6 +147,7 @@ def train(
         quantization_step=quantization_step,
         quantization_bit_width=quantization_bits,
         quantization_method=quantization_method,
+        quantization_initial=quantization_initial,
         patience=patience,
         seed=seed,
         bfloat16=bfloat16,

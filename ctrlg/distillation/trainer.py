@@ -166,15 +166,17 @@ class _Run:
             processes.wait()  # no process is gone before the last checkpoint is there
 
     def _quantise(self, step: Step) -> int | None:
-        """Replace transition and emission by quantised ones where the schedule says so; the bits, or None."""
+        """Replace the distributions by quantised ones where the schedule says so; the bits, or None."""
         quantization = self.settings.quantization
         bits = quantization.bits_at(step.number, len(self.plan)) if quantization is not None else None
         if quantization is not None and bits is not None:
             model = self.model
-            transition, emission = quantize_distributions(
-                model.transition.to_dense(), model.emission.to_dense(), model.initial, quantization.method, bits
+            dense = (model.transition.to_dense(), model.emission.to_dense(), model.initial)
+            transition, emission, initial = quantize_distributions(
+                *dense, quantization.method, bits, quantization.initial
             )
-            model.update_params(transition.contiguous(), token_major(emission.log()), model.gamma)
+            gamma = model.gamma if initial is dense[2] else initial.log()
+            model.update_params(transition.contiguous(), token_major(emission.log()), gamma)
         return bits
 
     def _remember(self, checkpoint: int, dev: Likelihood, counts: bool) -> bool:

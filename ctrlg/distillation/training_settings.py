@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 from ctrlg.distillation.training import EMSettings, chunk_indices, parse_schedule
 from ctrlg.errors import ArgumentError, require_at_least
-from ctrlg.quantization.baselines import check_method
+from ctrlg.quantization.baselines import check_method, quantizes_initial
 
 
 @dataclass(frozen=True)
 class QuantizationSchedule:
-    """When EM replaces the rows of transition and emission by quantised ones (Norm-Q aware EM, arXiv 2509.25439).
+    """When EM replaces distributions by quantised ones (Norm-Q aware EM, arXiv 2509.25439).
 
     interval: every so many M-steps, and after the last; >= 1. method, bits: as for `quantize_rows`.
     anneal_from: bits at the first step; they fall evenly to `bits` at the last. None for the same bits throughout.
+    initial: whether the initial distribution is quantised too; None: as the method does.
     Raises ArgumentError for what is out of range.
     """
 
@@ -24,6 +25,7 @@ class QuantizationSchedule:
     method: str = "norm-q"
     bits: int = 8
     anneal_from: int | None = None
+    initial: bool | None = None
 
     def __post_init__(self) -> None:
         if self.interval < 1:
@@ -60,8 +62,8 @@ class TrainingSettings:
     next_tokens: whether emissions are credited with draws of the language model's next-token distribution, which stand
         beside each chunk (DATA_PATH/DATASET.train.i.next_tokens), instead of with the chunk's own tokens.
     prior_strength: observations per state with the emissions of checkpoint `prior_checkpoint` (a Dirichlet prior).
-    quantization_step: EM steps between quantisations; 0 for none. quantization_method, quantization_bit_width: see
-        QuantizationSchedule.
+    quantization_step: EM steps between quantisations; 0 for none. quantization_method, quantization_bit_width,
+        quantization_initial: see QuantizationSchedule.
     patience: stop when the dev likelihood has not improved so many times in a row (among quantised steps, where there
         are any); None never stops.
     Raises ArgumentError for values out of range.
@@ -85,6 +87,7 @@ class TrainingSettings:
     quantization_step: int = 0
     quantization_bit_width: int = 8
     quantization_method: str = "norm-q"
+    quantization_initial: bool | None = None
     patience: int | None = None
     seed: int = 0
     bfloat16: bool = False
@@ -117,7 +120,12 @@ class TrainingSettings:
         """When to quantise, if at all."""
         if self.quantization_step == 0:
             return None
-        return QuantizationSchedule(self.quantization_step, self.quantization_method, self.quantization_bit_width)
+        return QuantizationSchedule(
+            self.quantization_step,
+            self.quantization_method,
+            self.quantization_bit_width,
+            initial=self.quantization_initial,
+        )
 
     def dev_file(self) -> Path:
         """DATA_PATH/DATASET.dev."""
@@ -134,6 +142,9 @@ class TrainingSettings:
     def comparable(self) -> dict[str, Any]:
         """The settings as JSON values with whole paths, by which an interrupted run is recognised."""
         values = asdict(self)
+        wanted = values.pop("quantization_initial")
+        if self.quantization_step:  # runs that never quantise are known without it, as they were before it was there
+            values["quantization_initial"] = quantizes_initial(self.quantization_method, wanted)
         for name in ("model_path", "data_path", "log_file"):
             values[name] = str(Path(values[name]).resolve())
         return values

@@ -1,8 +1,8 @@
 """The registry of quantisation methods: Norm-Q, log-norm-q and what they are compared with, under one signature.
 
 A method is a function of rows and bits, dense in and dense out; its entry says which bits it takes, whether its rows
-still are distributions, where its levels are and whether it changes its own result. docs/methods.md describes them.
-`ctrlg.quantization.comparison` makes an HMM for decoding of each.
+still are distributions, where its levels are, whether it changes its own result and whether it takes the initial
+distribution too. docs/methods.md describes them. `ctrlg.quantization.comparison` makes an HMM for decoding of each.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
-from ctrlg.quantization.grids import MOST_BITS, column_normalised, norm_q_max, row_max, unnormalised
+from ctrlg.quantization.grids import MOST_BITS, column_normalised, matrix_max, norm_q_max, row_max, unnormalised
 from ctrlg.quantization.k_means import k_means, k_means_unnormalised
 from ctrlg.quantization.log_norm_q import log_norm_q, state_occupancy
 from ctrlg.quantization.norm_q import norm_q
@@ -33,6 +33,8 @@ class Method:
     normalised: every row of the result sums to 1; else rows are no distributions, and may be empty.
     levels_in: every "row", every "column" or the whole "matrix" has at most 2^bits distinct values; None: no bound.
     idempotent: `function` of its own result changes it by no more than floats round.
+    takes_initial: whether the initial distribution is quantised too unless one says otherwise: a matrix of one row, as
+        in the paper and its code.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Method:
     normalised: bool
     levels_in: Literal["row", "column", "matrix"] | None
     idempotent: bool
+    takes_initial: bool = False
 
     def __call__(self, p: Tensor, bits: int) -> Tensor:
         """The quantised rows. Raises ArgumentError for bits out of range and rows that are no distributions."""
@@ -53,8 +56,17 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
         for method in (
-            Method("norm-q", norm_q, MOST_BITS, normalised=True, levels_in="row", idempotent=False),
-            Method("norm-q-max", norm_q_max, MOST_BITS, normalised=True, levels_in="row", idempotent=False),
+            Method("norm-q", norm_q, MOST_BITS, normalised=True, levels_in="row", idempotent=False, takes_initial=True),
+            Method(
+                "norm-q-max",
+                norm_q_max,
+                MOST_BITS,
+                normalised=True,
+                levels_in="row",
+                idempotent=False,
+                takes_initial=True,
+            ),
+            Method("matrix-max", matrix_max, MOST_BITS, normalised=True, levels_in="row", idempotent=False),
             Method("row-max", row_max, MOST_BITS, normalised=True, levels_in="row", idempotent=True),
             Method("log-norm-q", log_norm_q, 8, normalised=True, levels_in="row", idempotent=False),
             Method("k-means", k_means, 8, normalised=True, levels_in="row", idempotent=False),
@@ -100,16 +112,34 @@ def quantize_rows(p: Tensor, method: str, bits: int) -> Tensor:
 
 
 def quantize_distributions(
-    transition: Tensor, emission: Tensor, initial: Tensor, method: str, bits: int
-) -> tuple[Tensor, Tensor]:
-    """Quantised rows of transition [H, H] and emission [H, V], for EM: distributions again.
+    transition: Tensor, emission: Tensor, initial: Tensor, method: str, bits: int, with_initial: bool | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Quantised rows of transition [H, H] and emission [H, V], and initial [H], for EM: distributions again.
 
-    initial: [H]; log-norm-q learns from it which states count most. method, bits: what `check_method` takes.
+    initial: log-norm-q learns from it which states count most. method, bits: what `check_method` takes.
+    with_initial: whether `initial` is quantised too, else it is returned as it is; None: as the method does.
     Raises ArgumentError for other methods, bits out of range, and rows that are no distributions.
     """
     check_method(method, bits)
+    takes_initial = quantizes_initial(method, with_initial)
     transition, emission = transition.contiguous(), emission.contiguous()  # rows are what is worked on
+    last = quantize_rows(initial[None], method, bits)[0] if takes_initial else initial
     if method == "log-norm-q":
         occupancy = state_occupancy(initial, transition)
-        return log_norm_q(transition, bits, occupancy=occupancy), log_norm_q(emission, bits, occupancy=occupancy)
-    return quantize_rows(transition, method, bits), quantize_rows(emission, method, bits)
+        rows = (log_norm_q(p, bits, occupancy=occupancy) for p in (transition, emission))
+        return (*rows, last)
+    return quantize_rows(transition, method, bits), quantize_rows(emission, method, bits), last
+
+
+def quantizes_initial(method: str, wanted: bool | None) -> bool:
+    """Whether `method` takes the initial distribution too: what is wanted, or its default for None.
+
+    Raises ArgumentError for an unknown method, and where it is wanted of one that leaves no distribution.
+    """
+    found = find_method(method)
+    if wanted and not found.normalised:
+        raise ArgumentError(
+            f"method {method!r} leaves rows that do not sum to 1; the initial distribution must",
+            hint="leave it as it is (initial=False)",
+        )
+    return found.takes_initial if wanted is None else wanted

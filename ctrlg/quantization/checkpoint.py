@@ -1,15 +1,16 @@
 """The file format of a compressed HMM: `config.json` and `model.safetensors` in a folder.
 
 config.json states kind, format version, method, bits, sizes, layouts, vocabulary fingerprint and the SHA-256
-of the tensors. model.safetensors holds `initial` (float32 [H]) and, for `transition` and `emission`, the
-arrays of `ctrlg.quantization.layouts.PackedMatrix` as `<matrix>.<array>`. Reading checks what the parts say
-before what they sum up to, so that the error names the fault rather than the checksum.
+of the tensors. model.safetensors holds, for `transition` and `emission`, the arrays of
+`ctrlg.quantization.layouts.PackedMatrix` as `<matrix>.<array>`, and the initial distribution: in format version 1 as
+`initial` (float32 [H]), in version 2 compressed like them, a matrix [1, H]. Reading checks what the parts say before
+what they sum up to, so that the error names the fault rather than the checksum.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +26,8 @@ from ctrlg.quantization.layouts import PackedMatrix, pack_matrix, unpack_matrix
 from ctrlg.weights import load_tensors, whole_number
 
 KIND = "quantized-hmm"
-FORMAT_VERSION = 1
-METHODS = ("norm-q", "log-norm-q", "norm-q-max", "k-means")
+FLOAT_INITIAL, CODED_INITIAL = 1, 2  # format versions
+METHODS = ("norm-q", "log-norm-q", "norm-q-max", "matrix-max", "k-means")
 TENSORS_FILE = "model.safetensors"
 MATRICES = ("transition", "emission")
 _INITIAL_TOLERANCE = 1e-3
@@ -37,7 +38,7 @@ class StoredHMM(NamedTuple):
 
     transition: CompressedMatrix
     emission: CompressedMatrix
-    initial: Tensor
+    initial: Tensor | CompressedMatrix
     eos_token_id: int
     method: str
     bits: int
@@ -72,12 +73,12 @@ def read(folder: Path) -> StoredHMM:
     if not isinstance(settings, dict):
         raise CheckpointError(f"settings in config.json are {settings!r}"[:160], hint="an object")
     tensors = load_tensors(folder / TENSORS_FILE)
-    _check_tensors(tensors)
-    matrices = {
-        name: _read_matrix(name, config, tensors, shape, bits)
-        for name, shape in (("transition", (states, states)), ("emission", (states, vocabulary)))
-    }
-    initial = _checked_initial(tensors, states)
+    shapes = {"transition": (states, states), "emission": (states, vocabulary)}
+    if config["format_version"] == CODED_INITIAL:
+        shapes["initial"] = (1, states)
+    _check_tensors(tensors, shapes)
+    matrices = {name: _read_matrix(name, config, tensors, shape, bits) for name, shape in shapes.items()}
+    initial = matrices["initial"] if "initial" in matrices else _checked_initial(tensors, states)
     if hashlib.sha256((folder / TENSORS_FILE).read_bytes()).hexdigest() != config.get("sha256"):
         raise CheckpointError(
             f"the SHA-256 of {TENSORS_FILE} is not the one in config.json", hint="the files are from different models"
@@ -96,17 +97,22 @@ def read(folder: Path) -> StoredHMM:
 
 def _encode(stored: StoredHMM) -> tuple[bytes, dict[str, Any]]:
     """The bytes of model.safetensors, and the content of config.json."""
-    tensors = {"initial": stored.initial.cpu().contiguous()}
+    tensors: dict[str, Tensor] = {}
+    matrices = {name: getattr(stored, name) for name in MATRICES}
+    if isinstance(stored.initial, CompressedMatrix):
+        matrices["initial"] = stored.initial
+    else:
+        tensors["initial"] = stored.initial.cpu().contiguous()
     layouts: dict[str, Any] = {}
-    for name in MATRICES:
-        packed = pack_matrix(getattr(stored, name), stored.bits)
+    for name, matrix in matrices.items():
+        packed = pack_matrix(matrix, stored.bits)
         tensors |= {f"{name}.{array}": torch.from_numpy(value) for array, value in packed.arrays.items()}
         layouts[name] = {"layout": packed.layout, "lines": packed.lines, "entries": packed.entries}
     data = save(tensors)
     states, vocabulary = stored.emission.shape
     config = {
         "kind": KIND,
-        "format_version": FORMAT_VERSION,
+        "format_version": CODED_INITIAL if "initial" in matrices else FLOAT_INITIAL,
         "method": stored.method,
         "bits": stored.bits,
         "settings": dict(stored.settings),
@@ -127,18 +133,20 @@ def _check_kind(config: dict[str, Any], folder: Path) -> None:
             f"{folder} holds {'no compressed HMM' if kind is None else f'a {kind}'}",
             hint="ctrlg.load_hmm opens dense and compressed models; ctrlg.quantize compresses a dense one",
         )
-    if config.get("format_version") != FORMAT_VERSION:
+    if config.get("format_version") not in (FLOAT_INITIAL, CODED_INITIAL):
         raise CheckpointError(
-            f"format version {config.get('format_version')!r} is not known, this is {FORMAT_VERSION}",
+            f"format version {config.get('format_version')!r} is not known, {FLOAT_INITIAL} and {CODED_INITIAL} are",
             hint="install a newer ctrlg",
         )
     if config.get("method") not in METHODS:
         raise CheckpointError(f"method {config.get('method')!r} is none of {', '.join(METHODS)}")
 
 
-def _check_tensors(tensors: Mapping[str, Tensor]) -> None:
+def _check_tensors(tensors: Mapping[str, Tensor], matrices: Collection[str]) -> None:
     for name, tensor in tensors.items():
-        if name != "initial" and name.split(".")[0] not in MATRICES:
+        matrix, dot, _ = name.partition(".")
+        known = matrix in matrices if dot else name == "initial" and name not in matrices
+        if not known:
             raise CheckpointError(f"{TENSORS_FILE} holds {name!r}, which is no part of a compressed HMM")
         if tensor.dtype not in (torch.float32, torch.uint8):
             raise CheckpointError(f"{name} in {TENSORS_FILE} is {tensor.dtype}, expected float32 or uint8")

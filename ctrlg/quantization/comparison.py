@@ -10,7 +10,7 @@ from torch import Tensor
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
 from ctrlg.matrices import DenseMatrix, StochasticMatrix
-from ctrlg.quantization.baselines import Method, find_method
+from ctrlg.quantization.baselines import Method, find_method, quantizes_initial
 from ctrlg.quantization.integer import IntegerMatrix
 from ctrlg.quantization.layouts import arrange
 from ctrlg.quantization.levels import LEVELLED, MOST_CODE_BITS, coded_rows
@@ -24,42 +24,48 @@ from ctrlg.quantization.unnormalised import UnnormalisedHMM
 
 @torch.no_grad()
 def comparison_hmm(
-    hmm: HMM, method: str, bits: int | None = None, *, ratio: float | None = None
+    hmm: HMM, method: str, bits: int | None = None, *, ratio: float | None = None, initial: bool | None = None
 ) -> HMM | QuantizedHMM | UnnormalisedHMM:
-    """Transition and emission of `hmm` by one method; the initial distribution stays float32, as in `quantize`.
+    """Transition and emission of `hmm` by one method, and the initial distribution where the method takes it.
 
     method: a key of `METHODS`. bits: 1 to `METHODS[method].most_bits`, for norm-q 1 to 8.
     ratio: for "prune" only, instead of bits: the share of entries to drop, 0 to below 1.
+    initial: whether the initial distribution is quantised too; None: as the method does (`Method.takes_initial`).
 
     Returns a QuantizedHMM for norm-q and log-norm-q (`ctrlg.quantize` with its defaults), norm-q-max and k-means, up to
     8 bits; an HMM, dense, for other methods that keep rows normalised; else an UnnormalisedHMM, which says what
     rows that do not sum to 1 mean to the decoder. Matrices of at most 256 levels run compressed (`levels.LEVELLED`).
     "integer" rounds the vectors that its matrices are multiplied by, too.
-    Raises ArgumentError for an unknown method, bits or ratio missing, out of range or not of the method, and for a
-    model whose rows are no distributions.
+    Raises ArgumentError for an unknown method, bits or ratio missing, out of range or not of the method, an initial
+    distribution that is to be quantised by a method that leaves none, and for a model whose rows are no distributions.
     """
     found = find_method(method)
     quantiser = _quantiser(found, bits, ratio)
+    takes_initial = quantizes_initial(method, initial)
     hmm.check()
     if bits is not None and method in COMPRESSIONS:
-        return quantize(hmm, method, bits)
+        return quantize(hmm, method, bits, initial=initial)
+    first = hmm.initial.float().clone()
     if found.normalised and bits is not None and bits <= MOST_CODE_BITS and method in LEVELLED:
-        transition, emission = (
-            arrange(coded_rows(LEVELLED[method](matrix.to_dense(), bits), bits), bits)
-            for matrix in (hmm.transition, hmm.emission)
-        )
-        initial = hmm.initial.float().clone()
+        parts = [hmm.transition.to_dense(), hmm.emission.to_dense(), *([first[None]] if takes_initial else [])]
+        transition, emission, *coded = (arrange(coded_rows(LEVELLED[method](p, bits), bits), bits) for p in parts)
         return QuantizedHMM(
-            transition, emission, initial, hmm.eos_token_id, method=method, bits=bits, fingerprint=hmm.fingerprint
+            transition,
+            emission,
+            coded[0] if coded else first,
+            hmm.eos_token_id,
+            method=method,
+            bits=bits,
+            fingerprint=hmm.fingerprint,
         )
     transition, emission = (quantiser(matrix.to_dense()) for matrix in (hmm.transition, hmm.emission))
     if found.normalised:
-        dense = (transition.to_dense(), emission.to_dense(), hmm.initial)
-        return HMM.of_parameters(*dense, hmm.eos_token_id, hmm.fingerprint)
+        last = quantiser(first[None]).to_dense()[0] if takes_initial else first
+        return HMM.of_parameters(transition.to_dense(), emission.to_dense(), last, hmm.eos_token_id, hmm.fingerprint)
     return UnnormalisedHMM(
         transition,
         emission,
-        hmm.initial.float().clone(),
+        first,
         hmm.eos_token_id,
         method=method,
         bits=bits,

@@ -2,7 +2,8 @@
 
 Norm-Q (arXiv 2509.25439) rounds to a grid on [0, 1] and normalises every row. Here are the same grid left as it is
 (`unnormalised`) or with columns normalised instead (`column_normalised`), and grids that reach to the largest entry
-of the matrix (`norm_q_max`, what the published code does) or of the row (`row_max`), normalised.
+of the matrix (`norm_q_max`, what the published code does; `matrix_max`, with a smaller background) or of the row
+(`row_max`), normalised.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.quantization.norm_q import EPS, check_eps
 from ctrlg.quantization.rows import check_bits, check_entries, check_rows, normalise_rows_
 
-PSEUDOCOUNT = 0.001  # of norm-q-max, spread over a row
+PSEUDOCOUNT = 0.001  # of norm-q-max and matrix-max, spread over a row
 MOST_BITS = 16
 
 
@@ -53,25 +54,47 @@ def column_normalised(p: Tensor, bits: int, eps: float = EPS) -> Tensor:
 
 
 def norm_q_max(p: Tensor, bits: int, pseudocount: float = PSEUDOCOUNT) -> Tensor:
-    """Every row of `p` on a linear grid from 0 to the matrix' largest entry, normalised; same shape and type.
+    """The rule of the published code: integer levels up to the matrix' largest entry, `pseudocount / N` added to each
+    level, rows normalised; same shape and type as `p`.
 
-    p: float32 or float64 [H, N], rows sum to 1. bits: 1 to 16; the grid has 2^bits - 1 steps. pseudocount: >= 0, spread
-    over a row before it is normalised. Raises ArgumentError for rows that are no distributions and bits or pseudocount
-    out of range. (The published code writes the number of steps as `2 ^ bits - 1`, which Python reads as `2 XOR (bits -
-    1)`: 5 steps at 8 bits, 1 at 4, none at 3.)
+    p: float32 or float64 [H, N], rows sum to 1. bits: 1 to 16; levels are 0 to 2^bits - 1. pseudocount: >= 0, of a row
+    of levels. Raises ArgumentError for rows that are no distributions and bits or pseudocount out of range. (The
+    published training writes the highest level as `2 ^ bits - 1`, which Python reads as `2 XOR (bits - 1)`: 5 at 8
+    bits, 1 at 4, 0 at 3. Its benchmark has it right, and so have we.)
     """
-    if not pseudocount >= 0:
-        raise ArgumentError(f"pseudocount is {pseudocount}", hint="0 or more; the published code takes 0.001")
+    check_pseudocount(pseudocount)
+    return normalise_rows_(matrix_levels(p, bits), pseudocount / p.shape[1])
+
+
+def matrix_max(p: Tensor, bits: int, pseudocount: float = PSEUDOCOUNT) -> Tensor:
+    """`norm_q_max` with the pseudocount added to probabilities instead of levels; arguments and errors as there.
+
+    The background of a row is `(2^bits - 1) / max(p)` times smaller than that of `norm_q_max`.
+    """
+    check_pseudocount(pseudocount)
     return normalise_rows_(on_matrix_grid(p, bits), pseudocount / p.shape[1])
 
 
-def on_matrix_grid(p: Tensor, bits: int) -> Tensor:
-    """Every entry of `p` on a linear grid of 2^bits - 1 steps from 0 to its largest entry; arguments and errors as for
-    `norm_q_max`."""
+def matrix_levels(p: Tensor, bits: int) -> Tensor:
+    """Every entry of `p` as the nearest of 2^bits - 1 equal steps from 0 to its largest entry: whole numbers as floats.
+
+    Arguments and errors as for `norm_q_max`.
+    """
     check_bits(bits, MOST_BITS)
     check_rows(p)
-    step = p.amax() / (2**bits - 1)
-    return (p / step).round_().mul_(step)
+    top = 2**bits - 1
+    return (p / (p.amax() / top)).round_().clamp_(0, top)
+
+
+def on_matrix_grid(p: Tensor, bits: int) -> Tensor:
+    """`matrix_levels` as probabilities."""
+    return matrix_levels(p, bits).mul_(p.amax() / (2**bits - 1))
+
+
+def check_pseudocount(pseudocount: float) -> None:
+    """Raise ArgumentError unless it is 0 or more."""
+    if not pseudocount >= 0:
+        raise ArgumentError(f"pseudocount is {pseudocount}", hint="0 or more; the published code takes 0.001")
 
 
 def row_max(p: Tensor, bits: int, eps: float = EPS) -> Tensor:

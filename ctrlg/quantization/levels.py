@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.quantization.grids import PSEUDOCOUNT, on_matrix_grid, unnormalised
+from ctrlg.quantization.grids import PSEUDOCOUNT, matrix_levels, on_matrix_grid, unnormalised
 from ctrlg.quantization.k_means import k_means_unnormalised
 from ctrlg.quantization.norm_q import EPS, QuantizedRows
 
@@ -31,7 +31,8 @@ class Levelled(NamedTuple):
 
 LEVELLED: Mapping[str, Callable[[Tensor, int], Levelled]] = MappingProxyType(
     {
-        "norm-q-max": lambda p, bits: Levelled(on_matrix_grid(p, bits), PSEUDOCOUNT / p.shape[1]),
+        "norm-q-max": lambda p, bits: Levelled(matrix_levels(p, bits), PSEUDOCOUNT / p.shape[1]),
+        "matrix-max": lambda p, bits: Levelled(on_matrix_grid(p, bits), PSEUDOCOUNT / p.shape[1]),
         "k-means": lambda p, bits: Levelled(k_means_unnormalised(p, bits), EPS),
         "k-means-unnormalised": lambda p, bits: Levelled(k_means_unnormalised(p, bits), None),
         "none": lambda p, bits: Levelled(unnormalised(p, bits), None),

@@ -22,7 +22,8 @@ from ctrlg.quantization.checkpoint import StoredHMM
 class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hmm", "norm-q"]):
     """A hidden Markov model with H states over V tokens whose matrices stay compressed while it runs.
 
-    transition: p(z_{t+1} | z_t), [H, H]. emission: p(x_t | z_t), [H, V]. initial: p(z_1), float32 [H].
+    transition: p(z_{t+1} | z_t), [H, H]. emission: p(x_t | z_t), [H, V]. initial: p(z_1), float32 [H]; or, where it is
+    compressed too, a matrix [1, H], which becomes `coded_initial` while `initial` is the same in float32.
     method, bits: how it was made; codes take `bits` bits on disk. fingerprint: of the vocabulary, None where unknown.
     settings: further arguments of the method, kept for the record. Made by `ctrlg.quantize` or `from_pretrained`.
     Raises ArgumentError for parts that do not fit together.
@@ -32,7 +33,7 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
         self,
         transition: CompressedMatrix,
         emission: CompressedMatrix,
-        initial: Tensor,
+        initial: Tensor | CompressedMatrix,
         eos_token_id: int,
         *,
         method: str,
@@ -41,6 +42,11 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         states, vocabulary = emission.shape
+        self.coded_initial = initial if isinstance(initial, CompressedMatrix) else None
+        if isinstance(initial, CompressedMatrix):
+            if initial.shape != (1, states):
+                raise ArgumentError(f"a coded initial distribution {initial.shape}", hint=f"its shape is (1, {states})")
+            initial = initial.to_dense()[0]
         if transition.shape != (states, states) or tuple(initial.shape) != (states,):
             raise ArgumentError(
                 f"transition {transition.shape}, emission {emission.shape}, initial {tuple(initial.shape)}",
@@ -81,7 +87,8 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
     @property
     def nbytes(self) -> int:
         """Bytes of memory while it runs: codes (8 bits each), indices, levels and the initial distribution."""
-        return self.transition.nbytes + self.emission.nbytes + self.initial.nbytes
+        coded = 0 if self.coded_initial is None else self.coded_initial.nbytes
+        return self.transition.nbytes + self.emission.nbytes + self.initial.nbytes + coded
 
     @property
     def packed_nbytes(self) -> int:
@@ -98,7 +105,7 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
         return QuantizedHMM(
             self.transition.to(device),
             self.emission.to(device),
-            self.initial.to(device),
+            self._stored().initial.to(device),
             self.eos_token_id,
             method=self.method,
             bits=self.bits,
@@ -132,7 +139,7 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
         return StoredHMM(
             self.transition,
             self.emission,
-            self.initial,
+            self.initial if self.coded_initial is None else self.coded_initial,
             self.eos_token_id,
             self.method,
             self.bits,

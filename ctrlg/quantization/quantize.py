@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
+from ctrlg.quantization.baselines import quantizes_initial
 from ctrlg.quantization.budget import largest_within
 from ctrlg.quantization.layouts import arrange
 from ctrlg.quantization.log_norm_q import DEFAULT_THRESHOLD, LogNormQuantizer, state_occupancy
@@ -28,8 +30,9 @@ def quantize(
     threshold: float | None = None,
     max_bytes: int | None = None,
     eps: float = EPS,
+    initial: bool | None = None,
 ) -> QuantizedHMM:
-    """Compress transition and emission of an HMM; the initial distribution stays float32.
+    """Compress transition and emission of an HMM, and its initial distribution where that is asked for.
 
     method: "norm-q", as published, or "log-norm-q", which loses far less.
     bits: 1 to 8, per code.
@@ -39,6 +42,8 @@ def quantize(
     max_bytes: log-norm-q only, instead of a threshold; `model.safetensors` takes at most so many, and the threshold
         is the lowest with which it does.
     eps: norm-q only; added to every quantised entry, keeps what rounds to nothing possible.
+    initial: whether the initial distribution is quantised too, like a matrix of one row; else it takes 4 bytes a
+        state. None: yes for norm-q, as published, no for log-norm-q.
 
     Raises ArgumentError for arguments out of range or that do not go with the method, for a model whose rows are no
     distributions, and for a budget that cannot be met.
@@ -49,16 +54,17 @@ def quantize(
     if method == "norm-q":
         if threshold is not None or max_bytes is not None:
             raise ArgumentError("norm-q has no threshold and no budget", hint='choose its bits, or method="log-norm-q"')
-        rows = (norm_q_rows(matrix.to_dense(), bits, eps) for matrix in (hmm.transition, hmm.emission))
+        rows = (norm_q_rows(p, bits, eps) for p in _parts(hmm, quantizes_initial(method, initial)))
         return _assemble(hmm, method, bits, layout, *rows, settings={"eps": eps})
     if eps != EPS:
         raise ArgumentError("log-norm-q has no eps", hint="what it drops becomes the background of the row")
     if threshold is not None and max_bytes is not None:
         raise ArgumentError("both a threshold and max_bytes are given", hint="give one of them")
 
-    transition = hmm.transition.to_dense()
+    transition, emission, *row = _parts(hmm, quantizes_initial(method, initial))
     occupancy = state_occupancy(hmm.initial, transition)
-    quantizers = [LogNormQuantizer(p, bits, occupancy) for p in (transition, hmm.emission.to_dense())]
+    quantizers = [LogNormQuantizer(p, bits, occupancy) for p in (transition, emission)]
+    quantizers += [LogNormQuantizer(p, bits) for p in row]
 
     def at(value: float) -> QuantizedHMM:
         rows = (quantizer.at(value) for quantizer in quantizers)
@@ -69,6 +75,11 @@ def quantize(
     return at(DEFAULT_THRESHOLD if threshold is None else threshold)
 
 
+def _parts(hmm: HMM, takes_initial: bool) -> list[Tensor]:
+    """Transition [H, H] and emission [H, V], and the initial distribution [1, H] if it is taken."""
+    return [hmm.transition.to_dense(), hmm.emission.to_dense(), *([hmm.initial.float()[None]] if takes_initial else [])]
+
+
 def _assemble(
     hmm: HMM,
     method: str,
@@ -76,13 +87,14 @@ def _assemble(
     layout: str,
     transition: QuantizedRows,
     emission: QuantizedRows,
+    initial: QuantizedRows | None = None,
     *,
     settings: dict[str, Any],
 ) -> QuantizedHMM:
     return QuantizedHMM(
         arrange(transition, bits, layout),
         arrange(emission, bits, layout),
-        hmm.initial.float().clone(),
+        hmm.initial.float().clone() if initial is None else arrange(initial, bits, layout),
         hmm.eos_token_id,
         method=method,
         bits=bits,

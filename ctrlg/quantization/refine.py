@@ -102,12 +102,10 @@ def em_step(model: QuantizedHMM, tokens: Tensor, prior: Prior, batch_size: int =
     before it. tokens: int64 [n, T]."""
     parameters = _dense(model.inference_parameters)
     counts = total_counts(parameters, tokens.split(batch_size))
-    initial = counts.initial.double() + prior.strength * prior.parameters.initial.double()
-    seen = float(initial.sum()) > 0
     return QuantizedHMM(
         _fitted(model.transition, counts.transition, prior.parameters.transition.to_dense(), prior.strength),
         _fitted(model.emission, counts.emission.T, prior.parameters.emission.to_dense(), prior.strength),
-        (initial / initial.sum()).float() if seen else model.initial,
+        _fitted_initial(model, counts.initial, prior),
         model.eos_token_id,
         method=model.method,
         bits=model.bits,
@@ -120,6 +118,15 @@ def _fitted(matrix: CompressedMatrix, counts: Tensor, prior: Tensor, strength: f
     rows: CodedRows = coded_rows(matrix)
     total: EntryCounts = entry_counts(rows, counts).plus(entry_counts(rows, prior), strength)
     return compressed(restricted_maximum(rows, total), matrix.layout)
+
+
+def _fitted_initial(model: QuantizedHMM, counts: Tensor, prior: Prior) -> Tensor | CompressedMatrix:
+    """The initial distribution from its counts [H]: their share of all, or what codes can say of it."""
+    if model.coded_initial is not None:
+        return _fitted(model.coded_initial, counts[None], prior.parameters.initial[None], prior.strength)
+    initial = counts.double() + prior.strength * prior.parameters.initial.double()
+    total = initial.sum()
+    return (initial / total).float() if float(total) > 0 else model.initial
 
 
 def _dense(parameters: Parameters) -> Parameters:

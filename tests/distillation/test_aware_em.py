@@ -39,7 +39,7 @@ def by_hand(folder: Path, interval: int | None, bits: int) -> tuple[float, float
         if step == STEPS or (interval is not None and step % interval == 0):
             transition, emission = model.transition.to_dense(), model.emission.to_dense()
             quantised = quantize_distributions(transition, emission, model.initial, "norm-q-max", bits)
-            model = HMM.of_parameters(*quantised, model.initial, EOS)
+            model = HMM.of_parameters(*quantised, EOS)
     return before, per_token(model, rows, 16)
 
 
@@ -51,6 +51,29 @@ def test_a_run_is_em_with_quantisation_every_so_many_steps(folder: Path, interva
     before, after = by_hand(folder, interval, 3)
     assert result.train_before == pytest.approx(before, abs=1e-3)
     assert result.train_after == pytest.approx(after, abs=1e-3)
+
+
+def test_the_estimates_of_a_run_are_what_it_judges(folder: Path) -> None:
+    run = StudyRun("norm-q", 3, 3, "plain", 0)
+    mine = study(folder, [run])
+    before, after = mine.estimates(run)
+    for made, expected in zip(after, quantize_distributions(*before, "norm-q", 3), strict=True):
+        torch.testing.assert_close(made, expected, rtol=0, atol=0)
+    rows = read_sequences(folder / "samples" / "tiny.train.1")
+    rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:40]]
+    assert per_token(HMM.of_parameters(*after, EOS), rows, 16) == pytest.approx(mine.run(run).train_after)
+    with pytest.raises(ArgumentError, match="needs 7 float steps"):
+        mine.estimates(run._replace(interval=None))
+
+
+def test_runs_of_different_initial_distributions_are_different_runs(folder: Path) -> None:
+    plain = settings_in(folder).comparable()
+    assert plain == settings_in(folder, quantization_initial=False).comparable()
+    assert "quantization_initial" not in plain, "a run without quantisation goes on from a state of older versions"
+    aware = {"quantization_step": 2, "quantization_bit_width": 4}
+    usual = settings_in(folder, **aware).comparable()
+    assert usual == settings_in(folder, **aware, quantization_initial=True).comparable()
+    assert usual != settings_in(folder, **aware, quantization_initial=False).comparable()
 
 
 def test_straight_through_at_full_rate_is_plain_and_otherwise_is_not(folder: Path) -> None:

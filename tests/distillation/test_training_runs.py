@@ -146,11 +146,12 @@ def test_rows_are_quantised_every_so_many_steps_and_at_the_last(folder: Path, me
     make_run(folder / "float")
     quiet_train(settings_in(folder / "float", em_schedule="2,1"))
     plain = HMM.from_pretrained(folder / "float" / "hmm" / "checkpoint-2")
-    expected, _ = quantize_distributions(
+    expected, _, initial = quantize_distributions(
         plain.transition.to_dense(), plain.emission.to_dense(), plain.initial, method, 3
     )
     second = HMM.from_pretrained(folder / "hmm" / "checkpoint-2")
     torch.testing.assert_close(second.transition.to_dense(), expected, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(second.initial, initial, rtol=1e-5, atol=1e-7)
 
 
 def test_norm_q_in_training_is_the_published_norm_q(folder: Path) -> None:

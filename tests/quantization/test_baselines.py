@@ -59,7 +59,7 @@ def test_what_is_not_called_idempotent_is_not(name: str) -> None:
     assert not torch.allclose(METHODS[name].function(rows, 5), rows, rtol=1e-3, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["norm-q", "norm-q-max", "row-max", "log-norm-q", "k-means", "column"])
+@pytest.mark.parametrize("name", ["norm-q", "norm-q-max", "matrix-max", "row-max", "log-norm-q", "k-means", "column"])
 def test_nothing_possible_becomes_impossible(name: str) -> None:
     assert bool((quantize_rows(random_rows(6, 300, 4.0, seed=1), name, 2) > 0).all())
 
@@ -93,9 +93,20 @@ def test_an_unknown_method_is_answered_with_those_there_are() -> None:
 def test_em_may_use_methods_that_keep_rows_normalised(name: str) -> None:
     check_method(name, 4)
     QuantizationSchedule(5, name, 4, anneal_from=8)
-    hmm = random_hmm(4, 30)
-    for rows in quantize_distributions(hmm.transition.to_dense(), hmm.emission.to_dense(), hmm.initial, name, 4):
-        torch.testing.assert_close(rows.sum(1), torch.ones(4), rtol=0, atol=1e-5)
+    hmm = random_hmm(40, 30)
+    dense = (hmm.transition.to_dense(), hmm.emission.to_dense(), hmm.initial)
+    transition, emission, initial = quantize_distributions(*dense, name, 4)
+    for rows in (transition, emission, initial[None]):
+        torch.testing.assert_close(rows.sum(1), torch.ones(len(rows)), rtol=0, atol=1e-5)
+    coded = quantize_rows(hmm.initial[None], name, 4)[0]
+    assert not torch.allclose(coded, hmm.initial, rtol=1e-6)
+    torch.testing.assert_close(initial, coded if METHODS[name].takes_initial else hmm.initial, rtol=0, atol=0)
+    torch.testing.assert_close(quantize_distributions(*dense, name, 4, True)[2], coded, rtol=0, atol=0)
+    assert quantize_distributions(*dense, name, 4, False)[2] is dense[2]
+
+
+def test_the_published_methods_take_the_initial_distribution() -> None:
+    assert [name for name, method in METHODS.items() if method.takes_initial] == ["norm-q", "norm-q-max"]
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -112,7 +123,7 @@ def test_em_refuses_methods_that_do_not(name: str) -> None:
 
 def test_log_norm_q_of_a_model_is_that_of_quantize() -> None:
     hmm = random_hmm(6, 40)
-    transition, emission = quantize_distributions(
+    transition, emission, _ = quantize_distributions(
         hmm.transition.to_dense(), hmm.emission.to_dense(), hmm.initial, "log-norm-q", 4
     )
     dense = quantize(hmm, "log-norm-q", 4).dequantize()

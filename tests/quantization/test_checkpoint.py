@@ -55,9 +55,10 @@ def rewrite(folder: Path, change: Callable[[Tensors, Config], object]) -> None:
     method=st.sampled_from(["norm-q", "log-norm-q"]),
     bits=st.integers(1, 8),
     layout=st.sampled_from(["auto", "dense", "sparse"]),
+    initial=st.booleans(),
 )
-def test_what_is_saved_is_loaded(tmp_path: Path, hmm: HMM, method: str, bits: int, layout: str) -> None:
-    model = quantize(hmm, method, bits, layout=layout)
+def test_what_is_saved_is_loaded(tmp_path: Path, hmm: HMM, method: str, bits: int, layout: str, initial: bool) -> None:
+    model = quantize(hmm, method, bits, layout=layout, initial=initial)
     model.save_pretrained(tmp_path)
     loaded = QuantizedHMM.from_pretrained(tmp_path)
     for name in ("transition", "emission"):
@@ -65,6 +66,8 @@ def test_what_is_saved_is_loaded(tmp_path: Path, hmm: HMM, method: str, bits: in
         assert after.layout == before.layout
         assert torch.equal(after.to_dense(), before.to_dense())
     assert torch.equal(loaded.initial, model.initial)
+    assert (loaded.coded_initial is not None) == initial
+    assert json.loads((tmp_path / "config.json").read_text())["format_version"] == (2 if initial else 1)
     for name in ("method", "bits", "fingerprint", "eos_token_id", "settings", "hidden_states", "vocab_size", "nbytes"):
         assert getattr(loaded, name) == getattr(model, name)
     assert (tmp_path / "model.safetensors").stat().st_size == model.packed_nbytes
@@ -87,6 +90,44 @@ def test_the_config_states_what_the_file_holds(folder: Path) -> None:
     assert {name: config[name] for name in expected} == expected
     assert config["emission"]["layout"] == "sparse"
     assert set(load_file(folder / "model.safetensors")) >= {"initial", "emission.codes", "emission.gap_quotients"}
+
+
+def test_a_coded_initial_distribution_is_format_version_2(tmp_path: Path) -> None:
+    model = quantize(random_hmm(8, 300), "log-norm-q", 4, initial=True, layout="dense")
+    model.save_pretrained(tmp_path)
+    tensors, config = load_file(tmp_path / "model.safetensors"), json.loads((tmp_path / "config.json").read_text())
+    assert config["format_version"] == 2
+    assert config["initial"] == {"layout": "dense", "lines": None, "entries": 8}
+    assert {name for name in tensors if name.startswith("initial")} == {
+        *("initial.codes", "initial.codebook", "initial.scale", "initial.background")
+    }
+    assert len(tensors["initial.codes"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors, config: tensors.update(initial=torch.ones(8)), "holds 'initial', which is no part"),
+        (lambda tensors, config: config.update(format_version=1), "holds 'initial.* which is no part"),
+        (lambda tensors, config: config.pop("initial"), "initial in config.json is None"),
+        (lambda tensors, config: tensors["initial.scale"].mul_(3), "initial: row 0 sums to"),
+        (lambda tensors, config: tensors.pop("initial.codes"), "initial: a dense matrix holds"),
+    ],
+)
+def test_a_damaged_coded_initial_distribution_is_refused(
+    tmp_path: Path, change: Callable[[Tensors, Config], object], message: str
+) -> None:
+    quantize(random_hmm(8, 300), "norm-q", 4, layout="dense").save_pretrained(tmp_path)
+    rewrite(tmp_path, change)
+    with pytest.raises(CheckpointError, match=message):
+        load_hmm(tmp_path)
+
+
+def test_the_embedded_model_is_written_byte_for_byte_as_it_lies_there(tmp_path: Path) -> None:
+    folder = assets.default_hmm_path()
+    load_hmm("default").save_pretrained(tmp_path)
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_saving_again_replaces_the_model_and_leaves_no_other_file(folder: Path) -> None:
@@ -148,7 +189,8 @@ FAULTS: list[tuple[str, Callable[[Tensors, Config], object], str]] = [
     ("a tensor too many", lambda tensors, config: tensors.update(beta=torch.ones(1)), "holds 'beta'"),
     ("half precision", lambda tensors, config: tensors.update(initial=torch.ones(8).bfloat16()), "is torch.bfloat16"),
     ("unknown method", lambda tensors, config: config.update(method="zip"), "method 'zip'"),
-    ("unknown version", lambda tensors, config: config.update(format_version=2), "format version 2 is not known"),
+    ("unknown version", lambda tensors, config: config.update(format_version=3), "format version 3 is not known"),
+    ("no coded initial", lambda tensors, config: config.update(format_version=2), "holds 'initial', which is no part"),
     ("bits out of range", lambda tensors, config: config.update(bits=9), "bits in config.json is 9"),
     (
         "other bits",

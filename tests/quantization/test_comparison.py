@@ -43,8 +43,9 @@ def test_matrices_are_what_the_method_says(name: str) -> None:
     made = comparison_hmm(hmm, name, 4)
     assert (made.hidden_states, made.vocab_size, made.eos_token_id) == (6, 50, hmm.eos_token_id)
     assert made.fingerprint == hmm.fingerprint
-    torch.testing.assert_close(made.initial, hmm.initial)
-    if name in ("norm-q", "log-norm-q", "norm-q-max", "k-means"):
+    taken = METHODS[name].takes_initial
+    torch.testing.assert_close(made.initial, quantize_rows(hmm.initial[None], name, 4)[0] if taken else hmm.initial)
+    if name in ("norm-q", "log-norm-q", "norm-q-max", "matrix-max", "k-means"):
         assert isinstance(made, QuantizedHMM) and (made.method, made.bits) == (name, 4)
         if name in COMPRESSIONS:
             return
@@ -55,6 +56,19 @@ def test_matrices_are_what_the_method_says(name: str) -> None:
         assert isinstance(ours, IntegerMatrix if name == "integer" else kind)
         expected = quantize_rows(original.to_dense(), name, 4)
         torch.testing.assert_close(ours.to_dense(), expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_initial_distribution_is_quantised_where_one_says_so(name: str) -> None:
+    hmm = random_hmm(6, 50)
+    if not METHODS[name].normalised:
+        with pytest.raises(ArgumentError, match=f"{name!r} leaves rows that do not sum to 1") as refused:
+            comparison_hmm(hmm, name, 3, initial=True)
+        assert refused.value.hint
+        return
+    coded = quantize_rows(hmm.initial[None], name, 3)[0]
+    torch.testing.assert_close(comparison_hmm(hmm, name, 3, initial=True).initial, coded, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(comparison_hmm(hmm, name, 3, initial=False).initial, hmm.initial)
 
 
 @pytest.mark.parametrize("bits", [1, 6])

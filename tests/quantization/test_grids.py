@@ -10,23 +10,42 @@ from random_hmms import hard_rows, random_rows, stochastic_rows
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
-from ctrlg.quantization.grids import column_normalised, norm_q_max, on_unit_grid, row_max, unnormalised
+from ctrlg.quantization.grids import column_normalised, matrix_max, norm_q_max, on_unit_grid, row_max, unnormalised
 from ctrlg.quantization.norm_q import norm_q
 
 
-def max_grid_by_hand(p: list[list[float]], bits: int) -> list[list[float]]:
-    """The published variant, number by number."""
-    step = max(map(max, p)) / (2**bits - 1)
-    rows = [[round(value / step) * step + 0.001 / len(row) for value in row] for row in p]
-    return [[value / sum(row) for value in row] for row in rows]
+def published(flow: Tensor, bits: int) -> Tensor:
+    """The steps of Norm-Q's test_benchmark.py for `--cluster 2**bits`, in their order."""
+    highest = 2**bits - 1
+    scale = torch.max(flow) / highest
+    levels = torch.clamp(torch.round(flow / scale), 0, highest)
+    levels = levels + 0.001 / levels.shape[-1]
+    return levels / torch.sum(levels, dim=-1, keepdim=True)
 
 
 @settings(deadline=None, max_examples=30)
 @given(p=stochastic_rows(), bits=st.integers(1, 16))
 def test_norm_q_max_is_the_rule_of_the_published_code(p: Tensor, bits: int) -> None:
     p = p.double()
-    expected = torch.tensor(max_grid_by_hand(p.tolist(), bits), dtype=torch.float64)
-    torch.testing.assert_close(norm_q_max(p, bits), expected, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(norm_q_max(p, bits), published(p, bits), rtol=1e-12, atol=0)
+
+
+def test_norm_q_max_number_by_number() -> None:
+    p = torch.tensor([[0.5, 0.3, 0.2, 0.0], [0.25, 0.25, 0.25, 0.25], [0.06, 0.06, 0.88, 0.0]], dtype=torch.float64)
+    levels = [[2, 1, 1, 0], [1, 1, 1, 1], [0, 0, 3, 0]]  # of steps of 0.88 / 3
+    expected = [[(level + 0.00025) / (sum(row) + 0.001) for level in row] for row in levels]
+    torch.testing.assert_close(norm_q_max(p, 2), torch.tensor(expected).double(), rtol=1e-6, atol=0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(p=stochastic_rows(), bits=st.integers(1, 16))
+def test_matrix_max_has_the_levels_of_norm_q_max_over_a_smaller_background(p: Tensor, bits: int) -> None:
+    p = p.double()
+    step = p.max() / (2**bits - 1)
+    expected = (p / step).round() * step + 0.001 / p.shape[1]
+    torch.testing.assert_close(matrix_max(p, bits), expected / expected.sum(1, keepdim=True), rtol=1e-9, atol=1e-15)
+    smaller = 0.001 / float(step)  # that pseudocount of integer levels would be the same
+    torch.testing.assert_close(matrix_max(p, bits), norm_q_max(p, bits, smaller), rtol=1e-9, atol=1e-15)
 
 
 @pytest.mark.parametrize(("bits", "steps_by_xor"), [(8, 5), (4, 1), (3, 0), (2, 3)])
@@ -76,8 +95,9 @@ def test_row_max_rounds_the_largest_entry_of_a_row_to_the_highest_level(p: Tenso
 
 def test_constants_out_of_range_are_refused() -> None:
     p = random_rows(2, 4, 1.0, seed=0)
-    with pytest.raises(ArgumentError, match="pseudocount is -1"):
-        norm_q_max(p, 4, pseudocount=-1.0)
+    for method in (norm_q_max, matrix_max):
+        with pytest.raises(ArgumentError, match="pseudocount is -1"):
+            method(p, 4, pseudocount=-1.0)
     for method in (row_max, column_normalised):
         with pytest.raises(ArgumentError, match="eps is 1"):
             method(p, 4, eps=1.0)

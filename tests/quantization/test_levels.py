@@ -38,7 +38,7 @@ def test_codes_stand_for_what_the_method_leaves(
         torch.testing.assert_close(matrix.to_dense(), expected, rtol=2e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["norm-q-max", "k-means"])
+@pytest.mark.parametrize("name", ["norm-q-max", "matrix-max", "k-means"])
 def test_they_are_saved_and_loaded(name: str, tmp_path: Path) -> None:
     made = comparison_hmm(random_hmm(5, 60), name, 3)
     assert isinstance(made, QuantizedHMM)
@@ -47,6 +47,7 @@ def test_they_are_saved_and_loaded(name: str, tmp_path: Path) -> None:
     assert (loaded.method, loaded.bits) == (name, 3)
     for ours, theirs in ((loaded.transition, made.transition), (loaded.emission, made.emission)):
         torch.testing.assert_close(ours.to_dense(), theirs.to_dense(), rtol=0, atol=0)
+    assert torch.equal(loaded.initial, made.initial)
     text = (tmp_path / name / "config.json").read_text()
     (tmp_path / name / "config.json").write_text(text.replace(name, "row-max"))
     with pytest.raises(CheckpointError, match="method 'row-max' is none of"):

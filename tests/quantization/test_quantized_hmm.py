@@ -21,7 +21,7 @@ def test_dequantised_norm_q_is_norm_q_of_the_original(hmm: HMM, bits: int, layou
     model = quantize(hmm, "norm-q", bits, layout=layout).dequantize()
     torch.testing.assert_close(model.alpha_exp, norm_q(hmm.alpha_exp, bits), rtol=0, atol=1e-6)
     torch.testing.assert_close(model.beta.exp(), norm_q(hmm.beta.exp(), bits), rtol=0, atol=1e-6)
-    torch.testing.assert_close(model.initial, hmm.initial, rtol=0, atol=1e-6)
+    torch.testing.assert_close(model.initial, norm_q(hmm.initial[None], bits)[0], rtol=0, atol=1e-6)
 
 
 @settings(deadline=None, max_examples=40)
@@ -89,6 +89,23 @@ def test_samples_follow_the_compressed_model() -> None:
     assert float(((found - expected) ** 2 / expected).sum()) < 37.7  # chi-square, 15 degrees of freedom, p = 0.001
 
 
+@pytest.mark.parametrize("layout", ["auto", "dense", "sparse"])
+@pytest.mark.parametrize(("method", "default"), [("norm-q", True), ("log-norm-q", False)])
+def test_the_initial_distribution_is_quantised_or_not(method: str, default: bool, layout: str) -> None:
+    hmm = random_hmm(200, 60)
+    coded, whole = (quantize(hmm, method, 4, initial=initial, layout=layout) for initial in (True, False))
+    expected = {"norm-q": norm_q, "log-norm-q": log_norm_q}[method](hmm.initial[None], 4)[0]
+    torch.testing.assert_close(coded.initial, expected, rtol=1e-5, atol=1e-9)
+    assert torch.equal(whole.initial, hmm.initial) and whole.coded_initial is None
+    assert coded.coded_initial is not None and coded.coded_initial.shape == (1, 200)
+    assert whole.packed_nbytes - coded.packed_nbytes > 200  # of 4 bytes a state
+    usual = quantize(hmm, method, 4, layout=layout)
+    assert torch.equal(usual.initial, (coded if default else whole).initial)
+    torch.testing.assert_close(coded.dequantize().initial, coded.initial)
+    moved = coded.to("meta")
+    assert moved.coded_initial is not None and moved.initial.device == torch.device("meta")
+
+
 def test_it_takes_less_memory_and_less_disk() -> None:
     hmm = random_hmm(16, 4000, spread=3.0)
     model = quantize(hmm, "log-norm-q", 4, threshold=1e-5)
@@ -143,3 +160,5 @@ def test_parts_that_do_not_fit_together_are_refused() -> None:
         QuantizedHMM(small.transition, large.emission, large.initial, 0, method="norm-q", bits=8)
     with pytest.raises(ArgumentError, match="eos_token_id 10"):
         QuantizedHMM(small.transition, small.emission, small.initial, 10, method="norm-q", bits=8)
+    with pytest.raises(ArgumentError, match=r"coded initial distribution \(1, 4\)"):
+        QuantizedHMM(small.transition, small.emission, large.coded_initial, 0, method="norm-q", bits=8)

@@ -290,3 +290,16 @@ def test_parameters_and_tokens_that_are_none_are_refused() -> None:
         refine(start, torch.full((3, 4), torch.nan))
     with pytest.raises(ArgumentError, match="list"):
         refine(start, [[1, 2]])  # type: ignore[arg-type]
+
+
+def test_a_coded_initial_distribution_is_refined_within_its_codes() -> None:
+    hmm = random_hmm(9, 40)
+    start = quantize(hmm, "norm-q", 2)
+    model = refine(start, hmm, 3, sequences=400, length=6)
+    assert start.coded_initial is not None and model.coded_initial is not None
+    assert torch.equal(model.coded_initial.codes, start.coded_initial.codes)
+    assert model.packed_nbytes == start.packed_nbytes
+    assert float(model.initial.sum()) == pytest.approx(1, abs=1e-5)
+    assert not torch.equal(model.initial, start.initial)
+    divergence = [float((hmm.initial * (hmm.initial / each.initial).log()).sum()) for each in (start, model)]
+    assert divergence[1] < divergence[0]
