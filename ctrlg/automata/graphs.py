@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from ctrlg.arguments import Positive, checked, whole
 from ctrlg.automata import algebra
 from ctrlg.automata.concatenation import concatenate
 from ctrlg.automata.dfa import DFA
@@ -25,10 +26,11 @@ from ctrlg.automata.graph_conversion import Graph, as_dfa, as_graph
 from ctrlg.errors import ConstraintError
 
 
+@checked
 def DFA_prod(
     dfa_graphs: Sequence[Any],
     mode: Literal["intersection", "union"] = "intersection",
-    vocab_size: int | None = None,
+    vocab_size: Positive | None = None,
 ) -> Graph:
     """Strings that all graphs accept, or (`mode="union"`) at least one; minimised.
 
@@ -40,7 +42,8 @@ def DFA_prod(
     return as_graph(algebra.product(dfas, mode, vocab_size=vocab_size).minimize())
 
 
-def DFA_concatenate(dfa_graphs: Sequence[Any], vocab_size: int | None = None) -> Graph:
+@checked
+def DFA_concatenate(dfa_graphs: Sequence[Any], vocab_size: Positive | None = None) -> Graph:
     """Strings made of one that the first graph accepts, then one of the second, and so on; minimised.
 
     vocab_size: needed only for an empty list, which accepts the empty string alone.
@@ -59,16 +62,19 @@ def DFA_concatenate(dfa_graphs: Sequence[Any], vocab_size: int | None = None) ->
     return as_graph(result.minimize())
 
 
+@checked
 def DFA_negate(A: Any) -> Graph:
     """Strings the graph does not accept, those that leave an incomplete graph among them."""
     return as_graph(~as_dfa(A))
 
 
+@checked
 def DFA_minimize(A: Any) -> Graph:
     """The smallest complete graph for the same strings."""
     return as_graph(as_dfa(A).minimize())
 
 
+@checked
 def DFA_size(A: Any) -> tuple[int, int]:
     """Numbers of states and of edges of a graph, as it is written down."""
     graph = as_graph(as_dfa(A)) if isinstance(A, (DFA, DFAModel)) else A
@@ -85,7 +91,8 @@ class DFAModel(nn.Module):
     Errors as in `as_dfa`.
     """
 
-    def __init__(self, dfa_graph: Any, vocab_size: int) -> None:
+    @checked
+    def __init__(self, dfa_graph: Any, vocab_size: Positive) -> None:
         super().__init__()
         dfa = as_dfa(dfa_graph, vocab_size)
         self.dfa = dfa if isinstance(dfa_graph, (DFA, DFAModel)) else dfa.minimize()
@@ -108,7 +115,7 @@ class DFAModel(nn.Module):
 
     def is_accept(self, state: int) -> bool:
         """Whether a string may end in this state; False for a number that is no state."""
-        return 0 <= state < self.num_states and bool(self.dfa.accepting[state])
+        return 0 <= whole("state", state) < self.num_states and bool(self.dfa.accepting[state])
 
 
 __all__ = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
 from ctrlg.kernels import dense, reference
 from ctrlg.matrices.base import StochasticMatrix
@@ -17,6 +18,7 @@ class DenseMatrix(StochasticMatrix):
     ArgumentError for a tensor that is not a floating-point matrix with at least one row and column.
     """
 
+    @checked
     def __init__(self, probabilities: Tensor) -> None:
         if probabilities.dim() != 2 or not probabilities.numel() or not probabilities.is_floating_point():
             raise ArgumentError(

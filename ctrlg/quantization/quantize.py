@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
+from ctrlg.arguments import NonNegative, Positive, checked, refused
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
 from ctrlg.quantization.budget import largest_within
-from ctrlg.quantization.layouts import arrange
+from ctrlg.quantization.layouts import arrange, check_layout
 from ctrlg.quantization.log_norm_q import DEFAULT_THRESHOLD, LogNormQuantizer, state_occupancy
 from ctrlg.quantization.model import QuantizedHMM
 from ctrlg.quantization.norm_q import EPS, QuantizedRows, norm_q_rows
@@ -18,6 +19,7 @@ from ctrlg.quantization.rows import check_bits
 METHODS = ("norm-q", "log-norm-q")
 
 
+@checked
 @torch.no_grad()
 def quantize(
     hmm: HMM,
@@ -25,8 +27,8 @@ def quantize(
     bits: int = 8,
     *,
     layout: str = "auto",
-    threshold: float | None = None,
-    max_bytes: int | None = None,
+    threshold: NonNegative | None = None,
+    max_bytes: Positive | None = None,
     eps: float = EPS,
 ) -> QuantizedHMM:
     """Compress transition and emission of an HMM; the initial distribution stays float32.
@@ -45,7 +47,8 @@ def quantize(
     """
     check_bits(bits, 8)
     if method not in METHODS:
-        raise ArgumentError(f"method is {method!r}", hint=f"one of {', '.join(METHODS)}")
+        raise refused("method", method, f"one of {', '.join(METHODS)}")
+    check_layout(layout)
     if method == "norm-q":
         if threshold is not None or max_bytes is not None:
             raise ArgumentError("norm-q has no threshold and no budget", hint='choose its bits, or method="log-norm-q"')
