@@ -34,23 +34,23 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 
 class Between(NamedTuple):
-    """The range of a number, for `Annotated[int, Between(1, 8)]`. least, most: both included; above: not included."""
+    """The range of a number, for `Annotated[int, Between(1, 8)]`. least, most: included; above, below: not included."""
 
     least: float = -math.inf
     most: float = math.inf
     above: float = -math.inf
+    below: float = math.inf
 
     def __call__(self, name: str, value: Any) -> Any:
         """The value. Raises ArgumentError outside the range."""
-        if not (self.least <= value <= self.most and value > self.above):
+        if not (self.least <= value <= self.most and self.above < value < self.below):
             raise refused(name, value, str(self))
         return value
 
     def __str__(self) -> str:
-        low = f"above {self.above:g}" if self.above > -math.inf else f"{self.least} or more"
-        if self.most == math.inf:
-            return low
-        return f"{low} and at most {self.most}" if self.above > -math.inf else f"{self.least} to {self.most}"
+        bounds = {"least": "at least", "above": "above", "most": "at most", "below": "below"}
+        named = self._asdict()
+        return ", ".join(f"{word} {named[name]}" for name, word in bounds.items() if math.isfinite(named[name]))
 
 
 Positive = Annotated[int, Between(1, LARGEST_COUNT)]
@@ -69,7 +69,7 @@ def checked(target: C) -> C:
     """
     if isinstance(target, type):
         target.__init__ = _wrapped(target.__init__, target.__name__, target)  # type: ignore[misc]
-        return target
+        return target  # type: ignore[return-value]
     name = target.__qualname__.removesuffix(".__init__").rpartition(">.")[2]
     return _wrapped(target, name, target)
 

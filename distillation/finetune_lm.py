@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.distillation.adaptation import (
     ADAPTER,
     MODEL,
@@ -136,7 +136,7 @@ def settings_of(arguments: argparse.Namespace) -> AdaptationSettings:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     defaults = AdaptationSettings()
     parser.add_argument("--model_name_or_path", default=DEFAULT_BASE, help="Hugging Face id, folder or .gguf file")
     parser.add_argument("--data_file", type=Path, required=True, help=".txt, .jsonl, .json or .csv of sentences")

@@ -15,10 +15,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
 from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
 from ctrlg.distillation.latent_figure import draw_states
 from ctrlg.distillation.next_tokens import describe_next_tokens
@@ -73,11 +72,11 @@ def main() -> None:
             bars("drawing next tokens", number, len(files))
     if arguments.figure:
         draw_states(hmm, sizes, tokenizer, arguments.figure)
-    Console().print(f"the first HMM, {settings.hidden_states:,} states, is in {output}")
+    PlainConsole().print(f"the first HMM, {settings.hidden_states:,} states, is in {output}")
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--sequences_file", nargs="+", required=True)
     parser.add_argument("--embeddings_file", nargs="+", required=True)
     parser.add_argument("--hidden_states", type=int, required=True, help="one of them is reserved for end-of-text")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.distillation.drawing import DrawingSettings, draw_chunks
 from ctrlg.distillation.processes import joined_processes
 from ctrlg.distillation.progress import drawing_bar
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     defaults = SamplingSettings()
     parser.add_argument("--model_name_or_path", required=True, help="Hugging Face id, folder, GGUF file, or default")
     parser.add_argument("--tokenizer_name_or_path", default="", help="where it is not the model's own")

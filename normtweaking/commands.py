@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from ctrlg.console import PlainConsole
 
 TWEAK_EXAMPLES = """
 Examples:
@@ -73,5 +74,5 @@ def tweak(
         Measured(perplexity, tokens, window, stride),
         device,
     )
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(highlight=False, soft_wrap=True)
     tweak_model(job, lambda line: console.print(line, markup=False))

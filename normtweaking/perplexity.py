@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import LanguageModel, checked
 from ctrlg.errors import ArgumentError, DataError
 from normtweaking.chain import logits_at
 
@@ -48,9 +49,10 @@ def windows(length: int, window: int, stride: int) -> Iterator[Window]:
             return
 
 
+@checked
 @torch.no_grad()
 def sliding_window_perplexity(
-    model: Any,
+    model: LanguageModel,
     tokens: Tensor,
     window: int = 1024,
     stride: int = 512,

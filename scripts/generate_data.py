@@ -16,7 +16,7 @@ import argparse
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.models import load_language_model, load_tokenizer
 from normtweaking import CalibrationSettings, calibration_from_text, generate_calibration
 from normtweaking.languages import language_names
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model_name_or_path", default="default-base", help="(default-base)")
     parser.add_argument("--output", required=True, help="safetensors file")
     parser.add_argument("--samples", type=int, default=128)

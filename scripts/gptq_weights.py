@@ -16,7 +16,7 @@ import argparse
 
 import torch
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.models import load_language_model
 from normtweaking import CalibrationData, RoundToNearest
 from normtweaking.gptq import require_llmcompressor, write_gptq_weights
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model_name_or_path", default="default-base", help="(default-base)")
     parser.add_argument("--data", required=True, help="calibration of generate_data.py")
     parser.add_argument("--output", required=True, help="safetensors file of the rounded weights")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.storage import read_sequences
@@ -41,11 +41,11 @@ def main() -> None:
         markdown_table(rows),
     ]
     write_lines(arguments.output, "\n".join(lines))
-    print("\n".join(lines))
+    say("\n".join(lines))
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hmm", required=True, help="folder of a float HMM")
     parser.add_argument("--held_out", required=True, help="sampled sequences it has not seen")
     parser.add_argument("--training", nargs="+", required=True, help="sampled sequences, for the unigram")

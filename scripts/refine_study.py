@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.errors import ArgumentError
 from ctrlg.files import write_lines
@@ -66,7 +66,7 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.summarise:
         table = summary([json.loads(line) for line in Path(arguments.summarise).read_text().splitlines()])
-        print(table)
+        say(table)
         if arguments.table:
             write_lines(arguments.table, table)
         return
@@ -86,7 +86,7 @@ def main() -> None:
         for label, setting in settings(hmm, arguments.small_share).items():
             ways = [way for way in arguments.ways if (label, way, seed) not in results]
             for way, values in outcomes(study, setting, ways):
-                print(results.add((label, way, seed), values), flush=True)
+                say(results.add((label, way, seed), values))
 
 
 def settings(hmm: HMM, small_share: float) -> dict[str, dict[str, Any]]:
@@ -251,7 +251,7 @@ def summary(lines: list[dict[str, Any]]) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hmm", nargs="+", default=[], help="folders of float HMMs, one for each seed")
     parser.add_argument("--training", nargs="+", default=[], help="a file of sequences for each HMM, for 'on text'")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), help="of training (all)")

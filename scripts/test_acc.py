@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.errors import DataError
 from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.paired import paired_markdown, paired_rows
@@ -50,7 +50,7 @@ def main() -> None:
     if arguments.against:
         everything = [line for lines in records.values() for line in lines]
         table += "\n\n" + paired_markdown(paired_rows(everything, arguments.against), arguments.against)
-    print(table)
+    say(table)
     show_broken([record for lines in records.values() for record in lines], arguments.log, arguments.substring)
     if arguments.table:
         write_lines(arguments.table, table)
@@ -77,12 +77,12 @@ def show_broken(records: Sequence[Mapping[str, Any]], most: int, substring: bool
         found = covered(written.sentences[0], written.concepts, substring) if written.sentences else []
         lacking = [concept for concept, there in zip(written.concepts, found, strict=False) if not there]
         if lacking and shown < most:
-            print(f"concept set {written.number} lacks {', '.join(lacking)}: {written.sentences[0]}")
+            say(f"concept set {written.number} lacks {', '.join(lacking)}: {written.sentences[0]}")
             shown += 1
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--result", nargs="+", required=True, help="files of results, JSON or JSON lines")
     parser.add_argument("--dataset_path", required=True, help="the concept sets with their references")
     parser.add_argument("--substring", action="store_true", help="concepts count inside of words (Norm-Q's check)")

@@ -14,7 +14,7 @@ import argparse
 
 import torch
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.evaluation.benchmark import float_hmm
 from ctrlg.files import writable_folder
 from ctrlg.hmm import HMM
@@ -33,7 +33,7 @@ def main() -> None:
     for name, q in rows.items():
         sums = q.double().sum(1)
         gone = float(((q == 0) & (matrices[name] > 0)).double().mean())
-        print(
+        say(
             f"{name} {tuple(q.shape)}: {len(q[:1].unique())} values in its first row, rows sum to "
             f"{sums.min():.4f} to {sums.max():.4f}, {100 * gone:.2f} % of the entries became 0"
         )
@@ -44,13 +44,13 @@ def main() -> None:
     )
     with torch.no_grad():
         loss = kl_sequence(reference, compressed, sequences=arguments.sequences, length=24, seed=arguments.seed)
-    print(f"lost on {arguments.sequences} sequences of its own: {loss.mean:.4f} ± {loss.error:.4f} nats per token")
+    say(f"lost on {arguments.sequences} sequences of its own: {loss.mean:.4f} ± {loss.error:.4f} nats per token")
     if arguments.output_path:
         compressed.save_pretrained(arguments.output_path)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--bits", type=int, default=6, help="2^bits centroids (%(default)s)")
     parser.add_argument("--unnormalised", action="store_true", help="rows as rounding leaves them; writes nothing")
     parser.add_argument("--hmm_model_path", default="default", help="folder or hub id of an HMM (%(default)s)")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from ctrlg.console import PlainConsole
 
 DISTILL_EXAMPLES = """
 Examples:
@@ -59,7 +60,7 @@ def distill(
     from ctrlg.distillation.pipeline import distill as run
     from ctrlg.distillation.pipeline_settings import DistillationSettings
 
-    console = Console()
+    console = PlainConsole()
     result = run(
         DistillationSettings(
             model=model,

@@ -22,9 +22,11 @@ from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
+from rich.text import Text
 from torch import Tensor
 
 from ctrlg.automata.vocabulary import Vocabulary
+from ctrlg.console import PlainConsole
 from ctrlg.distillation.card import Outcome, card
 from ctrlg.distillation.checkpoints import BEST
 from ctrlg.distillation.drawing import DrawingSettings, chunk_files, draw_chunks
@@ -76,7 +78,7 @@ def distill(settings: DistillationSettings, console: Console | None = None) -> D
 
     Raises ArgumentError where the output holds another job or cannot be written, and what the stages raise.
     """
-    return _Job(settings, console or Console()).run()
+    return _Job(settings, console or PlainConsole()).run()
 
 
 class _Job:
@@ -90,7 +92,7 @@ class _Job:
         self.samples = self.folder / "samples"
         self.stages = self._stages()
         self.record = self._known_record()
-        with console.status(f"Loading {settings.model} ..."):
+        with console.status(Text(f"Loading {settings.model} ...")):
             self.model, self.tokenizer = load_language_model(
                 settings.model, settings.device, fast_dtype(settings.device)
             )

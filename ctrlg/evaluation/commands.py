@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from ctrlg.console import PlainConsole
 
 if TYPE_CHECKING:
     from ctrlg.evaluation.benchmark import BenchmarkSettings, Setting
@@ -80,7 +81,7 @@ def evaluate(
         if meteor:
             raise
         with_meteor = False
-        Console(stderr=True).print(f"METEOR is left out: {error.message}", highlight=False, markup=False)
+        PlainConsole(stderr=True).print(f"METEOR is left out: {error.message}")
     written = [read_results(path) for path in results]
     known = {concept_set.number: concept_set.references for concept_set in read_concept_sets(references, split=split)}
     scores = [score(sentences, known, substring, resamples, seed, with_meteor, spice) for sentences in written]
@@ -91,7 +92,7 @@ def evaluate(
     table = Table("score", *map(str, results))
     for name in scores[0]:
         table.add_row(name, *(str(found[name]) for found in scores))
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def benchmark(
@@ -133,7 +134,7 @@ def write_benchmark(settings: BenchmarkSettings, grid: Sequence[Setting]) -> Non
 
     from ctrlg.evaluation.benchmark import run_benchmark
 
-    console = Console()
+    console = PlainConsole()
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("sentences", total=None)
@@ -180,4 +181,4 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(as_record(found, file_bytes, tokenizer), indent=2, ensure_ascii=False))
     else:
-        show(found, file_bytes, tokenizer, Console())
+        show(found, file_bytes, tokenizer, PlainConsole())
