@@ -53,6 +53,16 @@ class Between(NamedTuple):
         return ", ".join(f"{word} {named[name]}" for name, word in bounds.items() if math.isfinite(named[name]))
 
 
+class OneOf(NamedTuple):
+    """For `Annotated[str, OneOf(METHODS)]`, where the names are those of a table."""
+
+    choices: Collection[str]
+
+    def __call__(self, name: str, value: str) -> str:
+        """The value. Raises ArgumentError for another."""
+        return _one_of(name, value, tuple(self.choices))
+
+
 Positive = Annotated[int, Between(1, LARGEST_COUNT)]
 Natural = Annotated[int, Between(0, LARGEST_COUNT)]
 Seed = Annotated[int, Between(0, LARGEST_SEED)]
@@ -72,6 +82,13 @@ def checked(target: C) -> C:
         return target  # type: ignore[return-value]
     name = target.__qualname__.removesuffix(".__init__").rpartition(">.")[2]
     return _wrapped(target, name, target)
+
+
+def check(function: Any, **values: Any) -> None:
+    """Raise what a checked function would raise for some of its arguments, without calling it: for programs that have
+    models to load before they can."""
+    for name, value in values.items():
+        function.checks()[name](name, value)
 
 
 def _wrapped(function: Any, name: str, annotated: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from ctrlg.arguments import check
 from ctrlg.arguments import text as whole_text
 from ctrlg.console import PlainConsole, as_program, say, show_error
 from ctrlg.distillation.commands import DISTILL_EXAMPLES, TRAIN_EXAMPLES, distill, train
@@ -81,23 +82,21 @@ def generate(
     constraint = promise(keywords or [], ordered, inflect, exclude or [], words)
     if not lines:
         constraint = constraint & OneLine()
+    options: dict[str, Any] = {
+        "prompt": prompt,
+        "prefix": prefix,
+        "suffix": suffix,
+        "min_new_tokens": min_new_tokens,
+        "max_new_tokens": max_new_tokens,
+        "num_beams": None if sample else beams,
+        "do_sample": sample,
+        "num_return_sequences": number,
+        "seed": seed,
+    }
+    check(write, **options)  # before models are loaded, or even fetched
     guide = None if hmm == "none" else load_hmm(hmm, device=device)
     language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
-    results = write(
-        language_model,
-        tokenizer,
-        guide,
-        constraint,
-        prompt=prompt,
-        prefix=prefix,
-        suffix=suffix,
-        min_new_tokens=min_new_tokens,
-        max_new_tokens=max_new_tokens,
-        num_beams=None if sample else beams,
-        do_sample=sample,
-        num_return_sequences=number,
-        seed=seed,
-    )
+    results = write(language_model, tokenizer, guide, constraint, **options)
     if as_json:
         named = [asdict(result) | {"timing": result.timing._asdict()} for result in results]
         typer.echo(json.dumps(named, ensure_ascii=False, indent=2))
@@ -118,10 +117,14 @@ def demo(
 ) -> None:
     """Eight promises, eight sentences: the main job on the embedded model, in a minute or two."""
     from ctrlg.demo import run
-    from ctrlg.files import atomic_file, writable_folder
+    from ctrlg.files import atomic_file
+    from ctrlg.outputs import check_output_file
 
     if picture is not None:
-        writable_folder(picture.parent)
+        if picture.suffix.lower() != ".svg":
+            raise ArgumentError(f"--picture {picture}", hint="a name that ends in .svg")
+        check_output_file(picture, "--picture")
+    check(run, compare=compare, beams=beams, device=device)
     console = PlainConsole(record=picture is not None, width=120 if picture is not None else None)
     run(console, compare=compare, beams=beams, device=device)
     if picture is not None:
@@ -153,15 +156,17 @@ def quantize(
 ) -> None:
     """Compress an HMM."""
     from ctrlg.distillation.progress import StageBars
-    from ctrlg.files import atomic_folder, writable_folder
+    from ctrlg.files import atomic_folder
     from ctrlg.hmm import HMM
+    from ctrlg.outputs import check_output_folder
     from ctrlg.quantization import load_hmm
     from ctrlg.quantization import quantize as compress
     from ctrlg.quantization import refine as improve
 
-    if refine < 0:
-        raise ArgumentError(f"--refine {refine}", hint="a number of steps, as 6, or 0 for none")
-    writable_folder(output.parent)
+    if refine:
+        check(improve, steps=refine)
+    check(compress, method=method, bits=bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
+    check_output_folder(output)
     opened = load_hmm(hmm)
     model = opened if isinstance(opened, HMM) else opened.dequantize()
     compressed = compress(model, method, bits, layout=layout, threshold=threshold, max_bytes=max_bytes)

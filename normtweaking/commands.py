@@ -56,7 +56,7 @@ def tweak(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Quantise a language model and repair it by its norms alone (Norm Tweaking); never worse than quantised."""
-    from normtweaking.grid import Grid
+    from normtweaking.grid import grid_of
     from normtweaking.job import Measured, Texts, TweakJob, quantizer_of, tweak_model
     from normtweaking.languages import language_names
     from normtweaking.settings import TweakSettings
@@ -67,7 +67,7 @@ def tweak(
         quantizer_of(quantizer, bits, group_size, symmetric, weights),
         TweakSettings(loss, scope, lr, scale, iterations, batch_size),
         Texts(data, text, samples, length, language_names(languages), held_out, seed),
-        Grid(grid_lr or (), grid_scale or ()),
+        grid_of(grid_lr or (), grid_scale or ()),
         embeddings,
         head,
         gguf,

@@ -23,7 +23,7 @@ import torch
 
 from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
 from normtweaking import TweakSettings
-from normtweaking.grid import Grid
+from normtweaking.grid import grid_of
 from normtweaking.job import QUANTIZERS, Measured, Texts, TweakJob, quantizer_of, tweak_model
 from normtweaking.languages import language_names
 from normtweaking.moments import LOSSES
@@ -66,7 +66,7 @@ def job_of(arguments: argparse.Namespace) -> TweakJob:
         ),
         settings,
         texts,
-        Grid(arguments.grid_search_lr, arguments.grid_search_scale),
+        grid_of(arguments.grid_search_lr, arguments.grid_search_scale),
         arguments.embeddings,
         arguments.head,
         arguments.gguf,

@@ -98,11 +98,7 @@ def latent_variable_distillation(
             hint="take the language model's own vocabulary size",
         )
     sizes = _content_sizes(files, settings, report)
-    if sum(sizes) < settings.hidden_states:
-        raise DataError(
-            f"{sum(sizes)} vectors are too few for {settings.hidden_states} states",
-            hint=f"sample more, or take at most {max(2, sum(sizes) // 40)} states",
-        )
+    check_states(settings.hidden_states, sum(sizes))
     vectors = _draw_vectors(files, sizes, settings, report)
     clusters = settings.hidden_states - 1
     report(f"k-means of {len(vectors):,} vectors", 0, 1)
@@ -118,6 +114,15 @@ def latent_variable_distillation(
         estimate.transition, estimate.emission, estimate.initial, settings.eos_token_id, fingerprint
     )
     return Distillation(hmm, counts.cluster_sizes)
+
+
+def check_states(hidden_states: int, vectors: int) -> None:
+    """Raise DataError for more states than there are, or will be, vectors to cluster."""
+    if vectors < hidden_states:
+        raise DataError(
+            f"{vectors} vectors are too few for {hidden_states} states",
+            hint=f"sample more, or take at most {max(2, vectors // 40)} states",
+        )
 
 
 def paired_files(sequences: Sequence[str | Path], embeddings: Sequence[str | Path]) -> list[SampledFile]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from ctrlg.arguments import check
 from ctrlg.console import PlainConsole
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def evaluate(
     from ctrlg.evaluation.tokens import require_scorers
 
     require_scorers()
+    check(score, substring=substring, resamples=resamples, seed=seed)
     if spice:
         require_spice()
     try:
@@ -170,6 +172,7 @@ def inspect(
 
     if plot is not None:
         check_figure_path(plot)
+    check(inspect_hmm, tokens=tokens, states=states, words=words)
     opened = load_hmm(hmm)
     tokenizer = None if model == "none" else load_tokenizer(model)
     if tokenizer is not None:

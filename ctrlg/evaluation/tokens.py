@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from functools import cache
 from typing import Any
 
-from ctrlg.errors import ArgumentError
+from ctrlg.outputs import require_packages
 
 PACKAGES = ("pycocoevalcap", "rouge_score", "spacy")
 
 
 def require_scorers() -> None:
     """Raises ArgumentError where the extra `eval` is not installed: to be called before long work."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ArgumentError(f"not installed: {', '.join(missing)}", hint="pip install 'ctrlg[eval]'")
+    require_packages(PACKAGES, "eval")
 
 
 def tokenised(text: str) -> str:
