@@ -150,18 +150,12 @@ def _check_files(job: TweakJob) -> None:
     check_output_folder(job.output)
     for suffix in [".gguf"] * bool(job.gguf) + [".grid.jsonl"] * any(job.grid):
         check_output_file(_beside(job, suffix))
-    named = {
-        "the calibration": job.texts.data,
-        "the text": job.texts.text,
-        "the perplexity's text": job.perplexity.text,
-    }
-    for name, file in named.items():
+    texts = job.texts
+    for name, file in (("--data", texts.data), ("--text", texts.text), ("--perplexity", job.perplexity.text)):
         if file:
             check_input_file(file, name)
-    if not job.texts.data and not job.texts.held_out < job.texts.samples:
-        raise ArgumentError(
-            f"{job.texts.held_out} of {job.texts.samples} samples held out", hint="leave one or more to tweak on"
-        )
+    if not texts.data and not texts.held_out < texts.samples:
+        raise ArgumentError(f"{texts.held_out} of {texts.samples} samples held out", hint="leave some to tweak on")
 
 
 def _measured_tokens(job: TweakJob, model: Any, tokenizer: Any) -> Tensor:

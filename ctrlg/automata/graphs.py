@@ -6,7 +6,7 @@ graphs, whose states are numbered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from torch import nn
@@ -77,7 +77,9 @@ def DFA_minimize(A: Any) -> Graph:
 @checked
 def DFA_size(A: Any) -> tuple[int, int]:
     """Numbers of states and of edges of a graph, as it is written down."""
-    graph = as_graph(as_dfa(A)) if isinstance(A, (DFA, DFAModel)) else A
+    if not isinstance(A, Mapping):
+        A = as_graph(as_dfa(A))
+    graph = A
     states = {graph["initial_state"], *graph["accept_states"]}
     for source, target, _ in graph["edges"]:
         states |= {source, target}

@@ -46,15 +46,15 @@ class DenseMatrix(StochasticMatrix):
         return self.probabilities[:, start:stop].to(dtype)
 
     def left(self, x: Tensor) -> Tensor:
+        self._require("x", x, (None, self.shape[0]))
         if x.dtype != self.probabilities.dtype:
             return super().left(x)
-        self._require("x", x, (None, self.shape[0]))
         return x @ self.probabilities
 
     def right(self, y: Tensor) -> Tensor:
+        self._require("y", y, (None, self.shape[1]))
         if y.dtype != self.probabilities.dtype:
             return super().right(y)
-        self._require("y", y, (None, self.shape[1]))
         return y @ self.probabilities.T
 
     def _scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
