@@ -64,6 +64,7 @@ class OneOf(NamedTuple):
 
 
 Positive = Annotated[int, Between(1, LARGEST_COUNT)]
+TwoOrMore = Annotated[int, Between(2, LARGEST_COUNT)]
 Natural = Annotated[int, Between(0, LARGEST_COUNT)]
 Seed = Annotated[int, Between(0, LARGEST_SEED)]
 NonNegative = Annotated[float, Between(0)]

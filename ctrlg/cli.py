@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from ctrlg.arguments import check
+from ctrlg.arguments import LARGEST_COUNT, Between, check
 from ctrlg.arguments import text as whole_text
 from ctrlg.console import PlainConsole, as_program, say, show_error
 from ctrlg.distillation.commands import DISTILL_EXAMPLES, TRAIN_EXAMPLES, distill, train
@@ -163,8 +163,7 @@ def quantize(
     from ctrlg.quantization import quantize as compress
     from ctrlg.quantization import refine as improve
 
-    if refine:
-        check(improve, steps=refine)
+    Between(0, LARGEST_COUNT)("--refine", refine)
     check(compress, method=method, bits=bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
     check_output_folder(output)
     opened = load_hmm(hmm)

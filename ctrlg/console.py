@@ -8,6 +8,7 @@ control characters instead of sending them.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import unicodedata
 import warnings
@@ -19,7 +20,9 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from ctrlg.errors import CtrlGError
+from ctrlg.arguments import LARGEST_SEED, shown
+from ctrlg.arguments import text as whole_text
+from ctrlg.errors import ArgumentError, CtrlGError
 
 _KEPT = "\n\t"
 _TURNING = frozenset(map(chr, (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
@@ -59,6 +62,10 @@ class PlainArgumentParser(argparse.ArgumentParser):
 
     def __init__(self, description: str | None) -> None:
         super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+        # What `type=int` and `type=float` mean here: no script takes a number below 0, NaN or one beyond memory.
+        self.register("type", int, _natural)
+        self.register("type", float, _finite)
+        self.register("type", None, _text)
 
     def error(self, message: str) -> NoReturn:
         """End the program with exit code 2 and a message."""
@@ -88,6 +95,33 @@ def show_error(message: str, hint: str = "") -> None:
 def visible_token(tokenizer: Any, token: int) -> str:
     """A token's text on one line, its spaces, line breaks and control characters to be seen: "·dog"."""
     return visible(tokenizer.decode([token]).replace(" ", "·").replace("\n", "⏎").replace("\t", "⇥"))
+
+
+def _natural(given: str) -> int:
+    try:
+        value = int(given)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{shown(given)} is no whole number from 0 to {LARGEST_SEED}")
+    return value
+
+
+def _finite(given: str) -> float:
+    try:
+        value = float(given)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{shown(given)} is no finite number")
+    return value
+
+
+def _text(given: str) -> str:
+    try:
+        return whole_text("it", given)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(f"{shown(given)} is not {error.hint}") from None
 
 
 def _is_unseen(mark: str) -> bool:

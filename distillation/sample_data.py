@@ -14,7 +14,6 @@ ends with the same data, as does one that is spread over more processes.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 
@@ -25,8 +24,8 @@ from ctrlg.distillation.progress import drawing_bar
 from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
 from ctrlg.distillation.sampling import SamplingSettings
 from ctrlg.errors import ArgumentError
-from ctrlg.files import writable_folder
 from ctrlg.models import load_language_model, load_tokenizer
+from ctrlg.outputs import check_output_file
 
 
 def main() -> None:
@@ -45,7 +44,7 @@ def main() -> None:
         arguments.seed,
     )
     texts = read_prompts(arguments.input_file, arguments.prompt_column) if arguments.input_file else []
-    writable_folder(Path(arguments.output_file).parent)
+    check_output_file(arguments.output_file)
     named = arguments.tokenizer_name_or_path
     other_tokenizer = load_tokenizer(named) if named else None
     with joined_processes(arguments.device) as processes:

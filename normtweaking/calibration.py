@@ -14,13 +14,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.arguments import AboveZero, Between, LanguageModel, Natural, Positive, Seed, Tokenizer, checked
+from ctrlg.arguments import AboveZero, LanguageModel, Natural, Positive, Seed, Tokenizer, TwoOrMore, checked
 from ctrlg.automata import Vocabulary
 from ctrlg.distillation.categorical import draw_tokens
 from ctrlg.distillation.incremental import IncrementalModel
@@ -45,7 +45,7 @@ class CalibrationSettings:
     """
 
     samples: Positive = 128
-    length: Annotated[int, Between(2)] = 2048
+    length: TwoOrMore = 2048
     languages: tuple[str, ...] = ()
     greedy_tokens: Natural = 4
     temperature: AboveZero = 1.0

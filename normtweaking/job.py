@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ctrlg.arguments import Between, Natural, Positive, Seed, checked
+from ctrlg.arguments import Natural, Positive, Seed, TwoOrMore, checked
 from ctrlg.errors import ArgumentError
 from ctrlg.models import load_language_model, weights_digest
 from ctrlg.outputs import check_input_file, check_output_file, check_output_folder
@@ -44,7 +44,7 @@ class Texts:
     data: str = ""
     text: str = ""
     samples: Positive = 128
-    length: Annotated[int, Between(2)] = 2048
+    length: TwoOrMore = 2048
     languages: tuple[str, ...] = ()
     held_out: Natural = 8
     seed: Seed = 0
@@ -59,8 +59,8 @@ class Measured:
     """
 
     text: str = ""
-    tokens: Annotated[int, Between(2)] | None = None
-    window: Annotated[int, Between(2)] = 1024
+    tokens: TwoOrMore | None = None
+    window: TwoOrMore = 1024
     stride: Positive = 512
 
     def __post_init__(self) -> None:

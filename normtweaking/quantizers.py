@@ -18,14 +18,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ctrlg.arguments import Between, LanguageModel, Positive, checked
+from ctrlg.arguments import Between, LanguageModel, Positive, TwoOrMore, checked
 from ctrlg.errors import ArgumentError, CheckpointError
 from normtweaking.codebooks import nearest_levels
 from normtweaking.structure import Linear, decoder_layers, linear_layers
 
 FEWEST_BITS, MOST_BITS = 2, 8
 Bits = Annotated[int, Between(FEWEST_BITS, MOST_BITS)]
-GroupSize = Annotated[int, Between(2)]
+GroupSize = TwoOrMore
 FLOATS = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
 
 

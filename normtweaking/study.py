@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ctrlg.arguments import Between, Positive, checked
+from ctrlg.arguments import Positive, TwoOrMore, checked
 from ctrlg.errors import ArgumentError
 from ctrlg.models import weights_digest
 from ctrlg.studies import StudyLines
@@ -100,7 +100,7 @@ class StudySettings:
     """
 
     held_out: Positive = 8
-    length: Annotated[int, Between(2)] = 128
+    length: TwoOrMore = 128
     passes: Positive = 4
     batch_size: Positive = 4
     layer_grid: Grid = LAYER_GRID

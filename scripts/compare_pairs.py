@@ -30,6 +30,7 @@ from ctrlg.evaluation.writing import write_sentences
 from ctrlg.figures import check_figure_path
 from ctrlg.files import write_lines
 from ctrlg.models import fast_dtype, load_language_model
+from ctrlg.outputs import check_output_file
 from ctrlg.quantization import load_hmm
 from ctrlg.studies import StudyLines
 
@@ -39,6 +40,8 @@ def main() -> None:
     require_scorers()
     if arguments.plot:
         check_figure_path(arguments.plot)
+    if arguments.table:
+        check_output_file(arguments.table, "--table")
     pairs = [Pair(*parts) for parts in arguments.pair]
     if len({pair.name for pair in pairs}) < len(pairs):
         raise ArgumentError("two pairs have one name", hint="results are filed under it: rename one")

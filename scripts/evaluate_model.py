@@ -15,11 +15,11 @@ import argparse
 import logging
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from ctrlg.console import PlainArgumentParser, as_program, say
-from ctrlg.files import writable_folder, write_json
+from ctrlg.files import write_json
 from ctrlg.models import load_language_model
+from ctrlg.outputs import check_input_file, check_output_file
 from ctrlg.studies import markdown_rows
 from normtweaking.harness import Score, evaluate_tasks, require_harness
 
@@ -28,7 +28,9 @@ def main() -> None:
     arguments = parse_arguments()
     require_harness()
     if arguments.output:
-        writable_folder(Path(arguments.output).parent)
+        check_output_file(arguments.output)
+    if arguments.text:
+        check_input_file(arguments.text, "--text")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     model, tokenizer = load_language_model(arguments.model, arguments.device)
     started = time.perf_counter()

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.models import load_language_model, load_tokenizer
+from ctrlg.outputs import check_input_file, check_output_file
 from normtweaking import CalibrationSettings, calibration_from_text, generate_calibration
 from normtweaking.languages import language_names
 
@@ -33,6 +34,9 @@ def main() -> None:
         arguments.batch_size,
         arguments.seed,
     )
+    check_output_file(arguments.output)
+    if arguments.text:
+        check_input_file(arguments.text, "--text")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.text:

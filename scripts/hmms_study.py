@@ -19,10 +19,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.markup import escape
 from rich.progress import Progress
 from torch import Tensor
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say, visible
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark import BenchmarkSettings, Setting, float_hmm, guide, parse_grid, run_benchmark
@@ -59,10 +60,10 @@ def main() -> None:
     if len(set(names)) < len(names):
         raise ArgumentError("two HMMs have a folder of the same name", hint="results are filed under it: rename one")
     grid = parse_grid(arguments.grid)
+    references = {each.number: each.references for each in read_concept_sets(arguments.dataset_path)}
     held_out = StudyLines(Path(arguments.output) / "held_out.jsonl", ("hmm", "method", "bits"))
     score(arguments.hmms, grid, read_sequences(arguments.test), held_out)
     benchmarks = {folder: write(folder, grid, arguments) for folder in arguments.hmms}
-    references = {each.number: each.references for each in read_concept_sets(arguments.dataset_path)}
     values: dict[Group, list[Mapping[str, float]]] = defaultdict(list)
     for folder, lines in benchmarks.items():
         likelihoods = {
@@ -104,7 +105,7 @@ def write(folder: str, grid: Sequence[Setting], arguments: argparse.Namespace) -
             soft_mask=mask == "soft",
         )
         with Progress(console=PlainConsole()) as progress:
-            task = progress.add_task(f"{Path(folder).name}, {mask} mask", total=None)
+            task = progress.add_task(escape(visible(f"{Path(folder).name}, {mask} mask")), total=None)
             lines = run_benchmark(
                 settings, grid, lambda done, total, task=task: progress.update(task, completed=done, total=total)
             ).lines

@@ -17,11 +17,17 @@ from ctrlg.distillation.storage import read_sequences
 from ctrlg.files import write_lines
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
+from ctrlg.outputs import check_input_file, check_output_file
 from ctrlg.quantization import fidelity_table, markdown_table
+from ctrlg.quantization.rows import check_bits
 
 
 def main() -> None:
     arguments = parse_arguments()
+    check_output_file(arguments.output)
+    for file in (arguments.held_out, *arguments.training):
+        check_input_file(file, "the samples")
+    check_bits(arguments.bits, 8)
     hmm = HMM.from_pretrained(arguments.hmm)
     held_out = read_sequences(arguments.held_out)
     settings: list[dict[str, object]] = [

@@ -32,6 +32,7 @@ from ctrlg.files import write_lines
 from ctrlg.hmm import HMM, Parameters
 from ctrlg.hmm.learning import total_counts
 from ctrlg.matrices import CompressedMatrix, DenseMatrix
+from ctrlg.outputs import check_output_file
 from ctrlg.quantization import QuantizedHMM, held_out_log_likelihood, quantize, state_occupancy
 from ctrlg.quantization.refine import refine
 from ctrlg.quantization.restricted import (
@@ -64,6 +65,8 @@ class Study(NamedTuple):
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.table:
+        check_output_file(arguments.table, "--table")
     if arguments.summarise:
         table = summary([json.loads(line) for line in Path(arguments.summarise).read_text().splitlines()])
         say(table)

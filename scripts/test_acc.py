@@ -27,7 +27,8 @@ from ctrlg.evaluation.success import covered
 from ctrlg.evaluation.tables import group_of, markdown, plot, rows_of
 from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.figures import check_figure_path
-from ctrlg.files import writable_folder, write_lines
+from ctrlg.files import write_lines
+from ctrlg.outputs import check_output_file
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
     if arguments.plot:
         check_figure_path(arguments.plot)
     if arguments.table:
-        writable_folder(Path(arguments.table).parent)
+        check_output_file(arguments.table, "--table")
     references = {each.number: each.references for each in read_concept_sets(arguments.dataset_path)}
     records = {file: read_records(file) for file in arguments.result}
     if arguments.common:

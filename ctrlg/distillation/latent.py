@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ctrlg.arguments import LARGEST_COUNT, Between, Natural, NonNegative, Positive, Seed, checked
+from ctrlg.arguments import Natural, NonNegative, Positive, Seed, TwoOrMore, checked
 from ctrlg.distillation.clusters import check_finite, nearest_centroids, share_of_sample, train_centroids
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.state_counts import StateCounts
@@ -53,7 +53,7 @@ class LatentSettings:
     enough for k-means (faiss). pseudocount: spread over each row of counts (Ctrl-G's rule).
     """
 
-    hidden_states: Annotated[int, Between(2, LARGEST_COUNT)]
+    hidden_states: TwoOrMore
     vocab_size: Positive
     eos_token_id: Natural
     iterations: Positive = 20

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from ctrlg.arguments import LARGEST_COUNT, AboveZero, Between, Natural, NonNegative, Positive, Seed, checked
+from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, Seed, TwoOrMore, checked
 from ctrlg.distillation.sampling import SamplingSettings, check_settings
 from ctrlg.errors import ArgumentError
 
@@ -33,7 +33,7 @@ class DistillationSettings:
 
     model: str
     output: Path
-    hidden_states: Annotated[int, Between(2, LARGEST_COUNT)] = 512
+    hidden_states: TwoOrMore = 512
     sequences: Positive = 50_000
     held_out: Positive = 2_000
     max_new_tokens: Positive = 32

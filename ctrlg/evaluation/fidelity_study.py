@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ctrlg.arguments import Between, Natural, Positive, Seed, checked
+from ctrlg.arguments import Natural, Positive, Seed, TwoOrMore, checked
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.errors import ArgumentError, DataError
@@ -62,7 +62,7 @@ class FidelitySettings:
     keywords: Positive = 50
     beams: Positive = 4
     most_tokens: Positive = 24
-    sequences: Annotated[int, Between(2)] = 500
+    sequences: TwoOrMore = 500
     least_words: Natural = LEAST_WORDS
     most_words: Natural = MOST_WORDS
     seed: Seed = 0

@@ -8,12 +8,12 @@ where rounding smooths). Both models score the same sequences, so that the diffe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ctrlg.arguments import Between, Positive, Seed, checked
+from ctrlg.arguments import Positive, Seed, TwoOrMore, checked
 from ctrlg.hmm import HMM, SequenceModel
 from ctrlg.quantization.quantize import quantize
 
@@ -46,7 +46,7 @@ def kl_sequence(
     reference: HMM,
     compressed: SequenceModel,
     *,
-    sequences: Annotated[int, Between(2)] = 1000,
+    sequences: TwoOrMore = 1000,
     length: Positive = 32,
     seed: Seed = 0,
     batch_size: Positive = 250,
@@ -85,7 +85,7 @@ def fidelity_table(
     settings: Iterable[Mapping[str, Any]],
     held_out: Tensor | None = None,
     *,
-    sequences: Annotated[int, Between(2)] = 1000,
+    sequences: TwoOrMore = 1000,
     length: Positive = 32,
     seed: Seed = 0,
 ) -> list[FidelityRow]:

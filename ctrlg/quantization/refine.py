@@ -10,12 +10,12 @@ log-likelihood is, up to a constant, minus the KL divergence from the float HMM 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ctrlg.arguments import Between, NonNegative, Positive, Seed, checked
+from ctrlg.arguments import NonNegative, Positive, Seed, TwoOrMore, checked
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.hmm import HMM, Parameters, log_likelihood
 from ctrlg.hmm.inference import MISSING, check_tokens
@@ -60,7 +60,7 @@ def refine(
     *,
     prior: HMM | None = None,
     prior_strength: NonNegative = 30.0,
-    sequences: Annotated[int, Between(2)] = SEQUENCES,
+    sequences: TwoOrMore = SEQUENCES,
     length: Positive = LENGTH,
     batch_size: Positive = 250,
     seed: Seed = 0,
