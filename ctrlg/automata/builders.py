@@ -13,7 +13,7 @@ from ctrlg.errors import ConstraintError, VocabularyError
 
 
 @checked
-def trivial(vocab_size: Positive) -> DFA:
+def trivial(vocab_size: int) -> DFA:
     """Accepts every token string. VocabularyError for a vocabulary without tokens."""
     return algebra.constant(True, vocab_size)
 

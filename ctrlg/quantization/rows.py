@@ -38,8 +38,13 @@ def check_entries(p: Tensor) -> None:
 
 def check_bits(bits: int, most: int) -> None:
     """Raise ArgumentError unless `bits` is a whole number from 1 to `most`."""
-    if not 1 <= whole("bits", bits) <= most:
-        raise refused("bits", bits, f"a whole number from 1 to {most}")
+    wanted = f"a whole number from 1 to {most}"
+    try:
+        number = whole("bits", bits)
+    except ArgumentError as error:
+        raise refused("bits", bits, wanted) from error
+    if not 1 <= number <= most:
+        raise refused("bits", bits, wanted)
 
 
 def normalise_rows_(q: Tensor, constant: float) -> Tensor:
