@@ -1,4 +1,4 @@
-"""What can be refused at the start is refused at the start, and a refusal leaves nothing that refuses the correction."""
+"""What can be refused at the start is, and a refusal leaves nothing behind that refuses the corrected command."""
 
 from __future__ import annotations
 
