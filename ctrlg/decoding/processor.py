@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     def __init__(
         self,
         hmm_model: HiddenMarkovModel | None,
-        dfa_model: nn.Module | DFA,
+        dfa_model: Any,
         min_new_tokens: Natural,
         max_new_tokens: Natural,
         prompt_ids: Sequence[int],
