@@ -63,7 +63,7 @@ def test_evaluate_scores_files_side_by_side(tmp_path: Path) -> None:
         (["generate", "--keywords", "dog", "--words", "20..30", "--max-new-tokens", "6"], "max_new_tokens"),
         (["quantize", "/nowhere", "out", "--refine", "-1"], "--refine is -1"),
         (["quantize", "default", "/proc/folder"], "/proc"),
-        (["distill", "default", "/dev/null/folder"], "/dev/null/folder"),
+        (["distill", "default", "/dev/null/folder"], "cannot make the folder /dev/null"),
         (["distill", "default", "out", "--hidden-states", "1"], "hidden_states is 1"),
         (["distill", "default", "out", "--chat-template"], "without prompts"),
         (["train", "/nowhere", "/nowhere", "data", "--em-schedule", "2,1"], "/nowhere/checkpoint-0"),
