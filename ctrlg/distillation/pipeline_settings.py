@@ -27,7 +27,8 @@ class DistillationSettings:
         alone, and leave an HMM that knows little of what is coming; these steps make it look ahead. 0 for none.
     next_tokens: draws of the language model's next-token distribution per place, for soft counts.
     soft_prior, one_hot_prior: observations a state, spread as the emissions that these steps begin with.
-    bits: 1 to 8, of log-norm-q. max_bytes: of the compressed file; None for 1 % of float32, or what a small vocabulary needs.
+    bits: 1 to 8, of log-norm-q. max_bytes: of the compressed file; None for 1 % of float32,
+        or what a small vocabulary needs.
     batch_size: sequences drawn at once. device: "cpu" or "cuda".
     """
 
