@@ -70,9 +70,11 @@ def quantize(
 
 
 def least_bytes(hidden_states: int, vocab_size: int, bits: int) -> int:
-    """The smallest `max_bytes` that log-norm-q can always meet for an HMM of this size, known before there is one: scale
-    and background of every row, the initial distribution and the codebooks, without any entry. (Of a few states over a
-    few hundred tokens, where headers are most of a file, codes for all entries may take fewer.)"""
+    """The smallest `max_bytes` that log-norm-q can always meet for an HMM of this size, known before there is one.
+
+    It holds scale and background of every row, the initial distribution and the codebooks, without any entry. (Of a few
+    states over a few hundred tokens, where headers are most of a file, codes for all entries may take fewer.)
+    """
     rows = (_empty_rows(hidden_states, size, bits) for size in (hidden_states, vocab_size))
     initial = torch.full((hidden_states,), 1 / hidden_states)
     named = {"method": "log-norm-q", "bits": bits, "fingerprint": "0" * 64, "settings": {"threshold": HIGHEST}}
