@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from ctrlg.console import as_program
+from ctrlg.arguments import LARGEST_COUNT, Between, check
+from ctrlg.arguments import text as whole_text
+from ctrlg.console import PlainConsole, as_program, say, show_error
 from ctrlg.distillation.commands import DISTILL_EXAMPLES, TRAIN_EXAMPLES, distill, train
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.commands import (
@@ -23,6 +25,8 @@ from ctrlg.evaluation.commands import (
     inspect,
 )
 from normtweaking.commands import TWEAK_EXAMPLES, tweak
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, which typer carries under a private name
 
 app = typer.Typer(
     help="Language models that keep promises.",
@@ -78,31 +82,30 @@ def generate(
     constraint = promise(keywords or [], ordered, inflect, exclude or [], words)
     if not lines:
         constraint = constraint & OneLine()
+    options: dict[str, Any] = {
+        "prompt": prompt,
+        "prefix": prefix,
+        "suffix": suffix,
+        "min_new_tokens": min_new_tokens,
+        "max_new_tokens": max_new_tokens,
+        "num_beams": None if sample else beams,
+        "do_sample": sample,
+        "num_return_sequences": number,
+        "seed": seed,
+    }
+    check(write, **options)  # before models are loaded, or even fetched
     guide = None if hmm == "none" else load_hmm(hmm, device=device)
     language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
-    results = write(
-        language_model,
-        tokenizer,
-        guide,
-        constraint,
-        prompt=prompt,
-        prefix=prefix,
-        suffix=suffix,
-        min_new_tokens=min_new_tokens,
-        max_new_tokens=max_new_tokens,
-        num_beams=None if sample else beams,
-        do_sample=sample,
-        num_return_sequences=number,
-        seed=seed,
-    )
+    results = write(language_model, tokenizer, guide, constraint, **options)
     if as_json:
         named = [asdict(result) | {"timing": result.timing._asdict()} for result in results]
         typer.echo(json.dumps(named, ensure_ascii=False, indent=2))
         return
-    console = Console()
+    console = PlainConsole()
     for result in results:
-        mark = "[green]kept[/green]" if result.satisfied else "[red]broken[/red]"
-        console.print(f"{escape(result.text)}  [dim]({mark}, {result.log_prob:.2f} nats per token)[/dim]")
+        mark = ("kept", "green") if result.satisfied else ("broken", "red")
+        rest = Text.assemble("  (", mark, f", {result.log_prob:.2f} nats per token)", style="dim")
+        console.print(Text(result.text) + rest, soft_wrap=True)
 
 
 @app.command(epilog="Examples:\n\n  ctrlg demo --compare\n\n  ctrlg demo --compare --picture fig/demo.svg")
@@ -114,11 +117,15 @@ def demo(
 ) -> None:
     """Eight promises, eight sentences: the main job on the embedded model, in a minute or two."""
     from ctrlg.demo import run
-    from ctrlg.files import atomic_file, writable_folder
+    from ctrlg.files import atomic_file
+    from ctrlg.outputs import check_output_file
 
     if picture is not None:
-        writable_folder(picture.parent)
-    console = Console(record=picture is not None, width=120 if picture is not None else None)
+        if picture.suffix.lower() != ".svg":
+            raise ArgumentError(f"--picture {picture}", hint="a name that ends in .svg")
+        check_output_file(picture, "--picture")
+    check(run, compare=compare, beams=beams, device=device)
+    console = PlainConsole(record=picture is not None, width=120 if picture is not None else None)
     run(console, compare=compare, beams=beams, device=device)
     if picture is not None:
         with atomic_file(picture) as file:
@@ -152,15 +159,16 @@ def quantize(
 ) -> None:
     """Compress an HMM."""
     from ctrlg.distillation.progress import StageBars
-    from ctrlg.files import atomic_folder, writable_folder
+    from ctrlg.files import atomic_folder
     from ctrlg.hmm import HMM
+    from ctrlg.outputs import check_output_folder
     from ctrlg.quantization import load_hmm
     from ctrlg.quantization import quantize as compress
     from ctrlg.quantization import refine as improve
 
-    if refine < 0:
-        raise ArgumentError(f"--refine {refine}", hint="a number of steps, as 6, or 0 for none")
-    writable_folder(output.parent)
+    Between(0, LARGEST_COUNT)("--refine", refine)
+    check(compress, method=method, bits=bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
+    check_output_folder(output)
     opened = load_hmm(hmm)
     model = opened if isinstance(opened, HMM) else opened.dequantize()
     options = {"layout": layout, "threshold": threshold, "max_bytes": max_bytes, "initial": initial}
@@ -170,7 +178,7 @@ def quantize(
             compressed = improve(compressed, model, refine, report=lambda step: bars("refining", step.step, step.steps))
     with atomic_folder(output) as folder:
         compressed.save_pretrained(folder)
-    typer.echo(f"{model.nbytes:,} bytes -> {compressed.packed_nbytes:,} bytes in {output}")
+    say(f"{model.nbytes:,} bytes -> {compressed.packed_nbytes:,} bytes in {output}")
 
 
 app.command(epilog=DISTILL_EXAMPLES)(distill)
@@ -211,9 +219,20 @@ def word_range(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Entry point: errors of this library become a message and exit code 2."""
+    """Entry point: errors of this library, and of the command line itself, become a message and exit code 2."""
     with as_program():
-        app()
+        given = [whole_text(f"argument {place}", each) for place, each in enumerate(sys.argv[1:], start=1)]
+        try:
+            code = app(given or ["--help"], standalone_mode=False)
+        except typer.Abort:
+            code = 1
+        except _UsageError as error:
+            # Printed here, not by typer: the message quotes what was typed, escape sequences included.
+            context = getattr(error, "ctx", None)
+            command = "ctrlg" if context is None else context.command_path
+            show_error(error.format_message(), f"{command} --help")  # type: ignore[attr-defined]
+            code = 2
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,75 @@
-"""How a program of this project behaves on a terminal."""
+"""How a program of this project behaves on a terminal.
+
+Prompts, keywords, paths, tokens and the messages of other libraries are not ours, and may hold escape sequences or what
+`rich` takes for markup. Everything is therefore printed through a `PlainConsole`, or through `say`, which both show
+control characters instead of sending them.
+"""
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
+import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
 
-from ctrlg.errors import CtrlGError
+from ctrlg.arguments import LARGEST_SEED, shown
+from ctrlg.arguments import text as whole_text
+from ctrlg.errors import ArgumentError, CtrlGError
+
+_KEPT = "\n\t"
+_TURNING = frozenset(map(chr, (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+"""Characters that turn the direction of writing, so that a text can look like another one."""
+_UNSEEN = {"Cc", "Cs", "Zl", "Zp"}  # control characters, lone surrogates, line and paragraph separators
+
+
+def visible(text: str) -> str:
+    """A text whose control characters are written as Python writes them ("\\x1b"); line breaks and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(ascii(mark)[1:-1] if _is_unseen(mark) else mark for mark in text)
+
+
+def say(text: object = "") -> None:
+    """Print a text that is not all ours, or ours about it, to the standard output."""
+    print(visible(str(text)), flush=True)
+
+
+class PlainConsole(Console):
+    """A console for text that is not ours: brackets are no markup, and control characters are shown, not sent.
+
+    Our own styles come as `rich.text.Text`. options: of `rich.console.Console`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**({"markup": False, "emoji": False, "highlight": False} | options))
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """What rich calls for everything that it prints, bars and cells of tables too."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
+class PlainArgumentParser(argparse.ArgumentParser):
+    """A parser of a script's flags: `--help` shows its docstring as it is, and errors show control characters."""
+
+    def __init__(self, description: str | None) -> None:
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+        # What `type=int` and `type=float` mean here: no script takes a number below 0, NaN or one beyond memory.
+        self.register("type", int, _natural)
+        self.register("type", float, _finite)
+        self.register("type", None, _text)
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with exit code 2 and a message."""
+        super().error(visible(message))
 
 
 @contextmanager
@@ -22,16 +80,52 @@ def as_program() -> Iterator[None]:
     try:
         yield
     except CtrlGError as error:
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(f"[bold red]error:[/bold red] {escape(error.message)}")
-        if error.hint:
-            console.print(f"[dim]hint: {escape(error.hint)}[/dim]")
+        show_error(error.message, error.hint)
         sys.exit(2)
 
 
+def show_error(message: str, hint: str = "") -> None:
+    """Print an error, and what would be right, to the standard error."""
+    console = PlainConsole(stderr=True, soft_wrap=True)
+    console.print(Text.assemble(("error:", "bold red"), " ", message))
+    if hint:
+        console.print(Text(f"hint: {hint}", "dim"))
+
+
 def visible_token(tokenizer: Any, token: int) -> str:
-    """A token's text on one line, its spaces and line breaks to be seen: "·dog"."""
-    return tokenizer.decode([token]).replace(" ", "·").replace("\n", "⏎")
+    """A token's text on one line, its spaces, line breaks and control characters to be seen: "·dog"."""
+    return visible(tokenizer.decode([token]).replace(" ", "·").replace("\n", "⏎").replace("\t", "⇥"))
+
+
+def _natural(given: str) -> int:
+    try:
+        value = int(given)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{shown(given)} is no whole number from 0 to {LARGEST_SEED}")
+    return value
+
+
+def _finite(given: str) -> float:
+    try:
+        value = float(given)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{shown(given)} is no finite number")
+    return value
+
+
+def _text(given: str) -> str:
+    try:
+        return whole_text("it", given)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(f"{shown(given)} is not {error.hint}") from None
+
+
+def _is_unseen(mark: str) -> bool:
+    return mark not in _KEPT and (mark in _TURNING or unicodedata.category(mark) in _UNSEEN)
 
 
 def _quiet_libraries() -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ctrlg.arguments import Positive, checked
 from ctrlg.constraints import Keywords, WordCount
 from ctrlg.decoding import GenerationResult, generate
 from ctrlg.models import DEFAULT, fast_dtype, load_language_model
@@ -29,7 +30,8 @@ WORDS = (6, 14)
 MAX_NEW_TOKENS = 24
 
 
-def run(console: Console, compare: bool = False, beams: int = 16, device: str = "cpu") -> list[GenerationResult]:
+@checked
+def run(console: Console, compare: bool = False, beams: Positive = 16, device: str = "cpu") -> list[GenerationResult]:
     """Print promise and sentence for each concept set, then a summary. Returns the guided results.
 
     compare: also write under the mask alone, without an HMM. Whether a promise is kept is checked on the text.

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ctrlg.arguments import checked, shown
 from ctrlg.errors import ArgumentError
 from ctrlg.model_files import Held, check_loaded, check_sizes, checked_files, checked_gguf, foreign_errors
 
@@ -15,6 +16,7 @@ DEFAULT = "default"
 DEFAULT_BASE = "default-base"
 
 
+@checked
 def load_language_model(
     name: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, **options: Any
 ) -> tuple[Any, Any]:
@@ -49,6 +51,7 @@ def load_language_model(
     return model.to(place).eval(), tokenizer
 
 
+@checked
 def load_tokenizer(name: str | Path) -> Any:
     """The tokenizer of any language model; name: as for `load_language_model`, or a folder of a tokenizer alone.
 
@@ -66,6 +69,7 @@ def load_tokenizer(name: str | Path) -> Any:
     return foreign_errors(load, f"the tokenizer {name}")
 
 
+@checked
 def save_language_model(model: Any, tokenizer: Any, folder: str | Path, eos_token_id: int) -> None:
     """Write an ordinary folder that `load_language_model` opens, atomically, in the model's own precision.
 
@@ -108,10 +112,10 @@ def checked_device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, ImportError) as error:
+    except (RuntimeError, AssertionError, ImportError, TypeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ArgumentError(
-            f"the device {str(name)!r} cannot be used: {reason}", hint="cpu, or cuda where torch finds a GPU"
+            f"the device {shown(name)} cannot be used: {reason}", hint="cpu, or cuda where torch finds a GPU"
         ) from error
     return device
 

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from ctrlg.errors import DataError
-from ctrlg.files import append_line, read_lines, writable_folder
+from ctrlg.files import append_line, read_lines
+from ctrlg.outputs import check_output_file
 
 
 class StudyLines:
     """Lines of a file, each told apart by the columns `names`.
 
-    lines: all there are, oldest first. Raises ArgumentError where the file's folder cannot be written, DataError for
+    lines: all there are, oldest first. Raises ArgumentError where the file cannot be written, DataError for
     lines that lack a column.
     """
 
     def __init__(self, path: str | Path, names: tuple[str, ...]) -> None:
         self.path = Path(path)
         self.names = names
-        writable_folder(self.path.parent)
+        check_output_file(self.path)
         self.lines: list[dict[str, Any]] = read_lines(self.path)
         for number, line in enumerate(self.lines, start=1):
             if missing := [name for name in names if name not in line]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
 from ctrlg.distillation.adaptation import (
     ADAPTER,
     MODEL,
@@ -35,6 +35,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
 from ctrlg.files import writable_folder
 from ctrlg.models import DEFAULT_BASE, fast_dtype, load_language_model
+from ctrlg.outputs import check_output_folder
 
 FULL_LEARNING_RATE = 2e-5
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -43,7 +44,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def main() -> None:
     arguments = parse_arguments()
     settings = settings_of(arguments)
-    output = writable_folder(arguments.output)
+    output = writable_folder(check_output_folder(arguments.output))
     if arguments.plot:
         check_figure_path(arguments.plot)
     groups = read_sentences(arguments.data_file, arguments.column)
@@ -59,6 +60,7 @@ def main() -> None:
         BarColumn(),
         TextColumn("{task.fields[rate]:.0f} tokens/s"),
         TimeRemainingColumn(),
+        console=PlainConsole(),
     ) as progress:
         result = adapt(
             model,
@@ -136,7 +138,7 @@ def settings_of(arguments: argparse.Namespace) -> AdaptationSettings:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     defaults = AdaptationSettings()
     parser.add_argument("--model_name_or_path", default=DEFAULT_BASE, help="Hugging Face id, folder or .gguf file")
     parser.add_argument("--data_file", type=Path, required=True, help=".txt, .jsonl, .json or .csv of sentences")

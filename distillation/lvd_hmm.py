@@ -12,13 +12,11 @@ read one at a time, twice, and memory does not grow with their number.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
 from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
 from ctrlg.distillation.latent_figure import draw_states
 from ctrlg.distillation.next_tokens import describe_next_tokens
@@ -26,8 +24,9 @@ from ctrlg.distillation.output_layer import output_layer, sampling_temperature
 from ctrlg.distillation.progress import StageBars
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
-from ctrlg.files import atomic_folder, writable_folder
+from ctrlg.files import atomic_folder
 from ctrlg.models import checked_device, fast_dtype, load_language_model
+from ctrlg.outputs import check_input_file, check_output_folder, require_packages
 
 
 def main() -> None:
@@ -42,15 +41,15 @@ def main() -> None:
         seed=arguments.seed,
     )
     files = paired_files(arguments.sequences_file, arguments.embeddings_file)
+    require_packages(["faiss"], "distill")
     checked_device(arguments.device)
-    output = Path(arguments.output_file)
-    writable_folder(output.parent)
+    for file in (*arguments.sequences_file, *arguments.embeddings_file):
+        check_input_file(file, "the samples")
+    output = check_output_folder(arguments.output_file)
     if arguments.figure:
         check_figure_path(arguments.figure)
         if not arguments.model_name_or_path:
             raise ArgumentError("--figure shows words", hint="name the sampled model with --model_name_or_path")
-    if arguments.next_tokens < 0:
-        raise ArgumentError(f"--next_tokens {arguments.next_tokens}", hint="16 to 64, or 0 for none")
     if arguments.next_tokens and (arguments.hard or not arguments.model_name_or_path):
         raise ArgumentError(
             "--next_tokens describes what the language model expected",
@@ -73,11 +72,11 @@ def main() -> None:
             bars("drawing next tokens", number, len(files))
     if arguments.figure:
         draw_states(hmm, sizes, tokenizer, arguments.figure)
-    Console().print(f"the first HMM, {settings.hidden_states:,} states, is in {output}")
+    PlainConsole().print(f"the first HMM, {settings.hidden_states:,} states, is in {output}")
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--sequences_file", nargs="+", required=True)
     parser.add_argument("--embeddings_file", nargs="+", required=True)
     parser.add_argument("--hidden_states", type=int, required=True, help="one of them is reserved for end-of-text")

@@ -15,12 +15,11 @@ data, as does one that is spread over more processes.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import get_args
 
 import torch
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.distillation.drawing import DrawingSettings, draw_chunks
 from ctrlg.distillation.processes import joined_processes
 from ctrlg.distillation.progress import drawing_bar
@@ -28,8 +27,8 @@ from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
 from ctrlg.distillation.sampling import SamplingSettings
 from ctrlg.distillation.storage import Format
 from ctrlg.errors import ArgumentError
-from ctrlg.files import writable_folder
 from ctrlg.models import load_language_model, load_tokenizer
+from ctrlg.outputs import check_output_file
 
 
 def main() -> None:
@@ -49,7 +48,7 @@ def main() -> None:
         arguments.format,
     )
     texts = read_prompts(arguments.input_file, arguments.prompt_column) if arguments.input_file else []
-    writable_folder(Path(arguments.output_file).parent)
+    check_output_file(arguments.output_file)
     named = arguments.tokenizer_name_or_path
     other_tokenizer = load_tokenizer(named) if named else None
     with joined_processes(arguments.device) as processes:
@@ -62,7 +61,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     defaults = SamplingSettings()
     parser.add_argument("--model_name_or_path", required=True, help="Hugging Face id, folder, GGUF file, or default")
     parser.add_argument("--tokenizer_name_or_path", default="", help="where it is not the model's own")

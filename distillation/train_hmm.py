@@ -26,7 +26,7 @@ import argparse
 import sys
 from dataclasses import fields
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.distillation.processes import TIMEOUT_SECONDS, joined_processes
 from ctrlg.distillation.trainer import train
 from ctrlg.distillation.training_plot import check_plot, plot_training
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model_path", required=True)
     parser.add_argument("--checkpoint", type=int, default=0, help="to start from")
     parser.add_argument("--save_per_step", type=int, default=50, help="chunks between checkpoints that are kept")

@@ -20,19 +20,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import AboveZero, LanguageModel, Natural, Positive, Seed, Tokenizer, TwoOrMore, checked
 from ctrlg.automata import Vocabulary
 from ctrlg.distillation.categorical import draw_tokens
 from ctrlg.distillation.incremental import IncrementalModel
 from ctrlg.distillation.parts import Parts, refuse_other_settings
 from ctrlg.distillation.sampling import Samples
 from ctrlg.distillation.storage import read_description, read_sequences, write_samples
-from ctrlg.errors import ArgumentError, DataError, require_at_least
+from ctrlg.errors import ArgumentError, DataError
 from ctrlg.models import weights_digest
 from normtweaking.languages import check_languages, language_tokens
 
 Progress = Callable[[int, int], None]  # called with the number of tokens drawn, and of all
 
 
+@checked
 @dataclass(frozen=True)
 class CalibrationSettings:
     """What to write.
@@ -42,21 +44,19 @@ class CalibrationSettings:
     more. Raises ArgumentError for anything else.
     """
 
-    samples: int = 128
-    length: int = 2048
+    samples: Positive = 128
+    length: TwoOrMore = 2048
     languages: tuple[str, ...] = ()
-    greedy_tokens: int = 4
-    temperature: float = 1.0
-    batch_size: int = 8
-    seed: int = 0
+    greedy_tokens: Natural = 4
+    temperature: AboveZero = 1.0
+    batch_size: Positive = 8
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require_at_least(self, {"samples": 1, "length": 2, "greedy_tokens": 0, "batch_size": 1, "seed": 0})
-        if not self.temperature > 0:
-            raise ArgumentError(f"temperature is {self.temperature}", hint="choose it above 0")
         check_languages(self.languages)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class CalibrationData:
     """tokens: int64 [samples, length], no padding. description: where they are from, as JSON holds it.
@@ -74,15 +74,18 @@ class CalibrationData:
                 hint="give int64 of shape [samples, length]",
             )
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, atomically."""
         write_samples(path, Samples(self.tokens, None), self.description)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> CalibrationData:
         """What `save` wrote. Raises DataError where it is not there, or something else is."""
         return cls(read_sequences(path), read_description(path))
 
+    @checked
     def split(self, held_out: int) -> tuple[CalibrationData, CalibrationData]:
         """(all rows but the last `held_out`, the last ones). Raises ArgumentError where either would be empty."""
         if not 0 < held_out < len(self.tokens):
@@ -95,8 +98,13 @@ class CalibrationData:
         )
 
 
+@checked
 def generate_calibration(
-    model: Any, tokenizer: Any, settings: CalibrationSettings, output: str | Path, progress: Progress | None = None
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    settings: CalibrationSettings,
+    output: str | Path,
+    progress: Progress | None = None,
 ) -> CalibrationData:
     """Let the model write the texts, into the file `output`; what is there already is only read.
 
@@ -137,15 +145,14 @@ def generate_calibration(
     return CalibrationData.load(output)
 
 
+@checked
 def calibration_from_text(
-    tokenizer: Any, path: str | Path, samples: int, length: int, seed: int = 0
+    tokenizer: Tokenizer, path: str | Path, samples: Positive, length: Positive, seed: Seed = 0
 ) -> CalibrationData:
     """Rows cut out of a text file, from places drawn by the seed that do not overlap.
 
     Raises DataError where the file is missing or too short, ArgumentError for samples and lengths below 1.
     """
-    if min(samples, length) < 1:
-        raise ArgumentError(f"{samples} samples of {length} tokens", hint="both are 1 or more")
     tokens = read_tokens(tokenizer, path)
     places = len(tokens) // length
     if places < samples:
@@ -159,7 +166,8 @@ def calibration_from_text(
     return CalibrationData(rows, {"source": Path(path).name, "seed": seed, "tokens_sha256": digest})
 
 
-def read_tokens(tokenizer: Any, path: str | Path) -> Tensor:
+@checked
+def read_tokens(tokenizer: Tokenizer, path: str | Path) -> Tensor:
     """Tokens of a text file, int64 [n], without special ones. Raises DataError where there are none."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ctrlg.arguments import LanguageModel, checked
 from ctrlg.errors import ArgumentError
 from normtweaking.structure import decoder_layers, norms
 
@@ -44,7 +45,8 @@ class LayerChain:
     Raises ArgumentError where the model has no decoder layers that can be found.
     """
 
-    def __init__(self, model: Any) -> None:
+    @checked
+    def __init__(self, model: LanguageModel) -> None:
         self.model = model
         self.prefix, modules = decoder_layers(model)
         self.layers = tuple(modules.children())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from ctrlg.console import PlainConsole
 
 TWEAK_EXAMPLES = """
 Examples:
@@ -55,7 +56,7 @@ def tweak(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Quantise a language model and repair it by its norms alone (Norm Tweaking); never worse than quantised."""
-    from normtweaking.grid import Grid
+    from normtweaking.grid import grid_of
     from normtweaking.job import Measured, Texts, TweakJob, quantizer_of, tweak_model
     from normtweaking.languages import language_names
     from normtweaking.settings import TweakSettings
@@ -66,12 +67,12 @@ def tweak(
         quantizer_of(quantizer, bits, group_size, symmetric, weights),
         TweakSettings(loss, scope, lr, scale, iterations, batch_size),
         Texts(data, text, samples, length, language_names(languages), held_out, seed),
-        Grid(grid_lr or (), grid_scale or ()),
+        grid_of(grid_lr or (), grid_scale or ()),
         embeddings,
         head,
         gguf,
         Measured(perplexity, tokens, window, stride),
         device,
     )
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(highlight=False, soft_wrap=True)
     tweak_model(job, lambda line: console.print(line, markup=False))

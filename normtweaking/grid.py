@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ctrlg.arguments import NonNegative, checked
 from ctrlg.errors import ArgumentError
 from ctrlg.studies import StudyLines
 from normtweaking.calibration import CalibrationData
@@ -37,6 +38,12 @@ class Grid(NamedTuple):
 
     learning_rates: Sequence[float]
     scales: Sequence[float]
+
+
+@checked
+def grid_of(learning_rates: Sequence[NonNegative], scales: Sequence[NonNegative]) -> Grid:
+    """The grid of these numbers, either of which may be none yet. Raises ArgumentError for others than 0 and above."""
+    return Grid(tuple(learning_rates), tuple(scales))
 
 
 def grid_search(

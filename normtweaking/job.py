@@ -7,12 +7,15 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from ctrlg.arguments import Natural, Positive, Seed, TwoOrMore, checked
 from ctrlg.errors import ArgumentError
 from ctrlg.models import load_language_model, weights_digest
+from ctrlg.outputs import check_input_file, check_output_file, check_output_folder
 from normtweaking.calibration import (
     CalibrationData,
     CalibrationSettings,
@@ -20,9 +23,9 @@ from normtweaking.calibration import (
     generate_calibration,
     read_tokens,
 )
-from normtweaking.export import check_exportable, write_gguf
+from normtweaking.export import FORMATS, check_exportable, write_gguf
 from normtweaking.grid import Grid, grid_search
-from normtweaking.perplexity import sliding_window_perplexity
+from normtweaking.perplexity import check_windows, sliding_window_perplexity
 from normtweaking.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, quantize_model
 from normtweaking.settings import LayerTweak, TweakResult, TweakSettings
 from normtweaking.tweaker import NormTweaker
@@ -31,30 +34,38 @@ QUANTIZERS = ("rtn", "k-means", "file")
 Say = Callable[[str], None]
 
 
-class Texts(NamedTuple):
+@checked
+@dataclass(frozen=True)
+class Texts:
     """What to calibrate on. data: file of calibration data. text: file to cut samples out of. The model writes them
     itself where both are empty. held_out: samples that judge and are not tweaked on; where 0, those that are.
     """
 
     data: str = ""
     text: str = ""
-    samples: int = 128
-    length: int = 2048
+    samples: Positive = 128
+    length: TwoOrMore = 2048
     languages: tuple[str, ...] = ()
-    held_out: int = 8
-    seed: int = 0
+    held_out: Natural = 8
+    seed: Seed = 0
 
 
-class Measured(NamedTuple):
+@checked
+@dataclass(frozen=True)
+class Measured:
     """text: file to measure perplexity on; none where empty. tokens: of it, from its beginning; all where None.
 
     window, stride: in tokens.
     """
 
     text: str = ""
-    tokens: int | None = None
-    window: int = 1024
-    stride: int = 512
+    tokens: TwoOrMore | None = None
+    window: TwoOrMore = 1024
+    stride: Positive = 512
+
+    def __post_init__(self) -> None:
+        if self.stride >= self.window:
+            raise ArgumentError(f"stride is {self.stride}", hint=f"below the window of {self.window}")
 
 
 @dataclass(frozen=True)
@@ -67,12 +78,12 @@ class TweakJob:
     output: str
     quantizer: Quantizer
     settings: TweakSettings = field(default_factory=TweakSettings)
-    texts: Texts = Texts()  # noqa: RUF009 (immutable)
+    texts: Texts = Texts()
     grid: Grid = Grid((), ())  # noqa: RUF009
     embeddings: bool = False
     head: bool = False
     gguf: str = ""
-    perplexity: Measured = Measured()  # noqa: RUF009
+    perplexity: Measured = Measured()
     device: str = "cpu"
 
 
@@ -92,10 +103,12 @@ def tweak_model(job: TweakJob, say: Say) -> None:
 
     Raises as all that it calls; what can be refused is refused before any work.
     """
+    _check_files(job)
     model, tokenizer = _load(job)
     NormTweaker(model, job.quantizer, job.settings, job.embeddings, job.head)
     if job.gguf:
         check_exportable(model, job.gguf)
+    measured = _measured_tokens(job, model, tokenizer) if job.perplexity.text else None
     data = _calibration(job, model, tokenizer)
     tuning, held_out = data.split(job.texts.held_out) if job.texts.held_out else (data, data)
 
@@ -126,8 +139,30 @@ def tweak_model(job: TweakJob, say: Say) -> None:
     say(f"{sum(file.stat().st_size for file in Path(job.output).iterdir()):,} bytes in {job.output}")
     if job.gguf:
         _write_gguf(job, say)
-    if job.perplexity.text:
-        _say_perplexities(job, tokenizer, say)
+    if measured is not None:
+        _say_perplexities(job, measured, say)
+
+
+def _check_files(job: TweakJob) -> None:
+    """Raise what files to read and to write would raise, while there is nothing to lose."""
+    if job.gguf and job.gguf not in FORMATS:
+        raise ArgumentError(f"the GGUF format {job.gguf!r} is unknown", hint=f"one of: {', '.join(FORMATS)}")
+    check_output_folder(job.output)
+    for suffix in [".gguf"] * bool(job.gguf) + [".grid.jsonl"] * any(job.grid):
+        check_output_file(_beside(job, suffix))
+    texts = job.texts
+    for name, file in (("--data", texts.data), ("--text", texts.text), ("--perplexity", job.perplexity.text)):
+        if file:
+            check_input_file(file, name)
+    if not texts.data and not texts.held_out < texts.samples:
+        raise ArgumentError(f"{texts.held_out} of {texts.samples} samples held out", hint="leave some to tweak on")
+
+
+def _measured_tokens(job: TweakJob, model: Any, tokenizer: Any) -> Tensor:
+    """Tokens to measure perplexity on. Raises as `sliding_window_perplexity`, before there is work to lose."""
+    tokens = read_tokens(tokenizer, job.perplexity.text)[: job.perplexity.tokens]
+    check_windows(model, tokens, job.perplexity.window, job.perplexity.stride)
+    return tokens
 
 
 def _load(job: TweakJob) -> tuple[Any, Any]:
@@ -163,9 +198,8 @@ def _write_gguf(job: TweakJob, say: Say) -> None:
     say(f"{size:,} bytes in {path} ({job.gguf})")
 
 
-def _say_perplexities(job: TweakJob, tokenizer: Any, say: Say) -> None:
+def _say_perplexities(job: TweakJob, tokens: Tensor, say: Say) -> None:
     """Of the float, the quantised and the tweaked model, of the GGUF file, and the share of the loss won back."""
-    tokens = read_tokens(tokenizer, job.perplexity.text)[: job.perplexity.tokens]
     sources = {"float": job.model, "quantised": job.model, "tweaked": job.output}
     sources |= {f"tweaked, {job.gguf}": _beside(job, ".gguf")} if job.gguf else {}
     found = {}

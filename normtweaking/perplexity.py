@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import LanguageModel, checked
 from ctrlg.errors import ArgumentError, DataError
 from normtweaking.chain import logits_at
 
@@ -48,9 +49,10 @@ def windows(length: int, window: int, stride: int) -> Iterator[Window]:
             return
 
 
+@checked
 @torch.no_grad()
 def sliding_window_perplexity(
-    model: Any,
+    model: LanguageModel,
     tokens: Tensor,
     window: int = 1024,
     stride: int = 512,
@@ -62,13 +64,7 @@ def sliding_window_perplexity(
     stride: 1 to window - 1, so that every token has one before it. progress: called with the tokens predicted, of all.
     Raises DataError for a text too short, ArgumentError for windows and strides out of range.
     """
-    if tokens.dim() != 1 or len(tokens) < 2:
-        raise DataError(f"a text of shape {tuple(tokens.shape)} has no perplexity", hint="give int64 [N], N >= 2")
-    room = getattr(model.config, "max_position_embeddings", None) or window
-    if not 2 <= window <= room:
-        raise ArgumentError(f"window is {window}", hint=f"choose 2 to {room}, what the model can read")
-    if not 1 <= stride < window:
-        raise ArgumentError(f"stride is {stride}", hint=f"choose 1 to {window - 1}, below the window")
+    check_windows(model, tokens, window, stride)
     tokens = tokens.to(next(model.parameters()).device)
     total, count = 0.0, 0
     for start, first, stop in windows(len(tokens), window, stride):
@@ -79,3 +75,14 @@ def sliding_window_perplexity(
         if progress is not None:
             progress(count, len(tokens) - 1)
     return Perplexity(math.exp(total / count), total / count, count)
+
+
+def check_windows(model: Any, tokens: Tensor, window: int, stride: int) -> None:
+    """Raise what `sliding_window_perplexity` would raise for these arguments, at no cost."""
+    if tokens.dim() != 1 or len(tokens) < 2:
+        raise DataError(f"a text of shape {tuple(tokens.shape)} has no perplexity", hint="give int64 [N], N >= 2")
+    room = getattr(model.config, "max_position_embeddings", None) or window
+    if not 2 <= window <= room:
+        raise ArgumentError(f"window is {window}", hint=f"choose 2 to {room}, what the model can read")
+    if not 1 <= stride < window:
+        raise ArgumentError(f"stride is {stride}", hint=f"choose 1 to {window - 1}, below the window")

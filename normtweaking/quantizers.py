@@ -12,17 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from ctrlg.arguments import Between, LanguageModel, Positive, TwoOrMore, checked
 from ctrlg.errors import ArgumentError, CheckpointError
 from normtweaking.codebooks import nearest_levels
 from normtweaking.structure import Linear, decoder_layers, linear_layers
 
 FEWEST_BITS, MOST_BITS = 2, 8
+Bits = Annotated[int, Between(FEWEST_BITS, MOST_BITS)]
+GroupSize = TwoOrMore
 FLOATS = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
 
 
@@ -61,6 +64,7 @@ class Quantizer(Protocol):
         ...
 
 
+@checked
 @dataclass(frozen=True)
 class RoundToNearest:
     """Round to the nearest of 2^bits equidistant levels.
@@ -71,12 +75,9 @@ class RoundToNearest:
     Raises ArgumentError for other bits and group sizes.
     """
 
-    bits: int = 4
-    group_size: int | None = None
+    bits: Bits = 4
+    group_size: GroupSize | None = None
     symmetric: bool = False
-
-    def __post_init__(self) -> None:
-        _check(self.bits, self.group_size)
 
     def check(self, weight: Weight) -> None:
         grouped(weight, self.group_size)
@@ -98,6 +99,7 @@ class RoundToNearest:
         return {"quantizer": "rtn", **asdict(self)}
 
 
+@checked
 @dataclass(frozen=True)
 class KMeans:
     """Round to the nearest of 2^bits levels that k-means (Lloyd's algorithm) finds.
@@ -107,14 +109,9 @@ class KMeans:
     Raises ArgumentError for other bits, group sizes and iterations.
     """
 
-    bits: int = 4
-    group_size: int | None = None
-    iterations: int = 30
-
-    def __post_init__(self) -> None:
-        _check(self.bits, self.group_size)
-        if self.iterations < 1:
-            raise ArgumentError(f"iterations is {self.iterations}", hint="choose 1 or more")
+    bits: Bits = 4
+    group_size: GroupSize | None = None
+    iterations: Positive = 30
 
     def check(self, weight: Weight) -> None:
         grouped(weight, self.group_size)
@@ -127,6 +124,7 @@ class KMeans:
         return {"quantizer": "k-means", **asdict(self)}
 
 
+@checked
 @dataclass(frozen=True)
 class Precomputed:
     """Weights from a safetensors file, by the model's names for them: what GPTQ, AWQ or anything else left.
@@ -180,7 +178,8 @@ def quantize_layers(module: nn.Module, quantizer: Quantizer, prefix: str = "") -
         _quantize_linear(linear, quantizer)
 
 
-def quantize_model(model: Any, quantizer: Quantizer, embeddings: bool = False, head: bool = False) -> None:
+@checked
+def quantize_model(model: LanguageModel, quantizer: Quantizer, embeddings: bool = False, head: bool = False) -> None:
     """Quantise the linear layers of all decoder layers, in place.
 
     embeddings, head: these too; where they share a weight, either means both. Raises as the quantizer does.
@@ -243,10 +242,3 @@ def _like(groups: Tensor, values: Tensor) -> Tensor:
 def _positive(step: Tensor) -> Tensor:
     """Steps to divide by: those of constant groups are zero, and any other does as well."""
     return torch.where(step > 0, step, torch.ones_like(step))
-
-
-def _check(bits: int, group_size: int | None) -> None:
-    if not FEWEST_BITS <= bits <= MOST_BITS:
-        raise ArgumentError(f"bits is {bits}", hint=f"choose {FEWEST_BITS} to {MOST_BITS}")
-    if group_size is not None and group_size < 2:
-        raise ArgumentError(f"group_size is {group_size}", hint="choose 2 or more, or none for whole channels")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ctrlg.errors import ArgumentError, require_at_least
+from ctrlg.arguments import NonNegative, Positive, checked
+from ctrlg.errors import ArgumentError
 from normtweaking.moments import DISTRIBUTION, LOSSES, MSE
 
 MOMENTS = "moments"  # a closed form, see `normtweaking.matching`
@@ -14,6 +15,7 @@ CLOSED_FORMS = (MOMENTS, LEAST_SQUARES, OWN_LEAST_SQUARES)
 LAYERS, END_TO_END, BOTH = "layers", "end-to-end", "both"
 
 
+@checked
 @dataclass(frozen=True)
 class TweakSettings:
     """How to tweak.
@@ -34,10 +36,10 @@ class TweakSettings:
 
     loss: str = DISTRIBUTION
     scope: str = LAYERS
-    learning_rate: float = 1e-5
-    scale: float = 1.0
-    iterations: int = 1
-    batch_size: int = 8
+    learning_rate: NonNegative = 1e-5
+    scale: NonNegative = 1.0
+    iterations: Positive = 1
+    batch_size: Positive = 8
     final_norm: bool = True
     keep_better: bool = True
     keep_better_layers: bool = False
@@ -48,7 +50,6 @@ class TweakSettings:
                 raise ArgumentError(
                     f"the {name} {getattr(self, name)!r} is unknown", hint=f"one of: {', '.join(known)}"
                 )
-        require_at_least(self, {"learning_rate": 0, "scale": 0, "iterations": 1, "batch_size": 1})
 
     def rate(self, index: int, depth: int) -> float:
         """Adam's learning rate in stage `index`; the norm behind `depth` layers is stage `depth`."""

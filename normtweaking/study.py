@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ctrlg.errors import ArgumentError, require_at_least
+from ctrlg.arguments import Positive, TwoOrMore, checked
+from ctrlg.errors import ArgumentError
 from ctrlg.models import weights_digest
 from ctrlg.studies import StudyLines
 from normtweaking.calibration import CalibrationData, CalibrationSettings, generate_calibration
@@ -90,6 +91,7 @@ class Way(NamedTuple):
         return {LAYERS: self.loss, BOTH: f"{self.loss}+{END_TO_END}", END_TO_END: END_TO_END}[self.scope]
 
 
+@checked
 @dataclass(frozen=True)
 class StudySettings:
     """held_out: samples that judge, beside those tweaked on. length: tokens of a sample. passes: end to end, at most.
@@ -97,17 +99,14 @@ class StudySettings:
     window, stride: of the perplexity, tokens. Raises ArgumentError for values out of range.
     """
 
-    held_out: int = 8
-    length: int = 128
-    passes: int = 4
-    batch_size: int = 4
+    held_out: Positive = 8
+    length: TwoOrMore = 128
+    passes: Positive = 4
+    batch_size: Positive = 4
     layer_grid: Grid = LAYER_GRID
     end_to_end_grid: Grid = END_TO_END_GRID
-    window: int = 512
-    stride: int = 256
-
-    def __post_init__(self) -> None:
-        require_at_least(self, {"held_out": 1, "length": 2, "passes": 1, "batch_size": 1})
+    window: Positive = 512
+    stride: Positive = 256
 
     def grid(self, way: Way) -> Grid | None:
         """None where nothing has a learning rate."""

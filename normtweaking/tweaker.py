@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ctrlg.arguments import LanguageModel, checked
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.files import atomic_folder
 from normtweaking.calibration import CalibrationData
@@ -58,9 +59,10 @@ class NormTweaker:
     CheckpointError where a file lacks weights.
     """
 
+    @checked
     def __init__(
         self,
-        model: Any,
+        model: LanguageModel,
         quantizer: Quantizer,
         settings: TweakSettings | None = None,
         embeddings: bool = False,
@@ -78,6 +80,7 @@ class NormTweaker:
         self._outside = (embeddings, head)
         check_fits(model, quantizer, *self._outside)
 
+    @checked
     def run(
         self,
         calibration: CalibrationData,

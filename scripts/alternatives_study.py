@@ -24,10 +24,9 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.progress import Progress
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
 from ctrlg.distillation.sentences import end_of_text_id
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.alternatives import Attempt, Counting, promise_pattern
@@ -59,7 +58,7 @@ def main() -> None:
     sets = read_concept_sets(arguments.dataset_path, arguments.limit)
     lines = StudyLines(arguments.output, ("method", "concept_set_idx"))
     study: Study | None = None
-    with Progress(console=Console(stderr=True)) as progress:
+    with Progress(console=PlainConsole(stderr=True)) as progress:
         task = progress.add_task("writing", total=len(arguments.ways) * len(sets))
         for first in range(0, len(sets), TOGETHER):
             group = sets[first : first + TOGETHER]
@@ -70,7 +69,7 @@ def main() -> None:
                         if (way, member.number) not in lines:
                             lines.add((way, member.number), line)
                 progress.advance(task, len(group))
-    print(table(lines.lines, sets, arguments.ways))
+    say(table(lines.lines, sets, arguments.ways))
 
 
 class Study:
@@ -164,7 +163,7 @@ def table(lines: Sequence[dict[str, Any]], sets: Sequence[ConceptSet], ways: Seq
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--dataset_path", required=True, help="concept sets with references, JSON lines")
     parser.add_argument("--examples", default="", help="the same, for the worked examples of prompt-examples")
     parser.add_argument("--output", required=True, help="JSON lines")

@@ -19,10 +19,9 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
 from ctrlg.distillation.aware_em import VARIANTS, SeedStudy, StudyRun, StudySettings, random_model
 from ctrlg.distillation.aware_em_results import add_result, open_results, plot_study
 from ctrlg.distillation.storage import read_sequences
@@ -58,7 +57,7 @@ def main() -> None:
     identity = vars(settings) | {name: getattr(arguments, name) for name in names}
     results = open_results(arguments.output, identity)
     left = [run for run in runs if run not in results]
-    console = Console()
+    console = PlainConsole()
     bar = (TextColumn("EM steps"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*bar, console=console) as progress:
         task = progress.add_task("", total=settings.em_steps(left))
@@ -96,7 +95,7 @@ def describe(run: StudyRun, values: dict[str, float]) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--training", nargs="+", required=True, help="sampled sequences")
     parser.add_argument("--test", required=True, help="sampled sequences that are not trained on")
     parser.add_argument("--vocab_size", type=int, required=True)

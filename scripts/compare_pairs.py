@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.pairs import Pair, draw_pairs, pair_results, pairs_table
@@ -30,6 +30,7 @@ from ctrlg.evaluation.writing import write_sentences
 from ctrlg.figures import check_figure_path
 from ctrlg.files import write_lines
 from ctrlg.models import fast_dtype, load_language_model
+from ctrlg.outputs import check_output_file
 from ctrlg.quantization import load_hmm
 from ctrlg.studies import StudyLines
 
@@ -39,13 +40,15 @@ def main() -> None:
     require_scorers()
     if arguments.plot:
         check_figure_path(arguments.plot)
+    if arguments.table:
+        check_output_file(arguments.table, "--table")
     pairs = [Pair(*parts) for parts in arguments.pair]
     if len({pair.name for pair in pairs}) < len(pairs):
         raise ArgumentError("two pairs have one name", hint="results are filed under it: rename one")
     sizes = {pair.name: pair.sizes() for pair in pairs} if arguments.bytes or arguments.plot else {}
     sets = {concept_set.number: concept_set for concept_set in read_concept_sets(arguments.data, arguments.sets)}
     records = StudyLines(arguments.output, ("pair", "concept_set_idx"))
-    with Progress() as progress:
+    with Progress(console=PlainConsole()) as progress:
         task = progress.add_task("writing", total=len(pairs) * len(sets))
         for pair in pairs:
             there = {index for index in sets if (pair.name, index) in records}
@@ -58,7 +61,7 @@ def main() -> None:
     references = {index: concept_set.references for index, concept_set in sets.items()}
     results = pair_results(pairs, shown, references, arguments.judge, sizes)
     content = pairs_table(results, arguments.judge)
-    print(content)
+    say(content)
     if arguments.table:
         write_lines(arguments.table, content)
     if arguments.plot:
@@ -78,7 +81,7 @@ def written(
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--data", required=True, help="CommonGen's validation.jsonl")
     parser.add_argument(
         "--pair", nargs=3, action="append", required=True, metavar=("NAME", "MODEL", "HMM"), help="may be repeated"

@@ -26,10 +26,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
 from ctrlg.distillation.fitting import fit
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.next_tokens import describe_next_tokens, read_next_tokens
@@ -81,8 +80,8 @@ def main() -> None:
             study = study or Study(arguments)
             for counts, values in study.run(source, wanted, seed):
                 line = results.add((source, counts, seed), values)
-                Console().print(line, highlight=False, soft_wrap=True)
-    print(table(results.lines))
+                PlainConsole().print(line, highlight=False, soft_wrap=True)
+    say(table(results.lines))
     if arguments.plot:
         draw(results.lines, arguments.plot)
 
@@ -120,7 +119,7 @@ class Study:
             self.concept_sets = read_concept_sets(arguments.concept_sets, arguments.sets)
         self.dev, self.test = read_sequences(arguments.dev), read_sequences(arguments.test)
         self.rates = self._measure()
-        Console().print(f"processor seconds a sentence: {self.rates._asdict()}", highlight=False)
+        PlainConsole().print(f"processor seconds a sentence: {self.rates._asdict()}", highlight=False)
 
     def run(self, source: str, wanted: Sequence[str], seed: int) -> Iterator[tuple[str, dict[str, float | int]]]:
         """Distil on what the minutes pay for, in the wanted ways; likelihoods in nats per token."""
@@ -283,7 +282,7 @@ def _panel(axes: Any, results: list[dict[str, Any]], column: str) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model_name_or_path", default="default", help="sampled, and reads")
     parser.add_argument("--data_file", required=True, help="sentences of the domain, .txt, .jsonl, .json or .csv")
     parser.add_argument("--column", default="references", help="of sentences in the data file (%(default)s)")

@@ -15,11 +15,11 @@ import argparse
 import logging
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
-from ctrlg.console import as_program
-from ctrlg.files import writable_folder, write_json
+from ctrlg.console import PlainArgumentParser, as_program, say
+from ctrlg.files import write_json
 from ctrlg.models import load_language_model
+from ctrlg.outputs import check_input_file, check_output_file
 from ctrlg.studies import markdown_rows
 from normtweaking.harness import Score, evaluate_tasks, require_harness
 
@@ -28,7 +28,9 @@ def main() -> None:
     arguments = parse_arguments()
     require_harness()
     if arguments.output:
-        writable_folder(Path(arguments.output).parent)
+        check_output_file(arguments.output)
+    if arguments.text:
+        check_input_file(arguments.text, "--text")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     model, tokenizer = load_language_model(arguments.model, arguments.device)
     started = time.perf_counter()
@@ -44,8 +46,8 @@ def main() -> None:
         window=arguments.window,
     )
     seconds = time.perf_counter() - started
-    print(table(results))
-    print(f"{seconds:.1f} s")
+    say(table(results))
+    say(f"{seconds:.1f} s")
     if arguments.output:
         figures = {task: {name: one._asdict() for name, one in found.items()} for task, found in results.items()}
         write_json(arguments.output, {"arguments": vars(arguments), "seconds": seconds, "results": figures})
@@ -62,7 +64,7 @@ def table(results: Mapping[str, Mapping[str, Score]]) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("model", help='folder, GGUF file, Hugging Face id, "default" or "default-base"')
     parser.add_argument("--tasks", nargs="+", default=[], help="names of tasks, see `lm-eval ls tasks`")
     parser.add_argument("--text", default="", help="text file to measure perplexities on")

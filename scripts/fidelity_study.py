@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
 from ctrlg.evaluation.benchmark import float_hmm
 from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.fidelity_figures import Summary, plot_guidance, plot_rate_distortion, summaries, table
@@ -45,7 +43,7 @@ def main() -> None:
         sequences=arguments.sequences,
         seed=arguments.seed,
     )
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
 
     def report(done: int, total: int) -> None:
         console.print(f"{done} of {total} points", highlight=False)
@@ -53,7 +51,7 @@ def main() -> None:
     results = run_fidelity(settings, points(arguments.methods, arguments.bits, arguments.thresholds), report)
     keywords = frequent_keywords(read_concept_sets(arguments.dataset_path), arguments.keywords)
     rows = summaries(results.lines, keywords, arguments.seed)
-    print(table(rows))
+    say(table(rows))
     if arguments.plot:
         states, tokens = float_hmm(arguments.hmm).emission.shape
         plot_rate_distortion(rows, states * (states + tokens), arguments.plot, rate_title(rows))
@@ -80,7 +78,7 @@ def guidance_title(rows: list[Summary]) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hmm", default="default", help="folder or hub id; unpacked if compressed (%(default)s)")
     parser.add_argument("--model", default="default", help="the language model it comes from (%(default)s)")
     parser.add_argument("--test", required=True, help="file of sequences sampled from the language model")

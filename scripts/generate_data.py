@@ -16,8 +16,9 @@ import argparse
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.models import load_language_model, load_tokenizer
+from ctrlg.outputs import check_input_file, check_output_file
 from normtweaking import CalibrationSettings, calibration_from_text, generate_calibration
 from normtweaking.languages import language_names
 
@@ -33,6 +34,9 @@ def main() -> None:
         arguments.batch_size,
         arguments.seed,
     )
+    check_output_file(arguments.output)
+    if arguments.text:
+        check_input_file(arguments.text, "--text")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.text:
@@ -51,7 +55,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model_name_or_path", default="default-base", help="(default-base)")
     parser.add_argument("--output", required=True, help="safetensors file")
     parser.add_argument("--samples", type=int, default=128)

@@ -16,8 +16,9 @@ import argparse
 
 import torch
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.models import load_language_model
+from ctrlg.outputs import check_output_file
 from normtweaking import CalibrationData, RoundToNearest
 from normtweaking.gptq import require_llmcompressor, write_gptq_weights
 
@@ -27,6 +28,7 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     require_llmcompressor()
+    check_output_file(arguments.output)
     scheme = RoundToNearest(arguments.nbits, arguments.group_size, arguments.symmetric)
     data = CalibrationData.load(arguments.data)
     model, _ = load_language_model(arguments.model_name_or_path, arguments.device, torch.float32)
@@ -34,7 +36,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model_name_or_path", default="default-base", help="(default-base)")
     parser.add_argument("--data", required=True, help="calibration of generate_data.py")
     parser.add_argument("--output", required=True, help="safetensors file of the rounded weights")

@@ -19,10 +19,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.markup import escape
 from rich.progress import Progress
 from torch import Tensor
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say, visible
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark import BenchmarkSettings, Setting, float_hmm, guide, parse_grid, run_benchmark
@@ -59,10 +60,10 @@ def main() -> None:
     if len(set(names)) < len(names):
         raise ArgumentError("two HMMs have a folder of the same name", hint="results are filed under it: rename one")
     grid = parse_grid(arguments.grid)
+    references = {each.number: each.references for each in read_concept_sets(arguments.dataset_path)}
     held_out = StudyLines(Path(arguments.output) / "held_out.jsonl", ("hmm", "method", "bits"))
     score(arguments.hmms, grid, read_sequences(arguments.test), held_out)
     benchmarks = {folder: write(folder, grid, arguments) for folder in arguments.hmms}
-    references = {each.number: each.references for each in read_concept_sets(arguments.dataset_path)}
     values: dict[Group, list[Mapping[str, float]]] = defaultdict(list)
     for folder, lines in benchmarks.items():
         likelihoods = {
@@ -71,14 +72,14 @@ def main() -> None:
         for row in rows_of(lines, references):
             likelihood = likelihoods[row.method, row.bits]
             values[Group(likelihood["states"], row.method, row.bits, row.mask)].append(figures_of(row, likelihood))
-    print(table(values))
+    say(table(values))
     if arguments.plot:
         draw(values, arguments.plot)
 
 
 def score(folders: Sequence[str], grid: Sequence[Setting], test: Tensor, lines: StudyLines) -> None:
     """Held-out log-likelihood in nats per token of every HMM in every way; None where it is no distribution."""
-    with Progress() as progress:
+    with Progress(console=PlainConsole()) as progress:
         for folder in progress.track(folders, description="held-out"):
             left = [setting for setting in grid if (Path(folder).name, *setting) not in lines]
             if not left:
@@ -103,8 +104,8 @@ def write(folder: str, grid: Sequence[Setting], arguments: argparse.Namespace) -
             limit=arguments.limit,
             soft_mask=mask == "soft",
         )
-        with Progress() as progress:
-            task = progress.add_task(f"{Path(folder).name}, {mask} mask", total=None)
+        with Progress(console=PlainConsole()) as progress:
+            task = progress.add_task(escape(visible(f"{Path(folder).name}, {mask} mask")), total=None)
             lines = run_benchmark(
                 settings, grid, lambda done, total, task=task: progress.update(task, completed=done, total=total)
             ).lines
@@ -158,7 +159,7 @@ def draw(values: Mapping[Group, Sequence[Mapping[str, float]]], path: str | Path
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hmms", nargs="+", required=True, help="folders of float HMMs")
     parser.add_argument(
         "--grid", nargs="+", required=True, help="as test_benchmark.py: norm-q:8,4 log-norm-q:4 float32"

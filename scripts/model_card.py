@@ -10,18 +10,24 @@ from __future__ import annotations
 
 import argparse
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.files import write_lines
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
+from ctrlg.outputs import check_input_file, check_output_file
 from ctrlg.quantization import fidelity_table, markdown_table
+from ctrlg.quantization.rows import check_bits
 
 
 def main() -> None:
     arguments = parse_arguments()
+    check_output_file(arguments.output)
+    for file in (arguments.held_out, *arguments.training):
+        check_input_file(file, "the samples")
+    check_bits(arguments.bits, 8)
     hmm = HMM.from_pretrained(arguments.hmm)
     held_out = read_sequences(arguments.held_out)
     settings: list[dict[str, object]] = [
@@ -41,11 +47,11 @@ def main() -> None:
         markdown_table(rows),
     ]
     write_lines(arguments.output, "\n".join(lines))
-    print("\n".join(lines))
+    say("\n".join(lines))
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hmm", required=True, help="folder of a float HMM")
     parser.add_argument("--held_out", required=True, help="sampled sequences it has not seen")
     parser.add_argument("--training", nargs="+", required=True, help="sampled sequences, for the unigram")

@@ -22,9 +22,8 @@ import json
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.figures import check_figure_path
 from ctrlg.files import write_lines
@@ -36,7 +35,7 @@ from normtweaking.layer_deltas import draw_layers, layer_deltas, layer_moments
 from normtweaking.study import COLUMNS, NormStudy, Scheme, StudySettings, Way
 from normtweaking.study_report import draw_study, table
 
-console = Console(highlight=False, soft_wrap=True)
+console = PlainConsole(highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -89,7 +88,7 @@ def summarise(arguments: argparse.Namespace) -> None:
         raise DataError(f"no such results file: {arguments.summarise}", hint="give the --output of a study")
     lines = StudyLines(arguments.summarise, COLUMNS).lines
     content = table(lines)
-    print(content)
+    say(content)
     if arguments.table:
         write_lines(arguments.table, content)
     if arguments.plot:
@@ -97,7 +96,7 @@ def summarise(arguments: argparse.Namespace) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model_name_or_path", default="default-base", help="(default-base)")
     parser.add_argument("--text", default="", help="perplexity is measured on it")
     parser.add_argument("--tokens", type=int, default=8192, help="of the text, from its beginning (8192)")

@@ -25,13 +25,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.errors import ArgumentError
 from ctrlg.files import write_lines
 from ctrlg.hmm import HMM, Parameters
 from ctrlg.hmm.learning import total_counts
 from ctrlg.matrices import CompressedMatrix, DenseMatrix
+from ctrlg.outputs import check_output_file
 from ctrlg.quantization import QuantizedHMM, held_out_log_likelihood, quantize, state_occupancy
 from ctrlg.quantization.refine import refine
 from ctrlg.quantization.restricted import (
@@ -64,9 +65,11 @@ class Study(NamedTuple):
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.table:
+        check_output_file(arguments.table, "--table")
     if arguments.summarise:
         table = summary([json.loads(line) for line in Path(arguments.summarise).read_text().splitlines()])
-        print(table)
+        say(table)
         if arguments.table:
             write_lines(arguments.table, table)
         return
@@ -86,7 +89,7 @@ def main() -> None:
         for label, setting in settings(hmm, arguments.small_share).items():
             ways = [way for way in arguments.ways if (label, way, seed) not in results]
             for way, values in outcomes(study, setting, ways):
-                print(results.add((label, way, seed), values), flush=True)
+                say(results.add((label, way, seed), values))
 
 
 def settings(hmm: HMM, small_share: float) -> dict[str, dict[str, Any]]:
@@ -251,7 +254,7 @@ def summary(lines: list[dict[str, Any]]) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hmm", nargs="+", default=[], help="folders of float HMMs, one for each seed")
     parser.add_argument("--training", nargs="+", default=[], help="a file of sequences for each HMM, for 'on text'")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), help="of training (all)")

@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
 from ctrlg.distillation.fitting import fit
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood
@@ -56,8 +55,8 @@ def main() -> None:
         if (files, states, seed) not in results:
             study = study or Study(arguments)
             line = results.add((files, states, seed), study.run(files, states, seed))
-            Console().print(line, highlight=False, soft_wrap=True)
-    print(table(results.lines))
+            PlainConsole().print(line, highlight=False, soft_wrap=True)
+    say(table(results.lines))
     if arguments.plot:
         draw(results.lines, arguments.plot)
 
@@ -164,7 +163,7 @@ def draw(results: list[dict[str, Any]], path: str | Path) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model_name_or_path", default="default", help="that was sampled (%(default)s)")
     parser.add_argument("--training", nargs="+", required=True, help="files of sampled sequences")
     parser.add_argument("--dev", required=True, help="sampled sequences that stop EM")

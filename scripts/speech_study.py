@@ -20,10 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
 from ctrlg.distillation.aware_em import random_model
 from ctrlg.distillation.clusters import nearest_centroids, train_centroids
 from ctrlg.distillation.training import EMSettings, em_step
@@ -63,7 +62,7 @@ def main() -> None:
             for method, bits in left:
                 share = accuracy([quantised(model, method, bits) for model in models], tokens, test.speakers)
                 line = results.add((method, bits, seed), {"accuracy": share})
-                Console().print(line, highlight=False, soft_wrap=True)
+                PlainConsole().print(line, highlight=False, soft_wrap=True)
     if arguments.plot:
         draw(results.lines, arguments.plot)
 
@@ -153,7 +152,7 @@ def draw(results: list[dict[str, Any]], path: str) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--data", required=True, help="folder of JapaneseVowels_TRAIN.ts and _TEST.ts")
     parser.add_argument("--output", required=True, help="JSON lines")
     parser.add_argument("--plot", default="", help=".png, .svg or .pdf")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 import ctrlg
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark import float_hmm, guide, parse_grid
 from ctrlg.models import fast_dtype, load_language_model
@@ -40,11 +40,11 @@ def main() -> None:
     )
     for place, result in enumerate(results):
         kept = "" if result.satisfied else "  (the promise is broken)"
-        print(f"{place}. {result.text}  {result.log_prob:.3f}{kept}")
+        say(f"{place}. {result.text}  {result.log_prob:.3f}{kept}")
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--keywords", nargs="+", default=["field", "look", "stand"], help="%(default)s")
     parser.add_argument("--words", nargs=2, type=int, default=[10, 10], help="least and most words (%(default)s)")
     parser.add_argument("--method", default="float32", help="of docs/methods.md, float32 or mask-only (%(default)s)")

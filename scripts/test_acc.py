@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.errors import DataError
 from ctrlg.evaluation.commands import named_source
 from ctrlg.evaluation.concept_sets import read_concept_sets
@@ -34,7 +34,8 @@ from ctrlg.evaluation.success import covered
 from ctrlg.evaluation.tables import group_of, markdown, norm_q_markdown, plot, rows_of
 from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.figures import check_figure_path
-from ctrlg.files import writable_folder, write_lines
+from ctrlg.files import write_lines
+from ctrlg.outputs import check_output_file
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def main() -> None:
     if arguments.plot:
         check_figure_path(arguments.plot)
     if arguments.table:
-        writable_folder(Path(arguments.table).parent)
+        check_output_file(arguments.table, "--table")
     records = {file: read_records(file) for file in arguments.result}
     sets = read_concept_sets(named_source(arguments.dataset_path))
     references = {each.number: each.references for each in sets}
@@ -58,7 +59,7 @@ def main() -> None:
     if arguments.against:
         everything = [line for lines in records.values() for line in lines]
         table += "\n\n" + paired_markdown(paired_rows(everything, arguments.against), arguments.against)
-    print(table)
+    say(table)
     if arguments.log:
         show_broken([record for lines in records.values() for record in lines], arguments.substring)
     if arguments.table:
@@ -85,11 +86,11 @@ def show_broken(records: Sequence[Mapping[str, Any]], substring: bool) -> None:
         found = covered(written.sentences[0], written.concepts, substring) if written.sentences else []
         lacking = [concept for concept, there in zip(written.concepts, found, strict=False) if not there]
         if lacking:
-            print(f"concept set {written.number} lacks {', '.join(lacking)}: {written.sentences[0]}")
+            say(f"concept set {written.number} lacks {', '.join(lacking)}: {written.sentences[0]}")
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument(
         "--result",
         nargs="+",

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import argparse
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid
 from ctrlg.evaluation.commands import named_source, word_limit, write_benchmark
@@ -73,7 +73,7 @@ def grid(arguments: argparse.Namespace) -> list[str]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--method", default="", help="a method of docs/methods.md, float32 or mask-only")
     parser.add_argument("--bits", type=int, default=8, help="of --method (%(default)s)")
     parser.add_argument("--grid", nargs="+", default=[], help="several at once, as norm-q:8,4 log-norm-q:4 float32")

@@ -21,7 +21,7 @@ import argparse
 
 import torch
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.evaluation.benchmark import float_hmm
 from ctrlg.files import writable_folder
 from ctrlg.hmm import HMM
@@ -57,7 +57,7 @@ def main() -> None:
     compressed = HMM.of_parameters(transition, emission, initial[0], reference.eos_token_id, reference.fingerprint)
     with torch.no_grad():
         loss = kl_sequence(reference, compressed, sequences=arguments.sequences, length=24, seed=arguments.seed)
-    print(f"lost on {arguments.sequences} sequences of its own: {loss.mean:.4f} ± {loss.error:.4f} nats per token")
+    say(f"lost on {arguments.sequences} sequences of its own: {loss.mean:.4f} ± {loss.error:.4f} nats per token")
     if arguments.output_path:
         compressed.save_pretrained(arguments.output_path)
 
@@ -80,7 +80,7 @@ def save(clusters: dict[str, Clusters], arguments: argparse.Namespace) -> None:
     note = {"hmm": arguments.hmm_model_path, "bits": arguments.bits, "seed": arguments.seed, "logarithms": logs}
     files = write_clusters(arguments.save_tensors, clusters, arguments.bits, note)
     size = sum(file.stat().st_size for file in files)
-    print(f"{len(files)} tensors in {arguments.save_tensors}, {size / 1e6:,.0f} MB: {', '.join(f.name for f in files)}")
+    say(f"{len(files)} tensors in {arguments.save_tensors}, {size / 1e6:,.0f} MB: {', '.join(f.name for f in files)}")
 
 
 def report(name: str, q: torch.Tensor, found: Clusters, reference: HMM) -> None:
@@ -90,14 +90,14 @@ def report(name: str, q: torch.Tensor, found: Clusters, reference: HMM) -> None:
     possible = p > -torch.inf if LOGS[name] else p > 0
     sums = rows.double().sum(1)
     gone = float(((rows == 0) & possible).double().mean())
-    print(
+    say(
         f"{name} {tuple(q.shape)}: {len(found.centroids)} centroids, {len(rows[:1].unique())} in its first row, rows "
         f"sum to {sums.min():.4f} to {sums.max():.4f}, {100 * gone:.2f} % of the entries became 0"
     )
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--bits", type=int, default=6, help="2^bits centroids (%(default)s)")
     parser.add_argument("--probabilities", action="store_true", help="cluster no logarithms")
     parser.add_argument("--unnormalised", action="store_true", help="rows as rounding leaves them; writes no HMM")

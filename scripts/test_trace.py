@@ -19,9 +19,8 @@ import argparse
 from typing import Any
 
 import torch
-from rich.console import Console
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.memory import lacking_memory
 from ctrlg.evaluation.synthetic import SyntheticHMM, float_bytes, synthetic_hmm
@@ -62,7 +61,7 @@ class Study:
             *(arguments.model, arguments.device, arguments.dtype, torch.get_num_threads()),
             *(arguments.entries, arguments.bits, arguments.tokens, arguments.seed),
         )
-        self.console = Console()
+        self.console = PlainConsole()
         self._model: Any = None
 
     def run(self, hidden_states: int, kind: str) -> None:
@@ -127,7 +126,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hidden_states", type=int, nargs="+", default=[512, 1024, 2048, 4096, 8192, 16384])
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of HMMs (%(default)s)")

@@ -20,11 +20,10 @@ from __future__ import annotations
 import argparse
 
 import torch
-from rich.console import Console
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
 from normtweaking import TweakSettings
-from normtweaking.grid import Grid
+from normtweaking.grid import grid_of
 from normtweaking.job import QUANTIZERS, Measured, Texts, TweakJob, quantizer_of, tweak_model
 from normtweaking.languages import language_names
 from normtweaking.moments import LOSSES
@@ -35,7 +34,7 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(highlight=False, soft_wrap=True)
     tweak_model(job_of(arguments), lambda line: console.print(line, markup=False))
 
 
@@ -67,7 +66,7 @@ def job_of(arguments: argparse.Namespace) -> TweakJob:
         ),
         settings,
         texts,
-        Grid(arguments.grid_search_lr, arguments.grid_search_scale),
+        grid_of(arguments.grid_search_lr, arguments.grid_search_scale),
         arguments.embeddings,
         arguments.head,
         arguments.gguf,
@@ -77,7 +76,7 @@ def job_of(arguments: argparse.Namespace) -> TweakJob:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model_name_or_path", default="default-base", help="(default-base)")
     parser.add_argument("--output", required=True, help="folder of the tweaked model")
     parser.add_argument("--quantizer", choices=QUANTIZERS, default="rtn")

@@ -13,21 +13,23 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrlg.arguments import Positive, checked
 from ctrlg.automata.classes import joint
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import DEAD, explore
 from ctrlg.automata.minimization import minimize
-from ctrlg.errors import ArgumentError, ConstraintError, VocabularyError
+from ctrlg.errors import ConstraintError, VocabularyError
 
 MAX_STATES = 200_000
 
 
+@checked
 def product(
     dfas: Sequence[DFA],
     mode: Literal["intersection", "union"] = "intersection",
     *,
-    vocab_size: int | None = None,
-    max_states: int = MAX_STATES,
+    vocab_size: Positive | None = None,
+    max_states: Positive = MAX_STATES,
 ) -> DFA:
     """The automaton that accepts what all of `dfas` accept, or what at least one does.
 
@@ -38,8 +40,6 @@ def product(
     ArgumentError for another mode; ConstraintError for no automata without `vocab_size`; VocabularyError
     where vocabularies differ in size; BudgetError where a step needs more than `max_states` states.
     """
-    if mode not in ("intersection", "union"):
-        raise ArgumentError(f"mode is {mode!r}", hint="use 'intersection' or 'union'")
     if mode == "union":
         return ~product([~dfa for dfa in dfas], vocab_size=vocab_size, max_states=max_states)
     if vocab_size is None and not dfas:
@@ -70,6 +70,7 @@ def empty_string(vocab_size: int) -> DFA:
     return DFA(np.zeros(vocab_size, np.int32), np.ones((2, 1), np.int32), 0, np.array([True, False]))
 
 
+@checked
 def forbid(dfa: DFA, token_ids: Iterable[int]) -> DFA:
     """`dfa` with the given tokens leading to a dead state. VocabularyError for an id outside [0, V)."""
     ids = np.array(sorted({int(token) for token in token_ids}), dtype=np.int64)

@@ -6,17 +6,20 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ctrlg.arguments import Positive, checked
 from ctrlg.automata import algebra
 from ctrlg.automata.dfa import DFA
 from ctrlg.errors import ConstraintError, VocabularyError
 
 
+@checked
 def trivial(vocab_size: int) -> DFA:
     """Accepts every token string. VocabularyError for a vocabulary without tokens."""
     return algebra.constant(True, vocab_size)
 
 
-def contains(patterns: Iterable[Sequence[int]], vocab_size: int) -> DFA:
+@checked
+def contains(patterns: Iterable[Sequence[int]], vocab_size: Positive) -> DFA:
     """Accepts strings in which at least one of the patterns (strings of token ids) occurs; minimal.
 
     Patterns may repeat, overlap, or contain each other. ConstraintError for no patterns or an empty one;

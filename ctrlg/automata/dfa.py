@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ctrlg.arguments import refused, whole
 from ctrlg.automata import paths
 from ctrlg.errors import ConstraintError, VocabularyError
 
@@ -41,7 +42,7 @@ class DFA:
     def __post_init__(self) -> None:
         class_of = _integers("class_of", self.class_of, dimensions=1)
         delta = _integers("delta", self.delta, dimensions=2)
-        accepting = np.asarray(self.accepting)
+        accepting = _array("accepting", self.accepting)
         states, classes = delta.shape
         if accepting.dtype != np.bool_ or accepting.shape != (states,):
             raise ConstraintError(
@@ -50,7 +51,7 @@ class DFA:
             )
         _require_range("class_of", class_of, classes, "token classes")
         _require_range("delta", delta, states, "states")
-        initial = np.asarray(self.initial)
+        initial = _array("initial", self.initial)
         if initial.shape != () or initial.dtype.kind not in "iu" or not 0 <= initial < states:
             raise ConstraintError(
                 f"initial is {self.initial!r}, the automaton has {states} states",
@@ -87,8 +88,8 @@ class DFA:
     def run(self, ids: Iterable[int], state: int | None = None) -> int:
         """The state after `ids`, from `state` or from the start. Errors as in `step`."""
         here = self.initial if state is None else self._require_state(state)
-        for token in ids:
-            if not 0 <= token < self.vocab_size:
+        for token in _iterated(ids):
+            if not 0 <= whole("a token id", token) < self.vocab_size:
                 raise VocabularyError(
                     f"token id {token} is outside the automaton's vocabulary of {self.vocab_size} tokens",
                     hint=f"token ids run from 0 to {self.vocab_size - 1}",
@@ -124,13 +125,20 @@ class DFA:
         """Accepts what both accept. VocabularyError where vocabularies differ in size."""
         from ctrlg.automata import algebra
 
-        return algebra.product([self, other])
+        return algebra.product([self, _operand("&", other)])
 
     def __or__(self, other: DFA) -> DFA:
         """Accepts what either accepts. VocabularyError where vocabularies differ in size."""
         from ctrlg.automata import algebra
 
-        return algebra.product([self, other], mode="union")
+        return algebra.product([self, _operand("|", other)], mode="union")
+
+    # Called for operands that are not automata: their own operators would raise another error.
+    def __rand__(self, other: Any) -> DFA:
+        return _operand("&", other) & self
+
+    def __ror__(self, other: Any) -> DFA:
+        return _operand("|", other) | self
 
     def __invert__(self) -> DFA:
         """Accepts what this one does not."""
@@ -140,7 +148,7 @@ class DFA:
         """Accepts every string this one accepts followed by one the other accepts (either may be empty)."""
         from ctrlg.automata import concatenation
 
-        return concatenation.concatenate(self, other)
+        return concatenation.concatenate(self, _operand("then", other))
 
     def minimize(self) -> DFA:
         """The smallest automaton for the same strings; its arrays are equal where the strings are."""
@@ -153,7 +161,7 @@ class DFA:
         return _frozen(paths.distances_in(self.delta, self.accepting), np.int32)
 
     def _require_state(self, state: int) -> int:
-        if not 0 <= state < self.num_states:
+        if not 0 <= whole("state", state) < self.num_states:
             raise ConstraintError(
                 f"state {state} is outside the automaton's {self.num_states} states",
                 hint=f"states run from 0 to {self.num_states - 1}",
@@ -161,8 +169,27 @@ class DFA:
         return int(state)
 
 
+def _operand(operator: str, value: Any) -> DFA:
+    if not isinstance(value, DFA):
+        raise refused(f"an operand of {operator}", value, "a DFA; ctrlg.automata.as_dfa makes one of Ctrl-G's graphs")
+    return value
+
+
+def _iterated(ids: Any) -> Iterable[int]:
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise refused("ids", ids, "a list of token ids")
+    return ids
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of different lengths, tensors elsewhere
+        raise ConstraintError(f"{name} is no array: {error}", hint="rows of one length") from error
+
+
 def _integers(name: str, values: ArrayLike, dimensions: int) -> NDArray[np.integer]:
-    array = np.asarray(values)
+    array = _array(name, values)
     if array.dtype.kind not in "iu" or array.ndim != dimensions or array.size == 0:
         raise ConstraintError(
             f"{name} is {array.dtype} {list(array.shape)}",

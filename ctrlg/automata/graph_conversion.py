@@ -8,7 +8,7 @@ an edge leads to a dead state.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Sequence
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,13 @@ class Graph(TypedDict):
     edges: Sequence[Edge]
     initial_state: Hashable
     accept_states: Collection[Hashable]
+
+
+class HoldsDFA(Protocol):
+    """An object around an automaton, such as Ctrl-G's `DFAModel`."""
+
+    @property
+    def dfa(self) -> DFA: ...
 
 
 def as_dfa(graph: Any, vocab_size: int | None = None) -> DFA:

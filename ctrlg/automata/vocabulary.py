@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
+from ctrlg.arguments import Tokenizer, checked
 from ctrlg.automata.characters import TokenSymbols, token_symbols
 from ctrlg.errors import VocabularyError
 
@@ -23,6 +24,7 @@ _SPACE_MARK = "\u2581"  # SentencePiece writes a space as U+2581
 _cache: OrderedDict[tuple[int, int, int, int], Vocabulary] = OrderedDict()
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
     """Token bytes and the end-of-text token.
@@ -52,7 +54,10 @@ class Vocabulary:
         object.__setattr__(self, "token_bytes", tuple(content))
 
     @classmethod
-    def of(cls, tokenizer: Any, vocab_size: int | None = None, eos_token_id: int | None = None) -> Vocabulary:
+    @checked
+    def of(
+        cls, tokenizer: Vocabulary | Tokenizer, vocab_size: int | None = None, eos_token_id: int | None = None
+    ) -> Vocabulary:
         """The vocabulary of a Hugging Face tokenizer (byte-level BPE, or SentencePiece with byte fallback).
 
         vocab_size: the model's number of logits where it exceeds the tokenizer's; the ids in between are padding.
@@ -97,6 +102,7 @@ class Vocabulary:
         """The tokens cut into characters, see `ctrlg.automata.characters`."""
         return token_symbols(self.token_bytes)
 
+    @checked
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids; ids that are not content add nothing, broken characters become U+FFFD.
 
@@ -112,6 +118,7 @@ class Vocabulary:
             pieces.append(self.token_bytes[token] or b"")
         return b"".join(pieces).decode("utf-8", errors="replace")
 
+    @checked
     def spell(self, texts: Sequence[str]) -> list[tuple[int, ...] | None]:
         """How each text is usually cut into tokens; None where it cannot be spelled.
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ctrlg.arguments import Positive, checked, whole
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import as_dfa
 from ctrlg.compat.graphs import as_graph
@@ -27,7 +28,8 @@ class DFAModel(nn.Module):
 
     _placement: Tensor
 
-    def __init__(self, dfa_graph: Any, vocab_size: int) -> None:
+    @checked
+    def __init__(self, dfa_graph: Any, vocab_size: Positive) -> None:
         super().__init__()
         dfa = as_dfa(dfa_graph, vocab_size)
         self.dfa = dfa if isinstance(getattr(dfa_graph, "dfa", dfa_graph), DFA) else dfa.minimize()
@@ -86,7 +88,7 @@ class DFAModel(nn.Module):
 
     def is_accept(self, state: int) -> bool:
         """Whether a string may end in this state; False for a number that is no state."""
-        return 0 <= state < self.num_states and bool(self.dfa.accepting[state])
+        return 0 <= whole("state", state) < self.num_states and bool(self.dfa.accepting[state])
 
     def _mask(self, name: str) -> Tensor:
         """A mask where the module is now; all are made together, and moved when they are read elsewhere."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ctrlg.arguments import Positive, Tokenizer, checked
 from ctrlg.automata import builders
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import Graph
@@ -20,9 +21,11 @@ SEPARATORS = tuple(' \n,.:;"/')
 class KMPBuilder:
     """Graphs that ask for one token pattern."""
 
-    def __init__(self, vocab_size: int) -> None:
+    @checked
+    def __init__(self, vocab_size: Positive) -> None:
         self.vocab_size = vocab_size
 
+    @checked
     def build(self, pat: Sequence[int]) -> Graph:
         """Strings in which `pat` occurs. Errors as in `builders.contains`."""
         return as_graph(builders.contains([pat], self.vocab_size))
@@ -31,10 +34,12 @@ class KMPBuilder:
 class AhoCorasickBuilder:
     """Graphs that ask for one of several token patterns. vocab_set: all tokens, bool [V]."""
 
-    def __init__(self, vocab_size: int) -> None:
+    @checked
+    def __init__(self, vocab_size: Positive) -> None:
         self.vocab_size = vocab_size
         self.vocab_set = np.ones(vocab_size, dtype=bool)
 
+    @checked
     def build(self, patterns: Iterable[Sequence[int]]) -> Graph:
         """Strings in which at least one of the patterns occurs. Errors as in `builders.contains`."""
         return as_graph(builders.contains(patterns, self.vocab_size))
@@ -43,7 +48,8 @@ class AhoCorasickBuilder:
 class TrivialBuilder:
     """The graph without a constraint; tokenizer and eos_token_id are there for compatibility and not used."""
 
-    def __init__(self, tokenizer: Any, vocab_size: int, eos_token_id: int = 2) -> None:
+    @checked
+    def __init__(self, tokenizer: Any, vocab_size: Positive, eos_token_id: int = 2) -> None:
         self.dfa_graph = as_graph(builders.trivial(vocab_size))
 
     def build(self) -> Graph:
@@ -54,7 +60,8 @@ class TrivialBuilder:
 class EOSBuilder:
     """The graph in which nothing but end-of-text follows end-of-text."""
 
-    def __init__(self, vocab_size: int, eos_token_id: int) -> None:
+    @checked
+    def __init__(self, vocab_size: Positive, eos_token_id: int) -> None:
         if not 0 <= eos_token_id < vocab_size:
             raise VocabularyError(
                 f"eos_token_id is {eos_token_id}, the vocabulary has {vocab_size} tokens",
@@ -85,7 +92,8 @@ class WordCountBuilder:
     letter or digit, or do; `vocab_set` are all.
     """
 
-    def __init__(self, tokenizer: Any, vocab_size: int, sep: Sequence[str] = SEPARATORS) -> None:
+    @checked
+    def __init__(self, tokenizer: Tokenizer, vocab_size: Positive, sep: str | Sequence[str] = SEPARATORS) -> None:
         for separator in sep:
             if len(separator) != 1:
                 raise ArgumentError(f"the separator {separator!r} is not one character", hint="pass single ones")
@@ -102,6 +110,7 @@ class WordCountBuilder:
         self._effects, class_of = np.unique(effects, axis=0, return_inverse=True)
         self._class_of = class_of.reshape(-1).astype(np.int32)
 
+    @checked
     def build(self, min_word_count: int, max_word_count: int) -> Graph:
         """Strings of `min_word_count` to `max_word_count` words. ConstraintError where there are no such counts."""
         if not 0 <= min_word_count <= max_word_count:

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrlg.arguments import Positive, checked
 from ctrlg.automata import algebra
 from ctrlg.automata.concatenation import concatenate
 from ctrlg.automata.dfa import DFA
@@ -38,10 +39,11 @@ def as_graph(dfa: DFA) -> Graph:
     return {"edges": edges, "initial_state": dfa.initial, "accept_states": accepted}
 
 
+@checked
 def DFA_prod(
     dfa_graphs: Sequence[Any],
     mode: Literal["intersection", "union"] = "intersection",
-    vocab_size: int | None = None,
+    vocab_size: Positive | None = None,
 ) -> Graph | list[Any]:
     """Strings that all graphs accept, or (`mode="union"`) at least one; minimised.
 
@@ -54,12 +56,14 @@ def DFA_prod(
     return as_graph(algebra.product(dfas, mode, vocab_size=vocab_size).minimize())
 
 
+@checked
 def DFA_prod_binary(A: Any, B: Any, mode: Literal["intersection", "union"] = "intersection") -> Graph:
     """`DFA_prod` of two graphs."""
     return as_graph(algebra.product([as_dfa(A), as_dfa(B)], mode).minimize())
 
 
-def DFA_concatenate(dfa_graphs: Sequence[Any], vocab_size: int | None = None) -> Graph | list[Any]:
+@checked
+def DFA_concatenate(dfa_graphs: Sequence[Any], vocab_size: Positive | None = None) -> Graph | list[Any]:
     """Strings made of one that the first graph accepts, then one of the second, and so on; minimised.
 
     An empty list gives `[]`, as in Ctrl-G; with `vocab_size`, the graph of the empty string.
@@ -73,21 +77,25 @@ def DFA_concatenate(dfa_graphs: Sequence[Any], vocab_size: int | None = None) ->
     return as_graph(result.minimize())
 
 
+@checked
 def DFA_concatenate_binary(A: Any, B: Any) -> Graph:
     """`DFA_concatenate` of two graphs."""
     return as_graph(concatenate(as_dfa(A), as_dfa(B)).minimize())
 
 
+@checked
 def DFA_negate(A: Any) -> Graph:
     """Strings the graph does not accept, those that leave an incomplete graph among them."""
     return as_graph(~as_dfa(A))
 
 
+@checked
 def DFA_minimize(A: Any) -> Graph:
     """The smallest complete graph for the same strings."""
     return as_graph(as_dfa(A).minimize())
 
 
+@checked
 def DFA_merge_undistinguishable_states(A: Any, device: str = "cpu") -> Graph:
     """One state for all that accept the same strings: `DFA_minimize`, which also drops unreachable states.
 
@@ -96,6 +104,7 @@ def DFA_merge_undistinguishable_states(A: Any, device: str = "cpu") -> Graph:
     return DFA_minimize(A)
 
 
+@checked
 def DFA_remove_unreachable_states(A: Any) -> Graph:
     """The graph without the states that no string reaches. The others keep their names."""
     graph = _written(A)
@@ -107,6 +116,7 @@ def DFA_remove_unreachable_states(A: Any) -> Graph:
     }
 
 
+@checked
 def DFA_merge_dead_states(A: Any) -> Graph:
     """One state, named -1, for all from which nothing is accepted. The others keep their names.
 
@@ -135,6 +145,7 @@ def DFA_merge_dead_states(A: Any) -> Graph:
     }
 
 
+@checked
 def DFA_size(A: Any) -> tuple[int, int]:
     """Numbers of states and of edges of a graph, as it is written down."""
     graph = _written(A)

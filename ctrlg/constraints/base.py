@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ctrlg.arguments import Positive, Tokenizer, checked, refused
 from ctrlg.automata.algebra import MAX_STATES, product
 from ctrlg.automata.characters import SYMBOLS
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.errors import ArgumentError, BudgetError, UnsatisfiableError
+from ctrlg.errors import BudgetError, UnsatisfiableError
 
 
 class Target(NamedTuple):
@@ -34,14 +35,15 @@ class Target(NamedTuple):
 class Constraint(abc.ABC):
     """A promise about a text. Combine with `&`, `|` and `~`; `str` reads it out."""
 
+    @checked
     def compile(
         self,
-        tokenizer_or_vocabulary: Any,
-        vocab_size: int | None = None,
+        tokenizer_or_vocabulary: Vocabulary | Tokenizer,
+        vocab_size: Positive | None = None,
         *,
         prefix: str = "",
         suffix: str = "",
-        max_states: int = 20_000,
+        max_states: Positive = 20_000,
     ) -> DFA:
         """The minimal automaton over contents for which prefix + content + suffix keeps the promise.
 
@@ -57,8 +59,6 @@ class Constraint(abc.ABC):
         Raises UnsatisfiableError, naming the parts, where no content keeps the promise, BudgetError where the automaton
         grows beyond max_states, VocabularyError as `Vocabulary.of`.
         """
-        if max_states < 1:
-            raise ArgumentError(f"max_states is {max_states}", hint="allow at least one state")
         target = Target(Vocabulary.of(tokenizer_or_vocabulary, vocab_size), prefix, suffix, max_states)
         dfa = self.automaton(target)
         if dfa.shortest_length() is None:
@@ -82,15 +82,23 @@ class Constraint(abc.ABC):
         return [self]
 
     def __and__(self, other: Constraint) -> Constraint:
-        return AllOf((*self.parts(), *other.parts()))
+        return AllOf((*self.parts(), *_operand("&", other).parts()))
 
     def __or__(self, other: Constraint) -> Constraint:
-        return AnyOf((*_alternatives(self), *_alternatives(other)))
+        return AnyOf((*_alternatives(self), *_alternatives(_operand("|", other))))
+
+    # Called for operands that are not constraints: their own operators would raise another error.
+    def __rand__(self, other: Any) -> Constraint:
+        return _operand("&", other) & self
+
+    def __ror__(self, other: Any) -> Constraint:
+        return _operand("|", other) | self
 
     def __invert__(self) -> Constraint:
         return Not(self)
 
 
+@checked
 @dataclass(frozen=True)
 class AllOf(Constraint):
     """Every part is kept; what `&` makes."""
@@ -117,6 +125,7 @@ class AllOf(Constraint):
         return " and ".join(map(_bracketed, self.constraints))
 
 
+@checked
 @dataclass(frozen=True)
 class AnyOf(Constraint):
     """At least one alternative is kept; what `|` makes."""
@@ -135,6 +144,7 @@ class AnyOf(Constraint):
         return " or ".join(map(_bracketed, self.constraints))
 
 
+@checked
 @dataclass(frozen=True)
 class Not(Constraint):
     """The promise is not kept; what `~` makes."""
@@ -193,6 +203,12 @@ def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
             hint="make the promise simpler, or raise max_states",
         )
     return minimal
+
+
+def _operand(operator: str, value: Any) -> Constraint:
+    if not isinstance(value, Constraint):
+        raise refused(f"an operand of {operator}", value, "constraints only, as Keywords(['dog']) & WordCount(6, 12)")
+    return value
 
 
 def _alternatives(constraint: Constraint) -> tuple[Constraint, ...]:

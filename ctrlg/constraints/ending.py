@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ctrlg.arguments import checked
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Constraint, Target, within_budget
 from ctrlg.constraints.phrases import PhraseSearch
 from ctrlg.constraints.words import STRICT, as_phrases, occurrences
+from ctrlg.errors import ConstraintError
 
 
+@checked
 @dataclass(frozen=True)
 class EndsWith(Constraint):
     """The text ends with one of some phrases, as whole words.
@@ -24,7 +27,10 @@ class EndsWith(Constraint):
     phrases: Sequence[str] | str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "phrases", as_phrases(self.phrases))
+        phrases = as_phrases(self.phrases)
+        if not phrases:
+            raise ConstraintError("EndsWith without phrases", hint="name at least one phrase, as EndsWith('the park')")
+        object.__setattr__(self, "phrases", phrases)
 
     def holds(self, text: str) -> bool:
         """See Constraint."""

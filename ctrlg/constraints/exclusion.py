@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ctrlg.arguments import checked
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Constraint, Target, combine
 from ctrlg.constraints.keywords import Ordered
 from ctrlg.constraints.words import ANYWHERE, LENIENT, as_phrases, occurrences
 
 
+@checked
 @dataclass(frozen=True)
 class Exclude(Constraint):
     """None of some phrases occurs in the text, however it is cut into tokens.

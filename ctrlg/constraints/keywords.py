@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from ctrlg.arguments import checked
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Constraint, Target, combine, within_budget
 from ctrlg.constraints.forms import forms_of
@@ -34,6 +35,7 @@ class _Phrases(Constraint):
         return forms_of(groups) if self.inflect else groups
 
 
+@checked
 @dataclass(frozen=True)
 class Keywords(_Phrases):
     """Of each group, at least one phrase occurs in the text.
@@ -72,6 +74,7 @@ class Keywords(_Phrases):
         return f"contains {' + '.join(map('/'.join, _groups(self.groups)))}{' (inflected)' * self.inflect}"
 
 
+@checked
 @dataclass(frozen=True)
 class Ordered(_Phrases):
     """A phrase of the first group occurs, behind it one of the second, and so on.

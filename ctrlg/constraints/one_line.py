@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrlg.arguments import checked
 from ctrlg.automata.characters import CONTINUATION, completions
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
@@ -18,6 +19,7 @@ _OTHER, _SPACE, _STRAY, _DOUBTFUL, _TAIL, _SPACE_TAIL = range(6)  # classes of c
 _INSIDE, _BEHIND_SPACE, _IN_DOUBT, _BROKEN = range(4)  # states
 
 
+@checked
 @dataclass(frozen=True)
 class OneLine(Constraint):
     """The whole text, prefix and suffix included, has no white space but single spaces: no line breaks, tabs or gaps.

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrlg.arguments import Natural, checked
 from ctrlg.automata.characters import CONTINUATION, completions
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
@@ -19,6 +20,7 @@ from ctrlg.errors import ArgumentError
 _SIGN, _WORD, _SPACE, _UNFINISHED_SIGN, _UNFINISHED, _TAIL, _SPACE_TAIL = range(7)
 
 
+@checked
 @dataclass(frozen=True)
 class WordCount(Constraint):
     """The whole text, prefix and suffix included, has lo to hi words; hi=None sets no upper limit.
@@ -29,11 +31,11 @@ class WordCount(Constraint):
     Raises ArgumentError unless 0 <= lo <= hi.
     """
 
-    lo: int
-    hi: int | None = None
+    lo: Natural
+    hi: Natural | None = None
 
     def __post_init__(self) -> None:
-        if self.lo < 0 or (self.hi is not None and self.hi < self.lo):
+        if self.hi is not None and self.hi < self.lo:
             raise ArgumentError(f"{self.lo} to {self.hi} is no range of words", hint="0 <= lo <= hi, or hi=None")
 
     def holds(self, text: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from transformers import LogitsProcessorList
 
+from ctrlg.arguments import AboveZero, LanguageModel, Natural, Positive, Seed, Tokenizer, checked
 from ctrlg.constraints import Constraint
 from ctrlg.decoding.model import HiddenMarkovModel
 from ctrlg.decoding.path_scores import PathScores
@@ -53,24 +54,25 @@ class GenerationResult:
     timing: Timing = field(compare=False)
 
 
+@checked
 def generate(
-    model: Any,
-    tokenizer: Any,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
     hmm: HiddenMarkovModel | None,
     constraint: Promise,
-    prompt: str | Sequence[int] | None = None,
+    prompt: Any = None,
     prefix: str = "",
     suffix: str = ".",
-    min_new_tokens: int = 1,
-    max_new_tokens: int = 32,
-    num_beams: int | None = None,
+    min_new_tokens: Natural = 1,
+    max_new_tokens: Natural = 32,
+    num_beams: Positive | None = None,
     do_sample: bool = False,
-    num_return_sequences: int = 1,
-    seed: int | None = None,
-    temperature: float = 1.0,
+    num_return_sequences: Positive = 1,
+    seed: Seed | None = None,
+    temperature: AboveZero = 1.0,
     progress: bool | None = None,
-    max_states: int = 20_000,
-    eos_token_id: int | None = None,
+    max_states: Positive = 20_000,
+    eos_token_id: Natural | None = None,
     soft_mask: bool = False,
     **options: Any,
 ) -> list[GenerationResult]:
@@ -119,24 +121,25 @@ def generate(
     return results
 
 
+@checked
 def generate_many(
-    model: Any,
-    tokenizer: Any,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
     hmm: HiddenMarkovModel | None,
     constraints: Sequence[Promise],
-    prompts: Sequence[str | Sequence[int]] | None = None,
+    prompts: Sequence[Any] | None = None,
     prefix: str = "",
     suffix: str = ".",
-    min_new_tokens: int = 1,
-    max_new_tokens: int = 32,
-    num_beams: int | None = None,
+    min_new_tokens: Natural = 1,
+    max_new_tokens: Natural = 32,
+    num_beams: Positive | None = None,
     do_sample: bool = False,
-    num_return_sequences: int = 1,
-    seed: int | None = None,
-    temperature: float = 1.0,
+    num_return_sequences: Positive = 1,
+    seed: Seed | None = None,
+    temperature: AboveZero = 1.0,
     progress: bool | None = None,
-    max_states: int = 20_000,
-    eos_token_id: int | None = None,
+    max_states: Positive = 20_000,
+    eos_token_id: Natural | None = None,
     soft_mask: bool = False,
     **options: Any,
 ) -> list[list[GenerationResult]]:
@@ -202,10 +205,6 @@ def generate_many(
 
 
 def _checked_beams(num_beams: int | None, do_sample: bool, num_return_sequences: int) -> int:
-    if num_return_sequences < 1:
-        raise ArgumentError(f"num_return_sequences is {num_return_sequences}", hint="ask for at least one text")
-    if num_beams is not None and num_beams < 1:
-        raise ArgumentError(f"num_beams is {num_beams}", hint="search with at least one beam")
     beams = num_beams or (1 if do_sample else max(DEFAULT_BEAMS, num_return_sequences))
     if not do_sample and beams < num_return_sequences:
         raise ArgumentError(

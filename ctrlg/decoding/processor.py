@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
+from ctrlg.arguments import AboveZero, Natural, Positive, checked
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import as_dfa
 from ctrlg.decoding.choices import Guide
@@ -64,18 +65,19 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     when it is built.
     """
 
+    @checked
     def __init__(
         self,
         hmm_model: HiddenMarkovModel | None,
         dfa_model: Any,
-        min_new_tokens: int,
-        max_new_tokens: int,
+        min_new_tokens: Natural,
+        max_new_tokens: Natural,
         prompt_ids: Sequence[int],
         prefix_ids: Sequence[int] = (),
         suffix_ids: Sequence[int] = (),
-        temperature: float = 1.0,
+        temperature: AboveZero = 1.0,
         token_ranges: Sequence[Sequence[int]] | None = None,
-        hmm_batch_size: int | None = None,
+        hmm_batch_size: Positive | None = None,
         *,
         eos_token_id: int | None = None,
         table_bytes: int = TABLE_BYTES,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import LanguageModel, Natural, checked
 from ctrlg.errors import ArgumentError
 
 LOGIT_BYTES = 1 << 28  # memory for the language model's scores of the sequences that are read at a time
@@ -24,6 +25,7 @@ class ScoredIds(NamedTuple):
     total: float
 
 
+@checked
 def extract_generated_ids(
     outputs: Iterable[Sequence[int]], prompt_ids: Sequence[int], suffix_ids: Sequence[int], eos_token_id: int
 ) -> list[tuple[int, ...]]:
@@ -46,13 +48,14 @@ def extract_generated_ids(
     return contents
 
 
+@checked
 def rank_generated_ids(
-    base_model: Any,
+    base_model: LanguageModel,
     generated_ids: Sequence[Sequence[int]],
     prompt_ids: Sequence[int],
     suffix_ids: Sequence[int],
     suffix_logits_only: bool = False,
-    suffix_length_cap: int | None = None,
+    suffix_length_cap: Natural | None = None,
     length_penalty: float = 1.0,
 ) -> list[tuple[int, ...]]:
     """The contents, best first by the language model's log-probability of content and suffix after the prompt.
@@ -67,14 +70,15 @@ def rank_generated_ids(
     return [content.token_ids for content in sorted(scored, key=lambda content: -content.log_prob)]
 
 
+@checked
 @torch.no_grad()
 def score_generated_ids(
-    base_model: Any,
+    base_model: LanguageModel,
     generated_ids: Sequence[Sequence[int]],
     prompt_ids: Sequence[int],
     suffix_ids: Sequence[int],
     suffix_logits_only: bool = False,
-    suffix_length_cap: int | None = None,
+    suffix_length_cap: Natural | None = None,
     length_penalty: float = 1.0,
 ) -> list[ScoredIds]:
     """The contents with their scores, in the order given; arguments as in `rank_generated_ids`.

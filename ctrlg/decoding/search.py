@@ -94,10 +94,11 @@ def _progress_bar(settings: SearchSettings) -> Iterator[StoppingCriteriaList]:
     if not (sys.stderr.isatty() if settings.progress is None else settings.progress):
         yield StoppingCriteriaList()
         return
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    from ctrlg.console import PlainConsole
+
+    console = PlainConsole(stderr=True)
     with Progress(console=console, transient=console.is_terminal) as bar:
         task = bar.add_task("writing", total=settings.steps)
         yield StoppingCriteriaList([_Ticker(lambda: bar.advance(task))])

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.graph_conversion import as_dfa
+from ctrlg.automata.graph_conversion import HoldsDFA, as_dfa
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Constraint
 from ctrlg.decoding.model import HiddenMarkovModel
 from ctrlg.decoding.ranking import extract_generated_ids
 from ctrlg.errors import ArgumentError, VocabularyError
 
-Promise = Constraint | DFA | Mapping[str, Any]
+Promise = Constraint | DFA | HoldsDFA | Mapping[str, Any]
 """About a whole text; or about the content's tokens alone, as an automaton or an edge dictionary of Ctrl-G."""
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import Between, NonNegative, Positive, checked
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.training import EMSettings, em_counts, mean_log_likelihood
 from ctrlg.distillation.training_settings import QuantizationSchedule
@@ -48,27 +49,18 @@ class StudyResult(NamedTuple):
     test_after: float
 
 
+@checked
 @dataclass(frozen=True)
 class StudySettings:
     """What all runs share. steps: of EM. training_sequences: drawn from those given, by seed. rate: of straight-through
     averaging, in (0, 1]. Raises ArgumentError for values out of range."""
 
-    hidden_states: int = 128
-    steps: int = 50
-    training_sequences: int = 5000
-    batch_size: int = 512
-    pseudocount: float = 0.001
-    rate: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in ("hidden_states", "steps", "training_sequences", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(f"{name} is {getattr(self, name)}", hint="choose 1 or more")
-        if not self.pseudocount >= 0 or not 0 < self.rate <= 1:
-            raise ArgumentError(
-                f"pseudocount {self.pseudocount}, straight-through rate {self.rate}",
-                hint="a pseudocount of 0 or more, a rate above 0 and at most 1",
-            )
+    hidden_states: Positive = 128
+    steps: Positive = 50
+    training_sequences: Positive = 5000
+    batch_size: Positive = 512
+    pseudocount: NonNegative = 0.001
+    rate: Annotated[float, Between(above=0, most=1)] = 0.5
 
     @property
     def em(self) -> EMSettings:

@@ -56,7 +56,7 @@ def train_centroids(
         vectors.shape[1],
         clusters,
         niter=iterations,
-        seed=seed,
+        seed=seed % 2**31,  # faiss keeps it in an int
         min_points_per_centroid=1,
         max_points_per_centroid=len(distinct) // clusters + 1,  # the sample is bounded already
         gpu=torch.device(device).type == "cuda" and faiss.get_num_gpus() > 0,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from ctrlg.console import PlainConsole
 
 DISTILL_EXAMPLES = """
 Examples:
@@ -50,7 +51,7 @@ def distill(
     soft_prior: Annotated[float, typer.Option(help="Observations a state, spread as the first emissions.")] = 50.0,
     one_hot_prior: Annotated[float, typer.Option(help="The same for the later steps.")] = 1000.0,
     bits: Annotated[int, typer.Option(help="Bits of a code, 1 to 8.")] = 5,
-    max_bytes: Annotated[int | None, typer.Option(help="Of the result; default: 1 % of float32.")] = None,
+    max_bytes: Annotated[int | None, typer.Option(help="Of the result; default: 1 % of float32, or more.")] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences drawn at once.")] = 256,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -59,7 +60,7 @@ def distill(
     from ctrlg.distillation.pipeline import distill as run
     from ctrlg.distillation.pipeline_settings import DistillationSettings
 
-    console = Console()
+    console = PlainConsole()
     result = run(
         DistillationSettings(
             model=model,

@@ -13,11 +13,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 
+from ctrlg.arguments import LARGEST_SEED, Between, Positive, checked
 from ctrlg.distillation.parts import Parts, refuse_other_settings
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.sampling import Report, Samples, SamplingSettings, check_settings, continue_prompts
@@ -27,6 +28,7 @@ from ctrlg.files import writable_folder
 from ctrlg.models import weights_digest
 
 
+@checked
 @dataclass(frozen=True)
 class DrawingSettings:
     """What to draw.
@@ -36,22 +38,16 @@ class DrawingSettings:
     """
 
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    chunk_size: int = 32
-    total_chunks: int = 1
-    batch_size: int = 32
+    chunk_size: Positive = 32
+    total_chunks: Positive = 1
+    batch_size: Positive = 32
     embeddings: bool = False
-    seed: int = 0
+    seed: Annotated[int, Between(0, 4 * LARGEST_SEED)] = 0
     file_format: Format = "safetensors"
 
     def __post_init__(self) -> None:
         check_settings(self.sampling)
         check_format(self.file_format)
-        if min(self.chunk_size, self.total_chunks, self.batch_size) < 1 or self.seed < 0:
-            raise ArgumentError(
-                f"chunk_size {self.chunk_size}, total_chunks {self.total_chunks}, batch_size {self.batch_size}, "
-                f"seed {self.seed}",
-                hint="all of them are 1 or more, the seed 0 or more",
-            )
 
 
 class DrawingProgress(NamedTuple):

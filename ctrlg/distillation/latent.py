@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ctrlg.arguments import Natural, NonNegative, Positive, Seed, TwoOrMore, checked
 from ctrlg.distillation.clusters import check_finite, nearest_centroids, share_of_sample, train_centroids
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.state_counts import StateCounts
@@ -43,6 +44,7 @@ class SampledFile(NamedTuple):
         return cls(Path(sequences), Path(f"{sequences}{EMBEDDINGS_SUFFIX}"))
 
 
+@checked
 @dataclass(frozen=True)
 class LatentSettings:
     """hidden_states: 2 or more, the last one is reserved for end-of-text.
@@ -51,26 +53,18 @@ class LatentSettings:
     enough for k-means (faiss). pseudocount: spread over each row of counts (Ctrl-G's rule).
     """
 
-    hidden_states: int
-    vocab_size: int
-    eos_token_id: int
-    iterations: int = 20
-    vectors_per_state: int = 256
-    pseudocount: float = 0.001
-    seed: int = 0
+    hidden_states: TwoOrMore
+    vocab_size: Positive
+    eos_token_id: Natural
+    iterations: Positive = 20
+    vectors_per_state: Positive = 256
+    pseudocount: NonNegative = 0.001
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.hidden_states < 2:
-            raise ArgumentError(f"hidden_states is {self.hidden_states}", hint="one is for end-of-text: 2 or more")
-        if not 0 <= self.eos_token_id < self.vocab_size:
+        if self.eos_token_id >= self.vocab_size:
             raise ArgumentError(
                 f"eos_token_id {self.eos_token_id} is not one of {self.vocab_size} tokens", hint="as in the tokenizer"
-            )
-        if self.iterations < 1 or self.vectors_per_state < 1 or self.pseudocount < 0:
-            raise ArgumentError(
-                f"iterations {self.iterations}, vectors_per_state {self.vectors_per_state}, "
-                f"pseudocount {self.pseudocount}",
-                hint="the first two are at least 1, the last is not negative",
             )
 
 
@@ -104,11 +98,7 @@ def latent_variable_distillation(
             hint="take the language model's own vocabulary size",
         )
     sizes = _content_sizes(files, settings, report)
-    if sum(sizes) < settings.hidden_states:
-        raise DataError(
-            f"{sum(sizes)} vectors are too few for {settings.hidden_states} states",
-            hint=f"sample more, or take at most {max(2, sum(sizes) // 40)} states",
-        )
+    check_states(settings.hidden_states, sum(sizes))
     vectors = _draw_vectors(files, sizes, settings, report)
     clusters = settings.hidden_states - 1
     report(f"k-means of {len(vectors):,} vectors", 0, 1)
@@ -124,6 +114,15 @@ def latent_variable_distillation(
         estimate.transition, estimate.emission, estimate.initial, settings.eos_token_id, fingerprint
     )
     return Distillation(hmm, counts.cluster_sizes)
+
+
+def check_states(hidden_states: int, vectors: int) -> None:
+    """Raise DataError for more states than there are, or will be, vectors to cluster."""
+    if vectors < hidden_states:
+        raise DataError(
+            f"{vectors} vectors are too few for {hidden_states} states",
+            hint=f"sample more, or take at most {max(2, vectors // 40)} states",
+        )
 
 
 def paired_files(sequences: Sequence[str | Path], embeddings: Sequence[str | Path]) -> list[SampledFile]:

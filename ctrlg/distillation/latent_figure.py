@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ctrlg.console import visible_token
-from ctrlg.figures import save_figure
+from ctrlg.figures import label, save_figure
 from ctrlg.hmm import HMM
 
 SHOWN_STATES = 12
@@ -52,7 +52,7 @@ def _top_words(hmm: HMM, state: int, tokenizer: Any) -> str:
     top = hmm.beta[state].detach().exp().topk(min(SHOWN_WORDS, hmm.vocab_size))
     words = [visible_token(tokenizer, token) for token in top.indices.tolist()]
     shown = [f"{word} {100 * mass:.0f}%" for word, mass in zip(words, top.values.tolist(), strict=True)]
-    return "   ".join(shown).replace("$", r"\$")
+    return label("   ".join(shown))
 
 
 def _finding(sizes: Tensor) -> str:

@@ -22,13 +22,15 @@ from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
+from rich.text import Text
 from torch import Tensor
 
 from ctrlg.automata.vocabulary import Vocabulary
+from ctrlg.console import PlainConsole
 from ctrlg.distillation.card import Outcome, card
 from ctrlg.distillation.checkpoints import BEST
 from ctrlg.distillation.drawing import DrawingSettings, chunk_files, draw_chunks
-from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
+from ctrlg.distillation.latent import LatentSettings, SampledFile, check_states, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.next_tokens import describe_next_tokens
 from ctrlg.distillation.output_layer import output_layer
@@ -45,13 +47,25 @@ from ctrlg.errors import ArgumentError
 from ctrlg.files import atomic_file, atomic_folder, writable_folder, write_json
 from ctrlg.hmm import HMM
 from ctrlg.models import checked_device, fast_dtype, load_language_model
+from ctrlg.outputs import check_input_file, check_output_folder, require_packages
 from ctrlg.quantization import QuantizedHMM, held_out_log_likelihood, quantize
+from ctrlg.quantization.quantize import least_bytes
 
 RECORD = "distillation.json"  # settings and seconds of the job, in its folder
 CHUNK = 10_000  # sequences in a file of samples
 
 
 _FREE = ("output", "device", "bits", "max_bytes")  # may change when a job is taken up again
+_AFTER_SAMPLING = (  # may change as long as there are only samples
+    "hidden_states",
+    "soft_steps",
+    "one_hot_steps",
+    "next_tokens",
+    "soft_prior",
+    "one_hot_prior",
+)
+SOFT, ONE_HOT = "soft", "hmm"  # folders of the stages
+DEFAULT_ABOVE_LEAST = 4  # times the bytes without entries: 1 % of float32 would not hold a small vocabulary
 
 
 class _Stage(NamedTuple):
@@ -76,7 +90,7 @@ def distill(settings: DistillationSettings, console: Console | None = None) -> D
 
     Raises ArgumentError where the output holds another job or cannot be written, and what the stages raise.
     """
-    return _Job(settings, console or Console()).run()
+    return _Job(settings, console or PlainConsole()).run()
 
 
 class _Job:
@@ -85,12 +99,16 @@ class _Job:
     def __init__(self, settings: DistillationSettings, console: Console) -> None:
         self.settings = settings
         self.console = console
+        require_packages(["faiss"], "distill")
         checked_device(settings.device)
-        self.folder = writable_folder(settings.output)
+        if settings.prompts:
+            check_input_file(settings.prompts, "prompts")
+        check_states(settings.hidden_states, settings.sequences * settings.max_new_tokens)
+        self.folder = writable_folder(check_output_folder(settings.output))
         self.samples = self.folder / "samples"
         self.stages = self._stages()
         self.record = self._known_record()
-        with console.status(f"Loading {settings.model} ..."):
+        with console.status(Text(f"Loading {settings.model} ...")):
             self.model, self.tokenizer = load_language_model(
                 settings.model, settings.device, fast_dtype(settings.device)
             )
@@ -98,6 +116,11 @@ class _Job:
         texts = read_prompts(settings.prompts) if settings.prompts else []
         self.prompts = encode_prompts(self.tokenizer, texts, settings.chat_template) if texts else [[self.eos]]
         self.vocab_size = int(self.model.get_output_embeddings().weight.shape[0])
+        self.fingerprint = Vocabulary.of(self.tokenizer, self.vocab_size, self.eos).fingerprint
+        # Every sequence after one prompt is predicted by one and the same vector at its first place.
+        places = settings.sequences * (settings.max_new_tokens - 1) + min(len(self.prompts), settings.sequences)
+        check_states(settings.hidden_states, places + 1)
+        self.max_bytes = self._budget()
         self.head = None
         if settings.soft_steps or has_plain_head(self.model):
             self.head = output_layer(self.model, settings.temperature)
@@ -138,9 +161,30 @@ class _Job:
             ("data.train", drawing),
         )
         for name, job in jobs:
+            if name == "data.train":
+                self._check_lengths(drawing)
             with drawing_bar(console=self.console, title=f"sampling {name}") as progress:
                 draw_chunks(self.model, self.prompts, self.eos, job, self._named(name, job), progress=progress)
         return self._training_files(chunks), self.samples / "data.test"
+
+    def _check_lengths(self, drawing: DrawingSettings) -> None:
+        """Refuse more states than the training data will have tokens, as the held-out sequences tell."""
+        tokens = int((read_sequences(self.samples / "data.dev") != self.eos).sum())
+        expected = tokens / self.settings.held_out * drawing.chunk_size * drawing.total_chunks
+        check_states(self.settings.hidden_states, int(expected))
+
+    def _budget(self) -> int:
+        """Bytes of the result. Raises ArgumentError for fewer than the smallest takes."""
+        settings = self.settings
+        least = least_bytes(settings.hidden_states, self.vocab_size, settings.bits)
+        if settings.max_bytes is None:
+            return max(float_bytes(settings.hidden_states, self.vocab_size) // 100, DEFAULT_ABOVE_LEAST * least)
+        if settings.max_bytes < least:
+            raise ArgumentError(
+                f"max_bytes is {settings.max_bytes}",
+                hint=f"{settings.hidden_states} states over {self.vocab_size} tokens take {least} or more",
+            )
+        return settings.max_bytes
 
     def _named(self, name: str, job: DrawingSettings) -> Path:
         """Training files are numbered even where there is one, as EM expects them."""
@@ -153,8 +197,8 @@ class _Job:
     def _stages(self) -> list[_Stage]:
         settings = self.settings
         stages = [
-            _Stage(self.folder / "soft", settings.soft_steps, True, settings.soft_prior),
-            _Stage(self.folder / "hmm", settings.one_hot_steps, False, settings.one_hot_prior),
+            _Stage(self.folder / SOFT, settings.soft_steps, True, settings.soft_prior),
+            _Stage(self.folder / ONE_HOT, settings.one_hot_steps, False, settings.one_hot_prior),
         ]
         return [stage for stage in stages if stage.steps]
 
@@ -169,9 +213,8 @@ class _Job:
         with StageBars(self.console) as bars:
             if not self._first.is_dir():
                 latent = LatentSettings(settings.hidden_states, self.vocab_size, self.eos, seed=settings.seed)
-                fingerprint = Vocabulary.of(self.tokenizer, self.vocab_size, self.eos).fingerprint
                 files = [SampledFile.of(file) for file in training]
-                hmm, _ = latent_variable_distillation(files, latent, self.head, fingerprint, settings.device, bars)
+                hmm, _ = latent_variable_distillation(files, latent, self.head, self.fingerprint, settings.device, bars)
                 _save(hmm, self._first)
             for number, file in enumerate(map(SampledFile.of, training) if settings.soft_steps else [], start=1):
                 seed = settings.seed * len(training) + number
@@ -209,7 +252,7 @@ class _Job:
     def _compress(self) -> QuantizedHMM:
         folder = self.folder / "compressed"
         best = self._best()
-        bits, max_bytes = self.settings.bits, self.settings.max_bytes or best.nbytes // 100
+        bits, max_bytes = self.settings.bits, self.max_bytes
         wanted = {"bits": bits, "max_bytes": max_bytes}
         if not (folder / "config.json").is_file() or self.record.get("compression") != wanted:
             with self.console.status("Compressing ..."):
@@ -247,6 +290,7 @@ class _Job:
 
     def _known_record(self) -> dict[str, Any]:
         """What earlier starts of the job wrote down. Raises ArgumentError where the folder holds another job's."""
+        free = {*_FREE, *self._unused_settings()}
         wanted = {name: value for name, value in self._public_settings().items() if name not in _FREE}
         file = self.folder / RECORD
         if not file.is_file():
@@ -254,12 +298,19 @@ class _Job:
         known = json.loads(file.read_text(encoding="utf-8"))
         for name, value in wanted.items():
             theirs = known["settings"].get(name)
-            if theirs != value:
+            if theirs != value and name not in free:
                 raise ArgumentError(
                     f"{self.folder} holds a job with {name} {theirs!r}, not {value!r}",
                     hint="give the same settings to go on with it, or choose another output folder",
                 )
-        return known
+        return {**known, "settings": wanted}
+
+    def _unused_settings(self) -> tuple[str, ...]:
+        """Settings that nothing in the folder was made with yet: a job that was refused may be corrected."""
+        if any((self.folder / stage / "checkpoint-0").is_dir() for stage in (SOFT, ONE_HOT)):
+            return ()
+        sampled = self.samples.is_dir() and any(self.samples.iterdir())
+        return _AFTER_SAMPLING if sampled else tuple(self._public_settings())
 
     def _write_record(self) -> None:
         write_json(self.folder / RECORD, self.record)
@@ -274,6 +325,11 @@ class _Job:
             seconds = self.record["seconds"]
             seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - started
             self._write_record()
+
+
+def float_bytes(hidden_states: int, vocab_size: int) -> int:
+    """Of an HMM's parameters in float32."""
+    return 4 * hidden_states * (hidden_states + vocab_size + 1)
 
 
 def _save(hmm: HMM, folder: Path) -> None:

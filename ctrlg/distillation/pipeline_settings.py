@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, Seed, TwoOrMore, checked
 from ctrlg.distillation.sampling import SamplingSettings, check_settings
-from ctrlg.errors import ArgumentError, require_at_least
+from ctrlg.errors import ArgumentError
 
 
+@checked
 @dataclass(frozen=True)
 class DistillationSettings:
     """What to distil, and how.
@@ -24,35 +27,33 @@ class DistillationSettings:
         alone, and leave an HMM that knows little of what is coming; these steps make it look ahead. 0 for none.
     next_tokens: draws of the language model's next-token distribution per place, for soft counts.
     soft_prior, one_hot_prior: observations a state, spread as the emissions that these steps begin with.
-    bits: 1 to 8, of log-norm-q. max_bytes: of the compressed file; None for 1 % of float32.
+    bits: 1 to 8, of log-norm-q. max_bytes: of the compressed file; None for 1 % of float32,
+        or what a small vocabulary needs.
     batch_size: sequences drawn at once. device: "cpu" or "cuda".
     """
 
     model: str
     output: Path
-    hidden_states: int = 512
-    sequences: int = 50_000
-    held_out: int = 2_000
-    max_new_tokens: int = 32
+    hidden_states: TwoOrMore = 512
+    sequences: Positive = 50_000
+    held_out: Positive = 2_000
+    max_new_tokens: Positive = 32
     prompts: str = ""
     chat_template: bool = False
     eos_token: str = ""
-    temperature: float = 1.0
-    soft_steps: int = 20
-    one_hot_steps: int = 5
-    next_tokens: int = 32
-    soft_prior: float = 50.0
-    one_hot_prior: float = 1000.0
-    bits: int = 5
-    max_bytes: int | None = None
-    batch_size: int = 256
-    seed: int = 0
+    temperature: AboveZero = 1.0
+    soft_steps: Natural = 20
+    one_hot_steps: Natural = 5
+    next_tokens: Positive = 32
+    soft_prior: NonNegative = 50.0
+    one_hot_prior: NonNegative = 1000.0
+    bits: Annotated[int, Between(1, 8)] = 5
+    max_bytes: Annotated[int, Between(1)] | None = None
+    batch_size: Positive = 256
+    seed: Seed = 0
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        require_at_least(self, _LEAST)
-        if self.bits > 8:
-            raise ArgumentError(f"bits is {self.bits}", hint="choose 1 to 8")
         if self.chat_template and not self.prompts:
             raise ArgumentError("a chat template without prompts", hint="name a file of what the user says")
         if self.soft_steps + self.one_hot_steps == 0:
@@ -63,19 +64,3 @@ class DistillationSettings:
     def sampling(self) -> SamplingSettings:
         """How a sequence is drawn."""
         return SamplingSettings(self.max_new_tokens, self.temperature)
-
-
-_LEAST: dict[str, float] = {
-    "hidden_states": 2,
-    "sequences": 1,
-    "held_out": 1,
-    "soft_steps": 0,
-    "one_hot_steps": 0,
-    "next_tokens": 1,
-    "soft_prior": 0,
-    "one_hot_prior": 0,
-    "bits": 1,
-    "max_bytes": 1,
-    "batch_size": 1,
-    "seed": 0,
-}

@@ -7,11 +7,12 @@ own stream of uniform numbers, so that what it draws does not depend on which ot
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import AboveZero, Between, Natural, Positive, checked
 from ctrlg.distillation.categorical import draw_tokens
 from ctrlg.distillation.incremental import IncrementalModel
 from ctrlg.errors import ArgumentError
@@ -115,13 +116,17 @@ def continue_prompts(
 
 def check_settings(settings: SamplingSettings) -> None:
     """Raises ArgumentError where a setting is out of its range."""
-    if settings.max_new_tokens < 1 or settings.temperature <= 0 or settings.top_k < 0:
-        raise ArgumentError(
-            f"max_new_tokens {settings.max_new_tokens}, temperature {settings.temperature}, top_k {settings.top_k}",
-            hint="max_new_tokens >= 1, temperature > 0, top_k >= 0 (0 is off)",
-        )
-    if not 0 < settings.top_p <= 1:
-        raise ArgumentError(f"top_p is {settings.top_p}", hint="choose it above 0 and at most 1")
+    _check(*settings)
+
+
+@checked
+def _check(
+    max_new_tokens: Positive,
+    temperature: AboveZero,
+    top_k: Natural,
+    top_p: Annotated[float, Between(above=0, most=1)],
+) -> None:
+    """The ranges are those of the annotations: a NamedTuple cannot check itself."""
 
 
 def _packed(going: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 from rich.console import Console
 from torch import Tensor
 
+from ctrlg.console import PlainConsole
 from ctrlg.distillation.checkpoints import BEST, RunFolder
 from ctrlg.distillation.processes import ONE_PROCESS, Processes
 from ctrlg.distillation.sampling import token_mask
@@ -72,7 +73,7 @@ def train(
         raise ArgumentError(f"log_file {settings.log_file} is a folder", hint="name a file, as log.jsonl")
     writable_folder(Path(settings.log_file).parent)
     folder = RunFolder(settings.model_path)
-    console = (console or Console()) if processes.rank == 0 else Console(quiet=True)
+    console = (console or PlainConsole()) if processes.rank == 0 else PlainConsole(quiet=True)
     lock: AbstractContextManager[None] = folder.locked() if processes.rank == 0 else nullcontext()
     with lock:
         return _Run(settings, processes, folder, console).finish()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import shown
 from ctrlg.distillation.next_tokens import credit_next_tokens
 from ctrlg.distillation.processes import ONE_PROCESS, Processes
 from ctrlg.distillation.sampling import reading_places, token_mask
@@ -23,6 +24,7 @@ from ctrlg.hmm.inference import MISSING, Parameters
 from ctrlg.hmm.learning import Estimate, Prior, TotalCounts, maximise, total_counts
 from ctrlg.hmm.model import HMM
 
+MOST_STEPS = 1_000_000  # of a schedule, which is a list of them
 Report = Callable[[int], None]  # called after every batch with the number of its sequences
 
 
@@ -189,6 +191,8 @@ def parse_schedule(text: str) -> list[tuple[int, int]]:
         raise ArgumentError(f"em_schedule {text!r} is not of the form '10,1;5,2'", hint="steps,chunks;...") from error
     if not pairs or any(steps < 1 or chunks < 1 for steps, chunks in pairs):
         raise ArgumentError(f"em_schedule {text!r} names no steps", hint="both numbers of each pair are at least 1")
+    if sum(steps for steps, _ in pairs) > MOST_STEPS:
+        raise ArgumentError(f"em_schedule {shown(text)} is too long", hint=f"at most {MOST_STEPS:,} steps in all")
     return pairs
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from ctrlg.arguments import Between, Natural, NonNegative, Positive, Seed, checked
 from ctrlg.distillation.training import EMSettings, chunk_indices, parse_schedule
-from ctrlg.errors import ArgumentError, require_at_least
 from ctrlg.quantization.baselines import check_method, quantizes_initial
 
 
+@checked
 @dataclass(frozen=True)
 class QuantizationSchedule:
     """When EM replaces distributions by quantised ones (Norm-Q aware EM, arXiv 2509.25439).
@@ -21,15 +22,13 @@ class QuantizationSchedule:
     Raises ArgumentError for what is out of range.
     """
 
-    interval: int
+    interval: Positive
     method: str = "norm-q"
     bits: int = 8
     anneal_from: int | None = None
     initial: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.interval < 1:
-            raise ArgumentError(f"quantization interval is {self.interval}", hint="EM steps, 1 or more")
         check_method(self.method, self.bits)
         if self.anneal_from is not None:
             check_method(self.method, self.anneal_from)
@@ -51,6 +50,7 @@ class Step(NamedTuple):
     chunks: tuple[int, ...]
 
 
+@checked
 @dataclass(frozen=True)
 class TrainingSettings:
     """A run of EM from MODEL_PATH/checkpoint-N over DATA_PATH/DATASET.train.i, judged on DATA_PATH/DATASET.dev.
@@ -74,28 +74,25 @@ class TrainingSettings:
     dataset: str
     em_schedule: str
     log_file: str
-    checkpoint: int = 0
-    total_chunks: int = 1
-    save_per_step: int = 50
-    batch_size: int = 256
-    sample_length: int | None = None
-    dropout: float = 0.001
-    pseudocount: float = 0.001
+    checkpoint: Natural = 0
+    total_chunks: Positive = 1
+    save_per_step: Positive = 50
+    batch_size: Positive = 256
+    sample_length: Positive | None = None
+    dropout: Annotated[float, Between(0, below=1)] = 0.001
+    pseudocount: NonNegative = 0.001
     next_tokens: bool = False
-    prior_strength: float = 0.0
-    prior_checkpoint: int = 0
-    quantization_step: int = 0
+    prior_strength: NonNegative = 0.0
+    prior_checkpoint: Natural = 0
+    quantization_step: Natural = 0
     quantization_bit_width: int = 8
     quantization_method: str = "norm-q"
     quantization_initial: bool | None = None
-    patience: int | None = None
-    seed: int = 0
+    patience: Positive | None = None
+    seed: Seed = 0
     bfloat16: bool = False
 
     def __post_init__(self) -> None:
-        require_at_least(self, _LEAST)
-        if not 0 <= self.dropout < 1:
-            raise ArgumentError(f"dropout is {self.dropout}", hint="a share of the tokens, from 0 to below 1")
         check_method(self.quantization_method, self.quantization_bit_width)
         self.steps()
 
@@ -148,17 +145,3 @@ class TrainingSettings:
         for name in ("model_path", "data_path", "log_file"):
             values[name] = str(Path(values[name]).resolve())
         return values
-
-
-_LEAST: dict[str, float] = {
-    "checkpoint": 0,
-    "total_chunks": 1,
-    "save_per_step": 1,
-    "batch_size": 1,
-    "sample_length": 1,
-    "pseudocount": 0,
-    "prior_strength": 0,
-    "prior_checkpoint": 0,
-    "quantization_step": 0,
-    "patience": 1,
-}

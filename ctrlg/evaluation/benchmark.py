@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ctrlg.errors import ArgumentError, DataError, require_at_least
+from ctrlg.arguments import Natural, Positive, Seed, checked
+from ctrlg.errors import ArgumentError, DataError
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.output import SETTINGS, open_lines, write_list
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, Sentence, write_sentences
@@ -34,6 +35,7 @@ class Setting(NamedTuple):
     bits: int
 
 
+@checked
 @dataclass(frozen=True)
 class BenchmarkSettings:
     """What is written, and with what.
@@ -51,18 +53,17 @@ class BenchmarkSettings:
     base_model: str
     dataset_path: str
     output_path: str
-    beams: int = 16
-    limit: int | None = None
-    seeds: tuple[int, ...] = (0,)
+    beams: Positive = 16
+    limit: Positive | None = None
+    seeds: tuple[Seed, ...] = (0,)
     soft_mask: bool = False
-    least_words: int = LEAST_WORDS
-    most_words: int | None = MOST_WORDS
-    max_new_tokens: int = 32
-    together: int = TOGETHER
+    least_words: Natural = LEAST_WORDS
+    most_words: Natural | None = MOST_WORDS
+    max_new_tokens: Positive = 32
+    together: Positive = TOGETHER
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        require_at_least(self, {"beams": 1, "limit": 1, "least_words": 0, "max_new_tokens": 1, "together": 1})
         if self.most_words is not None and self.most_words < self.least_words:
             raise ArgumentError(f"{self.least_words} to {self.most_words} words", hint="the least first")
 

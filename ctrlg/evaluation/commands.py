@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from ctrlg.arguments import check
+from ctrlg.console import PlainConsole
 from ctrlg.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def named_source(name: str) -> str:
 
     source = find_source(name)
     if source.note:
-        Console(stderr=True).print(source.note, highlight=False, markup=False, soft_wrap=True)
+        PlainConsole(stderr=True).print(source.note)
     return source.name
 
 
@@ -102,6 +103,7 @@ def evaluate(
     from ctrlg.evaluation.tokens import require_scorers
 
     require_scorers()
+    check(score, substring=substring, resamples=resamples, seed=seed)
     if spice:
         require_spice()
     try:
@@ -110,7 +112,7 @@ def evaluate(
         if meteor:
             raise
         with_meteor = False
-        Console(stderr=True).print(f"METEOR is left out: {error.message}", highlight=False, markup=False)
+        PlainConsole(stderr=True).print(f"METEOR is left out: {error.message}")
     written = [read_results(path) for path in results]
     if not every:
         written = [[group.best() for group in groups] for groups in written]
@@ -124,7 +126,7 @@ def evaluate(
     table = Table("score", *map(str, results))
     for name in scores[0]:
         table.add_row(name, *(str(found[name]) for found in scores))
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def benchmark(
@@ -181,7 +183,7 @@ def write_benchmark(settings: BenchmarkSettings, grid: Sequence[Setting]) -> Non
 
     from ctrlg.evaluation.benchmark import run_benchmark
 
-    console = Console()
+    console = PlainConsole()
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("concept sets", total=None)
@@ -217,6 +219,7 @@ def inspect(
 
     if plot is not None:
         check_figure_path(plot)
+    check(inspect_hmm, tokens=tokens, states=states, words=words)
     opened = load_hmm(hmm)
     tokenizer = None if model == "none" else load_tokenizer(model)
     if tokenizer is not None:
@@ -228,4 +231,4 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(as_record(found, file_bytes, tokenizer), indent=2, ensure_ascii=False))
     else:
-        show(found, file_bytes, tokenizer, Console())
+        show(found, file_bytes, tokenizer, PlainConsole())

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ctrlg.arguments import Natural, Positive, Seed, TwoOrMore, checked
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.distillation.storage import read_sequences
-from ctrlg.errors import ArgumentError, DataError, require_at_least
+from ctrlg.errors import ArgumentError, DataError
 from ctrlg.evaluation.benchmark import FLOAT, MASK_ONLY, Setting, float_hmm, guide, stored_bytes
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.guidance import GuidedText, divergences, frequent_keywords, guided, guided_text
@@ -43,6 +44,7 @@ class Point(NamedTuple):
     threshold: float | None = None
 
 
+@checked
 @dataclass(frozen=True)
 class FidelitySettings:
     """hmm: of a float HMM, or a compressed one that is unpacked first. model: for `load_language_model`. test: file of
@@ -57,16 +59,15 @@ class FidelitySettings:
     test: str
     dataset_path: str
     output: str
-    keywords: int = 50
-    beams: int = 4
-    most_tokens: int = 24
-    sequences: int = 500
-    least_words: int = LEAST_WORDS
-    most_words: int = MOST_WORDS
-    seed: int = 0
+    keywords: Positive = 50
+    beams: Positive = 4
+    most_tokens: Positive = 24
+    sequences: TwoOrMore = 500
+    least_words: Natural = LEAST_WORDS
+    most_words: Natural = MOST_WORDS
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require_at_least(self, {"keywords": 1, "beams": 1, "most_tokens": 1, "sequences": 2, "least_words": 0})
         if self.most_words < self.least_words:
             raise ArgumentError(f"{self.least_words} to {self.most_words} words", hint="the least first")
 

@@ -6,18 +6,19 @@ is stored: the entries that equal their row's background are counted, never writ
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ctrlg.errors import ArgumentError
+from ctrlg.arguments import Between, Natural, Positive, checked
 from ctrlg.hmm import HMM, Parameters
 from ctrlg.matrices import CompressedMatrix, StochasticMatrix
 from ctrlg.quantization import QuantizedHMM
 
 BINS_PER_DECADE = 4
 LOWEST_DECADE = -16
+MOST_TOKENS = 100_000  # of a text whose states are counted, one step of the chain each
 _BLOCK_ENTRIES = 2**22  # of a dense matrix, looked at at a time: 32 MB of float64
 
 
@@ -126,16 +127,19 @@ class Inspection(NamedTuple):
         return float(torch.special.entr(self.text_occupancy).sum().exp())
 
 
-def inspect_hmm(hmm: HMM | QuantizedHMM, tokens: int = 32, states: int = 8, words: int = 6) -> Inspection:
+@checked
+def inspect_hmm(
+    hmm: HMM | QuantizedHMM,
+    tokens: Annotated[int, Between(1, MOST_TOKENS)] = 32,
+    states: Natural = 8,
+    words: Positive = 6,
+) -> Inspection:
     """Look at an HMM, float or compressed; nothing dense is made of a compressed one.
 
     tokens: length of the texts whose states are counted, end of text and what follows it included, >= 1.
     states, words: how many of the most used states to name, and how many tokens of each, >= 0 and >= 1; all where there
     are fewer. Raises ArgumentError for other numbers.
     """
-    for name, value, least in (("tokens", tokens, 1), ("states", states, 0), ("words", words, 1)):
-        if value < least:
-            raise ArgumentError(f"{name} is {value}", hint=f"choose {least} or more")
     parameters = hmm.inference_parameters
     used = occupancy(parameters, tokens)
     end_state = _end_state(parameters, hmm.eos_token_id, used)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from ctrlg.automata.vocabulary import Vocabulary
@@ -76,7 +76,8 @@ def as_record(found: Inspection, file_bytes: int, tokenizer: Any | None) -> dict
 def show(found: Inspection, file_bytes: int, tokenizer: Any | None, console: Console) -> None:
     """Print tables. Arguments as for `as_record`."""
     made = found.method if found.bits == 32 else f"{found.method}, {found.bits} bits"
-    console.print(f"[bold]{found.hidden_states:,} states, {found.vocab_size:,} tokens[/bold], {escape(made)}")
+    sizes = f"{found.hidden_states:,} states, {found.vocab_size:,} tokens"
+    console.print(Text.assemble((sizes, "bold"), f", {made}"), soft_wrap=True)
     smaller = found.float_bytes / file_bytes
     console.print(
         f"{file_bytes:,} bytes on disk, {found.memory_bytes:,} in memory, {found.float_bytes:,} as float32"
@@ -148,5 +149,5 @@ def _words_table(found: Inspection, tokenizer: Any | None) -> Table:
     for state in found.most_used:
         names = [str(token) if tokenizer is None else visible_token(tokenizer, token) for token in state.tokens]
         words = "  ".join(f"{name} {share:.1%}" for name, share in zip(names, state.probabilities, strict=True))
-        table.add_row(str(state.state), f"{state.occupancy:.2%}", escape(words))
+        table.add_row(str(state.state), f"{state.occupancy:.2%}", words)
     return table

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
+from ctrlg.arguments import Between, Seed, checked
 from ctrlg.errors import DataError
 from ctrlg.evaluation.bleu import ORDERS, bleu_of, bleu_statistics
 from ctrlg.evaluation.meteor import meteor_of, meteor_statistics, require_meteor
@@ -15,6 +16,8 @@ from ctrlg.evaluation.similarity import cider, rouge_l
 from ctrlg.evaluation.spice import require_spice, spice
 from ctrlg.evaluation.success import constraints_kept, covered
 from ctrlg.evaluation.tokens import require_scorers, tokenised
+
+Resamples = Annotated[int, Between(1, 1_000_000)]
 
 
 class Score(NamedTuple):
@@ -28,12 +31,13 @@ class Score(NamedTuple):
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
+@checked
 def evaluate(
     written: Sequence[Written],
     references: Mapping[int, Sequence[str]],
     substring: bool = False,
-    resamples: int = 1000,
-    seed: int = 0,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
     with_meteor: bool = False,
     with_spice: bool = False,
 ) -> dict[str, Score]:
@@ -83,7 +87,7 @@ def evaluate(
     return scores | {name: _score(weights @ values / weights.sum(1)) for name, values in means.items()}
 
 
-def mean_score(values: Sequence[float], sets: Sequence[int], resamples: int = 1000, seed: int = 0) -> Score:
+def mean_score(values: Sequence[float], sets: Sequence[int], resamples: Resamples = 1000, seed: Seed = 0) -> Score:
     """The mean of a value per sentence, with its interval. sets: each sentence's concept set. Raises DataError for no
     value."""
     if not values:

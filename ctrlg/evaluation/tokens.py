@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from ctrlg.errors import ArgumentError
+from ctrlg.outputs import require_packages
 
 PACKAGES = ("pycocoevalcap", "rouge_score", "spacy")
 
 
 def require_scorers(names: Sequence[str] = PACKAGES) -> None:
     """Raises ArgumentError where packages of the extra `eval` are not installed: to be called before long work."""
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ArgumentError(f"not installed: {', '.join(missing)}", hint="pip install 'ctrlg[eval]'")
+    require_packages(names, "eval")
 
 
 def tokenised(text: str) -> str:

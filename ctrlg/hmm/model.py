@@ -14,6 +14,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 from torch import Tensor, nn
 
+from ctrlg.arguments import Natural, Positive, checked
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.files import fetch_checkpoint, write_tensors
 from ctrlg.hmm import flows
@@ -41,12 +42,15 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
     over (`Vocabulary.fingerprint`), None where unknown. Raises ArgumentError for sizes out of range.
     """
 
-    def __init__(self, hidden_states: int, vocab_size: int, eos_token_id: int, fingerprint: str | None = None) -> None:
+    @checked
+    def __init__(
+        self, hidden_states: Positive, vocab_size: Positive, eos_token_id: Natural, fingerprint: str | None = None
+    ) -> None:
         super().__init__()
-        if hidden_states < 1 or vocab_size < 1 or not 0 <= eos_token_id < vocab_size:
+        if eos_token_id >= vocab_size:
             raise ArgumentError(
                 f"hidden_states {hidden_states}, vocab_size {vocab_size}, eos_token_id {eos_token_id}",
-                hint="sizes are at least 1 and the end-of-text token lies inside the vocabulary",
+                hint="the end-of-text token lies inside the vocabulary",
             )
         self.hidden_states = hidden_states
         self.vocab_size = vocab_size
@@ -66,6 +70,7 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
         self.gamma.copy_(torch.log_softmax(torch.randn(self.gamma.shape), dim=0))
 
     @classmethod
+    @checked
     def of_parameters(
         cls,
         transition: Tensor,
@@ -78,11 +83,14 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
 
         Raises ArgumentError for shapes that do not fit and rows that are not distributions.
         """
+        if emission.dim() != 2:
+            raise ArgumentError(f"emission has shape {list(emission.shape)}", hint="[H, V]: states and tokens")
         model = cls._empty(emission.shape[0], emission.shape[1], eos_token_id, fingerprint)
         model.update_params(transition.float(), emission.float().log(), initial.float().log())
         model.check()
         return model
 
+    @checked
     def update_params(self, alpha_exp: Tensor, beta: Tensor, gamma: Tensor) -> None:
         """Replace the parameters: probabilities [H, H], log-probabilities [H, V] and [H]. Raises ArgumentError."""
         states, vocabulary = self.hidden_states, self.vocab_size
@@ -189,6 +197,7 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
             return cls(hidden_states, vocab_size, eos_token_id, fingerprint)
 
     @classmethod
+    @checked
     def from_pretrained(  # type: ignore[override]
         cls,
         pretrained_model_name_or_path: str | Path,

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import Positive, checked
 from ctrlg.hmm import inference
 from ctrlg.hmm.inference import Parameters
 
@@ -21,18 +22,21 @@ class SequenceModel(ABC):
     def inference_parameters(self) -> Parameters:
         """What the functions of `ctrlg.hmm.inference` take."""
 
+    @checked
     @torch.no_grad()
     def log_likelihood(self, input_ids: Tensor) -> Tensor:
         """log p of each sequence in nats, [B]; input_ids int64 [B, T], -1 for missing tokens."""
         parameters = self.inference_parameters
         return inference.log_likelihood(parameters, input_ids.to(parameters.initial.device))
 
-    def loglikelihood(self, input_ids: Tensor, batch_size: int) -> Tensor:
+    @checked
+    def loglikelihood(self, input_ids: Tensor, batch_size: Positive) -> Tensor:
         """Sum of log-likelihoods over the data in nats, [1] (Ctrl-G's interface), `batch_size` rows at a time."""
         sums = [self.log_likelihood(rows).sum() for rows in input_ids.split(batch_size)]
         return torch.stack(sums).sum()[None]
 
+    @checked
     @torch.no_grad()
-    def sample(self, n: int, length: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: Positive, length: Positive, generator: torch.Generator | None = None) -> Tensor:
         """n sequences of `length` tokens drawn from the model, int64 [n, length]."""
         return inference.sample_tokens(self.inference_parameters, n, length, generator)

@@ -12,6 +12,7 @@ import abc
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import refused
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.kernels import reference
 
@@ -124,6 +125,8 @@ class StochasticMatrix(abc.ABC):
         return self.column_block(0, self.shape[1], torch.float32)
 
     def _require(self, name: str, tensor: Tensor, shape: tuple[int | None, ...]) -> None:
+        if not isinstance(tensor, Tensor):
+            raise refused(name, tensor, "a Tensor")
         given = tuple(tensor.shape)
         if len(given) != len(shape) or any(b is not None and a != b for a, b in zip(given, shape, strict=True)):
             wanted = ", ".join("any" if size is None else str(size) for size in shape)
@@ -133,6 +136,7 @@ class StochasticMatrix(abc.ABC):
             )
 
     def _require_rows(self, ids: Tensor) -> None:
+        self._require("ids", ids, (None,))
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.shape[0]:
             raise ArgumentError(f"row ids reach from {int(ids.min())} to {int(ids.max())}, H is {self.shape[0]}")
 

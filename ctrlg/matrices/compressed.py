@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
 from ctrlg.kernels import cpu_kernels, reference
 from ctrlg.matrices.base import StochasticMatrix
@@ -69,6 +70,7 @@ class CompressedMatrix(StochasticMatrix):
         self._shape = shape
 
     @classmethod
+    @checked
     def from_rows(
         cls,
         indptr: Tensor,
@@ -123,6 +125,7 @@ class CompressedMatrix(StochasticMatrix):
         )
 
     @classmethod
+    @checked
     def from_codes(
         cls, codes: Tensor, scale: Tensor, background: Tensor, codebook: Tensor, normalised: bool = True
     ) -> CompressedMatrix:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
 from ctrlg.kernels import dense, reference
 from ctrlg.matrices.base import StochasticMatrix
@@ -17,6 +18,7 @@ class DenseMatrix(StochasticMatrix):
     ArgumentError for a tensor that is not a floating-point matrix with at least one row and column.
     """
 
+    @checked
     def __init__(self, probabilities: Tensor) -> None:
         if probabilities.dim() != 2 or not probabilities.numel() or not probabilities.is_floating_point():
             raise ArgumentError(
@@ -44,15 +46,15 @@ class DenseMatrix(StochasticMatrix):
         return self.probabilities[:, start:stop].to(dtype)
 
     def left(self, x: Tensor) -> Tensor:
+        self._require("x", x, (None, self.shape[0]))
         if x.dtype != self.probabilities.dtype:
             return super().left(x)
-        self._require("x", x, (None, self.shape[0]))
         return x @ self.probabilities
 
     def right(self, y: Tensor) -> Tensor:
+        self._require("y", y, (None, self.shape[1]))
         if y.dtype != self.probabilities.dtype:
             return super().right(y)
-        self._require("y", y, (None, self.shape[1]))
         return y @ self.probabilities.T
 
     def _scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 from ctrlg.errors import ArgumentError
 
-LOWEST, HIGHEST = 1e-12, 1.0  # nats per token; the range of thresholds that is searched
+LOWEST, HIGHEST = 1e-12, 1e6  # nats per token; the range of thresholds that is searched, at the highest nothing stays
 _CLOSE = 0.98  # a result that takes this share of the budget is good enough
 _MOST_TRIALS = 14
 _SLOPE = 0.5  # bytes fall about as threshold ** -0.5; for the first steps

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
 from ctrlg.matrices import DenseMatrix, StochasticMatrix
@@ -22,6 +23,7 @@ from ctrlg.quantization.rows import check_bits
 from ctrlg.quantization.unnormalised import UnnormalisedHMM
 
 
+@checked
 @torch.no_grad()
 def comparison_hmm(
     hmm: HMM, method: str, bits: int | None = None, *, ratio: float | None = None, initial: bool | None = None

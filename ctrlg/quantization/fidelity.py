@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.errors import ArgumentError
+from ctrlg.arguments import Positive, Seed, TwoOrMore, checked
 from ctrlg.hmm import HMM, SequenceModel
 from ctrlg.quantization.quantize import quantize
 
@@ -41,14 +41,15 @@ class FidelityRow(NamedTuple):
     nbytes: int
 
 
+@checked
 def kl_sequence(
     reference: HMM,
     compressed: SequenceModel,
     *,
-    sequences: int = 1000,
-    length: int = 32,
-    seed: int = 0,
-    batch_size: int = 250,
+    sequences: TwoOrMore = 1000,
+    length: Positive = 32,
+    seed: Seed = 0,
+    batch_size: Positive = 250,
 ) -> SequenceLoss:
     """KLseq of `compressed` against `reference`, on `sequences` >= 2 samples of `length` >= 1 tokens,
     reproducible by seed.
@@ -56,11 +57,6 @@ def kl_sequence(
     End-of-text tokens after the first of a run are padding and count as no tokens. Raises ArgumentError for sizes out
     of range.
     """
-    if sequences < 2 or length < 1 or batch_size < 1:
-        raise ArgumentError(
-            f"sequences {sequences}, length {length}, batch_size {batch_size}",
-            hint="two sequences of one token are the least, batches hold at least one",
-        )
     generator = torch.Generator(reference.device).manual_seed(seed)
     samples = reference.sample(sequences, length, generator)
     lost = torch.cat(
@@ -76,20 +72,22 @@ def kl_sequence(
     return SequenceLoss(float(mean), float(error))
 
 
-def held_out_log_likelihood(model: SequenceModel, input_ids: Tensor, *, batch_size: int = 250) -> float:
+@checked
+def held_out_log_likelihood(model: SequenceModel, input_ids: Tensor, *, batch_size: Positive = 250) -> float:
     """Log-likelihood in nats per token of held-out text, int64 [n, T]; padding is counted as in kl_sequence."""
     total = sum(float(model.log_likelihood(rows).double().sum()) for rows in input_ids.split(batch_size))
     return total / int(_counted(input_ids, model.eos_token_id).sum())
 
 
+@checked
 def fidelity_table(
     hmm: HMM,
     settings: Iterable[Mapping[str, Any]],
     held_out: Tensor | None = None,
     *,
-    sequences: int = 1000,
-    length: int = 32,
-    seed: int = 0,
+    sequences: TwoOrMore = 1000,
+    length: Positive = 32,
+    seed: Seed = 0,
 ) -> list[FidelityRow]:
     """The float model, then one row per setting: keyword arguments of `quantize`, as `{"method": ..., "bits": ...}`.
 

@@ -41,14 +41,19 @@ class PackedMatrix(NamedTuple):
         return sum(array.nbytes for array in self.arrays.values())
 
 
+def check_layout(layout: str) -> None:
+    """Raise ArgumentError for an unknown layout."""
+    if layout not in LAYOUTS:
+        raise ArgumentError(f"layout is {layout!r}", hint=f"one of {', '.join(LAYOUTS)}")
+
+
 def arrange(rows: QuantizedRows, bits: int, layout: str = "auto", normalised: bool = True) -> CompressedMatrix:
     """Quantised rows as a compressed matrix, in the given layout or in the one that is smaller on disk.
 
     normalised: whether rows must sum to 1. Raises ArgumentError for an unknown layout, and rows that do not though
     they must.
     """
-    if layout not in LAYOUTS:
-        raise ArgumentError(f"layout is {layout!r}", hint=f"one of {', '.join(LAYOUTS)}")
+    check_layout(layout)
     levels = (rows.scale, rows.background, rows.codebook)
     if layout == "dense":
         return CompressedMatrix.from_codes(rows.codes, *levels, normalised=normalised)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ctrlg import assets
+from ctrlg.arguments import checked
 from ctrlg.files import fetch_checkpoint
 from ctrlg.hmm import HMM
 from ctrlg.hmm.model import load_dense, read_config
@@ -17,6 +18,7 @@ from ctrlg.quantization.model import QuantizedHMM
 DEFAULT = "default"
 
 
+@checked
 def load_hmm(path_or_name: str | Path, device: torch.device | str = "cpu") -> HMM | QuantizedHMM:
     """An HMM, dense or compressed as it was saved.
 

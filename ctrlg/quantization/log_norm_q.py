@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import NonNegative, Positive, checked
 from ctrlg.errors import ArgumentError
 from ctrlg.quantization.codebook import Intervals, Levels, boundaries, fit_levels, fit_rows
 from ctrlg.quantization.mass_histogram import MassHistogram, mass_histogram, normalised_rows, row_blocks
@@ -23,8 +24,9 @@ OCCUPANCY_TOKENS = 32
 OCCUPANCY_FLOOR = 0.05  # share of the occupancy spread over all states, so that a constraint may lead anywhere
 
 
+@checked
 def log_norm_q(
-    p: Tensor, bits: int, *, threshold: float = DEFAULT_THRESHOLD, occupancy: Tensor | None = None
+    p: Tensor, bits: int, *, threshold: NonNegative = DEFAULT_THRESHOLD, occupancy: Tensor | None = None
 ) -> Tensor:
     """log-norm-q of every row of `p`, as probabilities; same shape and type as `p`.
 
@@ -35,14 +37,16 @@ def log_norm_q(
     return log_norm_q_rows(p, bits, threshold=threshold, occupancy=occupancy).dense().to(p.dtype)
 
 
+@checked
 def log_norm_q_rows(
-    p: Tensor, bits: int, *, threshold: float = DEFAULT_THRESHOLD, occupancy: Tensor | None = None
+    p: Tensor, bits: int, *, threshold: NonNegative = DEFAULT_THRESHOLD, occupancy: Tensor | None = None
 ) -> QuantizedRows:
     """`log_norm_q` as codes, scale and background; arguments and errors as there."""
     return LogNormQuantizer(p, bits, occupancy).at(threshold)
 
 
-def state_occupancy(initial: Tensor, transition: Tensor, tokens: int = OCCUPANCY_TOKENS) -> Tensor:
+@checked
+def state_occupancy(initial: Tensor, transition: Tensor, tokens: Positive = OCCUPANCY_TOKENS) -> Tensor:
     """How often each state is visited in the first `tokens` tokens, float64 [H], sums to 1.
 
     initial: [H]; transition: [H, H]. A share of OCCUPANCY_FLOOR is spread evenly over all states.

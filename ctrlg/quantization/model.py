@@ -10,6 +10,7 @@ import torch
 from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
+from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
 from ctrlg.files import fetch_checkpoint
 from ctrlg.hmm import HMM, SequenceModel
@@ -29,6 +30,7 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
     Raises ArgumentError for parts that do not fit together.
     """
 
+    @checked
     def __init__(
         self,
         transition: CompressedMatrix,
@@ -124,6 +126,7 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
         checkpoint.write(Path(save_directory), self._stored())
 
     @classmethod
+    @checked
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | Path, *, device: torch.device | str = "cpu", **options: Any
     ) -> QuantizedHMM:

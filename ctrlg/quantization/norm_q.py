@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
 from ctrlg.quantization.rows import check_bits, check_rows, normalise_rows_
 
@@ -35,6 +36,7 @@ class QuantizedRows(NamedTuple):
         return self.codebook[self.codes.int()] * self.scale[:, None] + self.background[:, None]
 
 
+@checked
 def norm_q(p: Tensor, bits: int, eps: float = EPS) -> Tensor:
     """Norm-Q of every row of `p`: quantised to `bits` bits, normalised; same shape and type as `p`.
 
@@ -48,6 +50,7 @@ def norm_q(p: Tensor, bits: int, eps: float = EPS) -> Tensor:
     return normalise_rows_(_codes(p, bits).div_(2**bits), eps)
 
 
+@checked
 def norm_q_rows(p: Tensor, bits: int, eps: float = EPS) -> QuantizedRows:
     """`norm_q` as codes, scale and background. bits: 1 to 8; other arguments and errors as for norm_q."""
     check_bits(bits, 8)

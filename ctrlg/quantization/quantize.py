@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import Between, NonNegative, OneOf, Positive, checked
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
+from ctrlg.matrices import CompressedMatrix
 from ctrlg.quantization.baselines import quantizes_initial
-from ctrlg.quantization.budget import largest_within
-from ctrlg.quantization.layouts import arrange
+from ctrlg.quantization.budget import HIGHEST, largest_within
+from ctrlg.quantization.layouts import LAYOUTS, arrange
 from ctrlg.quantization.log_norm_q import DEFAULT_THRESHOLD, LogNormQuantizer, state_occupancy
 from ctrlg.quantization.model import QuantizedHMM
 from ctrlg.quantization.norm_q import EPS, QuantizedRows, norm_q_rows
-from ctrlg.quantization.rows import check_bits
 
 METHODS = ("norm-q", "log-norm-q")
+_SMALL_MATRIX = 1 << 22  # entries
 
 
+@checked
 @torch.no_grad()
 def quantize(
     hmm: HMM,
-    method: str = "norm-q",
-    bits: int = 8,
+    method: Annotated[str, OneOf(METHODS)] = "norm-q",
+    bits: Annotated[int, Between(1, 8)] = 8,
     *,
-    layout: str = "auto",
-    threshold: float | None = None,
-    max_bytes: int | None = None,
+    layout: Annotated[str, OneOf(LAYOUTS)] = "auto",
+    threshold: NonNegative | None = None,
+    max_bytes: Positive | None = None,
     eps: float = EPS,
     initial: bool | None = None,
 ) -> QuantizedHMM:
@@ -48,9 +51,6 @@ def quantize(
     Raises ArgumentError for arguments out of range or that do not go with the method, for a model whose rows are no
     distributions, and for a budget that cannot be met.
     """
-    check_bits(bits, 8)
-    if method not in METHODS:
-        raise ArgumentError(f"method is {method!r}", hint=f"one of {', '.join(METHODS)}")
     if method == "norm-q":
         if threshold is not None or max_bytes is not None:
             raise ArgumentError("norm-q has no threshold and no budget", hint='choose its bits, or method="log-norm-q"')
@@ -78,6 +78,30 @@ def quantize(
 def _parts(hmm: HMM, takes_initial: bool) -> list[Tensor]:
     """Transition [H, H] and emission [H, V], and the initial distribution [1, H] if it is taken."""
     return [hmm.transition.to_dense(), hmm.emission.to_dense(), *([hmm.initial.float()[None]] if takes_initial else [])]
+
+
+def least_bytes(hidden_states: int, vocab_size: int, bits: int) -> int:
+    """The smallest `max_bytes` that log-norm-q can always meet for an HMM of this size, known before there is one.
+
+    It holds scale and background of every row, the initial distribution and the codebooks, without any entry. (Of a few
+    states over a few hundred tokens, where headers are most of a file, codes for all entries may take fewer.)
+    """
+    rows = (_empty_rows(hidden_states, size, bits) for size in (hidden_states, vocab_size))
+    initial = torch.full((hidden_states,), 1 / hidden_states)
+    named = {"method": "log-norm-q", "bits": bits, "fingerprint": "0" * 64, "settings": {"threshold": HIGHEST}}
+    return QuantizedHMM(*rows, initial, 0, **named).packed_nbytes
+
+
+def _empty_rows(states: int, size: int, bits: int) -> CompressedMatrix:
+    """Uniform rows as log-norm-q stores them: the background alone."""
+    codebook = torch.arange(2**bits, dtype=torch.float32) / 2**bits
+    scale, background = torch.zeros(states), torch.full((states,), 1 / size)
+    if states * size <= _SMALL_MATRIX:  # where a code for every entry can be less than a list of none
+        codes = torch.zeros(states, size, dtype=torch.uint8)
+        return arrange(QuantizedRows(codes, codebook, scale, background), bits)
+    nothing = torch.empty(0, dtype=torch.uint8)
+    offsets = torch.zeros(states + 1, dtype=torch.int64)
+    return CompressedMatrix.from_rows(offsets, nothing, nothing, scale, background, codebook, (states, size))
 
 
 def _assemble(

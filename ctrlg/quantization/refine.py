@@ -9,13 +9,13 @@ log-likelihood is, up to a constant, minus the KL divergence from the float HMM 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import NonNegative, Positive, Seed, TwoOrMore, checked
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.hmm import HMM, Parameters, log_likelihood
 from ctrlg.hmm.inference import MISSING, check_tokens
@@ -51,18 +51,19 @@ class Prior(NamedTuple):
     strength: float
 
 
+@checked
 @torch.no_grad()
 def refine(
     quantized: QuantizedHMM,
     data: Tensor | HMM,
-    steps: int = 12,
+    steps: Positive = 12,
     *,
     prior: HMM | None = None,
-    prior_strength: float = 30.0,
-    sequences: int = SEQUENCES,
-    length: int = LENGTH,
-    batch_size: int = 250,
-    seed: int = 0,
+    prior_strength: NonNegative = 30.0,
+    sequences: TwoOrMore = SEQUENCES,
+    length: Positive = LENGTH,
+    batch_size: Positive = 250,
+    seed: Seed = 0,
     report: Callable[[RefineStep], object] | None = None,
 ) -> QuantizedHMM:
     """EM over the levels, scales, backgrounds and initial distribution of a compressed HMM; the bytes stay the same.
@@ -79,7 +80,6 @@ def refine(
     Raises VocabularyError for ids or an HMM of another vocabulary, DataError for data without two sequences or tokens,
     ArgumentError for the rest (a NaN in `prior_strength` included).
     """
-    _check_numbers(steps, prior_strength, sequences, length, batch_size)
     tokens = _sequences(quantized, data, sequences, length, seed)
     training, held_out = _split(tokens, seed)
     source = _prior_model(quantized, data, prior)
@@ -148,8 +148,6 @@ def _sequences(quantized: QuantizedHMM, data: Tensor | HMM, sequences: int, leng
         _check_vocabulary(quantized, data)
         data.check()
         return data.sample(sequences, length, torch.Generator(data.device).manual_seed(seed)).to(quantized.device)
-    if not isinstance(data, Tensor):
-        raise ArgumentError(f"data is a {type(data).__name__}", hint="token ids int64 [n, T], or an HMM")
     check_tokens(data, quantized.vocab_size)
     if len(data) < 2 or not bool((data != MISSING).any()):
         raise DataError(
@@ -187,13 +185,3 @@ def _check_vocabulary(quantized: QuantizedHMM, hmm: HMM) -> None:
             f"the compressed one {quantized.vocab_size}, fingerprint {quantized.fingerprint}",
             hint="both must be over the vocabulary of one tokenizer",
         )
-
-
-def _check_numbers(steps: int, prior_strength: float, sequences: int, length: int, batch_size: int) -> None:
-    if steps < 1 or sequences < 2 or length < 1 or batch_size < 1:
-        raise ArgumentError(
-            f"steps {steps}, sequences {sequences}, length {length}, batch_size {batch_size}",
-            hint="two sequences are the least, of everything else one",
-        )
-    if not 0 <= prior_strength < math.inf:
-        raise ArgumentError(f"prior_strength is {prior_strength}", hint="observations per state, 0 or more")

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import refused, whole
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm.model import ROW_SUM_TOLERANCE
 
@@ -37,8 +38,13 @@ def check_entries(p: Tensor) -> None:
 
 def check_bits(bits: int, most: int) -> None:
     """Raise ArgumentError unless `bits` is a whole number from 1 to `most`."""
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= most:
-        raise ArgumentError(f"bits is {bits!r}", hint=f"a whole number from 1 to {most}")
+    wanted = f"a whole number from 1 to {most}"
+    try:
+        number = whole("bits", bits)
+    except ArgumentError as error:
+        raise refused("bits", bits, wanted) from error
+    if not 1 <= number <= most:
+        raise refused("bits", bits, wanted)
 
 
 def normalise_rows_(q: Tensor, constant: float) -> Tensor:
@@ -52,6 +58,8 @@ def normalise_rows_(q: Tensor, constant: float) -> Tensor:
 
 
 def _check_matrix(p: Tensor) -> None:
+    if not isinstance(p, Tensor):
+        raise refused("p", p, "a Tensor of probabilities, [states, size]")
     if p.dim() != 2 or not p.numel() or p.dtype not in (torch.float32, torch.float64):
         raise ArgumentError(
             f"cannot quantise a tensor of shape {tuple(p.shape)} and type {p.dtype}",

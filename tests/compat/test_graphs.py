@@ -237,6 +237,7 @@ def test_masks_are_shared_and_cannot_be_overwritten() -> None:
 
 
 def test_too_large_a_product_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ctrlg.automata.algebra.product.__kwdefaults__", {"vocab_size": None, "max_states": 50})
+    defaults = {"vocab_size": None, "max_states": 50}
+    monkeypatch.setattr("ctrlg.automata.algebra.product.__wrapped__.__kwdefaults__", defaults)
     with pytest.raises(BudgetError, match="more than 50 states"):
         DFA_prod([KMPBuilder(20).build([2 * i, 2 * i + 1]) for i in range(6)])

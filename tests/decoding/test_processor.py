@@ -36,7 +36,7 @@ def allowed(scores: torch.Tensor) -> list[list[int]]:
 
 REFUSED = {
     "min above max": ({"min_new_tokens": 5}, ArgumentError, r"\[5, 4\] is no range"),
-    "negative": ({"min_new_tokens": -1}, ArgumentError, "is no range"),
+    "negative": ({"min_new_tokens": -1}, ArgumentError, "min_new_tokens is -1"),
     "a range of three": ({"token_ranges": [[1, 2, 3]]}, ArgumentError, "is no range"),
     "too short": ({"dfa_model": contains(1, 2, 1, 2, 1)}, BudgetError, "needs at least 5 tokens, max_new_tokens is 4"),
     "one of several too short": (

@@ -120,6 +120,7 @@ def test_soft_counts_know_the_temperature_of_the_draws(model_folder: Path, tmp_p
 
 def test_another_job_in_the_folder_is_refused_before_any_work(model_folder: Path, tmp_path: Path) -> None:
     job = settings(model_folder, tmp_path)
+    (tmp_path / "soft" / "checkpoint-0").mkdir(parents=True)
     (tmp_path / "distillation.json").write_text(
         json.dumps({"settings": {**vars(job), "output": "", "hidden_states": 7}, "seconds": {}})
     )
