@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +21,7 @@ from ctrlg.evaluation.commands import (
     evaluate,
     inspect,
 )
+from ctrlg.json_text import json_text
 from normtweaking.commands import TWEAK_EXAMPLES, tweak
 
 app = typer.Typer(
@@ -97,7 +97,7 @@ def generate(
     )
     if as_json:
         named = [asdict(result) | {"timing": result.timing._asdict()} for result in results]
-        typer.echo(json.dumps(named, ensure_ascii=False, indent=2))
+        typer.echo(json_text(named, indent=2))
         return
     console = Console()
     for result in results:
@@ -114,10 +114,11 @@ def demo(
 ) -> None:
     """Eight promises, eight sentences: the main job on the embedded model, in a minute or two."""
     from ctrlg.demo import run
-    from ctrlg.files import atomic_file, writable_folder
+    from ctrlg.disk import writable_file
+    from ctrlg.files import atomic_file
 
     if picture is not None:
-        writable_folder(picture.parent)
+        writable_file(picture)
     console = Console(record=picture is not None, width=120 if picture is not None else None)
     run(console, compare=compare, beams=beams, device=device)
     if picture is not None:
@@ -149,22 +150,24 @@ def quantize(
 ) -> None:
     """Compress an HMM."""
     from ctrlg.distillation.progress import StageBars
-    from ctrlg.files import atomic_folder, writable_folder
+    from ctrlg.folders import HMM_FOLDER, atomic_folder
     from ctrlg.hmm import HMM
     from ctrlg.quantization import load_hmm
     from ctrlg.quantization import quantize as compress
     from ctrlg.quantization import refine as improve
+    from ctrlg.quantization.loading import hmm_folder
 
     if refine < 0:
         raise ArgumentError(f"--refine {refine}", hint="a number of steps, as 6, or 0 for none")
-    writable_folder(output.parent)
-    opened = load_hmm(hmm)
-    model = opened if isinstance(opened, HMM) else opened.dequantize()
-    compressed = compress(model, method, bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
-    if refine:
-        with StageBars() as bars:
-            compressed = improve(compressed, model, refine, report=lambda step: bars("refining", step.step, step.steps))
-    with atomic_folder(output) as folder:
+    with atomic_folder(output, HMM_FOLDER, [hmm_folder(hmm)]) as folder:
+        opened = load_hmm(hmm)
+        model = opened if isinstance(opened, HMM) else opened.dequantize()
+        compressed = compress(model, method, bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
+        if refine:
+            with StageBars() as bars:
+                compressed = improve(
+                    compressed, model, refine, report=lambda step: bars("refining", step.step, step.steps)
+                )
         compressed.save_pretrained(folder)
     typer.echo(f"{model.nbytes:,} bytes -> {compressed.packed_nbytes:,} bytes in {output}")
 

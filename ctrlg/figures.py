@@ -7,18 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ctrlg.disk import writable_file
 from ctrlg.errors import ArgumentError
-from ctrlg.files import atomic_file, writable_folder
+from ctrlg.files import atomic_file
 
 _COMMAND_FIELD = {".png": "Description", ".svg": "Description", ".pdf": "Subject"}
 DARK, MIDDLE, LIGHT = "#1b3a5c", "#c2571a", "#9dc3a2"  # luminance about 20, 45 and 75 %
 
 
 def check_figure_path(path: str | Path) -> None:
-    """Raise ArgumentError for a name that does not end in .png, .svg or .pdf, or a folder that cannot be written."""
+    """Raise ArgumentError for a name that does not end in .png, .svg or .pdf, or one that cannot be written."""
     if Path(path).suffix.lower() not in _COMMAND_FIELD:
         raise ArgumentError(f"cannot draw into {path}", hint=f"a name that ends in {', '.join(_COMMAND_FIELD)}")
-    writable_folder(Path(path).parent)
+    writable_file(path)
 
 
 def new_figure(width: float, height: float) -> Any:

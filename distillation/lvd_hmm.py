@@ -12,7 +12,6 @@ read one at a time, twice, and memory does not grow with their number.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -26,7 +25,7 @@ from ctrlg.distillation.output_layer import output_layer, sampling_temperature
 from ctrlg.distillation.progress import StageBars
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
-from ctrlg.files import atomic_folder, writable_folder
+from ctrlg.folders import HMM_FOLDER, atomic_folder
 from ctrlg.models import checked_device, fast_dtype, load_language_model
 
 
@@ -43,8 +42,8 @@ def main() -> None:
     )
     files = paired_files(arguments.sequences_file, arguments.embeddings_file)
     checked_device(arguments.device)
-    output = Path(arguments.output_file)
-    writable_folder(output.parent)
+    sources = [*arguments.sequences_file, *arguments.embeddings_file]
+    sources += [arguments.model_name_or_path] if arguments.model_name_or_path else []
     if arguments.figure:
         check_figure_path(arguments.figure)
         if not arguments.model_name_or_path:
@@ -57,15 +56,15 @@ def main() -> None:
             hint="name the sampled model with --model_name_or_path, and leave out --hard",
         )
     head, tokenizer, fingerprint = None, None, None
-    if arguments.model_name_or_path:
-        dtype = fast_dtype(arguments.device)
-        model, tokenizer = load_language_model(arguments.model_name_or_path, arguments.device, dtype)
-        fingerprint = Vocabulary.of(tokenizer, settings.vocab_size, settings.eos_token_id).fingerprint
-        if not arguments.hard:
-            head = output_layer(model, sampling_temperature(arguments.sequences_file))
     with StageBars() as bars:
-        hmm, sizes = latent_variable_distillation(files, settings, head, fingerprint, arguments.device, bars)
-        with atomic_folder(output) as temporary:
+        with atomic_folder(arguments.output_file, HMM_FOLDER, sources) as temporary:
+            if arguments.model_name_or_path:
+                dtype = fast_dtype(arguments.device)
+                model, tokenizer = load_language_model(arguments.model_name_or_path, arguments.device, dtype)
+                fingerprint = Vocabulary.of(tokenizer, settings.vocab_size, settings.eos_token_id).fingerprint
+                if not arguments.hard:
+                    head = output_layer(model, sampling_temperature(arguments.sequences_file))
+            hmm, sizes = latent_variable_distillation(files, settings, head, fingerprint, arguments.device, bars)
             hmm.save_pretrained(temporary)
         for number, file in enumerate(files if arguments.next_tokens else [], start=1):
             seed = arguments.seed * len(files) + number
@@ -73,7 +72,7 @@ def main() -> None:
             bars("drawing next tokens", number, len(files))
     if arguments.figure:
         draw_states(hmm, sizes, tokenizer, arguments.figure)
-    Console().print(f"the first HMM, {settings.hidden_states:,} states, is in {output}")
+    Console().print(f"the first HMM, {settings.hidden_states:,} states, is in {arguments.output_file}")
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -21,12 +21,14 @@ import torch
 from torch import Tensor
 
 from ctrlg.automata import Vocabulary
+from ctrlg.disk import writable_file
 from ctrlg.distillation.categorical import draw_tokens
 from ctrlg.distillation.incremental import IncrementalModel
 from ctrlg.distillation.parts import Parts, refuse_other_settings
 from ctrlg.distillation.sampling import Samples
 from ctrlg.distillation.storage import read_description, read_sequences, write_samples
 from ctrlg.errors import ArgumentError, DataError, require_at_least
+from ctrlg.locks import Lock
 from ctrlg.models import weights_digest
 from normtweaking.languages import check_languages, language_tokens
 
@@ -102,8 +104,8 @@ def generate_calibration(
 
     model: a causal language model of transformers. A job that was interrupted goes on with the next batch and ends with
     the same data: every batch draws from a stream named by (seed, batch).
-    Raises ArgumentError where `output` holds data of other settings or another model, and for rows longer than the
-    model can read.
+    Raises ArgumentError where `output` holds data of other settings or another model, or is being written, and
+    for rows longer than the model can read.
     """
     room = getattr(model.config, "max_position_embeddings", None)
     if room and settings.length > room:
@@ -118,9 +120,21 @@ def generate_calibration(
         **asdict(settings),
         "languages": list(settings.languages),
     }
-    if Path(output).is_file():
+    with Lock(output):
+        return _generate_missing(writer, settings, Path(output), description, vocabulary.eos_token_id, progress)
+
+
+def _generate_missing(
+    writer: _Writer,
+    settings: CalibrationSettings,
+    output: Path,
+    description: dict[str, Any],
+    eos_token_id: int,
+    progress: Progress | None,
+) -> CalibrationData:
+    if writable_file(output).exists():
         data = CalibrationData.load(output)
-        refuse_other_settings(Path(output), data.description, description)
+        refuse_other_settings(output, data.description, description)
         return data
     parts = Parts(output)
     parts.claim(description)
@@ -132,7 +146,7 @@ def generate_calibration(
             counted = None if progress is None else lambda tokens, _done=done: progress(_done + tokens, total)
             parts.write(0, batch, Samples(writer.write(batch, len(rows), counted), None))
     rows = [part.tolist() for part in batches]
-    parts.join(0, rows, vocabulary.eos_token_id, Path(output), description)
+    parts.join(0, rows, eos_token_id, output, description)
     parts.remove()
     return CalibrationData.load(output)
 

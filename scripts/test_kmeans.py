@@ -16,17 +16,18 @@ import torch
 
 from ctrlg.console import as_program
 from ctrlg.evaluation.benchmark import float_hmm
-from ctrlg.files import writable_folder
+from ctrlg.folders import HMM_FOLDER, atomic_folder, check_folder
 from ctrlg.hmm import HMM
 from ctrlg.quantization import kl_sequence
 from ctrlg.quantization.baselines import find_method
+from ctrlg.quantization.loading import hmm_folder
 
 
 def main() -> None:
     arguments = parse_arguments()
     method = find_method("k-means-unnormalised" if arguments.unnormalised else "k-means")
     if arguments.output_path:
-        writable_folder(arguments.output_path)
+        check_folder(arguments.output_path, HMM_FOLDER, [hmm_folder(arguments.hmm_model_path)])
     reference = float_hmm(arguments.hmm_model_path)
     matrices = {"transition": reference.transition.to_dense(), "emission": reference.emission.to_dense()}
     rows = {name: method(p, arguments.bits) for name, p in matrices.items()}
@@ -46,7 +47,8 @@ def main() -> None:
         loss = kl_sequence(reference, compressed, sequences=arguments.sequences, length=24, seed=arguments.seed)
     print(f"lost on {arguments.sequences} sequences of its own: {loss.mean:.4f} ± {loss.error:.4f} nats per token")
     if arguments.output_path:
-        compressed.save_pretrained(arguments.output_path)
+        with atomic_folder(arguments.output_path, HMM_FOLDER) as folder:
+            compressed.save_pretrained(folder)
 
 
 def parse_arguments() -> argparse.Namespace:

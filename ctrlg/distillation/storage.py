@@ -36,9 +36,10 @@ def read_description(path: str | Path) -> dict[str, Any]:
     """What a file of ours says of itself: `model`, `chunk`, and `settings` with the seed; {} for other files."""
     try:
         with safe_open(path, framework="pt") as content:
-            return json.loads((content.metadata() or {}).get(DESCRIPTION, "{}"))
-    except (SafetensorError, ValueError):
+            description = json.loads((content.metadata() or {}).get(DESCRIPTION, "{}"))
+    except (SafetensorError, ValueError, OSError):
         return {}
+    return description if isinstance(description, dict) else {}
 
 
 def read_sequences(path: str | Path) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ctrlg.distillation.training import Likelihood
 from ctrlg.errors import DataError
+from ctrlg.files import append_line, read_lines
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,12 @@ class TrainingLog:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
+    def check(self) -> None:
+        """Raise DataError where the file is something else than a training log; lines would be added to it."""
+        for number, line in enumerate(read_lines(self.path), start=1):
+            if "settings" not in line and "step" not in line:
+                raise DataError(f"{self.path}, line {number}, is not of a training log", hint="choose another log_file")
+
     def position(self) -> int:
         """Bytes written so far, 0 where there is no file."""
         return self.path.stat().st_size if self.path.is_file() else 0
@@ -85,15 +92,11 @@ class TrainingLog:
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Add the line of settings with which a run begins."""
-        self._append({"settings": dict(settings)})
+        append_line(self.path, {"settings": dict(settings)})
 
     def add(self, record: TrainingRecord) -> None:
         """Add the line of a step."""
-        self._append(asdict(record))
-
-    def _append(self, content: Mapping[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(content) + "\n")
+        append_line(self.path, asdict(record))
 
 
 def read_log(path: str | Path) -> tuple[dict[str, Any], list[TrainingRecord]]:

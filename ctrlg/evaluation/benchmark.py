@@ -107,7 +107,18 @@ def run_benchmark(
         raise ArgumentError("mask-only with a soft mask: nothing would steer", hint="leave one of them out")
     checked_device(settings.device)
     sets = {seed: concept_sets(settings, seed) for seed in settings.seeds}
-    lines = StudyLines(settings.output_path, KEY)
+    with StudyLines(settings.output_path, KEY) as lines:
+        _write_missing(settings, grid, sets, lines, report)
+    return lines
+
+
+def _write_missing(
+    settings: BenchmarkSettings,
+    grid: Sequence[Setting],
+    sets: dict[int, list[ConceptSet]],
+    lines: StudyLines,
+    report: Callable[[int, int], None],
+) -> None:
     reference = float_hmm(settings.hmm_model_path)
     total, done = len(grid) * sum(map(len, sets.values())), 0
     loaded: tuple[Any, Any] | None = None
@@ -137,7 +148,6 @@ def run_benchmark(
                 lines.add(key, {**_line(sentence), "bytes": size})
                 done += 1
                 report(done, total)
-    return lines
 
 
 def _key(settings: BenchmarkSettings, setting: Setting, seed: int, concept_set: ConceptSet) -> tuple[Any, ...]:

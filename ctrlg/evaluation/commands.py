@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from ctrlg.json_text import json_text
 
 if TYPE_CHECKING:
     from ctrlg.evaluation.benchmark import BenchmarkSettings, Setting
@@ -86,7 +87,7 @@ def evaluate(
     scores = [score(sentences, known, substring, resamples, seed, with_meteor, spice) for sentences in written]
     if as_json:
         named = [{name: value._asdict() for name, value in found.items()} for found in scores]
-        typer.echo(json.dumps(dict(zip(map(str, results), named, strict=True)), indent=2))
+        typer.echo(json_text(dict(zip(map(str, results), named, strict=True)), indent=2))
         return
     table = Table("score", *map(str, results))
     for name in scores[0]:
@@ -178,6 +179,6 @@ def inspect(
     if plot is not None:
         draw_inspection(found, plot, shlex.join(["ctrlg", *sys.argv[1:]]))
     if as_json:
-        typer.echo(json.dumps(as_record(found, file_bytes, tokenizer), indent=2, ensure_ascii=False))
+        typer.echo(json_text(as_record(found, file_bytes, tokenizer), indent=2))
     else:
         show(found, file_bytes, tokenizer, Console())
