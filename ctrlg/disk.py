@@ -6,6 +6,7 @@ A temporary of `PATH/NAME` is called `PATH/.NAME.ctrlg-XXXXXXXX`, so that what a
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -95,6 +96,15 @@ def temporary_of(name: str) -> str | None:
     """The name that a temporary was made for; None for other names."""
     match = _TEMPORARY.fullmatch(name)
     return match["name"] if match else None
+
+
+def sha256(file: Path) -> str:
+    """Digest of a file's content."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def synchronise(path: Path) -> None:

@@ -8,7 +8,6 @@ folder of an earlier version, which holds no such list, is ours where `FolderKin
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import json
 import os
 import shutil
@@ -20,13 +19,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from ctrlg.disk import saving, synchronise, temporaries, temporary_name, writable_folder
+from ctrlg.disk import saving, sha256, synchronise, temporaries, temporary_name, writable_folder
 from ctrlg.errors import ArgumentError
 from ctrlg.json_text import json_text
 from ctrlg.locks import Lock
 
 MANIFEST = ".ctrlg.json"
-_END = 1 << 20  # bytes at both ends of a file that its digest is of: all of a small one, enough of a large one
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux's renameat2
 _AT_FDCWD = -100
 
@@ -89,6 +87,18 @@ def check_folder(path: str | Path, kind: FolderKind, sources: Iterable[str | Pat
         raise ArgumentError(f"{path} {problem}", hint="choose another output, or move away what is there")
     writable_folder(target.parent)
     return target
+
+
+def damaged_files(folder: Path) -> list[Path]:
+    """Files of a folder of ours that are missing or are not as they were written; none where it lists no files."""
+    known = (_manifest(folder) or {"files": {}})["files"]
+    return [
+        folder / name
+        for name, written in known.items()
+        if not (folder / name).is_file()
+        or (folder / name).stat().st_size != written["bytes"]
+        or sha256(folder / name) != written["sha256"]
+    ]
 
 
 def remove_folder(path: str | Path, kind: FolderKind) -> None:
@@ -207,7 +217,7 @@ def _foreign_content(folder: Path, kind: FolderKind) -> str | None:
             continue
         if name not in known:
             return f"holds what was not written here: {name}"
-        if not _is_regular(entry) or _description(entry) != known[name]:
+        if not _is_regular(entry) or entry.stat().st_size != known[name]["bytes"] or _description(entry) != known[name]:
             return f"holds a file that was changed since it was written: {name}"
     return None
 
@@ -235,8 +245,9 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
         if not _is_regular(file):
             return None
         content = json.loads(file.read_text(encoding="utf-8"))
-        return content if isinstance(content["kind"], str) and isinstance(content["files"], dict) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        known = [{"bytes": int(of["bytes"]), "sha256": str(of["sha256"])} for of in content["files"].values()]
+        return {"kind": str(content["kind"]), "files": dict(zip(content["files"], known, strict=True))}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -248,13 +259,7 @@ def _write_manifest(folder: Path, kind: FolderKind) -> None:
 
 def _description(file: Path) -> dict[str, Any]:
     """Size and digest of a file."""
-    size = file.stat().st_size
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        digest.update(stream.read(_END))
-        stream.seek(max(size - _END, 0))
-        digest.update(stream.read(_END))
-    return {"bytes": size, "sha256_of_ends": digest.hexdigest()}
+    return {"bytes": file.stat().st_size, "sha256": sha256(file)}
 
 
 def _settle_modes(temporary: Path, target: Path) -> None:

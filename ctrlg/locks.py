@@ -18,16 +18,18 @@ class Lock:
 
     path: what is written; the lock is the file `.NAME.ctrlg-lock` beside it. doing: for messages, "training in runs".
     name: of another lock for the same path, as of a job that writes it several times, where each write has its own.
-    Raises ArgumentError at once, naming the other process, where another holds it, and where no lock can be made.
+    wait: for another process to close it.
+    Raises ArgumentError, naming the other process, where another holds it and `wait` is False, and where no lock can be
+    made.
     """
 
-    def __init__(self, path: str | Path, doing: str = "", name: str = "lock") -> None:
+    def __init__(self, path: str | Path, doing: str = "", name: str = "lock", wait: bool = False) -> None:
         doing = doing or f"writing {path}"
         path = Path(os.path.realpath(path))  # one lock for all spellings
         writable_folder(path.parent)
         self._file = path.with_name(f".{path.name}.ctrlg-{name}")
         self._process = os.getpid()
-        self._lock = FileLock(self._file, timeout=0)
+        self._lock = FileLock(self._file, timeout=-1 if wait else 0)
         try:
             self._lock.acquire()
         except Timeout as error:

@@ -114,7 +114,7 @@ def test_changed_samples_are_noticed(folder: Path) -> None:
 
 
 def test_one_run_at_a_time(folder: Path) -> None:
-    with RunFolder(folder / "hmm").locked(), pytest.raises(ArgumentError, match="another process .* is training"):
+    with RunFolder(folder / "hmm").locked(), pytest.raises(ArgumentError, match=r"another process .* is training"):
         quiet_train(settings_in(folder))
 
 
