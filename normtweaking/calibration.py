@@ -30,6 +30,7 @@ from ctrlg.distillation.storage import read_description, read_sequences, write_s
 from ctrlg.errors import ArgumentError, DataError, require_at_least
 from ctrlg.locks import Lock
 from ctrlg.models import weights_digest
+from ctrlg.reading import read_text
 from normtweaking.languages import check_languages, language_tokens
 
 Progress = Callable[[int, int], None]  # called with the number of tokens drawn, and of all
@@ -175,10 +176,7 @@ def calibration_from_text(
 
 def read_tokens(tokenizer: Any, path: str | Path) -> Tensor:
     """Tokens of a text file, int64 [n], without special ones. Raises DataError where there are none."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}", hint="give a file of UTF-8 text") from error
+    text = read_text(path, hint="give a file of UTF-8 text")
     tokens = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     if not tokens:
         raise DataError(f"{path} holds no text")

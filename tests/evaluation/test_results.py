@@ -49,5 +49,5 @@ def test_bad_files_are_refused(tmp_path: Path, content: str, message: str) -> No
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such results file"):
+    with pytest.raises(DataError, match="no such data file"):
         read_results(tmp_path / "none.json")
