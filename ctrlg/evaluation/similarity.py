@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
+
+from ctrlg.constraints.words import LENIENT
 
 
 class RougeL(NamedTuple):
@@ -27,12 +32,46 @@ def cider(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> np.n
 
 
 def rouge_l(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> RougeL:
-    """ROUGE-L of each sentence, without stemming; case does not matter."""
+    """ROUGE-L of each sentence, without stemming; case does not matter. Tokens as `rouge_tokens`."""
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(["rougeL"])
+    scorer = RougeScorer(["rougeL"], tokenizer=_Tokenizer())
     values = [
         [scorer.score(reference, sentence)["rougeL"].fmeasure for reference in group]
         for sentence, group in zip(sentences, references, strict=True)
     ]
     return RougeL(np.array([np.mean(group) for group in values]), np.array([max(group) for group in values]))
+
+
+def rouge_tokens(text: str) -> list[str]:
+    """Tokens that ROUGE compares: in Latin script those of rouge-score, runs of a-z and 0-9 (accented letters part them,
+    and count for nothing), in other scripts, which it leaves out, words; single letters where words are not parted by
+    spaces (Han, kana, Thai, ...)."""
+    kinds = [(_kind(character), character) for character in text.lower()]
+    runs = [
+        (kind, "".join(character for _, character in run)) for kind, run in groupby(kinds, key=lambda pair: pair[0])
+    ]
+    return [token for kind, run in runs if kind for token in (run if kind == "letter" else [run])]
+
+
+def _kind(character: str) -> str:
+    """ "latin", "word" and "letter" for what belongs to a token, "" for what parts tokens."""
+    if _ROUGE_CHARACTER.fullmatch(character):
+        return "latin"
+    category = unicodedata.category(character)
+    if ord(character) < _FIRST_OTHER or "LATIN" in unicodedata.name(character, ""):
+        return ""
+    if category[0] == "L" and not LENIENT.kind_of(character):
+        return "letter"
+    return "word" if category in ("Lu", "Ll", "Lt", "Lo", "Mn", "Mc", "Nd") else ""
+
+
+_ROUGE_CHARACTER = re.compile("[a-z0-9]")
+_FIRST_OTHER = 0x370  # Greek; below are Latin letters, modifiers of them and combining marks
+
+
+class _Tokenizer:
+    """`rouge_tokens` in the form that rouge-score takes."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return rouge_tokens(text)
