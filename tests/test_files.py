@@ -210,3 +210,13 @@ def test_json_is_always_json() -> None:
     text = json_text(content)
     assert json.loads(text, parse_constant=refuse) == {"a": [None, [None, 1.5]], "b": "\ud800é", "c": None}
     assert "é" in text.encode().decode()
+
+
+def test_a_full_standard_output_ends_with_a_message(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    program = "from ctrlg.console import as_program\nwith as_program():\n    print('x' * 100)"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert "no space left on device" in done.stderr and "Traceback" not in done.stderr

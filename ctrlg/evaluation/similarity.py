@@ -44,9 +44,11 @@ def rouge_l(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> Ro
 
 
 def rouge_tokens(text: str) -> list[str]:
-    """Tokens that ROUGE compares: in Latin script those of rouge-score, runs of a-z and 0-9 (accented letters part them,
-    and count for nothing), in other scripts, which it leaves out, words; single letters where words are not parted by
-    spaces (Han, kana, Thai, ...)."""
+    """Tokens that ROUGE compares, in small letters.
+
+    In Latin script those of rouge-score: runs of a-z and 0-9, parted by everything else. In other scripts, which it
+    leaves out: words, or single letters where a script writes no spaces (Han, kana, Thai, ...).
+    """
     kinds = [(_kind(character), character) for character in text.lower()]
     runs = [
         (kind, "".join(character for _, character in run)) for kind, run in groupby(kinds, key=lambda pair: pair[0])
