@@ -7,6 +7,7 @@ back in float32, bit for bit, and each step's batch and random numbers follow fr
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,7 +91,7 @@ def restore_state(
             metadata = content.metadata() or {}
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
         earlier = json.loads(metadata["run"])
-        evaluations = [Evaluation(*entry) for entry in json.loads(metadata["evaluations"])]
+        evaluations = [_evaluation(*entry) for entry in json.loads(metadata["evaluations"])]
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise CheckpointError(
             f"cannot go on from {file}: {error}", hint="delete it to begin again, or choose another output"
@@ -123,7 +124,7 @@ def read_log(path: str | Path) -> Losses:
         for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
             record = json.loads(line)
             if "held_out_loss" in record:
-                evaluations.append(Evaluation(record["step"], record["held_out_loss"]))
+                evaluations.append(_evaluation(record["step"], record["held_out_loss"]))
             else:
                 training.append(record["training_loss"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -131,6 +132,11 @@ def read_log(path: str | Path) -> Losses:
     if not evaluations:
         raise DataError(f"{path} holds no evaluation", hint="wait for the first one")
     return Losses(training, evaluations)
+
+
+def _evaluation(step: int, loss: float | None) -> Evaluation:
+    """From JSON, where a loss that is not finite is null."""
+    return Evaluation(step, math.nan if loss is None else loss)
 
 
 def _check_same_run(output: Path, earlier: Mapping[str, Any], run: Mapping[str, Any]) -> None:
