@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +23,7 @@ from ctrlg.evaluation.commands import (
     evaluate,
     inspect,
 )
+from ctrlg.json_text import json_text
 from normtweaking.commands import TWEAK_EXAMPLES, tweak
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's, which typer carries under a private name
@@ -99,7 +99,7 @@ def generate(
     results = write(language_model, tokenizer, guide, constraint, **options)
     if as_json:
         named = [asdict(result) | {"timing": result.timing._asdict()} for result in results]
-        typer.echo(json.dumps(named, ensure_ascii=False, indent=2))
+        typer.echo(json_text(named, indent=2))
         return
     console = PlainConsole()
     for result in results:
@@ -159,24 +159,25 @@ def quantize(
 ) -> None:
     """Compress an HMM."""
     from ctrlg.distillation.progress import StageBars
-    from ctrlg.files import atomic_folder
+    from ctrlg.folders import HMM_FOLDER, atomic_folder
     from ctrlg.hmm import HMM
-    from ctrlg.outputs import check_output_folder
     from ctrlg.quantization import load_hmm
     from ctrlg.quantization import quantize as compress
     from ctrlg.quantization import refine as improve
+    from ctrlg.quantization.loading import hmm_folder
 
     Between(0, LARGEST_COUNT)("--refine", refine)
     check(compress, method=method, bits=bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
-    check_output_folder(output)
-    opened = load_hmm(hmm)
-    model = opened if isinstance(opened, HMM) else opened.dequantize()
     options = {"layout": layout, "threshold": threshold, "max_bytes": max_bytes, "initial": initial}
-    compressed = compress(model, method, bits, **options)
-    if refine:
-        with StageBars() as bars:
-            compressed = improve(compressed, model, refine, report=lambda step: bars("refining", step.step, step.steps))
-    with atomic_folder(output) as folder:
+    with atomic_folder(output, HMM_FOLDER, [hmm_folder(hmm)]) as folder:
+        opened = load_hmm(hmm)
+        model = opened if isinstance(opened, HMM) else opened.dequantize()
+        compressed = compress(model, method, bits, **options)
+        if refine:
+            with StageBars() as bars:
+                compressed = improve(
+                    compressed, model, refine, report=lambda step: bars("refining", step.step, step.steps)
+                )
         compressed.save_pretrained(folder)
     say(f"{model.nbytes:,} bytes -> {compressed.packed_nbytes:,} bytes in {output}")
 

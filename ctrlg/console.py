@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -22,6 +23,7 @@ from rich.text import Text
 
 from ctrlg.arguments import LARGEST_SEED, shown
 from ctrlg.arguments import text as whole_text
+from ctrlg.disk import disk_failure
 from ctrlg.errors import ArgumentError, CtrlGError
 
 _KEPT = "\n\t"
@@ -75,13 +77,28 @@ class PlainArgumentParser(argparse.ArgumentParser):
 @contextmanager
 def as_program() -> Iterator[None]:
     """Keep libraries quiet while the block runs, and end the program with exit code 2, a message and its hint, not a
-    traceback, where the block raises an error of this library."""
+    traceback, where the block raises an error of this library, or a disk is full that it writes to."""
     _quiet_libraries()
     try:
-        yield
+        try:
+            yield
+        finally:  # what is still to be printed may meet a full disk, too
+            sys.stdout.flush()
     except CtrlGError as error:
-        show_error(error.message, error.hint)
-        sys.exit(2)
+        _fail(error.message, error.hint)
+    except Exception as error:
+        reason = disk_failure(error)
+        if reason is None:
+            raise
+        place = getattr(error, "filename", None) or "a temporary file or the standard output"
+        _fail(f"cannot write {place}: {reason}", "make room, and give the same command again")
+
+
+def _fail(message: str, hint: str) -> NoReturn:
+    show_error(message, hint)
+    with suppress(Exception):  # Python would try again at its end, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(2)
 
 
 def show_error(message: str, hint: str = "") -> None:

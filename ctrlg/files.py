@@ -1,13 +1,16 @@
-"""Writing that never leaves half a file: write beside the target, then rename over it."""
+"""Files that appear, and replace earlier ones, as a whole: written beside the target, then renamed over it.
+
+Files of JSON lines, which jobs go on from, grow by whole lines; what a kill cut off is never taken for a record.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import shutil
-import tempfile
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,96 +18,143 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ctrlg.disk import saving, synchronise, temporaries, temporary_name, writable_file
+from ctrlg.disk import writable_folder as writable_folder
 from ctrlg.errors import ArgumentError, CheckpointError, DataError
+from ctrlg.folders import restore_folder
+from ctrlg.json_text import json_text
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """A temporary file in the target's folder, renamed to `path` when the block ends without an error.
 
-    Raises ArgumentError where the folder cannot be written.
+    A new file has the rights that the process's umask allows, another keeps those of the file it replaces; where `path`
+    is a symbolic link, the file it points to is replaced.
+    Raises ArgumentError as `writable_file`, DataError for a full disk.
     """
-    path = Path(path)
-    folder = writable_folder(path.parent)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    target = writable_file(path)
+    with saving(path):
+        for leftover in temporaries(target):
+            _remove_if_dead(leftover)
+        temporary, handle = _new_temporary(target)
+        try:
+            yield temporary
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode if target.exists() else os.fstat(handle).st_mode))
+            synchronise(temporary)
+            temporary.replace(target)
+            synchronise(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _new_temporary(target: Path) -> tuple[Path, int]:
+    """A new file beside the target, and a handle that holds a lock on it as long as this process lives."""
+    while True:
+        temporary = temporary_name(target)
+        try:
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ArgumentError(f"cannot write {target}: {error}", hint="choose another output") from error
+        with suppress(OSError):  # a file system without locks: nothing is taken for a leftover there
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:  # else another process took it for a leftover before it was locked
+            return temporary, handle
+        os.close(handle)
+
+
+def _remove_if_dead(leftover: Path) -> None:
+    """Remove a temporary file, unless its writer lives: then it is locked."""
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        handle = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        leftover.unlink(missing_ok=True)
+    except OSError:
+        pass
     finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place when the block ends without an error."""
-    path = Path(path)
-    parent = writable_folder(path.parent)
-    temporary = Path(tempfile.mkdtemp(dir=parent, prefix=f".{path.name}."))
-    temporary.chmod(0o755)
-    try:
-        yield temporary
-        retired = temporary.with_name(temporary.name + ".old")
-        if path.exists():
-            path.rename(retired)
-        temporary.rename(path)
-        shutil.rmtree(retired, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def writable_folder(folder: str | Path) -> Path:
-    """The folder, made if need be. Raises ArgumentError where it cannot be written."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError(f"cannot make the folder {folder}: {error}", hint="choose another output") from error
-    try:
-        with tempfile.TemporaryFile(dir=folder):  # permissions alone do not say: file systems may be read-only
-            return folder
-    except OSError as error:
-        raise ArgumentError(
-            f"cannot write to {folder}: {error}", hint="choose another output, or change its permissions"
-        ) from error
+        os.close(handle)
 
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as indented JSON, atomically."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_lines(path, json_text(content, indent=2))
 
 
 def append_line(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Add a record to a file of JSON lines."""
-    with Path(path).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    """Add a record to a file of JSON lines; a last line that a kill has cut off makes room for it.
+
+    Raises DataError for a full disk; the file is then as it was.
+    """
+    line = (json_text(record) + "\n").encode()
+    with saving(path), Path(path).open("a+b", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        start = _end_of_records(file, end)
+        missing = b"\n" if start and os.pread(file.fileno(), 1, start - 1) != b"\n" else b""
+        file.truncate(start)
+        try:
+            rest = memoryview(missing + line)
+            while rest:
+                rest = rest[file.write(rest) or 0 :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(start)
+            raise
 
 
-def read_lines(path: str | Path) -> list[dict[str, Any]]:
-    """The records that `append_line` left; none where there is no file. A line that a kill cut off is removed from it,
-    so that a job goes on from the last whole record. Raises DataError for other files, which stay as they are."""
+def _end_of_records(file: Any, end: int) -> int:
+    """Where the last whole record ends; a record is whole without the end of its line, too."""
+    if not end or os.pread(file.fileno(), 1, end - 1) == b"\n":
+        return end
+    file.seek(0)
+    content = file.read(end)
+    cut = content.rfind(b"\n") + 1
+    return end if _is_record(content[cut:]) else cut
+
+
+def read_lines(path: str | Path, first: str = "") -> list[dict[str, Any]]:
+    """The records that `append_line` left; none where there is no file. The file stays as it is: a last line that a
+    kill cut off is left out here, and removed by `append_line`.
+
+    first: name with which every record begins, where that is known. Raises DataError for other files.
+    """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         return []
-    content = path.read_bytes()
-    lines = content.split(b"\n")
-    cut_off = lines.pop()
-    records = [_record(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
-    if cut_off:
-        if not cut_off.startswith(b"{"):
-            raise DataError(f"{path} does not end in a record", hint="is this another kind of file?")
-        with atomic_file(path) as temporary:
-            temporary.write_bytes(content[: -len(cut_off)])
-    return records
+    if not path.is_file():
+        raise DataError(f"{path} is no regular file", hint="name a file of JSON lines, or a new one")
+    try:
+        *lines, last = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error}", hint="check its permissions") from error
+    if _is_record(last):
+        lines.append(last)
+    elif not _may_begin_record(last, first if not lines else ""):
+        raise DataError(f"{path} does not end in a record", hint="is this another kind of file?")
+    return [_record(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def _may_begin_record(cut_off: bytes, first: str) -> bool:
+    start = f'{{"{first}'.encode()
+    return cut_off.startswith(start[: len(cut_off)])
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _record(line: bytes, place: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError as error:  # of JSON and of UTF-8
+    except (ValueError, RecursionError) as error:  # of JSON and of UTF-8
         raise DataError(f"{place}, is no JSON: {error}", hint="is this another kind of file?") from error
     if not isinstance(record, dict):
         raise DataError(f"{place}, is no JSON object", hint="is this another kind of file?")
@@ -114,7 +164,7 @@ def _record(line: bytes, place: str) -> dict[str, Any]:
 def write_lines(path: str | Path, content: str) -> None:
     """Write a text and the end of its last line, atomically."""
     with atomic_file(path) as temporary:
-        temporary.write_text(content + "\n", encoding="utf-8")
+        temporary.write_bytes(f"{content}\n".encode("utf-8", errors="backslashreplace"))
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -131,6 +181,7 @@ def fetch_checkpoint(name: str | Path, options: Mapping[str, Any] | None = None)
     """
     from huggingface_hub import snapshot_download
 
+    restore_folder(name)
     if Path(name).is_dir():
         return Path(name)
     known = ("revision", "cache_dir", "force_download", "token", "local_files_only")

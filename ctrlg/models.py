@@ -73,19 +73,17 @@ def load_tokenizer(name: str | Path) -> Any:
 def save_language_model(model: Any, tokenizer: Any, folder: str | Path, eos_token_id: int) -> None:
     """Write an ordinary folder that `load_language_model` opens, atomically, in the model's own precision.
 
-    eos_token_id: becomes the token that starts, ends and pads texts. Everybody may read the files.
+    eos_token_id: becomes the token that starts, ends and pads texts. Raises as `atomic_folder`.
     """
-    from ctrlg.files import atomic_folder
+    from ctrlg.folders import MODEL_FOLDER, atomic_folder
 
     for config in (model.config, model.generation_config):
         config.bos_token_id = config.eos_token_id = config.pad_token_id = eos_token_id
     eos_token = tokenizer.convert_ids_to_tokens(eos_token_id)
     tokenizer.bos_token = tokenizer.eos_token = tokenizer.pad_token = eos_token
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, MODEL_FOLDER) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        for file in temporary.iterdir():
-            file.chmod(0o644)
 
 
 def _forget_quantizer(model: Any) -> None:

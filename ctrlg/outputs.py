@@ -7,31 +7,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ctrlg.arguments import path as checked_path
+from ctrlg.disk import writable_file
 from ctrlg.errors import ArgumentError, DataError
-from ctrlg.files import writable_folder
 
 
 def check_output_file(path: str | Path, name: str = "output") -> Path:
-    """The path of a file to write, whose folder is made if need be.
-
-    Raises ArgumentError where a folder is in its place, or its own folder cannot be written.
-    """
+    """The path of a file to write, whose folder is made if need be. Raises ArgumentError as `writable_file`."""
     path = checked_path(name, path)
-    if path.is_dir():
-        raise ArgumentError(f"{name} {path} is a folder", hint=f"name a file, as {path / 'result'}")
-    if path.exists() and not path.is_file():
-        raise ArgumentError(f"{name} {path} is no ordinary file", hint="name a file")
-    writable_folder(path.parent)
-    return path
-
-
-def check_output_folder(path: str | Path, name: str = "output") -> Path:
-    """The path of a folder to write. Raises ArgumentError where a file is in its place, or its parent cannot be
-    written."""
-    path = checked_path(name, path)
-    if path.exists() and not path.is_dir():
-        raise ArgumentError(f"{name} {path} is a file", hint="name a folder, a new one if in doubt")
-    writable_folder(path.parent)
+    try:
+        writable_file(path)
+    except ArgumentError as error:
+        raise ArgumentError(f"{name}: {error.message}", hint=error.hint) from error
     return path
 
 

@@ -7,27 +7,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ctrlg.disk import writable_file
 from ctrlg.errors import DataError
 from ctrlg.files import append_line, read_lines
-from ctrlg.outputs import check_output_file
+from ctrlg.locks import Lock
 
 
 class StudyLines:
-    """Lines of a file, each told apart by the columns `names`.
+    """Lines of a file, each told apart by the columns `names`, kept from other processes until it is closed.
 
-    lines: all there are, oldest first. Raises ArgumentError where the file cannot be written, DataError for
-    lines that lack a column.
+    lines: all there are, oldest first. Raises ArgumentError where the file cannot be written or another process writes
+    it, DataError as `read_study`.
     """
 
     def __init__(self, path: str | Path, names: tuple[str, ...]) -> None:
         self.path = Path(path)
         self.names = names
-        check_output_file(self.path)
-        self.lines: list[dict[str, Any]] = read_lines(self.path)
-        for number, line in enumerate(self.lines, start=1):
-            if missing := [name for name in names if name not in line]:
-                raise DataError(f"{path}, line {number}, lacks {missing[0]!r}", hint="is this another study's file?")
+        writable_file(path)
+        self._lock = Lock(self.path)
+        self.lines = read_study(path, names)
         self._known = {self._key(line) for line in self.lines}
+
+    def __enter__(self) -> StudyLines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes write the file; the lines can still be read here."""
+        self._lock.close()
 
     def __contains__(self, key: tuple[Any, ...]) -> bool:
         return key in self._known
@@ -42,6 +51,18 @@ class StudyLines:
 
     def _key(self, line: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(line[name] for name in self.names)
+
+
+def read_study(path: str | Path, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The lines of a study's file, oldest first; none where there is no file.
+
+    Raises DataError for a file that is no such study's, or lacks a column.
+    """
+    lines = read_lines(path, names[0])
+    for number, line in enumerate(lines, start=1):
+        if missing := [name for name in names if name not in line]:
+            raise DataError(f"{path}, line {number}, lacks {missing[0]!r}", hint="is this another study's file?")
+    return lines
 
 
 def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:

@@ -34,9 +34,10 @@ from ctrlg.distillation.sentences import encode_sentences, end_of_text_id, read_
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
 from ctrlg.files import writable_folder
+from ctrlg.folders import MODEL_FOLDER, check_folder
 from ctrlg.models import DEFAULT_BASE, fast_dtype, load_language_model
-from ctrlg.outputs import check_output_folder
 
+MERGED = "merged"  # folder in the output
 FULL_LEARNING_RATE = 2e-5
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -44,7 +45,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def main() -> None:
     arguments = parse_arguments()
     settings = settings_of(arguments)
-    output = writable_folder(check_output_folder(arguments.output))
+    output = writable_folder(arguments.output)
+    if arguments.merge:
+        check_folder(output / MERGED, MODEL_FOLDER, [arguments.model_name_or_path, arguments.data_file])
     if arguments.plot:
         check_figure_path(arguments.plot)
     groups = read_sentences(arguments.data_file, arguments.column)
@@ -73,10 +76,10 @@ def main() -> None:
             Reporter(progress),
         )
     if arguments.merge:
-        merge_adapter(arguments.model_name_or_path, output / ADAPTER, output / "merged", eos_token_id)
+        merge_adapter(arguments.model_name_or_path, output / ADAPTER, output / MERGED, eos_token_id)
     if arguments.plot:
         draw_adaptation(read_log(output / LOG_FILE), arguments.plot)
-    kept = MODEL if settings.full else "merged" if arguments.merge else ADAPTER
+    kept = MODEL if settings.full else MERGED if arguments.merge else ADAPTER
     progress.console.print(conclusion(result), f"; kept in {output / kept}", sep="", soft_wrap=True)
 
 

@@ -24,9 +24,9 @@ from ctrlg.distillation.output_layer import output_layer, sampling_temperature
 from ctrlg.distillation.progress import StageBars
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
-from ctrlg.files import atomic_folder
+from ctrlg.folders import HMM_FOLDER, atomic_folder, check_folder
 from ctrlg.models import checked_device, fast_dtype, load_language_model
-from ctrlg.outputs import check_input_file, check_output_folder, require_packages
+from ctrlg.outputs import check_input_file, require_packages
 
 
 def main() -> None:
@@ -43,9 +43,11 @@ def main() -> None:
     files = paired_files(arguments.sequences_file, arguments.embeddings_file)
     require_packages(["faiss"], "distill")
     checked_device(arguments.device)
-    for file in (*arguments.sequences_file, *arguments.embeddings_file):
+    sources = [*arguments.sequences_file, *arguments.embeddings_file]
+    for file in sources:
         check_input_file(file, "the samples")
-    output = check_output_folder(arguments.output_file)
+    sources += [arguments.model_name_or_path] if arguments.model_name_or_path else []
+    check_folder(arguments.output_file, HMM_FOLDER, sources)
     if arguments.figure:
         check_figure_path(arguments.figure)
         if not arguments.model_name_or_path:
@@ -56,15 +58,15 @@ def main() -> None:
             hint="name the sampled model with --model_name_or_path, and leave out --hard",
         )
     head, tokenizer, fingerprint = None, None, None
-    if arguments.model_name_or_path:
-        dtype = fast_dtype(arguments.device)
-        model, tokenizer = load_language_model(arguments.model_name_or_path, arguments.device, dtype)
-        fingerprint = Vocabulary.of(tokenizer, settings.vocab_size, settings.eos_token_id).fingerprint
-        if not arguments.hard:
-            head = output_layer(model, sampling_temperature(arguments.sequences_file))
     with StageBars() as bars:
-        hmm, sizes = latent_variable_distillation(files, settings, head, fingerprint, arguments.device, bars)
-        with atomic_folder(output) as temporary:
+        with atomic_folder(arguments.output_file, HMM_FOLDER, sources) as temporary:
+            if arguments.model_name_or_path:
+                dtype = fast_dtype(arguments.device)
+                model, tokenizer = load_language_model(arguments.model_name_or_path, arguments.device, dtype)
+                fingerprint = Vocabulary.of(tokenizer, settings.vocab_size, settings.eos_token_id).fingerprint
+                if not arguments.hard:
+                    head = output_layer(model, sampling_temperature(arguments.sequences_file))
+            hmm, sizes = latent_variable_distillation(files, settings, head, fingerprint, arguments.device, bars)
             hmm.save_pretrained(temporary)
         for number, file in enumerate(files if arguments.next_tokens else [], start=1):
             seed = arguments.seed * len(files) + number
@@ -72,7 +74,7 @@ def main() -> None:
             bars("drawing next tokens", number, len(files))
     if arguments.figure:
         draw_states(hmm, sizes, tokenizer, arguments.figure)
-    PlainConsole().print(f"the first HMM, {settings.hidden_states:,} states, is in {output}")
+    PlainConsole().print(f"the first HMM, {settings.hidden_states:,} states, is in {arguments.output_file}")
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -22,13 +22,16 @@ from torch import Tensor
 
 from ctrlg.arguments import AboveZero, LanguageModel, Natural, Positive, Seed, Tokenizer, TwoOrMore, checked
 from ctrlg.automata import Vocabulary
+from ctrlg.disk import writable_file
 from ctrlg.distillation.categorical import draw_tokens
 from ctrlg.distillation.incremental import IncrementalModel
 from ctrlg.distillation.parts import Parts, refuse_other_settings
 from ctrlg.distillation.sampling import Samples
 from ctrlg.distillation.storage import read_description, read_sequences, write_samples
 from ctrlg.errors import ArgumentError, DataError
+from ctrlg.locks import Lock
 from ctrlg.models import weights_digest
+from ctrlg.reading import read_text
 from normtweaking.languages import check_languages, language_tokens
 
 Progress = Callable[[int, int], None]  # called with the number of tokens drawn, and of all
@@ -110,8 +113,8 @@ def generate_calibration(
 
     model: a causal language model of transformers. A job that was interrupted goes on with the next batch and ends with
     the same data: every batch draws from a stream named by (seed, batch).
-    Raises ArgumentError where `output` holds data of other settings or another model, and for rows longer than the
-    model can read.
+    Raises ArgumentError where `output` holds data of other settings or another model, or is being written, and
+    for rows longer than the model can read.
     """
     room = getattr(model.config, "max_position_embeddings", None)
     if room and settings.length > room:
@@ -126,9 +129,21 @@ def generate_calibration(
         **asdict(settings),
         "languages": list(settings.languages),
     }
-    if Path(output).is_file():
+    with Lock(output):
+        return _generate_missing(writer, settings, Path(output), description, vocabulary.eos_token_id, progress)
+
+
+def _generate_missing(
+    writer: _Writer,
+    settings: CalibrationSettings,
+    output: Path,
+    description: dict[str, Any],
+    eos_token_id: int,
+    progress: Progress | None,
+) -> CalibrationData:
+    if writable_file(output).exists():
         data = CalibrationData.load(output)
-        refuse_other_settings(Path(output), data.description, description)
+        refuse_other_settings(output, data.description, description)
         return data
     parts = Parts(output)
     parts.claim(description)
@@ -140,7 +155,7 @@ def generate_calibration(
             counted = None if progress is None else lambda tokens, _done=done: progress(_done + tokens, total)
             parts.write(0, batch, Samples(writer.write(batch, len(rows), counted), None))
     rows = [part.tolist() for part in batches]
-    parts.join(0, rows, vocabulary.eos_token_id, Path(output), description)
+    parts.join(0, rows, eos_token_id, output, description)
     parts.remove()
     return CalibrationData.load(output)
 
@@ -169,10 +184,7 @@ def calibration_from_text(
 @checked
 def read_tokens(tokenizer: Tokenizer, path: str | Path) -> Tensor:
     """Tokens of a text file, int64 [n], without special ones. Raises DataError where there are none."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}", hint="give a file of UTF-8 text") from error
+    text = read_text(path, hint="give a file of UTF-8 text")
     tokens = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     if not tokens:
         raise DataError(f"{path} holds no text")

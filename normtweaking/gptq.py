@@ -21,8 +21,9 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from ctrlg.disk import writable_file
 from ctrlg.errors import ArgumentError
-from ctrlg.files import writable_folder, write_tensors
+from ctrlg.files import write_tensors
 from ctrlg.models import weights_digest
 from normtweaking.calibration import CalibrationData
 from normtweaking.quantizers import RoundToNearest, check_fits
@@ -49,7 +50,7 @@ def write_gptq_weights(
     Raises ArgumentError where `output` cannot be written, and as `gptq_weights`; all of it before any work.
     """
     require_llmcompressor()
-    writable_folder(Path(output).parent)
+    writable_file(output)
     description = {
         **scheme.describe(),
         "quantizer": "gptq",

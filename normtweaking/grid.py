@@ -64,22 +64,23 @@ def grid_search(
     the points have in common (model, quantizer, calibration, other settings); lines of other runs are not looked at.
     keep: called with every tweaker that is better than all before it, in this and in earlier calls. report, passed: as
         for `NormTweaker.run`.
-    Raises ArgumentError for an empty grid, DataError where `results` is another study's file, and as `NormTweaker.run`.
+    Raises ArgumentError for an empty grid and where another process writes `results`, DataError where `results` is
+    another study's file, and as `NormTweaker.run`.
     """
     if not grid.learning_rates or not grid.scales:
         raise ArgumentError("the grid has no points", hint="give at least one learning rate and one scale")
-    lines = StudyLines(results, COLUMNS)
     wanted = [replace(settings, learning_rate=rate, scale=scale) for rate, scale in product(*grid)]
-    for point in wanted:
-        key = (run, point.learning_rate, point.scale)
-        if key in lines:
-            continue
-        tweaker = make(point)
-        result = tweaker.run(calibration, held_out, report, passed)
-        best = min((other.score_tweaked for other in _points(lines, run)), default=float("inf"))
-        if result.score_tweaked < best:
-            keep(tweaker, result)  # before the line, so that a line always has its model
-        lines.add(key, {"score_quantized": result.score_quantized, "score_tweaked": result.score_tweaked})
+    with StudyLines(results, COLUMNS) as lines:
+        for point in wanted:
+            key = (run, point.learning_rate, point.scale)
+            if key in lines:
+                continue
+            tweaker = make(point)
+            result = tweaker.run(calibration, held_out, report, passed)
+            best = min((other.score_tweaked for other in _points(lines, run)), default=float("inf"))
+            if result.score_tweaked < best:
+                keep(tweaker, result)  # before the line, so that a line always has its model
+            lines.add(key, {"score_quantized": result.score_quantized, "score_tweaked": result.score_tweaked})
     chosen = {(point.learning_rate, point.scale) for point in wanted}
     points = [point for point in _points(lines, run) if point[:2] in chosen]
     return sorted(points, key=lambda point: point.score_tweaked)

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from ctrlg.arguments import Natural, Positive, Seed, TwoOrMore, checked
+from ctrlg.disk import writable_file
 from ctrlg.errors import ArgumentError
+from ctrlg.folders import TWEAKED_FOLDER, check_folder
+from ctrlg.locks import Lock
 from ctrlg.models import load_language_model, weights_digest
-from ctrlg.outputs import check_input_file, check_output_file, check_output_folder
+from ctrlg.outputs import check_input_file, check_output_file
 from normtweaking.calibration import (
     CalibrationData,
     CalibrationSettings,
@@ -28,7 +31,7 @@ from normtweaking.grid import Grid, grid_search
 from normtweaking.perplexity import check_windows, sliding_window_perplexity
 from normtweaking.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, quantize_model
 from normtweaking.settings import LayerTweak, TweakResult, TweakSettings
-from normtweaking.tweaker import NormTweaker
+from normtweaking.tweaker import RESULT_FILE, NormTweaker
 
 QUANTIZERS = ("rtn", "k-means", "file")
 Say = Callable[[str], None]
@@ -104,6 +107,26 @@ def tweak_model(job: TweakJob, say: Say) -> None:
     Raises as all that it calls; what can be refused is refused before any work.
     """
     _check_files(job)
+    _check_outputs(job)
+    with Lock(job.output, f"tweaking a model for {job.output}", name="job"):
+        _tweak(job, say)
+
+
+def _check_outputs(job: TweakJob) -> None:
+    """Raise ArgumentError where an output would replace something that is read, or that is not ours."""
+    read = (job.model, job.texts.data, job.texts.text, job.perplexity.text, getattr(job.quantizer, "path", ""))
+    sources = [Path(source) for source in read if source]
+    check_folder(job.output, TWEAKED_FOLDER, sources)
+    gguf = Path(_beside(job, ".gguf"))
+    if not job.gguf or not writable_file(gguf).exists():
+        return
+    if any(source.exists() and source.samefile(gguf) for source in sources):
+        raise ArgumentError(f"{gguf} would replace what it is made of", hint="choose another output")
+    if not (Path(job.output) / RESULT_FILE).is_file():
+        raise ArgumentError(f"{gguf} is there, and no tweaked model beside it", hint="choose another output")
+
+
+def _tweak(job: TweakJob, say: Say) -> None:
     model, tokenizer = _load(job)
     NormTweaker(model, job.quantizer, job.settings, job.embeddings, job.head)
     if job.gguf:
@@ -147,7 +170,6 @@ def _check_files(job: TweakJob) -> None:
     """Raise what files to read and to write would raise, while there is nothing to lose."""
     if job.gguf and job.gguf not in FORMATS:
         raise ArgumentError(f"the GGUF format {job.gguf!r} is unknown", hint=f"one of: {', '.join(FORMATS)}")
-    check_output_folder(job.output)
     for suffix in [".gguf"] * bool(job.gguf) + [".grid.jsonl"] * any(job.grid):
         check_output_file(_beside(job, suffix))
     texts = job.texts

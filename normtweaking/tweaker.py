@@ -7,7 +7,6 @@ states resembles the float output; then both chains pass the layer.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,8 @@ from torch import Tensor, nn
 
 from ctrlg.arguments import LanguageModel, checked
 from ctrlg.errors import ArgumentError, VocabularyError
-from ctrlg.files import atomic_folder
+from ctrlg.files import write_json
+from ctrlg.folders import TWEAKED_FOLDER, atomic_folder
 from normtweaking.calibration import CalibrationData
 from normtweaking.chain import LayerChain
 from normtweaking.divergence import Values, check_finite, in_place, learning, score, train_end_to_end
@@ -115,7 +115,7 @@ class NormTweaker:
     def save(self, folder: str | Path, tokenizer: Any, result: TweakResult, **said: Any) -> None:
         """Write a model folder that plain transformers loads, atomically, and `norm_tweaking.json` in it.
 
-        said: more for that file, as JSON holds it.
+        said: more for that file, as JSON holds it. Raises as `atomic_folder`.
         """
         content = {
             **said,
@@ -124,12 +124,10 @@ class NormTweaker:
             **result._asdict(),
             "layers": [layer._asdict() for layer in result.layers],
         }
-        with atomic_folder(folder) as temporary:
+        with atomic_folder(folder, TWEAKED_FOLDER) as temporary:
             self.model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-            (temporary / RESULT_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            for file in temporary.iterdir():
-                file.chmod(0o644)
+            write_json(temporary / RESULT_FILE, content)
 
     def _layers(
         self,

@@ -29,6 +29,7 @@ from ctrlg.figures import check_figure_path
 from ctrlg.files import writable_folder
 from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import check_tokens
+from ctrlg.locks import Lock
 
 
 def main() -> None:
@@ -55,6 +56,7 @@ def main() -> None:
         check_tokens(sequences, start.vocab_size if start else arguments.vocab_size)
     names = ("training", "test", "test_sequences", "checkpoint", "vocab_size", "eos_token_id")
     identity = vars(settings) | {name: getattr(arguments, name) for name in names}
+    lock = Lock(arguments.output)
     results = open_results(arguments.output, identity)
     left = [run for run in runs if run not in results]
     console = PlainConsole()
@@ -78,6 +80,7 @@ def main() -> None:
                 results[run] = study.run(run)
                 add_result(arguments.output, run, results[run], time.monotonic() - started)
                 console.print(describe(run, results[run]._asdict()), highlight=False, soft_wrap=True)
+    lock.close()
     if arguments.plot:
         plot_study({run: results[run] for run in runs}, arguments.plot, command=" ".join(sys.argv))
 

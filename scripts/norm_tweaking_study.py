@@ -18,7 +18,6 @@ measured again, so that a study may be stopped, and widened by other options int
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -27,8 +26,9 @@ from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.figures import check_figure_path
 from ctrlg.files import write_lines
+from ctrlg.json_text import json_text
 from ctrlg.models import load_language_model
-from ctrlg.studies import StudyLines
+from ctrlg.studies import read_study
 from normtweaking import quantize_model, read_tokens
 from normtweaking.grid import Grid
 from normtweaking.layer_deltas import draw_layers, layer_deltas, layer_moments
@@ -67,7 +67,7 @@ def main() -> None:
         layers(arguments, study, schemes[0], ways[0])
         return
     for line in study.run(schemes, ways, arguments.samples, arguments.seeds):
-        console.print(json.dumps(line))
+        console.print(json_text(line))
 
 
 def layers(arguments: argparse.Namespace, study: NormStudy, scheme: Scheme, way: Way) -> None:
@@ -86,7 +86,7 @@ def layers(arguments: argparse.Namespace, study: NormStudy, scheme: Scheme, way:
 def summarise(arguments: argparse.Namespace) -> None:
     if not Path(arguments.summarise).is_file():
         raise DataError(f"no such results file: {arguments.summarise}", hint="give the --output of a study")
-    lines = StudyLines(arguments.summarise, COLUMNS).lines
+    lines = read_study(arguments.summarise, COLUMNS)
     content = table(lines)
     say(content)
     if arguments.table:

@@ -15,11 +15,9 @@ in all of them, so that all take the bytes of "as compressed".
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -43,7 +41,7 @@ from ctrlg.quantization.restricted import (
     entry_counts,
     restricted_maximum,
 )
-from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
+from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation, read_study
 
 LENGTH = 24  # tokens of a sample
 WAYS = ("as compressed", "rows refitted", "refine", "refine on text", "codes too", "values free")
@@ -63,12 +61,15 @@ class Study(NamedTuple):
     seed: int
 
 
+COLUMNS = ("compression", "way", "seed")
+
+
 def main() -> None:
     arguments = parse_arguments()
     if arguments.table:
         check_output_file(arguments.table, "--table")
     if arguments.summarise:
-        table = summary([json.loads(line) for line in Path(arguments.summarise).read_text().splitlines()])
+        table = summary(read_study(arguments.summarise, COLUMNS))
         say(table)
         if arguments.table:
             write_lines(arguments.table, table)
@@ -77,7 +78,7 @@ def main() -> None:
     if unknown:
         raise ArgumentError(f"--ways {unknown[0]!r} is unknown", hint=f"some of: {', '.join(WAYS)}")
     torch.set_num_threads(arguments.threads)
-    results = StudyLines(arguments.output, ("compression", "way", "seed"))
+    results = StudyLines(arguments.output, COLUMNS)
     held_out = read_sequences(arguments.held_out) if arguments.held_out else None
     for number, folder in enumerate(arguments.hmm):
         hmm = HMM.from_pretrained(folder)

@@ -34,7 +34,7 @@ from ctrlg.distillation.storage import read_sequences
 from ctrlg.distillation.training import EMSettings, per_token
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
-from ctrlg.files import atomic_folder, writable_folder
+from ctrlg.folders import HMM_FOLDER, atomic_folder, check_folder
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
 
@@ -47,8 +47,9 @@ def main() -> None:
         )
     if arguments.plot:
         check_figure_path(arguments.plot)
-    if arguments.models:
-        writable_folder(arguments.models)
+    for seed, files, states in product(arguments.seeds, arguments.files, arguments.states):
+        if arguments.models:
+            check_folder(model_folder(arguments.models, files, states, seed), HMM_FOLDER)
     results = StudyLines(arguments.output, ("files", "states", "seed"))
     study: Study | None = None
     for seed, files, states in product(arguments.seeds, arguments.files, arguments.states):
@@ -59,6 +60,11 @@ def main() -> None:
     say(table(results.lines))
     if arguments.plot:
         draw(results.lines, arguments.plot)
+
+
+def model_folder(models: str, files: int, states: int, seed: int) -> Path:
+    """Where a distilled HMM is kept."""
+    return Path(models) / f"{files}-files-{states}-states-seed-{seed}"
 
 
 class Study:
@@ -87,7 +93,7 @@ class Study:
         soft = fit(first, rows, self.dev, em, arguments.soft_prior, next_tokens, arguments.soft_steps)
         best = fit(soft.model, rows, self.dev, em, arguments.one_hot_prior, None, arguments.one_hot_steps)
         if arguments.models:
-            with atomic_folder(Path(arguments.models) / f"{count}-files-{states}-states-seed-{seed}") as folder:
+            with atomic_folder(model_folder(arguments.models, count, states, seed), HMM_FOLDER) as folder:
                 best.model.save_pretrained(folder)
         return {
             "tokens": int(token_mask(rows, self.eos).sum()),

@@ -32,6 +32,7 @@ from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import Parameters, log_likelihood
 from ctrlg.quantization.baselines import METHODS
 from ctrlg.quantization.comparison import comparison_hmm
+from ctrlg.reading import read_text
 from ctrlg.studies import StudyLines
 
 FLOAT = ("float32", 32)
@@ -72,9 +73,8 @@ def read_utterances(path: Path) -> Utterances:
 
     Raises DataError where it is missing, or holds something else.
     """
-    if not path.is_file():
-        raise DataError(f"no such file: {path}", hint="the folder JapaneseVowels of the package aeon, see --help")
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and line[0] not in "#@"]
+    text = read_text(path, hint="the folder JapaneseVowels of the package aeon, see --help")
+    lines = [line for line in text.split("\n") if line and line[0] not in "#@"]
     frames, speakers = [], []
     for number, line in enumerate(lines, start=1):
         *dimensions, speaker = line.split(":")

@@ -23,11 +23,12 @@ import torch
 
 from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.evaluation.benchmark import float_hmm
-from ctrlg.files import writable_folder
+from ctrlg.folders import HMM_FOLDER, atomic_folder, check_folder
 from ctrlg.hmm import HMM
 from ctrlg.quantization import kl_sequence
 from ctrlg.quantization.cluster_files import check_cluster_folder, write_clusters
 from ctrlg.quantization.k_means import Clusters, cluster, cluster_logs
+from ctrlg.quantization.loading import hmm_folder
 from ctrlg.quantization.norm_q import EPS
 from ctrlg.quantization.rows import check_bits, normalise_rows_
 
@@ -41,7 +42,7 @@ def main() -> None:
     if arguments.save_tensors:
         check_cluster_folder(arguments.save_tensors, LOGS, arguments.bits)
     if arguments.output_path:
-        writable_folder(arguments.output_path)
+        check_folder(arguments.output_path, HMM_FOLDER, [hmm_folder(arguments.hmm_model_path)])
     reference = float_hmm(arguments.hmm_model_path)
     clusters = {name: clusters_of(reference, name, arguments) for name in LOGS}
     if arguments.save_tensors:
@@ -59,7 +60,8 @@ def main() -> None:
         loss = kl_sequence(reference, compressed, sequences=arguments.sequences, length=24, seed=arguments.seed)
     say(f"lost on {arguments.sequences} sequences of its own: {loss.mean:.4f} ± {loss.error:.4f} nats per token")
     if arguments.output_path:
-        compressed.save_pretrained(arguments.output_path)
+        with atomic_folder(arguments.output_path, HMM_FOLDER) as folder:
+            compressed.save_pretrained(folder)
 
 
 def clusters_of(reference: HMM, name: str, arguments: argparse.Namespace) -> Clusters:

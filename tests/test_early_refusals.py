@@ -25,7 +25,7 @@ from ctrlg.errors import ArgumentError, CtrlGError, DataError, VocabularyError
 from ctrlg.evaluation import benchmark
 from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid, run_benchmark
 from ctrlg.figures import check_figure_path
-from ctrlg.outputs import check_input_file, check_output_file, check_output_folder
+from ctrlg.outputs import check_input_file, check_output_file
 from ctrlg.quantization.quantize import least_bytes, quantize
 from ctrlg.studies import StudyLines
 from normtweaking import RoundToNearest
@@ -205,15 +205,13 @@ def test_a_distillation_without_faiss_is_refused_at_once(tmp_path: Path, monkeyp
     assert not (tmp_path / "job").exists()
 
 
-def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path: Path) -> None:
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert check_output_file(tmp_path / "new" / "file") == tmp_path / "new" / "file"
-    assert check_output_folder(tmp_path / "new") == tmp_path / "new"
     assert check_input_file(tmp_path / "file", "it") == tmp_path / "file"
-    for check, path in ((check_output_file, tmp_path), (check_output_folder, tmp_path / "file")):
-        with pytest.raises(ArgumentError) as refused:
-            check(path)
-        assert refused.value.hint
+    with pytest.raises(ArgumentError) as refused:
+        check_output_file(tmp_path)
+    assert refused.value.hint
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(DataError):
             check_input_file(path, "it")

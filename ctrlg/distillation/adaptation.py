@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import torch
 
 from ctrlg.arguments import AboveZero, Natural, Positive, Seed, checked
+from ctrlg.disk import writable_file, writable_folder
 from ctrlg.distillation.adaptation_log import (
     LOG_FILE,
     STATE_FILE,
     Evaluation,
     Losses,
-    remove_leftovers,
     restore_state,
     save_state,
 )
@@ -36,7 +36,8 @@ from ctrlg.distillation.adapters import (
 )
 from ctrlg.distillation.token_loss import has_plain_head, held_out_loss, token_loss
 from ctrlg.errors import ArgumentError, DataError
-from ctrlg.files import writable_folder
+from ctrlg.folders import ADAPTER_FOLDER, MODEL_FOLDER, check_folder
+from ctrlg.locks import Lock
 from ctrlg.models import save_language_model, weights_digest
 
 ADAPTER = "adapter"  # folders in the output
@@ -112,13 +113,40 @@ def adapt(
 
     A run that was interrupted, at any moment, goes on from its last save when it is called again with the same
     arguments, and ends with the same weights. Raises DataError without sentences, ArgumentError for what does not go
-    together and for a loss that is no longer finite, CheckpointError where `output` holds another run (of another
+    together, for a loss that is no longer finite, and where `output` holds what no run wrote or another process adapts
+    there, CheckpointError where `output` holds another run (of another
     language model, too) or the adapter is another model's.
     """
     settings = settings or AdaptationSettings()
     _check(model, training, held_out, settings, tokenizer, initial_adapter)
     output = writable_folder(output)
-    remove_leftovers(output, (ADAPTER, MODEL, STATE_FILE, LOG_FILE))
+    with Lock(output / STATE_FILE, f"adapting in {output}"):
+        _check_output(output, settings, initial_adapter)
+        return _adapt(model, training, held_out, output, settings, tokenizer, initial_adapter, report)
+
+
+def _check_output(output: Path, settings: AdaptationSettings, initial_adapter: str | Path | None) -> None:
+    """Raise ArgumentError where a run would replace anything that no run wrote, or the adapter it begins with."""
+    if settings.full:
+        check_folder(output / MODEL, MODEL_FOLDER)
+    else:
+        check_folder(output / ADAPTER, ADAPTER_FOLDER, [initial_adapter] if initial_adapter else [])
+    for name in (STATE_FILE, LOG_FILE):
+        writable_file(output / name)
+    if (output / LOG_FILE).exists() and not (output / STATE_FILE).exists():  # which is written first
+        raise ArgumentError(f"{output / LOG_FILE} is not of a run in {output}", hint="choose another output folder")
+
+
+def _adapt(
+    model: Any,
+    training: Sequence[Sequence[int]],
+    held_out: Sequence[Sequence[int]],
+    output: Path,
+    settings: AdaptationSettings,
+    tokenizer: Any,
+    initial_adapter: str | Path | None,
+    report: Callable[[AdaptationStep], None],
+) -> AdaptationResult:
     torch.manual_seed(settings.seed)
     run = _identity(model, training, held_out, settings, initial_adapter)  # of the model as it is before the adapter
     trainable = _trainable(model, settings, initial_adapter)

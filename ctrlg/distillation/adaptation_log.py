@@ -7,7 +7,8 @@ back in float32, bit for bit, and each step's batch and random numbers follow fr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ctrlg.errors import CheckpointError, DataError, differing_settings
 from ctrlg.files import atomic_file, write_tensors
+from ctrlg.json_text import json_text
 
 STATE_FILE = "resume.safetensors"  # one file, so that a kill between two writes cannot part what belongs together
 LOG_FILE = "log.jsonl"
@@ -65,13 +67,13 @@ def save_state(
     write_tensors(
         output / STATE_FILE,
         {name: tensor.cpu() for name, tensor in tensors.items()},
-        {"run": json.dumps(run), "evaluations": json.dumps(losses.evaluations)},
+        {"run": json_text(run), "evaluations": json_text(losses.evaluations)},
     )
     lines = [{"step": step, "training_loss": loss} for step, loss in enumerate(losses.training, start=1)]
     lines += [evaluation._asdict() for evaluation in losses.evaluations]
     with atomic_file(output / LOG_FILE) as temporary:
         ordered = sorted(lines, key=lambda line: line["step"])
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in ordered), encoding="utf-8")
+        temporary.write_text("".join(json_text(line) + "\n" for line in ordered), encoding="utf-8")
 
 
 def restore_state(
@@ -89,7 +91,7 @@ def restore_state(
             metadata = content.metadata() or {}
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
         earlier = json.loads(metadata["run"])
-        evaluations = [Evaluation(*entry) for entry in json.loads(metadata["evaluations"])]
+        evaluations = [_evaluation(*entry) for entry in json.loads(metadata["evaluations"])]
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise CheckpointError(
             f"cannot go on from {file}: {error}", hint="delete it to begin again, or choose another output"
@@ -119,10 +121,10 @@ def read_log(path: str | Path) -> Losses:
     training: list[float] = []
     evaluations: list[Evaluation] = []
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
             record = json.loads(line)
             if "held_out_loss" in record:
-                evaluations.append(Evaluation(record["step"], record["held_out_loss"]))
+                evaluations.append(_evaluation(record["step"], record["held_out_loss"]))
             else:
                 training.append(record["training_loss"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -132,16 +134,9 @@ def read_log(path: str | Path) -> Losses:
     return Losses(training, evaluations)
 
 
-def remove_leftovers(output: Path, names: Sequence[str]) -> None:
-    """Delete what a killed run was writing beside these files and folders (`ctrlg.files` writes there, hidden)."""
-    import shutil
-
-    for name in names:
-        for leftover in output.glob(f".{name}.*"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+def _evaluation(step: int, loss: float | None) -> Evaluation:
+    """From JSON, where a loss that is not finite is null."""
+    return Evaluation(step, math.nan if loss is None else loss)
 
 
 def _check_same_run(output: Path, earlier: Mapping[str, Any], run: Mapping[str, Any]) -> None:

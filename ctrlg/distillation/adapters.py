@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ctrlg.errors import ArgumentError, CheckpointError
-from ctrlg.files import atomic_folder, write_json, write_tensors
+from ctrlg.files import write_json, write_tensors
+from ctrlg.folders import ADAPTER_FOLDER, atomic_folder
 from ctrlg.models import load_language_model, save_language_model
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -107,7 +108,7 @@ def save_adapter(trainable: TrainableModel, folder: Path) -> None:
         config["target_modules"] = sorted(config["target_modules"])
     config["base_model_name_or_path"] = None
     config["inference_mode"] = True
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, ADAPTER_FOLDER) as temporary:
         write_tensors(temporary / ADAPTER_WEIGHTS, {name: tensor.half().cpu() for name, tensor in state.items()})
         write_json(temporary / ADAPTER_CONFIG, json.loads(json.dumps(config, default=str)))
 

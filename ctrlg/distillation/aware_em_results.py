@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ctrlg.disk import writable_file
 from ctrlg.distillation.aware_em import StudyResult, StudyRun
 from ctrlg.errors import DataError
 from ctrlg.figures import DARK, MIDDLE, new_figure, save_figure
-from ctrlg.files import append_line
+from ctrlg.files import append_line, read_lines
 
 Results = dict[StudyRun, StudyResult]
 
@@ -19,17 +19,15 @@ Results = dict[StudyRun, StudyResult]
 def open_results(path: str | Path, settings: dict[str, Any]) -> Results:
     """Results so far of the study with these settings; its file is begun where there is none.
 
-    A line that a killed process left half written is dropped. Raises DataError for a file of other settings, or none.
+    A line that a killed process left half written does not count. Raises ArgumentError for a file that cannot be
+    written, DataError for one of other settings, and one of another kind.
     """
-    path = Path(path)
-    if not path.is_file():
-        path.write_text(json.dumps({"settings": settings}) + "\n", encoding="utf-8")
+    lines = read_lines(writable_file(path), "settings")
+    if not lines:
+        append_line(path, {"settings": settings})
         return {}
-    lines = path.read_bytes().split(b"\n")
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size - len(lines[-1]))
     try:
-        first, *others = map(json.loads, lines[:-1])
+        first, *others = lines
         theirs = first["settings"]
         results = {StudyRun(**line["run"]): StudyResult(**line["result"]) for line in others}
     except (ValueError, KeyError, TypeError) as error:

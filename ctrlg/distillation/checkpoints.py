@@ -7,22 +7,25 @@ any more is removed. EM is a function of parameters, data and step number, so re
 
 from __future__ import annotations
 
-import fcntl
 import json
+import re
 import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ctrlg.disk import temporary_of
 from ctrlg.distillation.training import token_major
-from ctrlg.errors import ArgumentError, CheckpointError, differing_settings
-from ctrlg.files import atomic_folder, writable_folder, write_json
+from ctrlg.errors import CheckpointError, differing_settings
+from ctrlg.files import write_json
+from ctrlg.folders import HMM_FOLDER, atomic_folder, check_folder, remove_folder
 from ctrlg.hmm import HMM
+from ctrlg.locks import Lock
 
 BEST = "best"  # folder of the checkpoint with the highest dev likelihood
+_CHECKPOINT = re.compile(rf"checkpoint-\d+|{BEST}|step-\d+")
 _JUDGED_BY = (
     *("data", "sample_length"),
     *("quantization_step", "quantization_bit_width", "quantization_method", "quantization_initial"),
@@ -59,15 +62,13 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other runs out of the folder; the lock goes with the process. Raises ArgumentError where one is in."""
-        writable_folder(self._resume)
-        with (self._resume / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ArgumentError(
-                    f"another run is training in {self.path}", hint="wait for it, or choose another model_path"
-                ) from error
+        with Lock(self._state, f"training in {self.path}"):
             yield
+
+    def check(self, checkpoints: Iterable[int]) -> None:
+        """Raise ArgumentError where a checkpoint that a run may write would replace a folder that is not ours."""
+        for name in (BEST, *(f"checkpoint-{checkpoint}" for checkpoint in checkpoints)):
+            check_folder(self.path / name, HMM_FOLDER)
 
     def progress(self, settings: dict[str, Any], log_position: int) -> Progress:
         """Where the run with these settings stands: at its beginning where the folder holds no run.
@@ -104,7 +105,7 @@ class RunFolder:
         write_json(self._state, {"settings": settings, "progress": asdict(progress)})
         for folder in self._resume.glob("step-*"):
             if f"resume/{folder.name}" != progress.parameters:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder, HMM_FOLDER)
 
     def load(self, progress: Progress, device: Any) -> HMM:
         """The model of a state. Raises CheckpointError where its parameters are gone or no HMM."""
@@ -136,21 +137,12 @@ class RunFolder:
 
     def clean(self) -> None:
         """Remove what a killed process left half written. Only under the lock."""
-        for pattern in (".checkpoint-*.*", f".{BEST}.*", "resume/.step-*.*", "resume/.state.json.*"):
-            for path in self.path.glob(pattern):
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+        for path in (*self.path.glob(".*"), *self._resume.glob(".*")):
+            if _CHECKPOINT.fullmatch(temporary_of(path.name) or ""):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def save_checkpoint(model: HMM, folder: Path) -> None:
     """Write a model so that a whole checkpoint stands there at every moment, also where it replaces one."""
-    if not folder.exists():
-        with atomic_folder(folder) as temporary:
-            model.save_pretrained(temporary)
-        return
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+    with atomic_folder(folder, HMM_FOLDER) as temporary:
         model.save_pretrained(temporary)
-        for file in Path(temporary).iterdir():
-            file.replace(folder / file.name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -19,12 +20,13 @@ import numpy as np
 import torch
 
 from ctrlg.arguments import LARGEST_SEED, Between, Positive, checked
+from ctrlg.disk import writable_file, writable_folder
 from ctrlg.distillation.parts import Parts, refuse_other_settings
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.sampling import Report, Samples, SamplingSettings, check_settings, continue_prompts
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, Format, check_format, read_description
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
-from ctrlg.files import writable_folder
+from ctrlg.locks import Lock
 from ctrlg.models import weights_digest
 
 
@@ -80,14 +82,28 @@ def draw_chunks(
 
     A job that was interrupted, killed even, goes on with the next batch and ends with the same data; it may go on with
     more chunks. To the bit, this holds on the same kind of device with the same number of threads a process.
-    Raises ArgumentError where `output` holds data of other settings, or for lengths the model cannot hold, DataError
-    and VocabularyError for prompts without tokens or outside the vocabulary.
+    Raises ArgumentError where `output` holds data of other settings or another process draws it, or for lengths the
+    model cannot hold, DataError and VocabularyError for prompts without tokens or outside the vocabulary.
     """
     processes = processes or Processes(0, 1, next(model.parameters()).device)
     output = Path(output)
     writable_folder(output.parent)
     _check_prompts(model, prompts, settings.sampling.max_new_tokens)
     description = _description(model, prompts, eos_token_id, settings)
+    with Lock(output, f"drawing {output}") if processes.rank == 0 else nullcontext():
+        return _draw_missing(model, prompts, eos_token_id, settings, output, processes, progress, description)
+
+
+def _draw_missing(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    eos_token_id: int,
+    settings: DrawingSettings,
+    output: Path,
+    processes: Processes,
+    progress: Callable[[DrawingProgress], None] | None,
+    description: dict[str, Any],
+) -> list[Path]:
     name = str(getattr(model, "name_or_path", ""))
     files = chunk_files(output, settings.total_chunks)
     missing = [chunk for chunk, file in enumerate(files) if not _is_finished(file, description)]
@@ -164,11 +180,14 @@ def _draw(
 
 
 def _is_finished(file: Path, description: dict[str, Any]) -> bool:
-    """Is the chunk there, drawn with these settings? Raises ArgumentError where it was drawn with others."""
-    if not file.is_file():
+    """Is the chunk there, drawn with these settings? Raises ArgumentError where something else is."""
+    embeddings = Path(f"{file}{EMBEDDINGS_SUFFIX}")
+    if not writable_file(file).exists():
+        if description["embeddings"] and writable_file(embeddings).exists():  # they are put there first
+            refuse_other_settings(embeddings, read_description(embeddings).get("settings", {}), description)
         return False
     refuse_other_settings(file, read_description(file).get("settings", {}), description)
-    return not description["embeddings"] or Path(f"{file}{EMBEDDINGS_SUFFIX}").is_file()
+    return not description["embeddings"] or embeddings.is_file()
 
 
 def _description(

@@ -8,8 +8,9 @@ a rename, so a file is whole or not there.
 from __future__ import annotations
 
 import json
-import shutil
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from ctrlg.disk import temporary_of, writable_folder
 from ctrlg.distillation.sampling import Samples, reading_places, token_mask
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, Format, write_samples
 from ctrlg.errors import ArgumentError, differing_settings
-from ctrlg.files import writable_folder, write_json, write_tensors
+from ctrlg.files import write_json, write_tensors
+
+_OURS = re.compile(r"settings\.json|chunk-\d+-batch-\d+|joined-\d+(\.embeddings)?")
 
 
 class Parts:
@@ -32,14 +36,26 @@ class Parts:
     def claim(self, settings: Mapping[str, Any]) -> None:
         """Make the folder for a job of these settings, or enter the one that such a job left.
 
-        Raises ArgumentError where a job of other settings left it.
+        Raises ArgumentError where a job of other settings left it, and where it holds anything else.
         """
         file = self.folder / "settings.json"
         if file.is_file():
-            refuse_other_settings(self.folder, json.loads(file.read_text(encoding="utf-8")), settings)
-        else:
-            writable_folder(self.folder)
-            write_json(file, settings)
+            refuse_other_settings(self.folder, self._settings(file), settings)
+            return
+        writable_folder(self.folder)
+        if foreign := [entry.name for entry in self.folder.iterdir() if not _OURS.fullmatch(_name(entry))]:
+            raise ArgumentError(
+                f"{self.folder} holds what was not written here: {min(foreign)}", hint="choose another output"
+            )
+        write_json(file, settings)
+
+    def _settings(self, file: Path) -> dict[str, Any]:
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise ArgumentError(
+                f"{file} is damaged: {error}", hint=f"remove {self.folder} to draw its unfinished chunks anew"
+            ) from error
 
     def has(self, chunk: int, batch: int) -> bool:
         """Is this batch drawn and stored?"""
@@ -81,11 +97,21 @@ class Parts:
             part.unlink()
 
     def remove(self) -> None:
-        """Remove the folder, and what killed processes left in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the folder, with what killed processes left in it, but nothing else."""
+        if self.folder.is_dir():
+            for entry in self.folder.iterdir():
+                if _OURS.fullmatch(_name(entry)):
+                    entry.unlink(missing_ok=True)
+            with suppress(OSError):  # there is more in it
+                self.folder.rmdir()
 
     def _file(self, chunk: int, batch: int) -> Path:
         return self.folder / f"chunk-{chunk}-batch-{batch}"
+
+
+def _name(entry: Path) -> str:
+    """What a file is called when it is finished."""
+    return temporary_of(entry.name) or entry.name
 
 
 def refuse_other_settings(place: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

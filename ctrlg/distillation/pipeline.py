@@ -13,6 +13,7 @@ however, goes on when it is started again:
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from torch import Tensor
 
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.console import PlainConsole
+from ctrlg.disk import temporary_of, writable_folder
 from ctrlg.distillation.card import Outcome, card
 from ctrlg.distillation.checkpoints import BEST
 from ctrlg.distillation.drawing import DrawingSettings, chunk_files, draw_chunks
@@ -43,11 +45,13 @@ from ctrlg.distillation.storage import read_sequences
 from ctrlg.distillation.token_loss import has_plain_head
 from ctrlg.distillation.trainer import train
 from ctrlg.distillation.training_settings import TrainingSettings
-from ctrlg.errors import ArgumentError
-from ctrlg.files import atomic_file, atomic_folder, writable_folder, write_json
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.files import atomic_file, write_json
+from ctrlg.folders import HMM_FOLDER, atomic_folder
 from ctrlg.hmm import HMM
+from ctrlg.locks import Lock
 from ctrlg.models import checked_device, fast_dtype, load_language_model
-from ctrlg.outputs import check_input_file, check_output_folder, require_packages
+from ctrlg.outputs import check_input_file, require_packages
 from ctrlg.quantization import QuantizedHMM, held_out_log_likelihood, quantize
 from ctrlg.quantization.quantize import least_bytes
 
@@ -88,23 +92,39 @@ class DistillationResult(NamedTuple):
 def distill(settings: DistillationSettings, console: Console | None = None) -> DistillationResult:
     """Run all stages that are not done. console: where progress is shown.
 
-    Raises ArgumentError where the output holds another job or cannot be written, and what the stages raise.
+    Raises ArgumentError where the output holds another job or anything else, cannot be written, or is worked in by
+    another process, DataError for a damaged record of the job, and what the stages raise.
     """
-    return _Job(settings, console or PlainConsole()).run()
+    require_packages(["faiss"], "distill")
+    checked_device(settings.device)
+    if settings.prompts:
+        check_input_file(settings.prompts, "prompts")
+    check_states(settings.hidden_states, settings.sequences * settings.max_new_tokens)
+    folder = _claimed(settings.output)
+    with Lock(folder / RECORD, f"distilling into {folder}"):
+        return _Job(settings, console or PlainConsole(), folder).run()
+
+
+def _claimed(output: Path) -> Path:
+    """The job's folder, made if need be. Raises ArgumentError where it holds anything before the job has begun."""
+    folder = writable_folder(output)
+    if not (folder / RECORD).exists():
+        known = (RECORD, f".{RECORD}.ctrlg-lock")
+        foreign = [entry.name for entry in folder.iterdir() if (temporary_of(entry.name) or entry.name) not in known]
+        if foreign:
+            raise ArgumentError(
+                f"{folder} holds what no distillation wrote: {min(foreign)}", hint="choose a new or an empty folder"
+            )
+    return folder
 
 
 class _Job:
     """One run: the settings, the folder, and the language model once it is needed."""
 
-    def __init__(self, settings: DistillationSettings, console: Console) -> None:
+    def __init__(self, settings: DistillationSettings, console: Console, folder: Path) -> None:
         self.settings = settings
         self.console = console
-        require_packages(["faiss"], "distill")
-        checked_device(settings.device)
-        if settings.prompts:
-            check_input_file(settings.prompts, "prompts")
-        check_states(settings.hidden_states, settings.sequences * settings.max_new_tokens)
-        self.folder = writable_folder(check_output_folder(settings.output))
+        self.folder = folder
         self.samples = self.folder / "samples"
         self.stages = self._stages()
         self.record = self._known_record()
@@ -257,7 +277,7 @@ class _Job:
         if not (folder / "config.json").is_file() or self.record.get("compression") != wanted:
             with self.console.status("Compressing ..."):
                 compressed = quantize(best, "log-norm-q", bits, max_bytes=max_bytes)
-            with atomic_folder(folder) as temporary:
+            with atomic_folder(folder, HMM_FOLDER) as temporary:
                 compressed.save_pretrained(temporary)
             self.record["compression"] = wanted
             self._write_record()
@@ -293,9 +313,9 @@ class _Job:
         free = {*_FREE, *self._unused_settings()}
         wanted = {name: value for name, value in self._public_settings().items() if name not in _FREE}
         file = self.folder / RECORD
-        if not file.is_file():
+        if not file.exists():
             return {"settings": wanted, "seconds": {}}
-        known = json.loads(file.read_text(encoding="utf-8"))
+        known = _read_record(file)
         for name, value in wanted.items():
             theirs = known["settings"].get(name)
             if theirs != value and name not in free:
@@ -332,6 +352,21 @@ def float_bytes(hidden_states: int, vocab_size: int) -> int:
     return 4 * hidden_states * (hidden_states + vocab_size + 1)
 
 
+def _read_record(file: Path) -> dict[str, Any]:
+    """Raises DataError for a file that is damaged."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(record["settings"], dict) and all(map(math.isfinite, record["seconds"].values())):
+            return record
+        problem = "it lacks settings or seconds"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        problem = f"{type(error).__name__}, {error}"
+    raise DataError(
+        f"{file} is damaged: {problem}",
+        hint="put back a copy of it, or choose another output: without it nobody knows what the folder holds",
+    )
+
+
 def _save(hmm: HMM, folder: Path) -> None:
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, HMM_FOLDER) as temporary:
         hmm.save_pretrained(temporary)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
+from ctrlg.reading import parse_json, parse_json_lines, read_text
 
 FORMATS = "a JSON list of texts, JSON lines (.jsonl: texts, or objects with a text column) or a text file (.txt)"
 
@@ -20,18 +21,13 @@ def read_prompts(path: str | Path, column: str = "prompt") -> list[str]:
     Raises DataError for a missing or empty file, and for a line or an entry that is no text.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read prompts from {path}: {error}", hint=FORMATS) from error
-    lines = text.split("\n")  # not splitlines: it cuts at U+2028 and others too, which JSON allows within a text
+    text = read_text(path, hint=FORMATS)
     if path.suffix == ".txt":
-        prompts: list[Any] = [line for line in lines if line.strip()]
+        prompts: list[Any] = [line for line in text.split("\n") if line.strip()]
     elif path.suffix == ".jsonl":
-        numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-        prompts = [_prompt_of(_parsed(line, f"{path}, line {number}"), column) for number, line in numbered]
+        prompts = [_prompt_of(record, column) for _, record in parse_json_lines(text, path, FORMATS)]
     else:
-        prompts = _parsed(text, str(path))
+        prompts = parse_json(text, str(path), FORMATS)
         if not isinstance(prompts, list):
             raise DataError(f"{path} holds a {type(prompts).__name__}, not a list of texts", hint=FORMATS)
     for number, prompt in enumerate(prompts, 1):
@@ -86,13 +82,6 @@ def end_of_text(tokenizer: Any, token: str = "") -> int:
 def _user_turn(tokenizer: Any, prompt: str) -> str:
     turns = [{"role": "user", "content": prompt}]
     return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-
-
-def _parsed(text: str, place: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{place} is not JSON: {error}", hint=FORMATS) from error
 
 
 def _prompt_of(record: Any, column: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from ctrlg.distillation.prompts import end_of_text
 from ctrlg.errors import ArgumentError, DataError
+from ctrlg.reading import parse_json, parse_json_lines, read_text
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -25,12 +25,7 @@ def read_sentences(path: str | Path, column: str = "references") -> list[list[st
     Raises DataError for a missing or empty file, one that is not what its name says, or a missing column.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"no such data file: {path}", hint="give a .txt, .jsonl, .json or .csv file of sentences")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}", hint="sentences are UTF-8 text") from error
+    text = read_text(path, hint="give a .txt, .jsonl, .json or .csv file of sentences")
     readers = {".jsonl": _json_lines, ".json": _json_list, ".csv": _csv_rows}
     reader = readers.get(path.suffix.lower())
     groups = reader(text, column, path) if reader else [[line] for line in text.split("\n")]
@@ -93,22 +88,12 @@ def encode_sentences(
 
 
 def _json_lines(text: str, column: str, path: Path) -> list[list[str]]:
-    groups = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}, line {number} is not JSON: {error}", hint="one object a line") from error
-            groups.append(_sentences_of(record, column, f"{path}, line {number}"))
-    return groups
+    records = parse_json_lines(text, path, hint="one object a line")
+    return [_sentences_of(record, column, place) for place, record in records]
 
 
 def _json_list(text: str, column: str, path: Path) -> list[list[str]]:
-    try:
-        records = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not JSON: {error}", hint="a list of sentences or of objects") from error
+    records = parse_json(text, str(path), hint="a list of sentences or of objects")
     if not isinstance(records, list):
         raise DataError(f"{path} is a {type(records).__name__}", hint="a list of sentences or of objects")
     return [

@@ -69,11 +69,12 @@ def read_description(path: str | Path) -> dict[str, Any]:
     """What a file of ours says of itself: `model`, `chunk`, and `settings` with the seed; {} for other files."""
     try:
         with safe_open(path, framework="pt") as content:
-            return json.loads((content.metadata() or {}).get(DESCRIPTION, "{}"))
+            description = json.loads((content.metadata() or {}).get(DESCRIPTION, "{}"))
     except SafetensorError:
-        return _torch_description(path)
-    except ValueError:
+        description = _torch_description(path)
+    except (ValueError, OSError):
         return {}
+    return description if isinstance(description, dict) else {}
 
 
 def read_sequences(path: str | Path) -> Tensor:

@@ -17,6 +17,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ctrlg.console import PlainConsole
+from ctrlg.disk import writable_file
 from ctrlg.distillation.checkpoints import BEST, RunFolder
 from ctrlg.distillation.processes import ONE_PROCESS, Processes
 from ctrlg.distillation.sampling import token_mask
@@ -31,8 +32,8 @@ from ctrlg.distillation.training_data import (
 from ctrlg.distillation.training_display import TrainingDisplay
 from ctrlg.distillation.training_log import TrainingLog, TrainingRecord
 from ctrlg.distillation.training_settings import Step, TrainingSettings
-from ctrlg.errors import ArgumentError, CheckpointError
-from ctrlg.files import writable_folder
+from ctrlg.errors import CheckpointError
+from ctrlg.folders import restore_folder
 from ctrlg.hmm import HMM, Prior
 from ctrlg.quantization.baselines import quantize_distributions
 
@@ -67,11 +68,11 @@ def train(
     """
     needed = [settings.checkpoint, *([settings.prior_checkpoint] if settings.prior_strength > 0 else [])]
     for checkpoint in map(settings.checkpoint_folder, needed):  # first: a mistyped model_path shall not become a folder
+        restore_folder(checkpoint)
         if not checkpoint.is_dir():
             raise CheckpointError(f"no such checkpoint: {checkpoint}", hint="lvd_hmm.py makes the first, checkpoint-0")
-    if Path(settings.log_file).is_dir():
-        raise ArgumentError(f"log_file {settings.log_file} is a folder", hint="name a file, as log.jsonl")
-    writable_folder(Path(settings.log_file).parent)
+    writable_file(settings.log_file)
+    TrainingLog(settings.log_file).check()
     folder = RunFolder(settings.model_path)
     console = (console or PlainConsole()) if processes.rank == 0 else PlainConsole(quiet=True)
     lock: AbstractContextManager[None] = folder.locked() if processes.rank == 0 else nullcontext()
@@ -94,6 +95,8 @@ class _Run:
             self.identity = _identity(settings, self.model)
             self.progress = folder.progress(self.identity, self.log.position())
             if not self.progress.finished:
+                if processes.rank == 0:
+                    folder.check(step.checkpoint for step in self.plan[self.progress.step :])
                 self.model = folder.load(self.progress, processes.device)
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
 

@@ -12,8 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ctrlg.disk import saving
 from ctrlg.distillation.training import Likelihood
 from ctrlg.errors import DataError
+from ctrlg.files import append_line, read_lines
+from ctrlg.reading import read_text
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,20 @@ class TrainingLog:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
+    def check(self) -> None:
+        """Raise DataError where the file is something else than a training log; lines would be added to it."""
+        if is_tab_separated(self.path):
+            self._check_tab_separated()
+            return
+        for number, line in enumerate(read_lines(self.path), start=1):
+            if "settings" not in line and "step" not in line:
+                raise DataError(f"{self.path}, line {number}, is not of a training log", hint="choose another log_file")
+
+    def _check_tab_separated(self) -> None:
+        for number, line in enumerate(read_text(self.path).split("\n") if self.path.is_file() else [], start=1):
+            if line and not line.startswith("{") and len(line.split("\t")) != 3:
+                raise DataError(f"{self.path}, line {number}, is not of a training log", hint="choose another log_file")
+
     def position(self) -> int:
         """Bytes written so far, 0 where there is no file."""
         return self.path.stat().st_size if self.path.is_file() else 0
@@ -97,8 +114,10 @@ class TrainingLog:
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Add the line of settings with which a run begins."""
-        tabs = is_tab_separated(self.path)
-        self._append(str(dict(settings)) if tabs else json.dumps({"settings": dict(settings)}))
+        if is_tab_separated(self.path):
+            self._append(str(dict(settings)))
+        else:
+            append_line(self.path, {"settings": dict(settings)})
 
     def add(self, record: TrainingRecord) -> None:
         """Add the line of a step."""
@@ -106,10 +125,10 @@ class TrainingLog:
             train = -1.0 if record.train_per_sequence is None else record.train_per_sequence
             self._append(f"{record.checkpoint}\t{train}\t{record.dev_per_sequence}")
         else:
-            self._append(json.dumps(asdict(record)))
+            append_line(self.path, asdict(record))
 
     def _append(self, line: str) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        with saving(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 

@@ -111,8 +111,21 @@ def run_benchmark(
     checked_device(settings.device)
     sets = {seed: concept_sets(settings, seed) for seed in settings.seeds}
     common = _common(settings)
-    lines = open_lines(settings.output_path, common)
-    _check_concepts(lines, [member for members in sets.values() for member in members])
+    with open_lines(settings.output_path, common) as lines:
+        _check_concepts(lines, [member for members in sets.values() for member in members])
+        _write_missing(settings, grid, sets, common, lines, report)
+        write_list(settings.output_path, lines)
+    return lines
+
+
+def _write_missing(
+    settings: BenchmarkSettings,
+    grid: Sequence[Setting],
+    sets: dict[int, list[ConceptSet]],
+    common: dict[str, Any],
+    lines: StudyLines,
+    report: Callable[[int, int], None],
+) -> None:
     reference = float_hmm(settings.hmm_model_path)
     total, done = len(grid) * sum(map(len, sets.values())), 0
     loaded: tuple[Any, Any] | None = None
@@ -142,8 +155,6 @@ def run_benchmark(
                 lines.add(key, {**_line(sentence), "bytes": size, SETTINGS: common})
                 done += 1
                 report(done, total)
-    write_list(settings.output_path, lines)
-    return lines
 
 
 def _common(settings: BenchmarkSettings) -> dict[str, Any]:

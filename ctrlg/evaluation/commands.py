@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from rich.table import Table
 from ctrlg.arguments import check
 from ctrlg.console import PlainConsole
 from ctrlg.errors import ArgumentError
+from ctrlg.json_text import json_text
 
 if TYPE_CHECKING:
     from ctrlg.evaluation.benchmark import BenchmarkSettings, Setting
@@ -121,7 +121,7 @@ def evaluate(
     scores = [score(sentences, known, substring, resamples, seed, with_meteor, spice) for sentences in written]
     if as_json:
         named = [{name: value._asdict() for name, value in found.items()} for found in scores]
-        typer.echo(json.dumps(dict(zip(map(str, results), named, strict=True)), indent=2))
+        typer.echo(json_text(dict(zip(map(str, results), named, strict=True)), indent=2))
         return
     table = Table("score", *map(str, results))
     for name in scores[0]:
@@ -229,6 +229,6 @@ def inspect(
     if plot is not None:
         draw_inspection(found, plot, shlex.join(["ctrlg", *sys.argv[1:]]))
     if as_json:
-        typer.echo(json.dumps(as_record(found, file_bytes, tokenizer), indent=2, ensure_ascii=False))
+        typer.echo(json_text(as_record(found, file_bytes, tokenizer), indent=2))
     else:
         show(found, file_bytes, tokenizer, PlainConsole())

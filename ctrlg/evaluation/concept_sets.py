@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +10,11 @@ from typing import Any, NamedTuple
 from ctrlg.constraints import Keywords, WordCount
 from ctrlg.constraints.base import Constraint
 from ctrlg.errors import ArgumentError, DataError
+from ctrlg.evaluation.columns import concepts_of, set_number
 from ctrlg.evaluation.rows import Rows, read_rows
 
 COLUMNS = ("concept_set_idx", "concepts", "references")
 """Or, as on the hub, `target` instead of `references`: one of them a row."""
-_NEITHER_LIST_NOR_SEPARATOR = re.compile(r"[^\s\[\],'\"#]+")
 
 
 class ConceptSet(NamedTuple):
@@ -37,7 +36,7 @@ def read_concept_sets(source: str | Path, count: int | None = None, split: str =
     """All sets, or `count` of them spread evenly, of a file or of a split of a data set on the hub (`read_rows`).
 
     A row has a list `references`, or one of them as `target`; rows of one set with a `target` each are joined. Lists of
-    concepts may be text, as in CSV files: "dog#run", "dog, run", "['dog' 'run']".
+    concepts may be text, as in CSV files, see `concepts_of`.
     Raises DataError as `read_rows` and for missing columns, ArgumentError for a count below 1 and as `read_rows`.
     """
     if count is not None and count < 1:
@@ -56,6 +55,12 @@ def _joined(rows: Rows) -> list[ConceptSet]:
             sets.append(found)
         elif found.number in index_of:
             earlier = sets[index_of[found.number]]
+            if set(found.concepts) != set(earlier.concepts):
+                raise DataError(
+                    f"{place}: concept set {found.number} is {', '.join(found.concepts)} here and "
+                    f"{', '.join(earlier.concepts)} above",
+                    hint="a number of its own for every concept set",
+                )
             sets[index_of[found.number]] = earlier._replace(references=earlier.references + found.references)
         else:
             index_of[found.number] = len(sets)
@@ -69,19 +74,12 @@ def _concept_set(record: Mapping[str, Any], place: str) -> ConceptSet:
         raise DataError(
             f"{place} has no column {missing[0]!r}", hint=f"needed: {', '.join(COLUMNS)} (or one as 'target')"
         )
-    number, concepts = record["concept_set_idx"], record["concepts"]
-    try:
-        number = int(number)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{place}: concept_set_idx is {number!r}", hint="a whole number") from error
-    if isinstance(concepts, str):
-        concepts = _NEITHER_LIST_NOR_SEPARATOR.findall(concepts)
     # The hub's test split has sets without references: an empty target.
     references = _texts(record["references"]) if "references" in record else [record["target"]] * bool(record["target"])
-    for name, texts in (("concepts", concepts), ("references", references)):
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise DataError(f"{place}: {name} is no list of texts", hint="in CSV, one reference a row, as 'target'")
-    return ConceptSet(number, tuple(concepts), tuple(references))
+    if not isinstance(references, list) or not all(isinstance(text, str) for text in references):
+        raise DataError(f"{place}: references is no list of texts", hint="in CSV, one reference a row, as 'target'")
+    number, concepts = set_number(record["concept_set_idx"], place), concepts_of(record["concepts"], place)
+    return ConceptSet(number, concepts, tuple(references))
 
 
 def _texts(value: Any) -> Any:
@@ -90,5 +88,5 @@ def _texts(value: Any) -> Any:
         return value
     try:
         return json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return value

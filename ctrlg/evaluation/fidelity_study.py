@@ -99,29 +99,29 @@ def run_fidelity(
     """
     test = read_sequences(settings.test)
     keywords = frequent_keywords(read_concept_sets(settings.dataset_path), settings.keywords)
-    lines = StudyLines(settings.output, KEY)
-    reference = float_hmm(settings.hmm)
-    if int(test.max()) >= reference.vocab_size:
-        raise DataError(f"{settings.test} holds token {int(test.max())}", hint="was another model sampled?")
-    texts: dict[str, GuidedText] | None = None
-    expected: dict[str, Tensor] = {}
-    held_out = math.nan
-    for done, point in enumerate(wanted):
-        report(done, len(wanted))
-        missing = [word for word in keywords if ("guidance", *point, word) not in lines]
-        rate_is_missing = ("rate", *point, "") not in lines
-        if not missing and not rate_is_missing:
-            continue
-        if texts is None:
-            texts = _texts(settings, reference, keywords, lines)
-            expected = {word: guided(text, reference).log_probs.float() for word, text in texts.items()}
-            held_out = held_out_log_likelihood(reference, test)
-        hmm = _compressed(reference, point)
-        if rate_is_missing:
-            lines.add(("rate", *point, ""), _rate(settings, reference, held_out, hmm, point, test))
-        for word in missing:
-            lines.add(("guidance", *point, word), _guidance(texts[word], expected[word], hmm))
-    report(len(wanted), len(wanted))
+    with StudyLines(settings.output, KEY) as lines:
+        reference = float_hmm(settings.hmm)
+        if int(test.max()) >= reference.vocab_size:
+            raise DataError(f"{settings.test} holds token {int(test.max())}", hint="was another model sampled?")
+        texts: dict[str, GuidedText] | None = None
+        expected: dict[str, Tensor] = {}
+        held_out = math.nan
+        for done, point in enumerate(wanted):
+            report(done, len(wanted))
+            missing = [word for word in keywords if ("guidance", *point, word) not in lines]
+            rate_is_missing = ("rate", *point, "") not in lines
+            if not missing and not rate_is_missing:
+                continue
+            if texts is None:
+                texts = _texts(settings, reference, keywords, lines)
+                expected = {word: guided(text, reference).log_probs.float() for word, text in texts.items()}
+                held_out = held_out_log_likelihood(reference, test)
+            hmm = _compressed(reference, point)
+            if rate_is_missing:
+                lines.add(("rate", *point, ""), _rate(settings, reference, held_out, hmm, point, test))
+            for word in missing:
+                lines.add(("guidance", *point, word), _guidance(texts[word], expected[word], hmm))
+        report(len(wanted), len(wanted))
     return lines
 
 

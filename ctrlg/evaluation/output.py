@@ -24,7 +24,7 @@ def working_file(path: str | Path) -> Path:
 
 
 def open_lines(path: str | Path, settings: Mapping[str, Any]) -> StudyLines:
-    """What has been written so far, to go on from.
+    """What has been written so far, to go on from; to be closed.
 
     path: of the results. Where it ends in .json and holds results of the benchmark already, as a list or, of earlier
     versions, as JSON lines, those that the working file lacks are added to it, so that writing the list loses nothing.
@@ -37,6 +37,7 @@ def open_lines(path: str | Path, settings: Mapping[str, Any]) -> StudyLines:
     lines = StudyLines(working_file(path), KEY)
     for line in (*lines.lines, *earlier):
         if differing := differing_settings(line.get(SETTINGS, settings), settings):
+            lines.close()
             raise ArgumentError(
                 f"{path} was written with other settings: {differing}",
                 hint="give the same to go on, or another --output_path",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ctrlg.errors import DataError
+from ctrlg.evaluation.columns import concepts_of, set_number
+from ctrlg.reading import parse_json, parse_json_lines, read_text
 
 REQUIRED = ("concept_set_idx", "concepts")
 
@@ -36,7 +37,8 @@ class Written(NamedTuple):
         texts = [sentences] if isinstance(sentences, str) else sentences
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise DataError(f"{place}: 'sentences' holds no text", hint="a list of sentences")
-        return cls(int(record["concept_set_idx"]), tuple(record["concepts"]), tuple(texts))
+        number, concepts = set_number(record["concept_set_idx"], place), concepts_of(record["concepts"], place)
+        return cls(number, concepts, tuple(texts))
 
 
 def read_results(path: str | Path) -> list[Written]:
@@ -52,36 +54,18 @@ def read_records(path: str | Path) -> list[Mapping[str, Any]]:
 def _placed(path: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
     """Every record, and where it stands."""
     file = Path(path)
-    if not file.is_file():
-        unfinished = file.with_suffix(".jsonl")
-        hint = "what test_benchmark.py or compare_pairs.py wrote"
-        if file.suffix == ".json" and unfinished.is_file():
-            hint = f"a run that is not finished has written {unfinished}: read that"
-        raise DataError(f"no such results file: {path}", hint=hint)
-    text = file.read_text(encoding="utf-8")
-    records = _list(text, path) if text.lstrip().startswith("[") else _lines(text, path)
-    if not records:
+    hint = "what test_benchmark.py or compare_pairs.py wrote"
+    if file.suffix == ".json" and not file.exists() and file.with_suffix(".jsonl").is_file():
+        hint = f"a run that is not finished has written {file.with_suffix('.jsonl')}: read that"
+    text = read_text(path, hint=hint)
+    if text.lstrip().startswith("["):
+        values = parse_json(text, str(path), hint="a list, or one object a line")
+        placed = [(f"{path}, record {number}", value) for number, value in enumerate(values, start=1)]
+    else:
+        placed = parse_json_lines(text, path, hint="one object a line")
+    if not placed:
         raise DataError(f"{path} holds no results", hint="one record a concept set")
-    places = [(f"{path}, {place}", record) for place, record in records]
-    return [(place, _object(record, place)) for place, record in places]
-
-
-def _list(text: str, path: str | Path) -> list[tuple[str, Any]]:
-    try:
-        return [(f"record {number}", record) for number, record in enumerate(json.loads(text), start=1)]
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not JSON: {error}", hint="a list, or one object a line") from error
-
-
-def _lines(text: str, path: str | Path) -> list[tuple[str, Any]]:
-    records = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            try:
-                records.append((f"line {number}", json.loads(line)))
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}, line {number} is not JSON: {error}", hint="one object a line") from error
-    return records
+    return [(place, _object(record, place)) for place, record in placed]
 
 
 def _object(record: Any, place: str) -> Mapping[str, Any]:

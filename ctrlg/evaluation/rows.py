@@ -1,17 +1,18 @@
-"""Rows of data: a file of JSON lines, or, through `datasets`, a JSON list, a CSV file, a data set on the hub."""
+"""Rows of data: a file of JSON lines, a JSON list or a CSV file, or, through `datasets`, a data set on the hub."""
 
 from __future__ import annotations
 
+import csv
 import importlib.util
-import json
+import io
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ctrlg.errors import ArgumentError, DataError
+from ctrlg.reading import parse_json, parse_json_lines, read_text
 
 Rows = list[tuple[str, dict[str, Any]]]
 """Where each row stands, for messages, and its columns."""
@@ -21,13 +22,13 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 def read_rows(source: str | Path, split: str = "validation") -> Rows:
     """All rows of a file, or of a split of a data set on the hub, such as allenai/common_gen.
 
-    Files ending in .csv and those that hold a JSON list go through `datasets`; all others are JSON lines.
+    Files ending in .csv have a header, those ending in .json hold a list or lines, all others are JSON lines.
     Raises DataError for no such file or data set, no rows, and what is not JSON or CSV, ArgumentError where `datasets`
-    is needed and not installed.
+    is needed, for a name on the hub, and not installed.
     """
     file = Path(source)
-    if file.is_file():
-        rows = _through_datasets(file) if _kind(file) else _json_lines(file)
+    if file.exists():
+        rows = _from_file(file)
     elif _HUB_NAME.fullmatch(str(source)) and file.suffix not in (".json", ".jsonl", ".csv"):
         rows = _from_hub(str(source), split)
     else:
@@ -37,41 +38,35 @@ def read_rows(source: str | Path, split: str = "validation") -> Rows:
     return rows
 
 
-def _kind(file: Path) -> str | None:
-    """What `datasets` calls the format; None for JSON lines, which are read without it."""
-    if file.suffix == ".csv":
-        return "csv"
-    with file.open(encoding="utf-8", errors="replace") as text:
-        return "json" if file.suffix == ".json" and text.read(64).lstrip().startswith("[") else None
+def _from_file(file: Path) -> Rows:
+    text = read_text(file, hint="concept sets as JSON lines, JSON or CSV")
+    if file.suffix.lower() == ".csv":
+        return _csv_rows(text, file)
+    if file.suffix.lower() == ".json" and text.lstrip().startswith("["):
+        records = parse_json(text, str(file), hint="a list of objects")
+        placed = [(f"{file}, record {number}", record) for number, record in enumerate(records, start=1)]
+    else:
+        placed = parse_json_lines(text, file, hint="one object a line")
+    return [(place, record if isinstance(record, dict) else {}) for place, record in placed]
 
 
-def _json_lines(file: Path) -> Rows:
+def _csv_rows(text: str, file: Path) -> Rows:
+    """Cells are text as they stand: what a column holds is for those who read it."""
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            place = f"{file}, line {number}"
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{place} is not JSON: {error}", hint="one object a line") from error
-            rows.append((place, record if isinstance(record, dict) else {}))
+    try:
+        for row in reader:
+            place = f"{file}, line {reader.line_num}"
+            if None in row or None in row.values():
+                raise DataError(
+                    f"{place} has {'more' if None in row else 'fewer'} cells than the header",
+                    hint='put cells with a comma in quotes: "ice cream, dog"',
+                )
+            rows.append((place, dict(row)))
+    except csv.Error as error:
+        line = min(reader.line_num, text.count("\n")) + 1  # the lines before the one that fails are counted
+        raise DataError(f"{file}, line {line} is not CSV: {error}", hint="commas and a header") from error
     return rows
-
-
-def _through_datasets(file: Path) -> Rows:
-    kind = _kind(file)
-    if file.read_bytes().strip() in (b"", b"[]"):  # of which `datasets` makes an error without words
-        return []
-    with _quiet_datasets() as datasets, tempfile.TemporaryDirectory() as folder:
-        try:
-            table = datasets.load_dataset(kind, data_files=str(file), split="train", cache_dir=folder)
-            records = table.to_list()
-        except Exception as error:  # its errors have no common root
-            problem = str(error.__cause__ or error).strip() or "no rows"
-            raise DataError(
-                f"{file} cannot be read as {str(kind).upper()}: {problem}", hint="a table of concept sets"
-            ) from error
-    return [(f"{file}, row {number}", record) for number, record in enumerate(records, start=1)]
 
 
 def _from_hub(name: str, split: str) -> Rows:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
+
+from ctrlg.constraints.words import LENIENT
 
 
 class RougeL(NamedTuple):
@@ -27,16 +32,53 @@ def cider(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> np.n
 
 
 def rouge_l(sentences: Sequence[str], references: Sequence[Sequence[str]], stemmed: bool = False) -> RougeL:
-    """ROUGE-L of each sentence; case and punctuation do not matter.
+    """ROUGE-L of each sentence; case and punctuation do not matter. Tokens as `rouge_tokens`.
 
-    stemmed: compare words without their endings (Porter), so that "dogs" matches "dog". Norm-Q reports the stemmed mean
-    over references, of texts that nobody has tokenised.
+    stemmed: compare words without their endings (Porter), so that "dogs" matches "dog"; tokens are rouge-score's own,
+    which leave out all but a-z and 0-9. Norm-Q reports the stemmed mean over references, of texts that nobody has
+    tokenised.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(["rougeL"], use_stemmer=stemmed)
+    scorer = RougeScorer(["rougeL"], use_stemmer=True) if stemmed else RougeScorer(["rougeL"], tokenizer=_Tokenizer())
     values = [
         [scorer.score(reference, sentence)["rougeL"].fmeasure for reference in group]
         for sentence, group in zip(sentences, references, strict=True)
     ]
     return RougeL(np.array([np.mean(group) for group in values]), np.array([max(group) for group in values]))
+
+
+def rouge_tokens(text: str) -> list[str]:
+    """Tokens that ROUGE compares, in small letters.
+
+    In Latin script those of rouge-score: runs of a-z and 0-9, parted by everything else. In other scripts, which it
+    leaves out: words, or single letters where a script writes no spaces (Han, kana, Thai, ...).
+    """
+    kinds = [(_kind(character), character) for character in text.lower()]
+    runs = [
+        (kind, "".join(character for _, character in run)) for kind, run in groupby(kinds, key=lambda pair: pair[0])
+    ]
+    return [token for kind, run in runs if kind for token in (run if kind == "letter" else [run])]
+
+
+def _kind(character: str) -> str:
+    """ "latin", "word" and "letter" for what belongs to a token, "" for what parts tokens."""
+    if _ROUGE_CHARACTER.fullmatch(character):
+        return "latin"
+    category = unicodedata.category(character)
+    if ord(character) < _FIRST_OTHER or "LATIN" in unicodedata.name(character, ""):
+        return ""
+    if category[0] == "L" and not LENIENT.kind_of(character):
+        return "letter"
+    return "word" if category in ("Lu", "Ll", "Lt", "Lo", "Mn", "Mc", "Nd") else ""
+
+
+_ROUGE_CHARACTER = re.compile("[a-z0-9]")
+_FIRST_OTHER = 0x370  # Greek; below are Latin letters, modifiers of them and combining marks
+
+
+class _Tokenizer:
+    """`rouge_tokens` in the form that rouge-score takes."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return rouge_tokens(text)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ctrlg.constraints import Keywords
 from ctrlg.constraints.forms import forms_of, inflections
+from ctrlg.evaluation.success import covered
 
 
 def test_all_inflections_of_the_lemma() -> None:
@@ -48,3 +51,46 @@ def test_keywords_with_inflections() -> None:
     assert keywords.holds("He saw it and sees it.")
     assert Keywords(["dog"], inflect=True).holds("Two Dogs.")
     assert not Keywords(["dog"]).holds("Two Dogs.")
+
+
+@pytest.mark.parametrize(
+    ("word", "forms"),
+    [
+        ("mother-in-law", {"mothers-in-law"}),
+        ("passer-by", {"passers-by"}),
+        ("man-of-war", {"men-of-war"}),
+        ("runner-up", {"runners-up"}),
+        ("push-up", {"push-ups"}),
+        ("ice-skate", {"ice-skates", "ice-skated", "ice-skating"}),
+        ("t-shirt", {"t-shirts"}),
+        ("lie", {"lay", "lain", "lying", "lied"}),
+        ("prove", {"proven", "proved"}),
+        ("person", {"people", "persons"}),
+        ("spokesperson", {"spokespeople", "spokespersons"}),
+        ("businessperson", {"businesspeople"}),
+        ("frenchwoman", {"frenchwomen"}),
+        ("ox", {"oxen"}),
+        ("chateau", {"chateaux"}),
+        ("salesperson in a shop", {"salespeople in a shop"}),
+        ("oxen", {"ox"}),
+        ("lain", {"lie", "lying"}),
+        ("mothers-in-law", {"mother-in-law"}),
+    ],
+)
+def test_compounds_and_irregular_forms_count_for_constraint_and_judge(word: str, forms: set[str]) -> None:
+    assert forms <= set(inflections(word))
+    for form in forms:
+        text = f"Now the {form} are here."
+        assert Keywords([[word]], inflect=True).holds(text)
+        assert covered(text, [word]) == [True]
+
+
+def test_people_belong_to_people_where_both_are_asked_for() -> None:
+    assert covered("Two people.", ["person", "people"]) == [False, True]
+    assert "talismen" not in inflections("talisman")
+    assert "humen" not in inflections("human")
+
+
+@pytest.mark.parametrize("word", ["-", "--", "-a", "a-", "-in-", "in-law", "a-b-c-d"])
+def test_hyphens_anywhere_do_no_harm(word: str) -> None:
+    assert inflections(word)[0] == word

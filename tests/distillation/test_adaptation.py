@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tiny_models import tiny_language_model, tiny_tokenizer
 from torch.testing import assert_close
 
+from ctrlg.disk import temporary_name
 from ctrlg.distillation import token_loss as token_loss_module
 from ctrlg.distillation.adaptation import AdaptationSettings, AdaptationStep, adapt
 from ctrlg.distillation.adaptation_figure import draw_adaptation
@@ -200,8 +201,8 @@ def test_a_run_goes_on_with_no_other_model_of_the_same_shapes(
 
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
-    (tmp_path / ".adapter.x1").mkdir()
-    (tmp_path / ".resume.safetensors.x2").write_bytes(b"half")
+    temporary_name(tmp_path / "adapter").mkdir()
+    temporary_name(tmp_path / "resume.safetensors").write_bytes(b"half")
     adapt(model_of(), TRAINING, HELD_OUT, tmp_path, SETTINGS)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter", "log.jsonl", "resume.safetensors"]
 

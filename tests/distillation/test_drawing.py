@@ -18,12 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import EOS, VOCABULARY, tiny_language_model
 
+from ctrlg.disk import temporary_name
 from ctrlg.distillation import drawing
 from ctrlg.distillation.drawing import DrawingProgress, DrawingSettings, chunk_files, draw_chunks, plan_batches
 from ctrlg.distillation.parts import Parts
 from ctrlg.distillation.sampling import SamplingSettings, continue_prompts, token_mask
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_description, read_embeddings, read_sequences
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
+from ctrlg.locks import Lock
 
 MODEL = tiny_language_model()
 
@@ -152,7 +154,7 @@ def test_a_job_interrupted_while_a_chunk_is_joined(
         with pytest.raises(Interrupted):
             draw(tmp_path / "drawn")
     assert (tmp_path / "drawn.parts").is_dir()
-    (tmp_path / "drawn.parts" / ".chunk-1-batch-0.k1ll3d").write_bytes(b"half a file")
+    temporary_name(tmp_path / "drawn.parts" / "chunk-1-batch-0").write_bytes(b"half a file")
     draw(tmp_path / "drawn")
     assert content(tmp_path, "drawn") == uninterrupted
 
@@ -294,3 +296,28 @@ def test_torch_files_hold_the_same_draws_and_are_recognised(tmp_path: Path) -> N
         draw(tmp_path / "theirs", wanted)
     with pytest.raises(ArgumentError, match="format is 'npy'"):
         replace(wanted, file_format="npy")
+
+
+def test_nothing_of_others_is_removed_or_replaced(tmp_path: Path) -> None:
+    (tmp_path / "drawn.parts").mkdir()
+    (tmp_path / "drawn.parts" / "notes.txt").write_text("mine")
+    with pytest.raises(ArgumentError, match=r"not written here: notes\.txt"):
+        draw(tmp_path / "drawn")
+    (tmp_path / "other.0.embeddings").write_text("mine")
+    with pytest.raises(ArgumentError, match=r"other\.0\.embeddings holds data drawn with other settings"):
+        draw(tmp_path / "other")
+    (tmp_path / "third.1").mkdir()
+    with pytest.raises(ArgumentError, match=r"third\.1 is a folder"):
+        draw(tmp_path / "third")
+    assert (tmp_path / "drawn.parts" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "other.0.embeddings").read_text() == "mine"
+
+
+def test_two_jobs_do_not_draw_the_same(tmp_path: Path) -> None:
+    with Lock(tmp_path / "drawn"), pytest.raises(ArgumentError, match=r"another process .* is drawing"):
+        draw(tmp_path / "drawn")
+    damaged = tmp_path / "damaged.parts"
+    damaged.mkdir()
+    (damaged / "settings.json").write_text("{")
+    with pytest.raises(ArgumentError, match=r"settings\.json is damaged"):
+        draw(tmp_path / "damaged")

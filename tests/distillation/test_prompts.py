@@ -67,7 +67,7 @@ def test_files_that_hold_no_prompts_are_refused(tmp_path: Path, name: str, conte
 def test_a_missing_file_and_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00\xd8")
     for name in ("nowhere.txt", "bytes"):
-        with pytest.raises(DataError, match=f"cannot read prompts from .*{name}"):
+        with pytest.raises(DataError, match=name):
             read_prompts(tmp_path / name)
 
 

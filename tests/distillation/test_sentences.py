@@ -38,7 +38,7 @@ def test_files_of_sentences(name: str, content: str, groups: list[list[str]], tm
         ("a.csv", "id,name\n1,One\n", "no column 'text'\n  hint: it has: id, name"),
         ("a.csv", "", "no column 'text'"),
         ("a.txt", " \n", "holds no sentences"),
-        ("a.txt", b"\xff\xfe\x00", "cannot read"),
+        ("a.txt", b"\xff\xfe\x00", "is no text in UTF-16"),
     ],
 )
 def test_files_without_sentences_are_refused(name: str, content: str | bytes, message: str, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from ctrlg.errors import ArgumentError, DataError
+from ctrlg.evaluation.columns import concepts_of
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
+from ctrlg.evaluation.results import read_results
 
 ROWS = [
     {"concept_set_idx": 1, "concepts": ["dog", "run"], "target": "A dog's running, you see."},
@@ -43,8 +45,7 @@ def test_rows_of_one_reference_each_are_joined(tmp_path: Path) -> None:
     assert read_concept_sets(tmp_path / "rows.jsonl", 2) == [SETS[0], SETS[1]]
 
 
-def test_json_and_csv_files_are_read_through_datasets(tmp_path: Path) -> None:
-    pytest.importorskip("datasets", reason="datasets is not installed")
+def test_json_and_csv_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text(json.dumps(ROWS))
     assert read_concept_sets(tmp_path / "rows.json") == SETS
     (tmp_path / "sets.json").write_text(f"[{line(4)}, {line(4)}]")
@@ -81,16 +82,19 @@ def test_names_are_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("rows.json", "[{", "cannot be read as JSON"),
+        ("rows.json", "[{", "rows.json is not JSON"),
         ("rows.json", "[]", "is empty"),
         ("rows.csv", "", "is empty"),
-        ("rows.csv", "concept_set_idx,concepts,references\n1,dog,A dog.\n", "row 1: references is no list"),
-        ("rows.csv", "concept_set_idx,concepts\n1,dog\n", "row 1 has no column 'references'"),
+        ("rows.csv", "concept_set_idx,concepts,references\n1,dog,A dog.\n", "line 2: references is no list"),
+        ("rows.csv", "concept_set_idx,concepts\n1,dog\n", "line 2 has no column 'references'"),
         ("rows.csv", "concept_set_idx,concepts,target\none,dog,A dog.\n", "concept_set_idx is 'one'"),
+        ("rows.csv", "concept_set_idx,concepts,target\n1,ice cream, dog,A dog.\n", "line 2 has more cells"),
+        ("rows.csv", "concept_set_idx,concepts,target\n1,dog\n", "line 2 has fewer cells"),
+        ("rows.csv", "concept_set_idx,concepts,target\n1,ice cream,A dog.\n", "line 2: concepts .* one concept, or 2"),
+        ("rows.csv", 'concept_set_idx,concepts,target\n1,"dog"s,A dog.\n', "line 2 is not CSV"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
-    pytest.importorskip("datasets", reason="datasets is not installed")
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message):
         read_concept_sets(tmp_path / name)
@@ -109,6 +113,22 @@ def test_the_promise_is_every_concept_in_some_form_and_a_number_of_words() -> No
         ("{", "line 1 is not JSON"),
         ('{"concept_set_idx": 1, "concepts": []}', "line 1 has no column 'references'"),
         ("[]", "line 1 has no column 'concept_set_idx'"),
+        ('{"concept_set_idx": 1, "concepts": [], "references": []}', "line 1: concepts is .*there is none"),
+        ('{"concept_set_idx": 1, "concepts": ["dog", " "], "references": []}', "line 1: concepts is"),
+        ('{"concept_set_idx": 1, "concepts": [["dog"]], "references": []}', "line 1: concepts is no list of texts"),
+        ('{"concept_set_idx": 1, "concepts": null, "references": []}', "line 1: concepts is no list of texts"),
+        ('{"concept_set_idx": 1, "concepts": ["dog"], "references": [null]}', "line 1: references is no list"),
+        ('{"concept_set_idx": 1, "concepts": "dog run", "references": []}', "line 1: concepts .* one concept, or 2"),
+        *(
+            (f'{{"concept_set_idx": {number}, "concepts": ["dog"], "references": []}}', "line 1: concept_set_idx is")
+            for number in ("null", '"first"', "Infinity", "-Infinity", "NaN", "1.5", "true", "[1]", "1e999")
+        ),
+        (
+            '\n{"concept_set_idx": 1, "concepts": ["dog"], "target": "A dog."}\n'
+            '{"concept_set_idx": 1, "concepts": ["cat"], "target": "A cat."}',
+            "line 3: concept set 1 is cat here and dog above",
+        ),
+        ("[" * 100_000, "line 1 is not JSON"),
     ],
 )
 def test_bad_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -116,6 +136,50 @@ def test_bad_files_are_refused(tmp_path: Path, content: str, message: str) -> No
     file.write_text(content)
     with pytest.raises(DataError, match=message):
         read_concept_sets(file)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_marks_and_separators_within_texts_do_no_harm(encoding: str, end: str, tmp_path: Path) -> None:
+    reference = "A dog\u2028runs,\u0085fast\x1c."
+    record = {"concept_set_idx": 7, "concepts": ["dog", "run"], "references": [reference]}
+    lines = [json.dumps(record, ensure_ascii=False).replace("\\u001c", "\\u001c")] * 2
+    wanted = [ConceptSet(7, ("dog", "run"), (reference,))] * 2
+    for name, content in (("sets.jsonl", end.join(lines)), ("sets.json", f"[{','.join(lines)}]")):
+        (tmp_path / name).write_bytes(content.encode(encoding))
+        assert read_concept_sets(tmp_path / name) == wanted
+    rows = [["concept_set_idx", "concepts", "target"], ["7", "dog#run", reference]]
+    table = end.join(",".join(f'"{cell}"' for cell in row) for row in rows)
+    (tmp_path / "sets.csv").write_bytes(table.encode(encoding))
+    assert read_concept_sets(tmp_path / "sets.csv") == wanted[:1]
+
+
+@pytest.mark.parametrize(
+    ("written", "concepts"),
+    [
+        ("dog#run", ("dog", "run")),
+        ("dog # run#ice cream", ("dog", "run", "ice cream")),
+        ("ice cream, dog", ("ice cream", "dog")),
+        ("dog;run | park", ("dog", "run", "park")),
+        ("c#, java", ("c#", "java")),
+        ("['ice cream' 'dog']", ("ice cream", "dog")),
+        ("['dog', \"mother's\"]", ("dog", "mother's")),
+        ('["ice cream", "dog"]', ("ice cream", "dog")),
+        ("[dog, run]", ("dog", "run")),
+        ("null", ("null",)),
+        (["dog#run"], ("dog", "run")),
+        (["Dog", "run", "dog", "run "], ("Dog", "run")),
+        (["ice  cream"], ("ice cream",)),
+        (["собака#海"], ("собака", "海")),
+    ],
+)
+def test_concepts_as_they_are_written(written: Any, concepts: tuple[str, ...], tmp_path: Path) -> None:
+    assert concepts_of(written, "here") == concepts
+    record = {"concept_set_idx": "1", "concepts": written, "target": "A dog."}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(record))
+    assert read_concept_sets(tmp_path / "rows.jsonl") == [ConceptSet(1, concepts, ("A dog.",))]
+    (tmp_path / "results.jsonl").write_text(json.dumps(record | {"sentence": "A dog."}))
+    assert read_results(tmp_path / "results.jsonl")[0].concepts == concepts
 
 
 def test_missing_files_and_counts_below_one_are_refused(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_bad_files_are_refused(tmp_path: Path, content: str, message: str) -> No
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such results file"):
+    with pytest.raises(DataError, match="no such data file"):
         read_results(tmp_path / "none.json")
     (tmp_path / "none.jsonl").touch()
     with pytest.raises(DataError, match="no such results file") as caught:

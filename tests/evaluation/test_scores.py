@@ -18,7 +18,7 @@ from ctrlg.evaluation import tokens
 from ctrlg.evaluation.bleu import bleu_of, bleu_statistics
 from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.scores import Score, evaluate
-from ctrlg.evaluation.similarity import rouge_l
+from ctrlg.evaluation.similarity import rouge_l, rouge_tokens
 from ctrlg.evaluation.success import constraints_kept, covered
 from ctrlg.evaluation.tokens import tokenised
 
@@ -200,3 +200,38 @@ def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.Mo
     with pytest.raises(ArgumentError, match="not installed: pycocoevalcap, rouge_score, spacy") as caught:
         evaluate(written(*SENTENCES), REFERENCES)
     assert "ctrlg[eval]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Собака бежит по пляжу.",
+        "一只狗在海滩上跑。",
+        "いぬがはしる",
+        "สุนัขวิ่ง",
+        "Σκύλος τρέχει",
+        "कुत्ता दौड़ता है",
+        "هذا كلب",
+    ],
+)
+def test_rouge_of_equal_sentences_is_one_in_every_script(text: str) -> None:
+    assert rouge_l([text], [[text]]).mean == 1
+    assert 0 < rouge_l([text], [[f"{text} {text}"]]).mean[0] < 1
+    assert rouge_l([text], [["A dog."]]).mean == 0
+
+
+def test_rouge_tokens_of_other_scripts() -> None:
+    assert rouge_tokens("Это 2 dogs, ёж!") == ["это", "2", "dogs", "ёж"]
+    assert rouge_tokens("狗跑 dog") == ["狗", "跑", "dog"]
+
+
+@given(
+    st.text(
+        st.characters(max_codepoint=0x36F, exclude_categories=["Cs"])
+        | st.sampled_from("\u2019\u201c\u2013\u2014\u2026\u20ac\u2122\ufb01\u1e9e\u01c6\uff21\u2028"),
+        max_size=30,
+    )
+)
+def test_rouge_tokens_in_latin_script_are_those_of_rouge_score(text: str) -> None:
+    tokenize = pytest.importorskip("rouge_score.tokenize").tokenize
+    assert rouge_tokens(text) == tokenize(text, None)
