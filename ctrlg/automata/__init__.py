@@ -18,6 +18,7 @@ from ctrlg.automata.graphs import (
     as_dfa,
 )
 from ctrlg.automata.lifting import TextDFA, lift
+from ctrlg.automata.utf8 import whole_characters
 from ctrlg.automata.vocabulary import Vocabulary
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "lift",
     "product",
     "trivial",
+    "whole_characters",
 ]

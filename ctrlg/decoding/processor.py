@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import LogitsProcessor
 
+from ctrlg.automata.algebra import pairs
+from ctrlg.automata.classes import first_tokens
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graphs import as_dfa
 from ctrlg.decoding.choices import Guide
@@ -52,6 +54,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     hmm_batch_size: sequences scored at a time, >= 1, all where None; bounds memory.
     eos_token_id: the token that ends a text; the HMM's where None.
     table_bytes: memory for look-ahead tables before some are computed again instead of kept.
+    mask: a second automaton that the content must satisfy; it only forbids tokens, the look-ahead does not know it, so
+        it costs next to nothing (`ctrlg.automata.whole_characters`).
     soft_mask: the HMM alone steers, as in Ctrl-G: where it sees no way to keep the promise, the language model goes on
         as it likes. For comparisons: promises can then be broken.
 
@@ -77,6 +81,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         *,
         eos_token_id: int | None = None,
         table_bytes: int = TABLE_BYTES,
+        mask: DFA | None = None,
         soft_mask: bool = False,
     ) -> None:
         if soft_mask and hmm_model is None:
@@ -99,16 +104,23 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         self._label = np.array([distinct.index(tuple(token_range)) for token_range in self.token_ranges])
 
         suffix = suffix_tokens(suffix_ids, eos, dfa.vocab_size)
-        automaton = content_automaton(dfa, eos)
-        reachability = Reachability(automaton, distinct)
+        guiding = automaton = content_automaton(dfa, eos)
+        guiding_reachability = reachability = Reachability(automaton, distinct)
+        guiding_state = np.arange(dfa.num_states)
+        if mask is not None:
+            both, guiding_state = pairs(dfa, mask, dfa.num_states * mask.num_states + 1)
+            automaton, guiding = content_automaton(both, eos), content_automaton(_with_classes_of(both, dfa), eos)
+            reachability, guiding_reachability = (Reachability(each, distinct) for each in (automaton, guiding))
         self._device = torch.device("cpu") if hmm_model is None else hmm_model.initial.device
         with torch.no_grad():
             probabilities = None if hmm_model is None else suffix_probabilities(hmm_model, suffix)
             look_ahead = None
             if hmm_model is not None and probabilities is not None:
-                look_ahead = LookAhead(hmm_model, automaton, probabilities, reachability, table_bytes)
+                look_ahead = LookAhead(hmm_model, guiding, probabilities, guiding_reachability, table_bytes)
             self._reader = SequenceReader(hmm_model, automaton, suffix, tuple(self.prefix_ids))
-        self._guide = Guide(automaton, suffix, distinct, reachability, look_ahead, probabilities)
+        self._guide = Guide(
+            automaton, guiding, guiding_state, suffix, distinct, reachability, look_ahead, probabilities
+        )
         emission = None if hmm_model is None else hmm_model.emission
         self._joiner = Joiner(automaton, eos, emission, self._device, soft_mask)
         self.seconds = 0.0
@@ -152,7 +164,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         At most 0, -inf where masked and in rows that are over. Without an HMM it is 0 where allowed.
         """
         sequences = self._read(input_ids)
-        result = torch.full((len(input_ids), self.vocab_size), -math.inf, device=self._device)
+        result = torch.full((len(input_ids), self.vocab_size), -math.inf, dtype=torch.float32, device=self._device)
         for chosen, rows in self._batches(sequences):
             choices = self._guide.choices(chosen)
             result[torch.from_numpy(rows).to(self._device)] = self._joiner.log_ratio(chosen, choices)
@@ -167,21 +179,21 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         lengths = range(min(len(self.prompt_ids), len(text)), len(text) + 1)
         steps = [self._read(text[None, :length]) for length in lengths]
         running = [step for step in steps if not step.over[0]]  # the first ones: what is over stays over
-        result = torch.full((len(steps), self.vocab_size), -math.inf, device=self._device)
+        result = torch.full((len(steps), self.vocab_size), -math.inf, dtype=torch.float32, device=self._device)
         together = side_by_side(running, [self._guide.choices(step) for step in running])
         result[: len(running)] = self._joiner.log_ratio(*together)
         return result
 
     @property
     def log_probability(self) -> list[float]:
-        """log p(promise | prefix) under the HMM, in nats, for each of `token_ranges`.
+        """log p(promise | prefix) under the HMM, in nats, for each of `token_ranges`; a `mask` takes no part.
 
         Raises ArgumentError without an HMM.
         """
         start = self._reader.start.predictive
         if self._guide.look_ahead is None or start is None:
             raise ArgumentError("a mask without an HMM gives a promise no probability", hint="pass an hmm_model")
-        initial = np.array([self._guide.automaton.initial])
+        initial = np.array([self._guide.guiding.initial])
         logs = []
         for label in self._label:
             value = self._guide.look_ahead.value(Horizon(*self._guide.token_ranges[label]), initial)
@@ -236,6 +248,12 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return joined
 
 
+def _with_classes_of(finer: DFA, dfa: DFA) -> DFA:
+    """`dfa` with the token classes of an automaton that tells more tokens apart."""
+    of_class = dfa.class_of[first_tokens(finer.class_of, finer.num_classes)]
+    return DFA(finer.class_of, dfa.delta[:, of_class], dfa.initial, dfa.accepting)
+
+
 def _end_of_text(hmm: HiddenMarkovModel | None, dfa: DFA, eos_token_id: int | None) -> int:
     if eos_token_id is None:
         if hmm is None:
@@ -281,6 +299,6 @@ def _finite(logits: Tensor) -> Tensor:
 
 def _end_only(scores: Tensor, eos_token_id: int, device: torch.device) -> Tensor:
     """Log-probabilities of the shape of `scores` under which the end-of-text token is certain."""
-    result = torch.full(scores.shape, -math.inf, device=device)
+    result = torch.full(scores.shape, -math.inf, dtype=torch.float32, device=device)
     result[:, eos_token_id] = 0.0
     return result
