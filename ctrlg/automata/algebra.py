@@ -103,8 +103,8 @@ def _intersection(first: DFA, second: DFA, max_states: int) -> DFA:
 
 
 def pairs(first: DFA, second: DFA, max_states: int = MAX_STATES) -> tuple[DFA, NDArray[np.int64]]:
-    """The automaton that accepts what both accept, not minimized, and the state of `first` in each of its states, -1
-    where nothing is accepted any more. BudgetError beyond max_states states."""
+    """The automaton that accepts what both accept, not minimized, and the state of `first` in each of its states (some
+    state where nothing is accepted any more). BudgetError beyond max_states states."""
     class_of, first_class, second_class = joint(first.class_of, second.class_of, first.num_classes, second.num_classes)
     first_delta, second_delta = first.delta[:, first_class], second.delta[:, second_class]
     first_live = first.distances() < DFA.UNREACHABLE
@@ -120,4 +120,4 @@ def pairs(first: DFA, second: DFA, max_states: int = MAX_STATES) -> tuple[DFA, N
     start = first.initial * width + second.initial if start_live else DEAD
     names, delta = explore(start, follow, max_states, f"product of {first!r} and {second!r}")
     accepting = first.accepting[names // width] & second.accepting[names % width] & (names >= 0)
-    return DFA(class_of, delta, 0, accepting), np.where(names >= 0, names // width, DEAD)
+    return DFA(class_of, delta, 0, accepting), np.maximum(names, 0) // width

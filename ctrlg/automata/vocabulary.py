@@ -103,7 +103,7 @@ class Vocabulary:
 
     @cached_property
     def drops_first_space(self) -> bool:
-        """Whether the tokenizer decodes without the space a text begins with, as SentencePiece does: it puts one there."""
+        """Whether decoding drops the space a text begins with, as SentencePiece does, which puts one there."""
         spaced = next(
             (t for t, data in enumerate(self.token_bytes) if data and data[:1] == b" " and data[1:].isalpha()), None
         )

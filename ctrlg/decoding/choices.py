@@ -62,7 +62,8 @@ class Guide:
 
     automaton: says what is allowed.
     guiding: the automaton that the look-ahead is about: `automaton`, or a smaller one that accepts more. It has the
-        same token classes. guiding_state: int64 [S]; its state in each state of `automaton`, of no meaning in dead ones.
+        same token classes.
+    guiding_state: int64 [S]; its state in each state of `automaton`, of no meaning in dead ones.
     token_ranges: [least, most] content tokens; `Sequences.label` counts them.
     reachability: of `automaton`.
     look_ahead, suffix: None without an HMM; then the mask alone speaks.
