@@ -10,7 +10,16 @@ from transformers import PreTrainedTokenizerFast
 
 _WORDS = ["▁dog", "▁park", "▁run", "▁The", "▁the", "▁in", "ning", "dog", "run", "n"]
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
-_PIECES = ["<unk>", "<s>", END_OF_TEXT, *_BYTES, "▁", ".", *"Ttheardogpkunig", *_WORDS]  # every single character of the words is there
+_PIECES = [
+    "<unk>",
+    "<s>",
+    END_OF_TEXT,
+    *_BYTES,
+    "▁",
+    ".",
+    *"Ttheardogpkunig",
+    *_WORDS,
+]  # every single character of the words is there
 
 
 def _bpe() -> Tokenizer:
@@ -34,7 +43,9 @@ def _unigram() -> Tokenizer:
 
 
 def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, bos_token="<s>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END_OF_TEXT, bos_token="<s>", unk_token="<unk>"
+    )
 
 
 def metaspace(kind: str, scheme: str) -> PreTrainedTokenizerFast:
@@ -75,5 +86,9 @@ TOKENIZERS = {
     "byte-level, space": byte_level(True),
     "prepending": prepending(),
     "replacing": replacing(),
-    **{f"{kind}, {scheme}": metaspace(kind, scheme) for kind in ("bpe", "unigram") for scheme in ("always", "first", "never")},
+    **{
+        f"{kind}, {scheme}": metaspace(kind, scheme)
+        for kind in ("bpe", "unigram")
+        for scheme in ("always", "first", "never")
+    },
 }

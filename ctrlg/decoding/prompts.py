@@ -61,7 +61,8 @@ def _matrix(values: Any) -> list[list[int]]:
         values = values.tolist()
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
         raise ArgumentError(f"the prompt is {type(values).__name__}: {values!r}"[:200], hint=_HINT)
-    rows = values if values and isinstance(values[0], Sequence | np.ndarray) else [values]
+    nested = bool(values) and isinstance(values[0], Sequence | np.ndarray) and not isinstance(values[0], str)
+    rows = values if nested else [values]
     for row in rows:
         wrong = [token for token in row if isinstance(token, bool) or not hasattr(token, "__index__")]
         if wrong:
