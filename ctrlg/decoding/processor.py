@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import LogitsProcessor
 
@@ -22,7 +23,7 @@ from ctrlg.automata.classes import first_tokens
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graphs import as_dfa
 from ctrlg.decoding.choices import Guide
-from ctrlg.decoding.content import content_automaton
+from ctrlg.decoding.content import ContentAutomaton, content_automaton
 from ctrlg.decoding.joining import Joiner
 from ctrlg.decoding.lookahead import TABLE_BYTES, LookAhead
 from ctrlg.decoding.model import HiddenMarkovModel
@@ -104,13 +105,9 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         self._label = np.array([distinct.index(tuple(token_range)) for token_range in self.token_ranges])
 
         suffix = suffix_tokens(suffix_ids, eos, dfa.vocab_size)
-        guiding = automaton = content_automaton(dfa, eos)
-        guiding_reachability = reachability = Reachability(automaton, distinct)
-        guiding_state = np.arange(dfa.num_states)
-        if mask is not None:
-            both, guiding_state = pairs(dfa, mask, dfa.num_states * mask.num_states + 1)
-            automaton, guiding = content_automaton(both, eos), content_automaton(_with_classes_of(both, dfa), eos)
-            reachability, guiding_reachability = (Reachability(each, distinct) for each in (automaton, guiding))
+        automaton, guiding, guiding_state = _automata(dfa, mask, eos)
+        guiding_reachability = Reachability(guiding, distinct)
+        reachability = guiding_reachability if guiding is automaton else Reachability(automaton, distinct)
         self._device = torch.device("cpu") if hmm_model is None else hmm_model.initial.device
         with torch.no_grad():
             probabilities = None if hmm_model is None else suffix_probabilities(hmm_model, suffix)
@@ -248,10 +245,18 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return joined
 
 
-def _with_classes_of(finer: DFA, dfa: DFA) -> DFA:
-    """`dfa` with the token classes of an automaton that tells more tokens apart."""
-    of_class = dfa.class_of[first_tokens(finer.class_of, finer.num_classes)]
-    return DFA(finer.class_of, dfa.delta[:, of_class], dfa.initial, dfa.accepting)
+def _automata(
+    dfa: DFA, mask: DFA | None, eos_token_id: int
+) -> tuple[ContentAutomaton, ContentAutomaton, NDArray[np.int64]]:
+    """What is allowed (`dfa` and `mask`), what guides (`dfa`, over the same token classes), and the state of the latter
+    in each state of the former."""
+    if mask is None:
+        automaton = content_automaton(dfa, eos_token_id)
+        return automaton, automaton, np.arange(dfa.num_states)
+    both, guiding_state = pairs(dfa, mask, dfa.num_states * mask.num_states + 1)
+    of_class = dfa.class_of[first_tokens(both.class_of, both.num_classes)]
+    finer = DFA(both.class_of, dfa.delta[:, of_class], dfa.initial, dfa.accepting)
+    return content_automaton(both, eos_token_id), content_automaton(finer, eos_token_id), guiding_state
 
 
 def _end_of_text(hmm: HiddenMarkovModel | None, dfa: DFA, eos_token_id: int | None) -> int:
