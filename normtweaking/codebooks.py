@@ -58,5 +58,5 @@ def _equidistant(ordered: Tensor, count: int) -> Tensor:
 
 
 def _quantiles(ordered: Tensor, count: int) -> Tensor:
-    share = (torch.arange(count, device=ordered.device) + 0.5) / count
+    share = (torch.arange(count, dtype=torch.float32, device=ordered.device) + 0.5) / count
     return ordered[:, (share * ordered.shape[1]).long()]

@@ -5,6 +5,7 @@ from ctrlg.automata.builders import contains, trivial
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import as_dfa
 from ctrlg.automata.lifting import TextDFA, lift
+from ctrlg.automata.utf8 import whole_characters
 from ctrlg.automata.vocabulary import Vocabulary
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "lift",
     "product",
     "trivial",
+    "whole_characters",
 ]

@@ -100,19 +100,25 @@ def require_vocabulary(dfa: DFA, vocab_size: int) -> None:
 
 
 def _intersection(first: DFA, second: DFA, max_states: int) -> DFA:
+    return pairs(first, second, max_states)[0]
+
+
+def pairs(first: DFA, second: DFA, max_states: int = MAX_STATES) -> tuple[DFA, NDArray[np.int64]]:
+    """The automaton that accepts what both accept, not minimized, and the state of `first` in each of its states (some
+    state where nothing is accepted any more). BudgetError beyond max_states states."""
     class_of, first_class, second_class = joint(first.class_of, second.class_of, first.num_classes, second.num_classes)
     first_delta, second_delta = first.delta[:, first_class], second.delta[:, second_class]
     first_live = first.distances() < DFA.UNREACHABLE
     second_live = second.distances() < DFA.UNREACHABLE
     width = second.num_states
 
-    def follow(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-        following_first, following_second = first_delta[pairs // width], second_delta[pairs % width]
-        live = first_live[following_first] & second_live[following_second] & (pairs >= 0)[:, None]
+    def follow(names: NDArray[np.int64]) -> NDArray[np.int64]:
+        following_first, following_second = first_delta[names // width], second_delta[names % width]
+        live = first_live[following_first] & second_live[following_second] & (names >= 0)[:, None]
         return np.where(live, following_first.astype(np.int64) * width + following_second, DEAD)
 
     start_live = first_live[first.initial] and second_live[second.initial]
     start = first.initial * width + second.initial if start_live else DEAD
-    pairs, delta = explore(start, follow, max_states, f"product of {first!r} and {second!r}")
-    accepting = first.accepting[pairs // width] & second.accepting[pairs % width] & (pairs >= 0)
-    return DFA(class_of, delta, 0, accepting)
+    names, delta = explore(start, follow, max_states, f"product of {first!r} and {second!r}")
+    accepting = first.accepting[names // width] & second.accepting[names % width] & (names >= 0)
+    return DFA(class_of, delta, 0, accepting), np.maximum(names, 0) // width

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any
 
 from ctrlg.arguments import Tokenizer, checked
@@ -21,7 +23,9 @@ from ctrlg.errors import VocabularyError
 
 _CACHED_VOCABULARIES = 4
 _SPACE_MARK = "\u2581"  # SentencePiece writes a space as U+2581
+_BEFORE = (".", "a")  # texts to put before another to learn how it is spelled inside a text
 _cache: OrderedDict[tuple[int, int, int, int], Vocabulary] = OrderedDict()
+_cache_lock = threading.Lock()
 
 
 @checked
@@ -60,10 +64,11 @@ class Vocabulary:
     ) -> Vocabulary:
         """The vocabulary of a Hugging Face tokenizer (byte-level BPE, or SentencePiece with byte fallback).
 
-        vocab_size: the model's number of logits where it exceeds the tokenizer's; the ids in between are padding.
+        vocab_size: the model's number of logits where it differs from the tokenizer's number of tokens. Logits beyond
+            the tokens are padding; special and added tokens beyond the logits are left out.
         eos_token_id: by default the tokenizer's own.
         A Vocabulary passed in is returned as it is, if the sizes fit. The last few are kept, a second call is free.
-        Raises VocabularyError for other kinds of tokenizers, for a vocab_size below the tokenizer's, and where no
+        Raises VocabularyError for other kinds of tokenizers, where ordinary tokens have no logit, and where no
         end-of-text token is known.
         """
         if isinstance(tokenizer, Vocabulary):
@@ -74,14 +79,13 @@ class Vocabulary:
         if eos is None:
             raise VocabularyError("the tokenizer has no end-of-text token", hint="give eos_token_id")
         key = (id(tokenizer), known, size, int(eos))
-        if key in _cache:
+        with _cache_lock:
+            if key not in _cache:
+                _cache[key] = cls(tuple(_read_token_bytes(tokenizer, size)), int(eos), tokenizer)
             _cache.move_to_end(key)
+            if len(_cache) > _CACHED_VOCABULARIES:
+                _cache.popitem(last=False)
             return _cache[key]
-        vocabulary = cls(tuple(_read_token_bytes(tokenizer, size)), int(eos), tokenizer)
-        _cache[key] = vocabulary
-        if len(_cache) > _CACHED_VOCABULARIES:
-            _cache.popitem(last=False)
-        return vocabulary
 
     @property
     def vocab_size(self) -> int:
@@ -102,13 +106,18 @@ class Vocabulary:
         """The tokens cut into characters, see `ctrlg.automata.characters`."""
         return token_symbols(self.token_bytes)
 
-    @checked
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of some ids; ids that are not content add nothing, broken characters become U+FFFD.
+    @cached_property
+    def drops_first_space(self) -> bool:
+        """Whether decoding drops the space a text begins with, as SentencePiece does, which puts one there."""
+        spaced = next(
+            (t for t, data in enumerate(self.token_bytes) if data and data[:1] == b" " and data[1:].isalpha()), None
+        )
+        if self.tokenizer is None or spaced is None:
+            return False
+        return not self.tokenizer.decode([spaced], clean_up_tokenization_spaces=False).startswith(" ")
 
-        SentencePiece decoders drop the space before the first word of a text; this keeps it, as a content usually
-        follows a prompt.
-        """
+    def join(self, ids: Iterable[int]) -> bytes:
+        """The bytes of some ids; ids that are not content add nothing. VocabularyError for an id outside [0, V)."""
         pieces: list[bytes] = []
         for token in ids:
             if not 0 <= token < self.vocab_size:
@@ -116,28 +125,61 @@ class Vocabulary:
                     f"token {token} is outside the vocabulary", hint=f"ids are 0 to {self.vocab_size - 1}"
                 )
             pieces.append(self.token_bytes[token] or b"")
-        return b"".join(pieces).decode("utf-8", errors="replace")
+        return b"".join(pieces)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids; ids that are not content add nothing, broken characters become U+FFFD.
+
+        SentencePiece decoders drop the space before the first word of a text; this keeps it, as a content usually
+        follows a prompt. Errors as in `join`.
+        """
+        return self.join(ids).decode("utf-8", errors="replace")
 
     @checked
     def spell(self, texts: Sequence[str]) -> list[tuple[int, ...] | None]:
-        """How each text is usually cut into tokens; None where it cannot be spelled.
+        """How each text is usually cut into tokens inside a longer one; None where it cannot be spelled.
 
-        The tokenizer's own way where its tokens give back exactly the text, else the longest tokens from left to right.
+        The tokenizer's own way where its tokens give back exactly the text, else as few tokens as possible.
         """
         spelled: list[tuple[int, ...] | None] = [None] * len(texts)
-        if self.tokenizer is not None and texts:
-            # SentencePiece puts a space before a text by itself: " dog" is what it makes of "dog"
-            for variant in (list(texts), [text.removeprefix(" ") for text in texts]):
-                for index, ids in enumerate(self.tokenizer(variant, add_special_tokens=False)["input_ids"]):
-                    if spelled[index] is None and self._is(ids, texts[index]):
-                        spelled[index] = tuple(int(token) for token in ids)
-                if None not in spelled:
+        if self.tokenizer is not None:
+            for variant, before in self._variants(texts):
+                missing = [index for index, ids in enumerate(spelled) if ids is None]
+                if not missing:
                     break
-        return [ids if ids is not None else self._longest_match(text) for ids, text in zip(spelled, texts, strict=True)]
+                rows = self.tokenizer([variant[index] for index in missing], add_special_tokens=False)["input_ids"]
+                for index, ids in zip(missing, rows, strict=True):
+                    spelled[index] = self._behind(ids, before, texts[index].encode())
+        return [ids if ids is not None else self._fewest_tokens(text) for ids, text in zip(spelled, texts, strict=True)]
 
-    def _is(self, ids: Sequence[int], text: str) -> bool:
+    def spell_beginning(self, text: str) -> tuple[int, ...] | None:
+        """How a text is cut into tokens that begins with it; as `spell`, but with the space that the tokenizer puts
+        there and drops again, if it does.
+        """
+        if self.tokenizer is not None and self.drops_first_space:
+            usual = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            spelled = self._behind(usual, b"", b" " + text.encode())
+            if spelled is not None:
+                return spelled
+        return self.spell([" " + text if self.drops_first_space and text.startswith(" ") else text])[0]
+
+    def _variants(self, texts: Sequence[str]) -> Iterator[tuple[list[str], bytes]]:
+        """Texts whose tokens end with those of `texts`, and the bytes before them."""
+        yield list(texts), b""
+        # SentencePiece puts a space before a text by itself: " dog" is what it makes of "dog"
+        yield [text.removeprefix(" ") for text in texts], b""
+        for before in _BEFORE:
+            yield [before + text for text in texts], before.encode()
+
+    def _behind(self, ids: Sequence[int], before: bytes, wanted: bytes) -> tuple[int, ...] | None:
+        """The last of some ids, if they spell what is wanted behind `before`, which a space may precede."""
         pieces = [self.token_bytes[token] if token < self.vocab_size else None for token in ids]
-        return None not in pieces and b"".join(piece or b"" for piece in pieces) == text.encode()
+        data = b"".join(piece or b"" for piece in pieces)
+        if None in pieces or data not in (before + wanted, b" " + before + wanted):
+            return None
+        lengths = [0, *accumulate(len(piece or b"") for piece in pieces)]
+        skipped = len(data) - len(wanted)
+        return tuple(int(token) for token in ids[lengths.index(skipped) :]) if skipped in lengths else None
 
     @cached_property
     def _id_of(self) -> dict[bytes, int]:
@@ -147,17 +189,23 @@ class Vocabulary:
     def _longest(self) -> int:
         return max(map(len, self._id_of), default=0)
 
-    def _longest_match(self, text: str) -> tuple[int, ...] | None:
-        data, start, ids = text.encode(), 0, []
-        while start < len(data):
-            for end in range(min(len(data), start + self._longest), start, -1):
+    def _fewest_tokens(self, text: str) -> tuple[int, ...] | None:
+        """A way to cut a text into as few tokens as possible, the longer ones first; None where there is none."""
+        data = text.encode()
+        count = [0] * (len(data) + 1)  # of tokens from each byte on; 0 at the end and where there is no way
+        first = [-1] * len(data)  # the token that a shortest way begins with
+        for start in range(len(data) - 1, -1, -1):
+            for end in range(start + 1, min(len(data), start + self._longest) + 1):
                 token = self._id_of.get(data[start:end])
-                if token is not None:
-                    break
-            else:
+                reachable = end == len(data) or count[end]
+                if token is not None and reachable and (not count[start] or count[end] + 1 <= count[start]):
+                    count[start], first[start] = count[end] + 1, token
+        ids, start = [], 0
+        while start < len(data):
+            if not count[start]:
                 return None
-            ids.append(token)
-            start = end
+            ids.append(first[start])
+            start += len(self.token_bytes[first[start]] or b"")
         return tuple(ids)
 
 
@@ -175,18 +223,19 @@ def _checked(vocabulary: Vocabulary, vocab_size: int | None, eos_token_id: int |
 
 def _read_token_bytes(tokenizer: Any, size: int) -> list[bytes | None]:
     known = len(tokenizer)
-    if size < known:
-        raise VocabularyError(
-            f"vocab_size is {size}, the tokenizer has {known} tokens",
-            hint="give the number of the model's logits, which is at least the tokenizer's",
-        )
     to_bytes = _byte_level if _is_byte_level(tokenizer) else _sentence_piece
     tokens: list[str | None] = tokenizer.convert_ids_to_tokens(list(range(known)))
     token_bytes = [None if token is None else to_bytes(token) for token in tokens]
     for token in set(tokenizer.added_tokens_decoder) | set(tokenizer.all_special_ids):
         if token < known:
             token_bytes[token] = None
-    return token_bytes + [None] * (size - known)
+    lost = [token for token in range(size, known) if token_bytes[token]]
+    if lost:
+        raise VocabularyError(
+            f"vocab_size is {size}, the tokenizer writes {tokens[lost[0]]!r} as token {lost[0]}",
+            hint="give the number of the language model's logits; only special and added tokens may lie beyond them",
+        )
+    return token_bytes[:size] + [None] * (size - known)
 
 
 def _is_byte_level(tokenizer: Any) -> bool:

@@ -60,11 +60,18 @@ class Choices(NamedTuple):
 class Guide:
     """Everything about the promise that does not change from step to step.
 
+    automaton: says what is allowed.
+    guiding: the automaton that the look-ahead is about: `automaton`, or a smaller one that accepts more. It has the
+        same token classes.
+    guiding_state: int64 [S]; its state in each state of `automaton`, of no meaning in dead ones.
     token_ranges: [least, most] content tokens; `Sequences.label` counts them.
+    reachability: of `automaton`.
     look_ahead, suffix: None without an HMM; then the mask alone speaks.
     """
 
     automaton: ContentAutomaton
+    guiding: ContentAutomaton
+    guiding_state: np.ndarray
     suffix_ids: tuple[int, ...]
     token_ranges: Sequence[Sequence[int]]
     reachability: Reachability
@@ -100,14 +107,18 @@ class Guide:
     ) -> Tensor:
         """Weights of the `members`, whose next token leaves `horizon`; fills their row_of and log_scale."""
         states = sequences.state[members]
+        live = self.reachability.live[horizon]
         if self.look_ahead is None or sequences.predictive is None:
-            live = self.reachability.live[horizon]
             edges = live_edges(self.automaton, states, np.where(live, 0, -1).astype(np.int32))
             row_of[members] = edges.of_class
-            return torch.empty(len(edges.source), 0)
+            return torch.empty(len(edges.source), 0, dtype=torch.float32)
         table = self.look_ahead.table(horizon)
-        edges = live_edges(self.automaton, states, table.row_of)
+        edges = live_edges(self.guiding, self.guiding_state[states], table.row_of)
         row_of[members] = edges.of_class
+        if self.guiding is not self.automaton:
+            allowed = np.zeros((len(states), self.automaton.num_classes + 1), dtype=bool)
+            allowed[:, :-1] = live[self.automaton.delta[states]]
+            row_of[members] = np.where(allowed, edges.of_class, -1)
         weights, scale = pair_rows(sequences.predictive, members[edges.source], table.rows, edges.target)
         log_scale[members] = scale[members]
         return weights

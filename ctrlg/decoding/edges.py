@@ -90,7 +90,7 @@ def _products(
     from ctrlg.decoding import _kernels
     from ctrlg.kernels import threads
 
-    rows = torch.empty(len(left_row), left.shape[1])
+    rows = torch.empty(len(left_row), left.shape[1], dtype=torch.float32)
     largest = np.empty(len(left_row), dtype=np.float32)
     arrays = (left.numpy(), left_row, right.numpy(), right_row, factor, rows.numpy(), largest)
     threads.run(_kernels.multiply_rows, rows.numel(), *arrays)

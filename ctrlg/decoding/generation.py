@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import operator
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,11 +14,14 @@ from transformers import LogitsProcessorList
 from ctrlg.arguments import AboveZero, LanguageModel, Natural, Positive, Seed, Tokenizer, checked
 from ctrlg.constraints import Constraint
 from ctrlg.decoding.model import HiddenMarkovModel
+from ctrlg.decoding.options import KEEP_SCORES, check_options
 from ctrlg.decoding.path_scores import PathScores
+from ctrlg.decoding.plain_model import plain_model
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
+from ctrlg.decoding.prompts import Prompt, prompts_of
 from ctrlg.decoding.ranking import ScoredIds, score_generated_ids
 from ctrlg.decoding.search import SearchSettings, search
-from ctrlg.decoding.tasks import Promise, Task, contents_of, task_of
+from ctrlg.decoding.tasks import Promise, Task, check_context, contents_of, task_of
 from ctrlg.errors import ArgumentError
 
 DEFAULT_BEAMS = 8
@@ -60,7 +65,7 @@ def generate(
     tokenizer: Tokenizer,
     hmm: HiddenMarkovModel | None,
     constraint: Promise,
-    prompt: Any = None,
+    prompt: Prompt | None = None,
     prefix: str = "",
     suffix: str = ".",
     min_new_tokens: Natural = 1,
@@ -81,8 +86,10 @@ def generate(
     model, tokenizer: a causal language model of transformers and its tokenizer.
     hmm: HMM or QuantizedHMM distilled from the model; None for the mask alone.
     constraint: a Constraint about the whole text; or a DFA or an edge dictionary of Ctrl-G about the content's tokens.
-    prompt: everything the language model reads first, text or token ids; by default end of text and the prefix.
-    prefix, suffix: text before and after the content. The HMM reads the prefix; end of text is added to the suffix.
+    prompt: everything the language model reads first: text, token ids, or what a tokenizer or `apply_chat_template`
+        returns; by default end of text and the prefix.
+    prefix, suffix: text before and after the content, written exactly so. The HMM reads the prefix; end of text is
+        added to the suffix.
     min_new_tokens, max_new_tokens: least and most tokens of the content.
     num_beams: beams of a search, all of which are ranked; 8 by default, 1 when sampling.
     do_sample: sample num_return_sequences texts instead of searching. seed: makes sampling repeatable.
@@ -92,8 +99,11 @@ def generate(
     max_states: most states of the promise's automaton.
     eos_token_id: the token that ends a text; by default the HMM's, without an HMM the tokenizer's.
     soft_mask: the HMM alone steers, as in Ctrl-G; then texts come back that break the promise, `satisfied` says which.
-    options: passed to `model.generate` (length_penalty, top_p, ...).
+    options: passed to `model.generate` (length_penalty, top_p, logits_processor, ...; `ctrlg.decoding.options` lists
+        them). The model's own generation_config is not used. A logits_processor sees the scores before the constraint
+        does; texts that a stopping_criteria cuts off are not returned.
 
+    The model is used in evaluation mode and is not changed. Characters are always whole.
     Raises UnsatisfiableError and BudgetError for promises that cannot be kept, VocabularyError where model, tokenizer
     and HMM do not fit together, ArgumentError for other arguments.
     """
@@ -127,7 +137,7 @@ def generate_many(
     tokenizer: Tokenizer,
     hmm: HiddenMarkovModel | None,
     constraints: Sequence[Promise],
-    prompts: Sequence[Any] | None = None,
+    prompts: Sequence[Prompt] | Any | None = None,
     prefix: str = "",
     suffix: str = ".",
     min_new_tokens: Natural = 1,
@@ -146,22 +156,29 @@ def generate_many(
     """What `generate` returns for each of several promises, which are kept side by side in one search. That is faster
     than one after another (`benchmarks/promises_together.py` says by how much).
 
-    constraints: a promise for each list of texts. prompts: one for each, of any lengths. The other arguments are those
-    of `generate`, the same for all; so are the errors. Prompts of different lengths are padded on the left, which the
-    language model must understand. Sampling draws other texts than one promise after another would.
+    constraints: a promise for each list of texts. prompts: one for each, of any lengths, or all as one batch. The other
+    arguments are those of `generate`, the same for all; so are the errors. Prompts of different lengths are padded on
+    the left, which the language model must understand. Sampling draws other texts than one promise after another would.
     """
-    if not constraints or (prompts is not None and len(prompts) != len(constraints)):
+    each = [None] * len(constraints) if prompts is None else prompts_of(prompts)
+    if not constraints or len(each) != len(constraints):
         raise ArgumentError(
-            f"{len(constraints)} promises, {len(constraints) if prompts is None else len(prompts)} prompts",
+            f"{len(constraints)} promises, {len(each)} prompts",
             hint="at least one promise, and a prompt for each or none",
         )
     beams = _checked_beams(num_beams, do_sample, num_return_sequences)
+    _check_seed(seed)
+    rows = num_return_sequences * len(constraints) if do_sample else len(constraints)
+    check_options(options, inspect.signature(generate).parameters, rows, beams)
     started = time.perf_counter()
+    model = plain_model(model)
     tasks = [
         task_of(model, tokenizer, hmm, constraint, prompt, prefix, suffix, max_states, eos_token_id)
-        for constraint, prompt in zip(constraints, prompts or [None] * len(constraints), strict=True)
+        for constraint, prompt in zip(constraints, each, strict=True)
     ]
     width = max(len(task.prompt_ids) for task in tasks)
+    steps = max_new_tokens + len(tasks[0].suffix_ids)
+    check_context(model, width, steps)
     end = tasks[0].vocabulary.eos_token_id
     promises = [
         ConstraintLogitsProcessor(
@@ -174,13 +191,14 @@ def generate_many(
             task.suffix_ids,
             temperature,
             eos_token_id=end,
+            mask=None if soft_mask else task.mask,
             soft_mask=soft_mask,
         )
         for task in tasks
     ]
     paths = [PathScores(width, end) for _ in tasks]
     settings = SearchSettings(
-        steps=max_new_tokens + len(tasks[0].suffix_ids),
+        steps=steps,
         beams=beams,
         do_sample=do_sample,
         returned=num_return_sequences if do_sample else beams,
@@ -196,11 +214,10 @@ def generate_many(
     results = []
     for task, rows, path, processor in zip(tasks, outputs, paths, promises, strict=True):
         contents = contents_of(rows, task, None if soft_mask else (min_new_tokens, max_new_tokens))
-        # Options may change the scores before they are seen.
-        scored = _scored(model, contents, task, None if options else path)
+        scored = _scored(model, contents, task, path if KEEP_SCORES.issuperset(options) else None)
         best = sorted(scored, key=lambda content: -content.log_prob)[:num_return_sequences]
         timing = Timing((prepared - started) / len(tasks), processor.seconds, neural / len(tasks), rows.shape[1])
-        results.append([_result(task, content, prefix, suffix, timing) for content in best])
+        results.append([_result(task, content, timing) for content in best])
     return results
 
 
@@ -213,8 +230,13 @@ def _checked_beams(num_beams: int | None, do_sample: bool, num_return_sequences:
     return beams
 
 
-def _result(task: Task, content: ScoredIds, prefix: str, suffix: str, timing: Timing) -> GenerationResult:
-    text = prefix + task.vocabulary.decode(content.token_ids) + suffix
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= operator.index(seed) < 2**64:
+        raise ArgumentError(f"seed is {seed}", hint="a seed is a whole number from 0 to 2**64 - 1")
+
+
+def _result(task: Task, content: ScoredIds, timing: Timing) -> GenerationResult:
+    text = task.text(content.token_ids)
     constraint = task.constraint
     kept = constraint.holds(text) if isinstance(constraint, Constraint) else task.dfa.accepts(content.token_ids)
     return GenerationResult(text, content.token_ids, content.log_prob, content.total, kept, timing)

@@ -59,7 +59,9 @@ class Joiner:
 
     def log_ratio(self, sequences: Sequences, choices: Choices) -> Tensor:
         """log p(promise, v | so far) - log p(v | so far), float32 [B, V]; without an HMM 0 if allowed."""
-        zeros = torch.zeros(len(sequences.of_row), len(self._class_of), device=self._class_of.device)
+        zeros = torch.zeros(
+            len(sequences.of_row), len(self._class_of), dtype=torch.float32, device=self._class_of.device
+        )
         joined, _ = self._sum(zeros, sequences, choices)
         return joined.add_(torch.from_numpy(choices.log_scale[sequences.of_row]).to(joined)[:, None])
 

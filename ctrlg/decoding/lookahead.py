@@ -145,7 +145,7 @@ class LookAhead:
         log_scale = later.rows.log_scale[edges.target]
         np.maximum.at(scale, edges.source, log_scale)
         base = np.where(np.isfinite(scale), scale, 0.0)
-        out = torch.zeros(len(states), self._masses.shape[1], device=self._masses.device)
+        out = torch.zeros(len(states), self._masses.shape[1], dtype=torch.float32, device=self._masses.device)
         if ends.any():
             weight = torch.from_numpy(np.exp(self._suffix.whole.log_scale - base[ends])).to(out)
             out[torch.from_numpy(np.flatnonzero(ends)).to(out.device)] = weight[:, None] * self._suffix.whole.values

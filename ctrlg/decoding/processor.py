@@ -15,14 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import LogitsProcessor
 
 from ctrlg.arguments import AboveZero, Natural, Positive, checked
+from ctrlg.automata.algebra import pairs
+from ctrlg.automata.classes import first_tokens
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import as_dfa
 from ctrlg.decoding.choices import Guide
-from ctrlg.decoding.content import content_automaton
+from ctrlg.decoding.content import ContentAutomaton, content_automaton
 from ctrlg.decoding.joining import Joiner
 from ctrlg.decoding.lookahead import TABLE_BYTES, LookAhead
 from ctrlg.decoding.model import HiddenMarkovModel
@@ -55,6 +58,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     hmm_batch_size: sequences scored at a time, >= 1, all where None; bounds memory.
     eos_token_id: the token that ends a text; the HMM's where None.
     table_bytes: memory for look-ahead tables before some are computed again instead of kept.
+    mask: a second automaton that the content must satisfy; it only forbids tokens, the look-ahead does not know it, so
+        it costs next to nothing (`ctrlg.automata.whole_characters`).
     soft_mask: the HMM alone steers, as in Ctrl-G: where it sees no way to keep the promise, the language model goes on
         as it likes. For comparisons: promises can then be broken.
 
@@ -81,6 +86,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         *,
         eos_token_id: int | None = None,
         table_bytes: int = TABLE_BYTES,
+        mask: DFA | None = None,
         soft_mask: bool = False,
     ) -> None:
         if soft_mask and hmm_model is None:
@@ -103,16 +109,19 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         self._label = np.array([distinct.index(tuple(token_range)) for token_range in self.token_ranges])
 
         suffix = suffix_tokens(suffix_ids, eos, dfa.vocab_size)
-        automaton = content_automaton(dfa, eos)
-        reachability = Reachability(automaton, distinct)
+        automaton, guiding, guiding_state = _automata(dfa, mask, eos)
+        guiding_reachability = Reachability(guiding, distinct)
+        reachability = guiding_reachability if guiding is automaton else Reachability(automaton, distinct)
         self._device = torch.device("cpu") if hmm_model is None else hmm_model.initial.device
         with torch.no_grad():
             probabilities = None if hmm_model is None else suffix_probabilities(hmm_model, suffix)
             look_ahead = None
             if hmm_model is not None and probabilities is not None:
-                look_ahead = LookAhead(hmm_model, automaton, probabilities, reachability, table_bytes)
+                look_ahead = LookAhead(hmm_model, guiding, probabilities, guiding_reachability, table_bytes)
             self._reader = SequenceReader(hmm_model, automaton, suffix, tuple(self.prefix_ids))
-        self._guide = Guide(automaton, suffix, distinct, reachability, look_ahead, probabilities)
+        self._guide = Guide(
+            automaton, guiding, guiding_state, suffix, distinct, reachability, look_ahead, probabilities
+        )
         emission = None if hmm_model is None else hmm_model.emission
         self._joiner = Joiner(automaton, eos, emission, self._device, soft_mask)
         self.seconds = 0.0
@@ -166,21 +175,21 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         lengths = range(min(len(self.prompt_ids), len(text)), len(text) + 1)
         steps = [self._read(text[None, :length]) for length in lengths]
         running = [step for step in steps if not step.over[0]]  # the first ones: what is over stays over
-        result = torch.full((len(steps), self.vocab_size), -math.inf, device=self._device)
+        result = torch.full((len(steps), self.vocab_size), -math.inf, dtype=torch.float32, device=self._device)
         together = side_by_side(running, [self._guide.choices(step) for step in running])
         result[: len(running)] = self._joiner.log_ratio(*together)
         return result
 
     @property
     def log_probability(self) -> list[float]:
-        """log p(promise | prefix) under the HMM, in nats, for each of `token_ranges`.
+        """log p(promise | prefix) under the HMM, in nats, for each of `token_ranges`; a `mask` takes no part.
 
         Raises ArgumentError without an HMM.
         """
         start = self._reader.start.predictive
         if self._guide.look_ahead is None or start is None:
             raise ArgumentError("a mask without an HMM gives a promise no probability", hint="pass an hmm_model")
-        initial = np.array([self._guide.automaton.initial])
+        initial = np.array([self._guide.guiding.initial])
         logs = []
         for label in self._label:
             value = self._guide.look_ahead.value(Horizon(*self._guide.token_ranges[label]), initial)
@@ -195,7 +204,9 @@ class ConstraintLogitsProcessor(LogitsProcessor):
 
     def _log_ratio(self, sequences: Sequences) -> Tensor:
         """`log_ratio` of the rows that these sequences belong to."""
-        result = torch.full((len(sequences.of_row), self.vocab_size), -math.inf, device=self._device)
+        result = torch.full(
+            (len(sequences.of_row), self.vocab_size), -math.inf, dtype=torch.float32, device=self._device
+        )
         for chosen, rows in self._batches(sequences):
             choices = self._guide.choices(chosen)
             result[torch.from_numpy(rows).to(self._device)] = self._joiner.log_ratio(chosen, choices)
@@ -243,6 +254,20 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return joined
 
 
+def _automata(
+    dfa: DFA, mask: DFA | None, eos_token_id: int
+) -> tuple[ContentAutomaton, ContentAutomaton, NDArray[np.int64]]:
+    """What is allowed (`dfa` and `mask`), what guides (`dfa`, over the same token classes), and the state of the latter
+    in each state of the former."""
+    if mask is None:
+        automaton = content_automaton(dfa, eos_token_id)
+        return automaton, automaton, np.arange(dfa.num_states)
+    both, guiding_state = pairs(dfa, mask, dfa.num_states * mask.num_states + 1)
+    of_class = dfa.class_of[first_tokens(both.class_of, both.num_classes)]
+    finer = DFA(both.class_of, dfa.delta[:, of_class], dfa.initial, dfa.accepting)
+    return content_automaton(both, eos_token_id), content_automaton(finer, eos_token_id), guiding_state
+
+
 def _end_of_text(hmm: HiddenMarkovModel | None, dfa: DFA, eos_token_id: int | None) -> int:
     if eos_token_id is None:
         if hmm is None:
@@ -288,6 +313,6 @@ def _finite(logits: Tensor) -> Tensor:
 
 def _end_only(scores: Tensor, eos_token_id: int, device: torch.device) -> Tensor:
     """Log-probabilities of the shape of `scores` under which the end-of-text token is certain."""
-    result = torch.full(scores.shape, -math.inf, device=device)
+    result = torch.full(scores.shape, -math.inf, dtype=torch.float32, device=device)
     result[:, eos_token_id] = 0.0
     return result

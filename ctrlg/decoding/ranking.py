@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ctrlg.arguments import LanguageModel, Natural, checked
+from ctrlg.decoding.plain_model import plain_model
 from ctrlg.errors import ArgumentError
 
 LOGIT_BYTES = 1 << 28  # memory for the language model's scores of the sequences that are read at a time
@@ -83,8 +84,8 @@ def score_generated_ids(
 ) -> list[ScoredIds]:
     """The contents with their scores, in the order given; arguments as in `rank_generated_ids`.
 
-    base_model: a causal language model of transformers. Without a prompt the first token has no probability and does
-        not count.
+    base_model: a causal language model of transformers, read in evaluation mode. Without a prompt the first token has
+        no probability and does not count.
     Raises ArgumentError where not one token of a content counts.
     """
     suffix = list(suffix_ids)[:suffix_length_cap]
@@ -94,6 +95,7 @@ def score_generated_ids(
     for row, first in zip(rows, skipped, strict=True):
         if len(row) <= first:
             raise ArgumentError("a content has no token to score", hint="give a suffix, or do not rank empty contents")
+    base_model = plain_model(base_model)
     totals: list[float] = []
     size = max(1, LOGIT_BYTES // (4 * base_model.config.get_text_config().vocab_size * max(map(len, rows), default=1)))
     for start in range(0, len(rows), size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+
+from ctrlg.decoding.options import OF_CALL, OF_CONFIG
 
 
 class SearchSettings(NamedTuple):
@@ -31,6 +35,7 @@ def search(
 ) -> list[Tensor]:
     """What `model.generate` writes after each prompt, int64 [returned, <= steps] each.
 
+    model: see `ctrlg.decoding.plain_model`.
     processors: those of each prompt see its rows alone, whose prompt is padded on the left to the longest one's length.
     """
     width = max(map(len, prompts))
@@ -38,13 +43,18 @@ def search(
         [[settings.end] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=model.device
     )
     attended = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    with _seeded(settings.seed, model.device), _progress_bar(settings) as criteria:
+    options = settings.options
+    own = {"logits_processor", "stopping_criteria"}
+    with _progress_bar(settings) as bar, _own_draws(settings.seed, model.device) as (begin, end):
         outputs = model.generate(
             input_ids,
             attention_mask=attended.to(model.device),
-            generation_config=_generation_config(settings),
-            logits_processor=LogitsProcessorList([_ByPrompt(processors)]),
-            stopping_criteria=criteria,
+            generation_config=_generation_config(model, settings),
+            logits_processor=LogitsProcessorList(
+                [*(options.get("logits_processor") or ()), _ByPrompt(processors), *begin]
+            ),
+            stopping_criteria=StoppingCriteriaList([*(options.get("stopping_criteria") or ()), *bar, *end]),
+            **{name: value for name, value in options.items() if name in OF_CALL - own},
         )
     return list(outputs[:, width:].split(settings.returned))
 
@@ -61,11 +71,11 @@ class _ByPrompt(LogitsProcessor):
         return torch.cat([processors(ids, part) for processors, ids, part in parts])
 
 
-def _generation_config(settings: SearchSettings) -> GenerationConfig:
-    """Plain search or sampling from the joined scores: nothing a model's own defaults might add, but `options`."""
-    plain: dict[str, Any] = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
-    if settings.do_sample:
-        plain |= {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+def _generation_config(model: Any, settings: SearchSettings) -> GenerationConfig:
+    """Plain search or sampling from the joined scores, and the options."""
+    plain: dict[str, Any] = {"top_k": 0} if settings.do_sample else {}
+    if settings.beams > 1 and _keeps_state_to_itself(model):
+        plain["use_cache"] = False
     return GenerationConfig(
         max_new_tokens=settings.steps,
         num_beams=settings.beams,
@@ -73,26 +83,79 @@ def _generation_config(settings: SearchSettings) -> GenerationConfig:
         num_return_sequences=settings.returned,
         eos_token_id=settings.end,
         pad_token_id=settings.end,
-        **(plain | settings.options),
+        **(plain | {name: value for name, value in settings.options.items() if name in OF_CONFIG}),
+    )
+
+
+def _keeps_state_to_itself(model: Any) -> bool:
+    """Whether a recurrent model's state (RWKV, xLSTM, ...) is no cache that beam search could reorder: then every step
+    reads the text again."""
+    return (
+        getattr(model, "_is_stateful", False) and "past_key_values" not in inspect.signature(model.forward).parameters
     )
 
 
 @contextmanager
-def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Random numbers from `seed` on inside, and as before afterwards."""
+def _own_draws(
+    seed: int | None, device: torch.device
+) -> Iterator[tuple[list[LogitsProcessor], list[StoppingCriteria]]]:
+    """A last processor and a last criterion between which tokens are drawn from a generator of their own, seeded with
+    `seed`; none where it is None. The global generator is not touched, so other threads may use it.
+    """
     if seed is None:
-        yield
+        yield [], []
         return
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
+    draws = _Draws(torch.Generator(device).manual_seed(seed))
+    try:
+        yield [_Before(draws)], [_Tick(draws.end)]
+    finally:
+        draws.end()
+
+
+class _Draws(TorchFunctionMode):
+    """Gives `torch.multinomial` a generator, in this thread alone and from `begin` to `end`.
+
+    It is on only while a token is drawn: it sees every torch function, which would slow a language model by a tenth.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self._generator = generator
+        self._on = False
+
+    def begin(self) -> None:
+        if not self._on:
+            self.__enter__()
+            self._on = True
+
+    def end(self) -> None:
+        if self._on:
+            self._on = False
+            self.__exit__(None, None, None)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.multinomial:
+            kwargs = {**kwargs, "generator": self._generator}
+        return func(*args, **kwargs)
+
+
+class _Before(LogitsProcessor):
+    """Changes nothing; begins the draws."""
+
+    def __init__(self, draws: _Draws) -> None:
+        self._draws = draws
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self._draws.begin()
+        return scores
 
 
 @contextmanager
-def _progress_bar(settings: SearchSettings) -> Iterator[StoppingCriteriaList]:
+def _progress_bar(settings: SearchSettings) -> Iterator[list[StoppingCriteria]]:
     """A stopping criterion that never stops and advances a bar, or none."""
     if not (sys.stderr.isatty() if settings.progress is None else settings.progress):
-        yield StoppingCriteriaList()
+        yield []
         return
     from rich.progress import Progress
 
@@ -101,10 +164,10 @@ def _progress_bar(settings: SearchSettings) -> Iterator[StoppingCriteriaList]:
     console = PlainConsole(stderr=True)
     with Progress(console=console, transient=console.is_terminal) as bar:
         task = bar.add_task("writing", total=settings.steps)
-        yield StoppingCriteriaList([_Ticker(lambda: bar.advance(task))])
+        yield [_Tick(lambda: bar.advance(task))]
 
 
-class _Ticker(StoppingCriteria):
+class _Tick(StoppingCriteria):
     """Calls a function at every step and never stops."""
 
     def __init__(self, tick: Any) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import Tensor
 
+from ctrlg.automata.characters import SYMBOLS
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import HoldsDFA, as_dfa
+from ctrlg.automata.lifting import TextDFA, lift
+from ctrlg.automata.utf8 import whole_characters
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Constraint
 from ctrlg.decoding.model import HiddenMarkovModel
+from ctrlg.decoding.prompts import Prompt, prompt_ids
 from ctrlg.decoding.ranking import extract_generated_ids
 from ctrlg.errors import ArgumentError, VocabularyError
 
@@ -20,14 +25,28 @@ Promise = Constraint | DFA | HoldsDFA | Mapping[str, Any]
 
 
 class Task(NamedTuple):
-    """What a promise comes down to: ids, and the automaton over contents."""
+    """What a promise comes down to: ids, and two automata over contents.
+
+    dfa: what the promise says. mask: what every content must be: whole characters.
+    prompt_ids, prefix_ids, suffix_ids: the suffix closes with the end-of-text token.
+    prefix: the text that `text` begins with. drops_space: the text begins with the content, whose first space the
+        tokenizer drops.
+    """
 
     constraint: Promise
     vocabulary: Vocabulary
     dfa: DFA
+    mask: DFA
     prompt_ids: list[int]
     prefix_ids: list[int]
     suffix_ids: list[int]
+    prefix: str
+    drops_space: bool
+
+    def text(self, content: Iterable[int]) -> str:
+        """Prefix, content and suffix as the tokenizer decodes them; characters may be cut between tokens."""
+        written = self.vocabulary.join([*content, *self.suffix_ids]).decode("utf-8", errors="replace")
+        return self.prefix + (written.removeprefix(" ") if self.drops_space else written)
 
 
 def task_of(
@@ -35,7 +54,7 @@ def task_of(
     tokenizer: Any,
     hmm: HiddenMarkovModel | None,
     constraint: Promise,
-    prompt: str | Sequence[int] | None,
+    prompt: Prompt | None,
     prefix: str,
     suffix: str,
     max_states: int,
@@ -58,29 +77,66 @@ def task_of(
             f"the HMM knows vocabulary {fingerprint[:12]}, the tokenizer has {vocabulary.fingerprint[:12]}",
             hint="use the tokenizer of the language model that the HMM was distilled from",
         )
+    prefix_ids = _spelled(vocabulary, "prefix", prefix)
+    suffix_ids = [*_spelled(vocabulary, "suffix", suffix), vocabulary.eos_token_id]
+    ids = [vocabulary.eos_token_id, *prefix_ids] if prompt is None else prompt_ids(prompt, tokenizer)
+    if not ids or not all(0 <= token < width for token in ids):
+        raise ArgumentError(
+            f"the prompt is no list of tokens below {width}: {ids[:8]}",
+            hint="a prompt has at least one token; leave it out to begin after the end-of-text token",
+        )
+    drops_space = prompt is None and not prefix and vocabulary.drops_first_space
+    mask = whole_characters(vocabulary)
+    if drops_space:
+        mask = mask & _at_most_one_space(vocabulary)
     if isinstance(constraint, Constraint):
         dfa = constraint.compile(vocabulary, prefix=prefix, suffix=suffix, max_states=max_states)
     else:
         never = [token for token, data in enumerate(vocabulary.token_bytes) if data is None]
         dfa = as_dfa(constraint, vocab_size).forbid(never)
-    prefix_ids = _encoded(tokenizer, prefix)
-    if prompt is None:
-        prompt_ids = [vocabulary.eos_token_id, *prefix_ids]
-    elif isinstance(prompt, str):
-        prompt_ids = [int(token) for token in tokenizer.encode(prompt)]
-    else:
-        prompt_ids = [int(token) for token in prompt]
-    if not prompt_ids or not all(0 <= token < width for token in prompt_ids):
+    return Task(constraint, vocabulary, dfa, mask, ids, prefix_ids, suffix_ids, prefix, drops_space)
+
+
+def _spelled(vocabulary: Vocabulary, name: str, text: str) -> list[int]:
+    """Tokens for a prefix, which begins a text, or a suffix, which does not."""
+    try:
+        text.encode()
+        ids = vocabulary.spell_beginning(text) if name == "prefix" else vocabulary.spell([text])[0]
+    except UnicodeEncodeError as error:
         raise ArgumentError(
-            f"the prompt is no list of tokens below {width}: {prompt_ids[:8]}",
-            hint="a prompt has at least one token; leave it out to begin after the end-of-text token",
+            f"the {name} holds {text[error.start]!r}, which is half a character", hint="pass text that UTF-8 can encode"
+        ) from None
+    if ids is None:
+        missing = [character for character in dict.fromkeys(text) if vocabulary.spell([character])[0] is None]
+        raise ArgumentError(
+            f"the tokenizer cannot write the {name} {text!r}",
+            hint=f"leave out {', '.join(map(repr, missing)) or 'a part of it'}: no tokens decode to exactly that",
         )
-    suffix_ids = [*_encoded(tokenizer, suffix), vocabulary.eos_token_id]
-    return Task(constraint, vocabulary, dfa, prompt_ids, prefix_ids, suffix_ids)
+    return list(ids)
 
 
-def _encoded(tokenizer: Any, text: str) -> list[int]:
-    return [int(token) for token in tokenizer.encode(text, add_special_tokens=False)] if text else []
+def _at_most_one_space(vocabulary: Vocabulary) -> DFA:
+    """Contents that do not begin with two spaces. Behind the one that the tokenizer drops there is none then, so the
+    text keeps a constraint just when the content with its space does."""
+    class_of = np.zeros(SYMBOLS, dtype=np.uint8)
+    class_of[ord(" ")] = 1
+    start, spaced, free, broken = range(4)
+    delta = np.array([[free, spaced], [free, broken], [free, free], [broken, broken]], dtype=np.int32)
+    return lift(TextDFA(class_of, delta, start, np.array([True, True, True, False])), vocabulary)
+
+
+def check_context(model: Any, prompt: int, steps: int) -> None:
+    """ArgumentError where a prompt and the tokens after it, numbers of tokens, exceed the language model's context."""
+    config = model.config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    # recurrent models read texts of any length, whatever their configuration says
+    if not isinstance(limit, int) or limit < 1 or getattr(model, "_is_stateful", False):
+        return
+    if prompt + steps > limit:
+        raise ArgumentError(
+            f"the prompt has {prompt} tokens, content and suffix up to {steps}; the language model reads {limit}",
+            hint=f"shorten the prompt to {limit - steps} tokens" if steps < limit else "lower max_new_tokens",
+        )
 
 
 def contents_of(rows: Tensor, task: Task, token_range: tuple[int, int] | None) -> list[tuple[int, ...]]:
@@ -97,6 +153,7 @@ def contents_of(rows: Tensor, task: Task, token_range: tuple[int, int] | None) -
             continue
         text = tuple(row[: row.index(suffix[-1]) + 1])
         content = text[: len(text) - len(suffix)]
-        if text[len(content) :] == suffix and least <= len(content) <= most and task.dfa.accepts(content):
+        within = text[len(content) :] == suffix and least <= len(content) <= most
+        if within and task.dfa.accepts(content) and task.mask.accepts(content):
             found[content] = None
     return list(found)

@@ -29,7 +29,7 @@ def draw_tokens(
     width = -(-vocab_size // BLOCK) * BLOCK
     rows = max(1, SLICE_BYTES.get(logits.device.type, 1 << 28) // (4 * width))
     # The padding after the last token keeps the weight zero and is never drawn.
-    buffer = torch.zeros(min(rows, len(logits)), width, device=logits.device)
+    buffer = torch.zeros(min(rows, len(logits)), width, dtype=torch.float32, device=logits.device)
     drawn = []
     for start in range(0, len(logits), rows):
         part = slice(start, min(start + rows, len(logits)))

@@ -25,7 +25,7 @@ def draw_states(hmm: HMM, cluster_sizes: Tensor, tokenizer: Any, path: str | Pat
 
     sizes, order = cluster_sizes[:-1].sort(descending=True, stable=True)
     occupied = int((sizes > 0).sum())
-    ranks = torch.linspace(0, occupied - 1, min(SHOWN_STATES, occupied)).round().long()
+    ranks = torch.linspace(0, occupied - 1, min(SHOWN_STATES, occupied), dtype=torch.float32).round().long()
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     left.plot(range(1, occupied + 1), sizes[:occupied].tolist(), color="#0b3c8c", linewidth=1.5)

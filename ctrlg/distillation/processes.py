@@ -53,7 +53,7 @@ class Processes(NamedTuple):
 
     def wait(self) -> None:
         """Return when every process has come this far. Raises ProcessError as `sum`."""
-        self.sum(torch.zeros(1))
+        self.sum(torch.zeros(1, dtype=torch.float32))
 
 
 ONE_PROCESS = Processes(0, 1, torch.device("cpu"))

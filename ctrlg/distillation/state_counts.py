@@ -32,7 +32,11 @@ class StateCounts:
         self.cluster_sizes = torch.zeros(hidden_states, dtype=torch.long)
         # Token-major like all emission counts; 32 bits hold what one state emits of one token.
         self.hard = torch.zeros(vocab_size, hidden_states, dtype=torch.int32) if head is None else None
-        self.soft = None if head is None else torch.zeros(hidden_states, vocab_size, device=head.weight.device)
+        self.soft = (
+            None
+            if head is None
+            else torch.zeros(hidden_states, vocab_size, dtype=torch.float32, device=head.weight.device)
+        )
 
     def add(self, sequences: Tensor, states: Tensor) -> None:
         """Count a chunk: sequences int64 [n, T], states of its predicted tokens in reading order, int64 [tokens]."""
@@ -70,7 +74,7 @@ class StateCounts:
             logits[:, self.eos_token_id] = -torch.inf
             # Members are sorted by state: each block touches a few states, one small product adds them up.
             touched, local = torch.unique_consecutive(states[index], return_inverse=True)
-            membership = torch.zeros(len(touched), len(index))
+            membership = torch.zeros(len(touched), len(index), dtype=torch.float32)
             membership[local, torch.arange(len(index))] = 1
             sums = membership.to(logits.device) @ logits.softmax(1)
             self.soft.index_add_(0, touched.to(logits.device), sums)
@@ -80,7 +84,11 @@ class StateCounts:
         transition = self.transition.float()
         transition[-1] = 0
         transition[-1, -1] = 1
-        emission = torch.zeros(self.vocab_size, self.hidden_states) if self.hard is None else self.hard.float()
+        emission = (
+            torch.zeros(self.vocab_size, self.hidden_states, dtype=torch.float32)
+            if self.hard is None
+            else self.hard.float()
+        )
         emission[:, -1] = 0
         emission[self.eos_token_id, -1] = 1
         counts = TotalCounts(self.initial.float(), transition, emission, 0.0, self.sequences)

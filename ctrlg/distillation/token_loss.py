@@ -105,7 +105,7 @@ class _BlockwiseCrossEntropy(torch.autograd.Function):
         # Sums over many blocks: float32, whatever the model computes in.
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if of_weight else None
         grad_bias = torch.zeros_like(bias, dtype=torch.float32) if of_bias and bias is not None else None
-        total = torch.zeros((), device=hidden.device)
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for start in range(0, len(hidden), BLOCK):
             rows, truth = hidden[start : start + BLOCK], targets[start : start + BLOCK, None]
             logits = nn.functional.linear(rows, weight, bias).float()

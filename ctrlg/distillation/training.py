@@ -178,7 +178,7 @@ def drop_tokens(sequences: Tensor, dropout: float, eos_token_id: int, seed: int,
     if dropout == 0:
         return sequences
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    drawn = torch.rand(sequences.shape, generator=generator) < dropout
+    drawn = torch.rand(sequences.shape, generator=generator, dtype=torch.float32) < dropout
     return sequences.masked_fill(drawn & (sequences != eos_token_id), MISSING)
 
 

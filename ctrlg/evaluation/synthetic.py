@@ -131,7 +131,7 @@ def keywords_and_words(vocab_size: int, keywords: int, words: int, seed: int = 0
 def _dense(matrix: StochasticMatrix) -> DenseMatrix:
     """Decoded a few columns at a time, straight into the result."""
     rows, columns = matrix.shape
-    dense = torch.empty(rows, columns, device=matrix.device)
+    dense = torch.empty(rows, columns, dtype=torch.float32, device=matrix.device)
     width = max(1, BLOCK_ENTRIES // rows)
     for start in range(0, columns, width):
         stop = min(start + width, columns)

@@ -135,7 +135,7 @@ def _draw(matrix: StochasticMatrix, rows: Tensor, generator: torch.Generator | N
     drawn = torch.empty_like(rows)
     for start in range(0, len(rows), block):
         cumulated = matrix.rows(rows[start : start + block]).cumsum(1)
-        uniform = torch.rand(len(cumulated), 1, generator=generator, device=rows.device)
+        uniform = torch.rand(len(cumulated), 1, generator=generator, dtype=torch.float32, device=rows.device)
         index = torch.searchsorted(cumulated, uniform * cumulated[:, -1:], right=True)[:, 0]
         drawn[start : start + block] = index.clamp_max(matrix.shape[1] - 1)
     return drawn

@@ -56,18 +56,18 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
         self.vocab_size = vocab_size
         self.eos_token_id = eos_token_id
         self.fingerprint = fingerprint
-        self.alpha_exp = _parameter(torch.empty(hidden_states, hidden_states))
-        self.beta = _parameter(torch.empty(hidden_states, vocab_size))
-        self.gamma = _parameter(torch.empty(hidden_states))
+        self.alpha_exp = _parameter(torch.empty(hidden_states, hidden_states, dtype=torch.float32))
+        self.beta = _parameter(torch.empty(hidden_states, vocab_size, dtype=torch.float32))
+        self.gamma = _parameter(torch.empty(hidden_states, dtype=torch.float32))
         if not self.gamma.is_meta:
             self._draw()
         self._emission: tuple[Seen, DenseMatrix] | None = None
 
     def _draw(self) -> None:
         """Random distributions."""
-        self.alpha_exp.copy_(torch.softmax(torch.randn(self.alpha_exp.shape), dim=1))
-        self.beta.copy_(torch.log_softmax(torch.randn(self.beta.shape), dim=1))
-        self.gamma.copy_(torch.log_softmax(torch.randn(self.gamma.shape), dim=0))
+        self.alpha_exp.copy_(torch.softmax(torch.randn(self.alpha_exp.shape, dtype=torch.float32), dim=1))
+        self.beta.copy_(torch.log_softmax(torch.randn(self.beta.shape, dtype=torch.float32), dim=1))
+        self.gamma.copy_(torch.log_softmax(torch.randn(self.gamma.shape, dtype=torch.float32), dim=0))
 
     @classmethod
     @checked

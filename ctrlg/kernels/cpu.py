@@ -38,28 +38,28 @@ class SparseColumns(Protocol):
 
 def left(matrix: SparseColumns, x: Tensor) -> Tensor:
     """`x @ M`: [B, H] -> [B, N]."""
-    out = torch.empty(len(x), matrix.shape[1])
+    out = torch.empty(len(x), matrix.shape[1], dtype=torch.float32)
     run(products.left, len(x) * len(matrix.codes), _entries(matrix), _numpy(x), out.numpy())
     return out
 
 
 def right(matrix: SparseColumns, y: Tensor) -> Tensor:
     """`y @ M.T`: [S, N] -> [S, H]."""
-    out = torch.empty(len(y), matrix.shape[0])
+    out = torch.empty(len(y), matrix.shape[0], dtype=torch.float32)
     run(products.right, len(y) * len(matrix.codes), _entries(matrix), _numpy(y), out.numpy())
     return out
 
 
 def columns(matrix: SparseColumns, ids: Tensor) -> Tensor:
     """`M[:, ids].T`: int64 [n] in [-1, N) -> [n, H]; -1 gives ones."""
-    out = torch.empty(len(ids), matrix.shape[0])
+    out = torch.empty(len(ids), matrix.shape[0], dtype=torch.float32)
     run(products.columns, out.numel(), _entries(matrix), _numpy(ids.long()), out.numpy())
     return out
 
 
 def class_sums(matrix: SparseColumns, class_of: Tensor, num_classes: int) -> Tensor:
     """Sum of the columns of each class: int [N] in [0, K) -> [K, H]."""
-    out = torch.empty(num_classes, matrix.shape[0])
+    out = torch.empty(num_classes, matrix.shape[0], dtype=torch.float32)
     products.class_sums(_entries(matrix), _numpy(class_of.int()), out.numpy())
     return out
 
@@ -72,7 +72,7 @@ def scores(
     class_of: Tensor,
 ) -> Tensor:
     """Log-ratios [B, N]."""
-    out = torch.empty(len(predictive), matrix.shape[1])
+    out = torch.empty(len(predictive), matrix.shape[1], dtype=torch.float32)
     _log_ratios(matrix, weights, predictive, row_of, class_of, None, out)
     return out
 
@@ -92,7 +92,7 @@ def add_scores(
 
 def decode(codes: Tensor, codebook: Tensor, scale: Tensor, background: Tensor, start: int, stop: int) -> Tensor:
     """Columns start .. stop - 1 of the dense layout, float32 [H, stop - start]; codes: uint8 [H, N]."""
-    out = torch.empty(len(codes), stop - start)
+    out = torch.empty(len(codes), stop - start, dtype=torch.float32)
     levels = (_numpy(codebook), _numpy(scale), _numpy(background))
     run(products.decode, out.numel(), codes.numpy(), *levels, start, out.numpy())
     return out
@@ -125,7 +125,7 @@ def _log_ratios(
     added = _numpy(log_probs) if joined else out.numpy()
     arguments = (m, mixtures, log_ratios.Plan(*plan), added, joined, out.numpy(), peaks, masses)
     run_parts(log_ratios.log_ratios, parts, *arguments)
-    return _log_sum(peaks.astype(np.float64), masses) if joined else torch.empty(0)
+    return _log_sum(peaks.astype(np.float64), masses) if joined else torch.empty(0, dtype=torch.float32)
 
 
 def _log_sum(peaks: np.ndarray, masses: np.ndarray) -> Tensor:

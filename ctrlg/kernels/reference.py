@@ -48,7 +48,7 @@ def right(matrix: ColumnBlocks, y: Tensor) -> Tensor:
 def columns(matrix: ColumnBlocks, ids: Tensor) -> Tensor:
     """`M[:, ids].T`: int64 [n] in [-1, N) -> float32 [n, H]; -1 gives ones."""
     distinct, position = torch.unique(ids.clamp(min=0), return_inverse=True)
-    out = torch.empty(len(distinct), matrix.shape[0], device=matrix.device)
+    out = torch.empty(len(distinct), matrix.shape[0], dtype=torch.float32, device=matrix.device)
     for i, v in enumerate(distinct.tolist()):
         out[i] = matrix.column_block(v, v + 1, torch.float32)[:, 0]
     return ones_where_missing(out[position], ids)
@@ -61,7 +61,7 @@ def ones_where_missing(picked: Tensor, ids: Tensor) -> Tensor:
 
 def class_sums(matrix: ColumnBlocks, class_of: Tensor, num_classes: int) -> Tensor:
     """Sum of the columns of each class: int [N] in [0, K) -> float32 [K, H]."""
-    out = torch.zeros(matrix.shape[0], num_classes, device=matrix.device)
+    out = torch.zeros(matrix.shape[0], num_classes, dtype=torch.float32, device=matrix.device)
     for start, stop in _spans(matrix):
         block = matrix.column_block(start, stop, torch.float32)
         out.index_add_(1, class_of[start:stop].long(), block)  # along rows: twenty times faster than into columns

@@ -117,7 +117,7 @@ class StochasticMatrix(abc.ABC):
     def rows(self, ids: Tensor) -> Tensor:
         """`M[ids]`: int64 [n] in [0, H) -> float32 [n, N]; for inspection and sampling."""
         self._require_rows(ids)
-        one_hot = torch.zeros(len(ids), self.shape[0], device=self.device)
+        one_hot = torch.zeros(len(ids), self.shape[0], dtype=torch.float32, device=self.device)
         return self.left(one_hot.scatter_(1, ids.long()[:, None], 1.0))
 
     def to_dense(self) -> Tensor:

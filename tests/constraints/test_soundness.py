@@ -37,7 +37,15 @@ COMBINED: list[tuple[Constraint, tuple[str, ...]]] = [
     (~(~Keywords(["dog"]) | EndsWith("dog")), ("dog",)),
 ]
 NEGATIVE = [(~constraint, words) for constraint, words in POSITIVE[:5]] + [(~EXACT[1][0], EXACT[1][1])]
-AFFIXES = [("", ""), ("The ", "."), ("do", "g"), ("hot", "s."), ("“Well-", "é")]
+AFFIXES = [
+    ("", ""),
+    ("The ", "."),
+    ("do", "g"),
+    ("hot", "s."),
+    ("“Well-", "é"),
+    ("Run", "ning."),
+    ("a ", " in the park."),
+]
 COUNT = 300  # contents for each promise, prefix and suffix
 
 
