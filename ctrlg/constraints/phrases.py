@@ -117,7 +117,8 @@ class _Construction:
         reached, inside = self._advance(nodes, self._roots[stage], now.last, symbol)
         last = self._last_kind(now.last, symbol) if inside is None else inside
         matched = any(self._trie.nodes[node].phrase_ends for node in reached)
-        doubted = self._doubted(now.doubted & nodes, reached, symbol)
+        certain = self._sure or symbol.form == "whole" or inside is not None
+        doubted = _NONE if certain else self._doubted(now.doubted & nodes, reached, symbol)
         reached |= doubted
         if matched and last == 0 and not self._at_end:  # no next character can continue the word
             stage, reached, matched, doubted = stage + 1, _NONE, False, _NONE
@@ -176,8 +177,6 @@ class _Construction:
 
     def _doubted(self, before: frozenset[int], reached: frozenset[int], symbol: Symbols) -> frozenset[int]:
         """Nodes that hold if a character cut in two turns out to be the letter or space the trie allowed for."""
-        if self._sure or symbol.form == "whole":
-            return _NONE
         if symbol.form == "continuation":
             return before
         return frozenset(node for node in reached if self._trie.nodes[node].inside is None)

@@ -98,7 +98,11 @@ class Trie:
                 half=symbol if symbol in followed else -1,
             )
             class_of[symbol] = _number(number, beginning)
-        return list(number), class_of
+        # A class without members, such as letters that are white space, would lead to states no text reaches, and to
+        # exponentially many of them: it alone could leave out any one of several phrases under way.
+        members, class_of = np.unique(class_of, return_inverse=True)
+        classes = list(number)
+        return [classes[code] for code in members.tolist()], class_of.astype(np.uint16)
 
     def _new(self, node: Node) -> int:
         self.nodes.append(node)
