@@ -21,6 +21,9 @@ from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.errors import ArgumentError, BudgetError, UnsatisfiableError
 
+_NAME_CHARACTERS = 160  # of a promise, in an error
+_NAMES = 8  # promises listed in an error
+
 
 class Target(NamedTuple):
     """What a promise is compiled for: the tokens, the text around the content, and the largest automaton allowed."""
@@ -167,11 +170,9 @@ def combine(constraints: Sequence[Constraint], target: Target, *, kept: bool, ev
     try:
         joint = product(automata, "intersection" if every else "union", max_states=target.max_states)
     except BudgetError as error:
-        sizes = "; ".join(
-            f"{constraint}: {dfa.num_states}" for constraint, dfa in zip(constraints, automata, strict=True)
-        )
+        sizes = [f"{named(part)}: {dfa.num_states}" for part, dfa in zip(constraints, automata, strict=True)]
         raise BudgetError(
-            f"the promises together need more than {target.max_states} states (each alone: {sizes})",
+            f"the promises together need more than {target.max_states:,} states (each alone: {_listed(sizes)})",
             hint="drop one of them, narrow the range of words, or raise max_states",
         ) from error
     return joint.minimize()
@@ -189,10 +190,24 @@ def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
     minimal = dfa.minimize()
     if minimal.num_states > target.max_states:
         raise BudgetError(
-            f"{constraint}: needs {minimal.num_states} states, max_states is {target.max_states}",
+            f"{named(constraint)}: needs {minimal.num_states:,} states, max_states is {target.max_states:,}",
             hint="make the promise simpler, or raise max_states",
         )
     return minimal
+
+
+def named(constraint: Constraint) -> str:
+    """A promise as errors name it: read out, but for the middle of a long one."""
+    text = str(constraint)
+    if len(text) <= _NAME_CHARACTERS:
+        return text
+    half = _NAME_CHARACTERS // 2
+    return f"{text[:half]} ... {text[-half:]} ({len(text):,} characters)"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f"; and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return "; ".join(names[:_NAMES]) + more
 
 
 def _alternatives(constraint: Constraint) -> tuple[Constraint, ...]:
@@ -207,7 +222,7 @@ def _unsatisfiable(constraint: Constraint, target: Target) -> UnsatisfiableError
     """The error that names a smallest set of pieces that cannot be kept together."""
     pieces = constraint.pieces()
     conflict = _conflict(pieces, target)
-    named = "; ".join(map(str, conflict))
+    parts = _listed([named(piece) for piece in conflict])
     alone = Target(target.vocabulary)
     if (target.prefix or target.suffix) and not _conflict(conflict, alone):
         hint = f"with other text around it, it could be: the prefix is {target.prefix!r}, the suffix {target.suffix!r}"
@@ -216,7 +231,7 @@ def _unsatisfiable(constraint: Constraint, target: Target) -> UnsatisfiableError
     else:
         hint = "drop or change one of them"
     together = " together" if len(conflict) > 1 else ""
-    return UnsatisfiableError(f"no text can keep this{together}: {named}", hint=hint)
+    return UnsatisfiableError(f"no text can keep this{together}: {parts}", hint=hint)
 
 
 def _conflict(pieces: Sequence[Constraint], target: Target) -> list[Constraint]:

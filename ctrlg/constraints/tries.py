@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrlg.automata.characters import CONTINUATION, completions, unfinished_symbol
+from ctrlg.automata.exploration import require_states
 from ctrlg.constraints.words import JoiningRule, over_symbols, variants, which
 
 
@@ -53,10 +54,14 @@ class Node:
 
 
 class Trie:
-    """Nodes of several tries that share their letters; `plant` adds one."""
+    """Nodes of several tries that share their letters; `plant` adds one.
 
-    def __init__(self, rule: JoiningRule) -> None:
+    Raises BudgetError, naming `name`, as soon as there are more than `max_nodes`.
+    """
+
+    def __init__(self, rule: JoiningRule, max_nodes: int, name: str) -> None:
         self.rule = rule
+        self._max_nodes, self._name = max_nodes, name
         self.nodes: list[Node] = []
         self._element_of: dict[frozenset[str], int] = {}
 
@@ -106,6 +111,7 @@ class Trie:
 
     def _new(self, node: Node) -> int:
         self.nodes.append(node)
+        require_states(len(self.nodes), self._max_nodes, self._name)
         return len(self.nodes) - 1
 
     def _gap(self, parent: int) -> int:
