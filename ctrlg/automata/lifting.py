@@ -90,7 +90,10 @@ def lift(
         delta[first : first + len(ends), :dead_class] = np.searchsorted(states, settle[ends])
     class_of = np.full(vocabulary.vocab_size, dead_class, dtype=np.int32)
     class_of[tokens] = class_of_string[strings.of_token]
-    accepting = np.array([text.accepting[text.run(map(ord, suffix), int(state))] for state in states] + [False])
+    after = states
+    for character in suffix:  # from all states at once: a suffix may be long
+        after = text.delta[after, text.class_of[ord(character)]]
+    accepting = np.append(text.accepting[after], False)
     return DFA(class_of, delta, int(np.searchsorted(states, start)), accepting)
 
 

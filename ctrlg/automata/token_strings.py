@@ -21,9 +21,9 @@ from ctrlg.automata.classes import compacted
 class TokenStrings:
     """The distinct strings of symbol classes that tokens are, D of them, in a tree.
 
-    parents, classes: per level, int32 [n_j]; the position of each node's parent in the level above (level -1 is the root
-        alone) and the class of symbol that leads to it.
-    ends: per level, int64; the nodes of the level at which a token ends. All levels together are the D strings in order.
+    parents, classes: per level, int32 [n_j]; the position of each node's parent in the level above (above the first
+        is the root alone), and the class of symbol that leads to it.
+    ends: per level, int64; the nodes of the level at which a token ends. Those of all levels, in order, are the strings.
     of_token: int64 [N]; the string of every token, as the tokens were given.
     """
 

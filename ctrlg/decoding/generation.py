@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from transformers import LogitsProcessorList
 
 from ctrlg.constraints import Constraint
+from ctrlg.decoding.limits import require_context, require_memory
 from ctrlg.decoding.model import HiddenMarkovModel
 from ctrlg.decoding.path_scores import PathScores
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
@@ -93,7 +94,8 @@ def generate(
     options: passed to `model.generate` (length_penalty, top_p, ...).
 
     Raises UnsatisfiableError and BudgetError for promises that cannot be kept, VocabularyError where model, tokenizer
-    and HMM do not fit together, ArgumentError for other arguments.
+    and HMM do not fit together, ArgumentError for other arguments: among them more tokens than the language model has
+    positions for, and more beams, samples or tokens than fit into the memory that is free.
     """
     (results,) = generate_many(
         model,
@@ -153,12 +155,18 @@ def generate_many(
             hint="at least one promise, and a prompt for each or none",
         )
     beams = _checked_beams(num_beams, do_sample, num_return_sequences)
+    rows = max(beams, num_return_sequences)
+    require_context(model, 1, max_new_tokens)
+    require_memory(model, len(constraints), rows, max_new_tokens)
     started = time.perf_counter()
     tasks = [
         task_of(model, tokenizer, hmm, constraint, prompt, prefix, suffix, max_states, eos_token_id)
         for constraint, prompt in zip(constraints, prompts or [None] * len(constraints), strict=True)
     ]
     width = max(len(task.prompt_ids) for task in tasks)
+    steps = max_new_tokens + len(tasks[0].suffix_ids)
+    require_context(model, width, steps)
+    require_memory(model, len(tasks), rows, width + steps)
     end = tasks[0].vocabulary.eos_token_id
     promises = [
         ConstraintLogitsProcessor(
@@ -177,7 +185,7 @@ def generate_many(
     ]
     paths = [PathScores(width, end) for _ in tasks]
     settings = SearchSettings(
-        steps=max_new_tokens + len(tasks[0].suffix_ids),
+        steps=steps,
         beams=beams,
         do_sample=do_sample,
         returned=num_return_sequences if do_sample else beams,
@@ -191,12 +199,12 @@ def generate_many(
     outputs = search(model, [task.prompt_ids for task in tasks], pairs, settings)
     neural = time.perf_counter() - prepared - sum(processor.seconds for processor in promises)
     results = []
-    for task, rows, path, processor in zip(tasks, outputs, paths, promises, strict=True):
-        contents = contents_of(rows, task, None if soft_mask else (min_new_tokens, max_new_tokens))
+    for task, written, path, processor in zip(tasks, outputs, paths, promises, strict=True):
+        contents = contents_of(written, task, None if soft_mask else (min_new_tokens, max_new_tokens))
         # Options may change the scores before they are seen.
         scored = _scored(model, contents, task, None if options else path)
         best = sorted(scored, key=lambda content: -content.log_prob)[:num_return_sequences]
-        timing = Timing((prepared - started) / len(tasks), processor.seconds, neural / len(tasks), rows.shape[1])
+        timing = Timing((prepared - started) / len(tasks), processor.seconds, neural / len(tasks), written.shape[1])
         results.append([_result(task, content, prefix, suffix, timing) for content in best])
     return results
 
