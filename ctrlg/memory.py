@@ -12,11 +12,10 @@ _SLACK = 5  # a fifth more, for what is beside it on the way
 def lacking_memory(nbytes: int, device: torch.device | str = "cpu") -> str | None:
     """Why `nbytes` do not fit on a device, as "it takes ..., there is ..."; None where they do or nobody knows."""
     free = free_memory(device)
-    if free is None or nbytes + nbytes // _SLACK <= free:
+    needed = nbytes + nbytes // _SLACK
+    if free is None or needed <= free:
         return None
-    return (
-        f"they take {_gigabytes(nbytes + nbytes // _SLACK)} GB with what is beside them, {_gigabytes(free)} GB are free"
-    )
+    return f"they take {_gigabytes(needed)} GB with what is beside them, {_gigabytes(free)} GB are free"
 
 
 def free_memory(device: torch.device | str = "cpu") -> int | None:
