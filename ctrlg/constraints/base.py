@@ -223,7 +223,7 @@ def _unsatisfiable(constraint: Constraint, target: Target) -> UnsatisfiableError
     pieces = constraint.pieces()
     conflict = _conflict(pieces, target)
     parts = _listed([named(piece) for piece in conflict])
-    alone = Target(target.vocabulary)
+    alone = Target(target.vocabulary, max_states=target.max_states)
     if (target.prefix or target.suffix) and not _conflict(conflict, alone):
         hint = f"with other text around it, it could be: the prefix is {target.prefix!r}, the suffix {target.suffix!r}"
     elif len(conflict) == 1:
@@ -235,16 +235,24 @@ def _unsatisfiable(constraint: Constraint, target: Target) -> UnsatisfiableError
 
 
 def _conflict(pieces: Sequence[Constraint], target: Target) -> list[Constraint]:
-    """A smallest set of pieces (none can be left out) that no content keeps together; empty if there is none."""
-    unlimited = target._replace(max_states=MAX_STATES)
-    automata = [(piece, piece.automaton(unlimited)) for piece in pieces]
+    """A smallest set of pieces (none can be left out) that no content keeps together; empty if there is none, all of
+    them where finding out takes too many states."""
+    automata = [(piece, piece.automaton(target)) for piece in pieces]
     for piece, dfa in automata:
         if dfa.shortest_length() is None:
             return [piece]
-    if product([dfa for _, dfa in automata]).shortest_length() is not None:
-        return []
-    for pair in list(automata):
-        fewer = [other for other in automata if other is not pair]
-        if fewer and product([dfa for _, dfa in fewer]).shortest_length() is None:
-            automata = fewer
+    try:
+        if not _exclude_each_other(automata, target):
+            return []
+        for pair in list(automata):
+            fewer = [other for other in automata if other is not pair]
+            if fewer and _exclude_each_other(fewer, target):
+                automata = fewer
+    except BudgetError:
+        pass  # a part of a conflict may be larger than the whole
     return [piece for piece, _ in automata]
+
+
+def _exclude_each_other(automata: Sequence[tuple[Constraint, DFA]], target: Target) -> bool:
+    joint = product([dfa for _, dfa in automata], max_states=target.max_states)
+    return joint.shortest_length() is None
