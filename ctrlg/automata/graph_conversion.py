@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from ctrlg.automata import algebra, classes
 from ctrlg.automata.dfa import DFA
-from ctrlg.errors import ConstraintError, VocabularyError
+from ctrlg.errors import BudgetError, ConstraintError, VocabularyError
+
+_MAX_EDGES = 2**22  # about 1 GB of tuples
+_MAX_MASK_BYTES = 2**30
 
 Edge = tuple[Hashable, Hashable, NDArray[np.bool_]]
 
@@ -59,7 +62,14 @@ def as_dfa(graph: Any, vocab_size: int | None = None) -> DFA:
 
 
 def as_graph(dfa: DFA) -> Graph:
-    """The dictionary of an automaton: states are numbered, every token has an edge; masks are read-only."""
+    """The dictionary of an automaton: states are numbered, every token has an edge; masks are read-only.
+
+    BudgetError where its edges, or their masks of a byte for every token, take too much memory.
+    """
+    ordered = np.sort(dfa.delta, axis=1)
+    count = len(ordered) + int((ordered[:, 1:] != ordered[:, :-1]).sum())
+    if count > _MAX_EDGES:
+        raise _too_large(dfa, f"{count:,} edges, the limit is {_MAX_EDGES:,}")
     edges: list[Edge] = []
     masks: dict[bytes, NDArray[np.bool_]] = {}
     for state, row in enumerate(dfa.delta):
@@ -69,9 +79,18 @@ def as_graph(dfa: DFA) -> Graph:
             if key not in masks:
                 masks[key] = along[dfa.class_of]
                 masks[key].setflags(write=False)
+                if len(masks) * dfa.vocab_size > _MAX_MASK_BYTES:
+                    raise _too_large(dfa, f"masks of more than {len(masks) * dfa.vocab_size // 10**6:,} MB")
             edges.append((state, target, masks[key]))
     accepted = set(np.flatnonzero(dfa.accepting).tolist())
     return {"edges": edges, "initial_state": dfa.initial, "accept_states": accepted}
+
+
+def _too_large(dfa: DFA, why: str) -> BudgetError:
+    return BudgetError(
+        f"{dfa!r} is too large for a dictionary: {why}",
+        hint="keep it as a DFA (ctrlg.automata.contains, product), which needs no edges, or use fewer patterns",
+    )
 
 
 def _vocab_size(edges: Sequence[Edge], vocab_size: int | None) -> int:

@@ -23,7 +23,7 @@ class TokenStrings:
 
     parents, classes: per level, int32 [n_j]; the position of each node's parent in the level above (above the first
         is the root alone), and the class of symbol that leads to it.
-    ends: per level, int64; the nodes of the level at which a token ends. Those of all levels, in order, are the strings.
+    ends: per level, int64; the nodes of the level at which a token ends; all of them in order are the strings.
     of_token: int64 [N]; the string of every token, as the tokens were given.
     """
 
