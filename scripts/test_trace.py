@@ -22,11 +22,11 @@ import torch
 
 from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
 from ctrlg.errors import ArgumentError
-from ctrlg.evaluation.memory import lacking_memory
 from ctrlg.evaluation.synthetic import SyntheticHMM, float_bytes, synthetic_hmm
 from ctrlg.evaluation.tracing import TracedGeneration, check_tokens
 from ctrlg.evaluation.tracing_figure import KINDS, draw_trace
 from ctrlg.figures import check_figure_path
+from ctrlg.memory import lacking_memory
 from ctrlg.models import checked_device, load_language_model
 from ctrlg.studies import StudyLines
 

@@ -9,6 +9,7 @@ import numpy as np
 from ctrlg.arguments import Positive, checked
 from ctrlg.automata import algebra
 from ctrlg.automata.dfa import DFA
+from ctrlg.automata.exploration import require_room, require_states
 from ctrlg.errors import ConstraintError, VocabularyError
 
 
@@ -23,13 +24,16 @@ def contains(patterns: Iterable[Sequence[int]], vocab_size: Positive) -> DFA:
     """Accepts strings in which at least one of the patterns (strings of token ids) occurs; minimal.
 
     Patterns may repeat, overlap, or contain each other. ConstraintError for no patterns or an empty one;
-    VocabularyError for a token id outside [0, vocab_size).
+    VocabularyError for a token id outside [0, vocab_size); BudgetError where their table would be too large.
     """
     wanted = _checked(patterns, vocab_size)
     tokens = sorted({token for pattern in wanted for token in pattern})
     class_of = np.zeros(vocab_size, dtype=np.int32)
     class_of[tokens] = np.arange(1, len(tokens) + 1)
     children, complete = _trie([class_of[list(pattern)].tolist() for pattern in wanted])
+    what = f"automaton of {len(wanted):,} patterns"
+    require_states(len(children), algebra.MAX_STATES, what)
+    require_room(len(children), len(tokens) + 1, what)
 
     # A node's row is that of its longest proper suffix in the trie, but for its own children.
     delta = np.zeros((len(children), len(tokens) + 1), dtype=np.int32)

@@ -28,14 +28,17 @@ def joint(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
     """Classes of tokens alike in two partitions: that of every token, and the two classes each joins."""
     codes = first_class_of.astype(np.int64) * second_classes + second_class_of
-    if first_classes * second_classes <= _DENSE_CODES:
-        found = np.zeros(first_classes * second_classes, dtype=bool)
-        found[codes] = True
-        number = np.cumsum(found) - 1
-        pairs, class_of = np.flatnonzero(found), number[codes]
-    else:
-        pairs, class_of = np.unique(codes, return_inverse=True)
+    pairs, class_of = compacted(codes, first_classes * second_classes)
     return class_of.astype(np.int32), pairs // second_classes, pairs % second_classes
+
+
+def compacted(codes: NDArray[np.int64], stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct ones of some codes in [0, stop), ascending, and the position of each code among them."""
+    if stop > _DENSE_CODES:
+        return np.unique(codes, return_inverse=True)
+    found = np.zeros(stop, dtype=bool)
+    found[codes] = True
+    return np.flatnonzero(found), (np.cumsum(found) - 1)[codes]
 
 
 def join_equal(class_of: NDArray[np.int32], delta: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

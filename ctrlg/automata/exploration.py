@@ -6,7 +6,8 @@ in the order in which the states are met.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,20 @@ from ctrlg.errors import BudgetError
 DEAD = -1
 """The name of the state from which nothing is accepted."""
 
+MAX_ENTRIES = 2**26
+"""Most transitions of one table, 256 MB; algorithms on it take a few times as much."""
+
 _ENTRIES = 2**19  # table entries computed at a time
 
 Follow = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+State = TypeVar("State", bound=Hashable)
 
 
 def explore(start: int, follow: Follow, max_states: int, what: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Names int64 [S] of all states reached from `start`, and their transitions int32 [S, K]; `start` is 0.
 
     follow: names of n states -> names of the states they lead to, int64 [n, K].
-    Raises BudgetError, naming `what` is built, where that takes more than `max_states` states.
+    Raises BudgetError, naming `what` is built, where that takes more than `max_states` states, or a table too large.
     """
     number: dict[int, int] = {start: 0}
     names = [start]
@@ -42,10 +47,48 @@ def explore(start: int, follow: Follow, max_states: int, what: str) -> tuple[NDA
             numbers[place] = number.setdefault(name, len(number))
             if numbers[place] == len(names):
                 names.append(name)
-        if len(names) > max_states:
-            raise BudgetError(
-                f"the {what} needs more than {max_states} states",
-                hint="drop a part of the promise or make one simpler, or allow more states",
-            )
+        require_states(len(names), max_states, what)
+        require_room(len(names), following.shape[1], what)
         rows.append(numbers[position.reshape(following.shape)])
     return np.array(names, dtype=np.int64), np.concatenate(rows)
+
+
+def explore_one_by_one(
+    start: State, follow: Callable[[State], Sequence[State]], max_states: int, what: str
+) -> tuple[list[State], NDArray[np.int32]]:
+    """All states reached from `start`, and their transitions int32 [S, K]; for states that are not numbers.
+
+    follow: a state -> the K states it leads to. Errors as in `explore`.
+    """
+    number: dict[State, int] = {start: 0}
+    states = [start]
+    rows: list[list[int]] = []
+    for state in states:  # grows while it is read
+        row = []
+        for following in follow(state):
+            place = number.setdefault(following, len(states))
+            if place == len(states):
+                states.append(following)
+            row.append(place)
+        require_states(len(states), max_states, what)
+        rows.append(row)
+    return states, np.array(rows, dtype=np.int32)
+
+
+def require_states(states: int, max_states: int, what: str) -> None:
+    """BudgetError, naming `what` is built, for more than max_states states."""
+    if states > max_states:
+        raise BudgetError(
+            f"{what}: needs more than {max_states:,} states",
+            hint="drop a part of the promise or make one simpler, or allow more states",
+        )
+
+
+def require_room(states: int, classes: int, what: str) -> None:
+    """BudgetError, naming `what` is built, for a table of more than MAX_ENTRIES transitions."""
+    if states * classes > MAX_ENTRIES:
+        raise BudgetError(
+            f"{what}: needs a table of more than {states:,} states x {classes:,} token classes, "
+            f"the limit is {MAX_ENTRIES:,} transitions",
+            hint="use fewer or shorter phrases, or drop a part of the promise",
+        )

@@ -7,7 +7,7 @@ tokens, the token automaton therefore says what the text automaton says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from ctrlg.automata import paths
 from ctrlg.automata.characters import SYMBOLS
 from ctrlg.automata.dfa import DFA
+from ctrlg.automata.exploration import require_room
+from ctrlg.automata.token_strings import TokenStrings
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.errors import ConstraintError
 
-_STATES_AT_ONCE = 64  # start states lifted together; bounds the memory at 64 x V x 8 bytes
+_ENTRIES_AT_ONCE = 2**21  # ends of strings computed together, 8 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +59,13 @@ class TextDFA:
         return here
 
 
-def lift(text: TextDFA, vocabulary: Vocabulary, *, prefix: str = "", suffix: str = "") -> DFA:
+def lift(
+    text: TextDFA, vocabulary: Vocabulary, *, prefix: str = "", suffix: str = "", name: str = "automaton over tokens"
+) -> DFA:
     """The automaton over contents (token strings) for which prefix + content + suffix is accepted by `text`.
 
     Tokens that are not content lead to a dead state. The result is not minimised.
+    Raises BudgetError, naming `name`, where its table would be too large.
     """
     start = text.run(map(ord, prefix))
     settle = np.arange(len(text.delta)) if text.settle is None else text.settle
@@ -68,41 +73,32 @@ def lift(text: TextDFA, vocabulary: Vocabulary, *, prefix: str = "", suffix: str
     reached = paths.reachable(np.column_stack([text.delta, settle]), start)
     states = np.union1d(settle[reached], [start]).astype(np.int32)
     tokens, columns, _ = vocabulary.symbols
-    class_columns = [text.class_of[column].astype(np.int32) for column in columns]
-    content_class = np.zeros(len(tokens), dtype=np.int64)
-    for first in range(0, len(states), _STATES_AT_ONCE):
-        batch = states[first : first + _STATES_AT_ONCE]
-        content_class = _refine(content_class, settle[_ends(text.delta, class_columns, batch, len(tokens))])
-    _, representative = np.unique(content_class, return_index=True)
-    content_class = np.argsort(np.argsort(representative))[content_class]
-    representative = np.sort(representative)  # the longest first, as in columns
-    kept_columns = [column[representative[representative < len(column)]] for column in class_columns]
-    ends = settle[_ends(text.delta, kept_columns, states, len(representative))]
-
+    strings = TokenStrings.of(columns, text.class_of, text.delta.shape[1])
+    class_of_string = np.zeros(strings.count, dtype=np.int64)
+    at_once = max(1, _ENTRIES_AT_ONCE // max(1, strings.count))
+    for first in range(0, len(states), at_once):
+        ends = settle[strings.read(text.delta, states[first : first + at_once])]
+        class_of_string = _refine(class_of_string, ends)
+    representative = np.unique(class_of_string, return_index=True)[1]
+    class_of_string = np.argsort(np.argsort(representative))[class_of_string]
+    distinct = strings.only(np.sort(representative))
     dead, dead_class = len(states), len(representative)
-    delta = np.full((len(states) + 1, len(representative) + 1), dead, dtype=np.int32)
-    delta[:dead, :dead_class] = np.searchsorted(states, ends)
+    require_room(dead + 1, dead_class + 1, name)
+    delta = np.full((dead + 1, dead_class + 1), dead, dtype=np.int32)
+    for first in range(0, len(states), at_once):
+        ends = distinct.read(text.delta, states[first : first + at_once])
+        delta[first : first + len(ends), :dead_class] = np.searchsorted(states, settle[ends])
     class_of = np.full(vocabulary.vocab_size, dead_class, dtype=np.int32)
-    class_of[tokens] = content_class
-    accepting = np.array([text.accepting[text.run(map(ord, suffix), int(state))] for state in states] + [False])
+    class_of[tokens] = class_of_string[strings.of_token]
+    after = states
+    for character in suffix:  # from all states at once: a suffix may be long
+        after = text.delta[after, text.class_of[ord(character)]]
+    accepting = np.append(text.accepting[after], False)
     return DFA(class_of, delta, int(np.searchsorted(states, start)), accepting)
 
 
-def _ends(
-    delta: NDArray[np.int32], columns: Sequence[NDArray[np.int32]], states: NDArray[np.int32], count: int
-) -> NDArray[np.int32]:
-    """Where each of `count` tokens ends from each of `states`, int32 [states, count]."""
-    width = np.int32(delta.shape[1])
-    row_after = delta.ravel() * width  # where the row of the next state begins
-    rows = np.repeat(states[:, None] * width, count, axis=1)
-    for column in columns:
-        reading = rows[:, : len(column)]
-        reading[:] = row_after[reading + column]
-    return rows // width
-
-
 def _refine(classes: NDArray[np.int64], rows: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Splits classes of tokens until tokens of one class have equal columns in `rows` [n, N]; exact.
+    """Splits classes of strings until strings of one class have equal columns in `rows` [n, D]; exact.
 
     Columns are compared by random sums modulo 2^64, then in full; a collision costs another draw.
     """

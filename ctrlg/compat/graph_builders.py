@@ -9,7 +9,9 @@ import numpy as np
 
 from ctrlg.arguments import Positive, Tokenizer, checked
 from ctrlg.automata import builders
+from ctrlg.automata.algebra import MAX_STATES
 from ctrlg.automata.dfa import DFA
+from ctrlg.automata.exploration import require_states
 from ctrlg.automata.graph_conversion import Graph
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.compat.graphs import as_graph
@@ -112,12 +114,14 @@ class WordCountBuilder:
 
     @checked
     def build(self, min_word_count: int, max_word_count: int) -> Graph:
-        """Strings of `min_word_count` to `max_word_count` words. ConstraintError where there are no such counts."""
+        """Strings of `min_word_count` to `max_word_count` words. ConstraintError where there are no such counts,
+        BudgetError for more of them than an automaton may have states."""
         if not 0 <= min_word_count <= max_word_count:
             raise ConstraintError(
                 f"from {min_word_count} to {max_word_count} words is no range",
                 hint="give two counts, the smaller first, neither negative",
             )
+        require_states(2 * max_word_count + 3, MAX_STATES, f"automaton of {max_word_count:,} words")
         inside, begins, ending = self._effects.T
         # state 2 * words + separated, and one for too many words at the end
         words, separated = np.divmod(np.arange(2 * max_word_count + 2), 2)

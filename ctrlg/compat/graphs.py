@@ -18,13 +18,22 @@ from ctrlg.automata.concatenation import concatenate
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import Edge, Graph, as_dfa
 from ctrlg.compat.edge_lists import edges2G, edges2states
-from ctrlg.errors import ArgumentError
+from ctrlg.errors import ArgumentError, BudgetError
 
+_MAX_EDGES = 2**22  # about 1 GB of tuples
+_MAX_MASK_BYTES = 2**30
 DEAD_STATE = -1  # Ctrl-G's name for the state that `DFA_merge_dead_states` adds
 
 
 def as_graph(dfa: DFA) -> Graph:
-    """The dictionary of an automaton: states are numbered, every token has an edge; masks are read-only."""
+    """The dictionary of an automaton: states are numbered, every token has an edge; masks are read-only.
+
+    BudgetError where its edges, or their masks of a byte for every token, take too much memory.
+    """
+    ordered = np.sort(dfa.delta, axis=1)
+    count = len(ordered) + int((ordered[:, 1:] != ordered[:, :-1]).sum())
+    if count > _MAX_EDGES:
+        raise _too_large(dfa, f"{count:,} edges, the limit is {_MAX_EDGES:,}")
     edges: list[Edge] = []
     masks: dict[bytes, NDArray[np.bool_]] = {}
     for state, row in enumerate(dfa.delta):
@@ -34,9 +43,18 @@ def as_graph(dfa: DFA) -> Graph:
             if key not in masks:
                 masks[key] = along[dfa.class_of]
                 masks[key].setflags(write=False)
+                if len(masks) * dfa.vocab_size > _MAX_MASK_BYTES:
+                    raise _too_large(dfa, f"masks of more than {len(masks) * dfa.vocab_size // 10**6:,} MB")
             edges.append((state, target, masks[key]))
     accepted = set(np.flatnonzero(dfa.accepting).tolist())
     return {"edges": edges, "initial_state": dfa.initial, "accept_states": accepted}
+
+
+def _too_large(dfa: DFA, why: str) -> BudgetError:
+    return BudgetError(
+        f"{dfa!r} is too large for a dictionary: {why}",
+        hint="keep it as a DFA (ctrlg.automata.contains, product), which needs no edges, or use fewer patterns",
+    )
 
 
 @checked

@@ -22,6 +22,9 @@ from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.errors import BudgetError, UnsatisfiableError
 
+_NAME_CHARACTERS = 160  # of a promise, in an error
+_NAMES = 8  # promises listed in an error
+
 
 class Target(NamedTuple):
     """What a promise is compiled for: the tokens, the text around the content, and the largest automaton allowed."""
@@ -177,11 +180,9 @@ def combine(constraints: Sequence[Constraint], target: Target, *, kept: bool, ev
     try:
         joint = product(automata, "intersection" if every else "union", max_states=target.max_states)
     except BudgetError as error:
-        sizes = "; ".join(
-            f"{constraint}: {dfa.num_states}" for constraint, dfa in zip(constraints, automata, strict=True)
-        )
+        sizes = [f"{named(part)}: {dfa.num_states}" for part, dfa in zip(constraints, automata, strict=True)]
         raise BudgetError(
-            f"the promises together need more than {target.max_states} states (each alone: {sizes})",
+            f"the promises together need more than {target.max_states:,} states (each alone: {_listed(sizes)})",
             hint="drop one of them, narrow the range of words, or raise max_states",
         ) from error
     return joint.minimize()
@@ -199,7 +200,7 @@ def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
     minimal = dfa.minimize()
     if minimal.num_states > target.max_states:
         raise BudgetError(
-            f"{constraint}: needs {minimal.num_states} states, max_states is {target.max_states}",
+            f"{named(constraint)}: needs {minimal.num_states:,} states, max_states is {target.max_states:,}",
             hint="make the promise simpler, or raise max_states",
         )
     return minimal
@@ -209,6 +210,20 @@ def _operand(operator: str, value: Any) -> Constraint:
     if not isinstance(value, Constraint):
         raise refused(f"an operand of {operator}", value, "constraints only, as Keywords(['dog']) & WordCount(6, 12)")
     return value
+
+
+def named(constraint: Constraint) -> str:
+    """A promise as errors name it: read out, but for the middle of a long one."""
+    text = str(constraint)
+    if len(text) <= _NAME_CHARACTERS:
+        return text
+    half = _NAME_CHARACTERS // 2
+    return f"{text[:half]} ... {text[-half:]} ({len(text):,} characters)"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f"; and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return "; ".join(names[:_NAMES]) + more
 
 
 def _alternatives(constraint: Constraint) -> tuple[Constraint, ...]:
@@ -223,8 +238,8 @@ def _unsatisfiable(constraint: Constraint, target: Target) -> UnsatisfiableError
     """The error that names a smallest set of pieces that cannot be kept together."""
     pieces = constraint.pieces()
     conflict = _conflict(pieces, target)
-    named = "; ".join(map(str, conflict))
-    alone = Target(target.vocabulary)
+    parts = _listed([named(piece) for piece in conflict])
+    alone = Target(target.vocabulary, max_states=target.max_states)
     if (target.prefix or target.suffix) and not _conflict(conflict, alone):
         hint = f"with other text around it, it could be: the prefix is {target.prefix!r}, the suffix {target.suffix!r}"
     elif len(conflict) == 1:
@@ -232,20 +247,28 @@ def _unsatisfiable(constraint: Constraint, target: Target) -> UnsatisfiableError
     else:
         hint = "drop or change one of them"
     together = " together" if len(conflict) > 1 else ""
-    return UnsatisfiableError(f"no text can keep this{together}: {named}", hint=hint)
+    return UnsatisfiableError(f"no text can keep this{together}: {parts}", hint=hint)
 
 
 def _conflict(pieces: Sequence[Constraint], target: Target) -> list[Constraint]:
-    """A smallest set of pieces (none can be left out) that no content keeps together; empty if there is none."""
-    unlimited = target._replace(max_states=MAX_STATES)
-    automata = [(piece, piece.automaton(unlimited)) for piece in pieces]
+    """A smallest set of pieces (none can be left out) that no content keeps together; empty if there is none, all of
+    them where finding out takes too many states."""
+    automata = [(piece, piece.automaton(target)) for piece in pieces]
     for piece, dfa in automata:
         if dfa.shortest_length() is None:
             return [piece]
-    if product([dfa for _, dfa in automata]).shortest_length() is not None:
-        return []
-    for pair in list(automata):
-        fewer = [other for other in automata if other is not pair]
-        if fewer and product([dfa for _, dfa in fewer]).shortest_length() is None:
-            automata = fewer
+    try:
+        if not _exclude_each_other(automata, target):
+            return []
+        for pair in list(automata):
+            fewer = [other for other in automata if other is not pair]
+            if fewer and _exclude_each_other(fewer, target):
+                automata = fewer
+    except BudgetError:
+        pass  # a part of a conflict may be larger than the whole
     return [piece for piece, _ in automata]
+
+
+def _exclude_each_other(automata: Sequence[tuple[Constraint, DFA]], target: Target) -> bool:
+    joint = product([dfa for _, dfa in automata], max_states=target.max_states)
+    return joint.shortest_length() is None

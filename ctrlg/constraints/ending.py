@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ctrlg.arguments import checked
 from ctrlg.automata.dfa import DFA
-from ctrlg.constraints.base import Constraint, Target, within_budget
+from ctrlg.constraints.base import Constraint, Target, named, within_budget
 from ctrlg.constraints.phrases import PhraseSearch
 from ctrlg.constraints.words import STRICT, as_phrases, occurrences
 from ctrlg.errors import ConstraintError
@@ -45,7 +45,7 @@ class EndsWith(Constraint):
         """See Constraint."""
         stages = (as_phrases(self.phrases),)
         search = PhraseSearch(stages, STRICT, "sure" if kept else "possible", at_end=True)
-        return within_budget(search.contents(target), self, target)
+        return within_budget(search.contents(target, named(self)), self, target)
 
     def __str__(self) -> str:
         return f"ends with {' or '.join(map(repr, self.phrases))}"

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from ctrlg.arguments import checked
 from ctrlg.automata.dfa import DFA
-from ctrlg.constraints.base import Constraint, Target, combine, within_budget
+from ctrlg.constraints.base import Constraint, Target, combine, named, within_budget
 from ctrlg.constraints.forms import forms_of
 from ctrlg.constraints.phrases import PhraseSearch
 from ctrlg.constraints.words import ANYWHERE, LENIENT, STRICT, JoiningRule, as_phrases, occurrences
@@ -102,7 +102,7 @@ class Ordered(_Phrases):
     def automaton(self, target: Target, kept: bool = True) -> DFA:
         """See Constraint."""
         search = PhraseSearch(self.forms, _rule(self.whole_word, sure=kept), "sure" if kept else "possible")
-        return within_budget(search.contents(target), self, target)
+        return within_budget(search.contents(target, named(self)), self, target)
 
     def __str__(self) -> str:
         return f"contains {', then '.join(map('/'.join, _groups(self.groups)))}{' (inflected)' * self.inflect}"

@@ -10,7 +10,7 @@ must not).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from ctrlg.automata.characters import symbols_of
 from ctrlg.automata.dfa import DFA
+from ctrlg.automata.exploration import explore_one_by_one
 from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.constraints.base import Target
 from ctrlg.constraints.tries import Symbols, Trie
@@ -62,48 +63,63 @@ class PhraseSearch:
     reading: Reading
     at_end: bool = False
 
-    def contents(self, target: Target) -> DFA:
+    def contents(self, target: Target, name: str) -> DFA:
         """Contents with which the finished text is found: read as sure, no others; read as possible, all of these but
         more. Read as possible, the automaton accepts the contents that are *not* found.
 
         Read as sure, words under way are forgotten at token ends unless the tokenizer itself would cut there, so a
         rarer way to write a phrase does not count. The result is not minimised.
+        Raises BudgetError, naming `name`, as soon as more than target.max_states states are met on the way.
         """
-        return _Construction(self, target).contents()
+        return _Construction(self, target, name).contents()
 
 
 class _Construction:
     """The subset construction of one search."""
 
-    def __init__(self, search: PhraseSearch, target: Target) -> None:
-        self._target = target
+    def __init__(self, search: PhraseSearch, target: Target, name: str) -> None:
+        self._target, self._name = target, name
         self._sure, self._at_end = search.reading == "sure", search.at_end
         self._rule = search.rule
         self._stages = [spellings(stage) for stage in search.stages]
-        self._trie = Trie(search.rule)
+        self._trie = Trie(search.rule, target.max_states, name)
         self._roots = [self._trie.plant(stage) for stage in self._stages]
         self._symbols, self._class_of = self._trie.classify(target.vocabulary.symbols.unfinished.tolist())
+        self._plain, self._plain_of, self._asking = _by_elements(self._symbols)
         self._cuts = self._cuts_of([" "], capitals=False) if self._sure else _NONE
         self._opening_cuts = self._cuts_of([" ", ""], capitals=True) if self._sure else _NONE
 
     def contents(self) -> DFA:
-        start = Configuration(0)
-        number = {start: 0}
-        order, rows, settle = [start], [], []
-
-        def index(configuration: Configuration) -> int:
-            if configuration not in number:
-                number[configuration] = len(order)
-                order.append(configuration)
-            return number[configuration]
-
-        for configuration in order:  # grows while it is read
-            rows.append([index(self._step(configuration, symbol)) for symbol in self._symbols])
-            settle.append(index(self._forget(configuration)) if self._sure else index(configuration))
+        order, table = explore_one_by_one(Configuration(0), self._follow, self._target.max_states, self._name)
         found = np.array([self._found(configuration) for configuration in order])
-        delta = np.array(rows, dtype=np.int32)
-        text = TextDFA(self._class_of, delta, 0, found if self._sure else ~found, np.array(settle))
-        return lift(text, self._target.vocabulary, prefix=self._target.prefix, suffix=self._target.suffix)
+        text = TextDFA(self._class_of, table[:, :-1], 0, found if self._sure else ~found, table[:, -1])
+        target = self._target
+        return lift(text, target.vocabulary, prefix=target.prefix, suffix=target.suffix, name=self._name)
+
+    def _follow(self, now: Configuration) -> list[Configuration]:
+        """The configuration after each class of symbols, and last what is remembered of it where a token ends.
+
+        Of many letters few go on with a phrase that is under way; the others all do what a letter of no phrase does.
+        """
+        plain = [self._step(now, symbol) for symbol in self._plain]
+        following = [plain[place] for place in self._plain_of]
+        for place in self._looked_at(now):
+            following[place] = self._step(now, self._symbols[place])
+        following.append(self._forget(now) if self._sure else now)
+        return following
+
+    def _looked_at(self, now: Configuration) -> set[int]:
+        """The classes whose letters may go on with a phrase under way, or begin one."""
+        if now.stage == len(self._stages):
+            return set()
+        going_on = {place for node in now.nodes for place in self._places(node)}
+        roots = self._roots[now.stage : now.stage + 2]  # a phrase may end here, and the next stage begin
+        beginning = {place for root in roots for place in self._places(root)}
+        return going_on | {place for place in beginning if self._ends_word(now.last, self._symbols[place])}
+
+    def _places(self, node: int) -> Iterator[int]:
+        """The classes of the letters a node goes on with."""
+        return (place for element in self._trie.nodes[node].children for place in self._asking[element])
 
     def _step(self, now: Configuration, symbol: Symbols) -> Configuration:
         """The configuration after one symbol."""
@@ -117,7 +133,8 @@ class _Construction:
         reached, inside = self._advance(nodes, self._roots[stage], now.last, symbol)
         last = self._last_kind(now.last, symbol) if inside is None else inside
         matched = any(self._trie.nodes[node].phrase_ends for node in reached)
-        doubted = self._doubted(now.doubted & nodes, reached, symbol)
+        certain = self._sure or symbol.form == "whole" or inside is not None
+        doubted = _NONE if certain else self._doubted(now.doubted & nodes, reached, symbol)
         reached |= doubted
         if matched and last == 0 and not self._at_end:  # no next character can continue the word
             stage, reached, matched, doubted = stage + 1, _NONE, False, _NONE
@@ -176,8 +193,6 @@ class _Construction:
 
     def _doubted(self, before: frozenset[int], reached: frozenset[int], symbol: Symbols) -> frozenset[int]:
         """Nodes that hold if a character cut in two turns out to be the letter or space the trie allowed for."""
-        if self._sure or symbol.form == "whole":
-            return _NONE
         if symbol.form == "continuation":
             return before
         return frozenset(node for node in reached if self._trie.nodes[node].inside is None)
@@ -219,3 +234,15 @@ class _Construction:
                     if now.stage == stage:
                         cuts |= now.nodes
         return frozenset(cuts)
+
+
+def _by_elements(symbols: Sequence[Symbols]) -> tuple[list[Symbols], list[int], dict[int, list[int]]]:
+    """The distinct classes when letters of phrases are taken for letters of none, which of them each class then is,
+    and the classes that each element is in."""
+    number: dict[Symbols, int] = {}
+    plain_of = [number.setdefault(symbol._replace(elements=_NONE), len(number)) for symbol in symbols]
+    asking: dict[int, list[int]] = {}
+    for place, symbol in enumerate(symbols):
+        for element in symbol.elements:
+            asking.setdefault(element, []).append(place)
+    return list(number), plain_of, asking

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrlg.automata.characters import CONTINUATION, completions, unfinished_symbol
+from ctrlg.automata.exploration import require_states
 from ctrlg.constraints.words import JoiningRule, over_symbols, variants, which
 
 
@@ -53,10 +54,14 @@ class Node:
 
 
 class Trie:
-    """Nodes of several tries that share their letters; `plant` adds one."""
+    """Nodes of several tries that share their letters; `plant` adds one.
 
-    def __init__(self, rule: JoiningRule) -> None:
+    Raises BudgetError, naming `name`, as soon as there are more than `max_nodes`.
+    """
+
+    def __init__(self, rule: JoiningRule, max_nodes: int, name: str) -> None:
         self.rule = rule
+        self._max_nodes, self._name = max_nodes, name
         self.nodes: list[Node] = []
         self._element_of: dict[frozenset[str], int] = {}
 
@@ -98,10 +103,15 @@ class Trie:
                 half=symbol if symbol in followed else -1,
             )
             class_of[symbol] = _number(number, beginning)
-        return list(number), class_of
+        # A class without members, such as letters that are white space, would lead to states no text reaches, and to
+        # exponentially many of them: it alone could leave out any one of several phrases under way.
+        members, class_of = np.unique(class_of, return_inverse=True)
+        classes = list(number)
+        return [classes[code] for code in members.tolist()], class_of.astype(np.uint16)
 
     def _new(self, node: Node) -> int:
         self.nodes.append(node)
+        require_states(len(self.nodes), self._max_nodes, self._name)
         return len(self.nodes) - 1
 
     def _gap(self, parent: int) -> int:

@@ -15,7 +15,7 @@ from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints.base import Constraint, Target, combine, within_budget
 from ctrlg.constraints.words import STRICT, count_words, over_symbols, which
-from ctrlg.errors import ArgumentError
+from ctrlg.errors import ArgumentError, BudgetError
 
 _SIGN, _WORD, _SPACE, _UNFINISHED_SIGN, _UNFINISHED, _TAIL, _SPACE_TAIL = range(7)
 
@@ -48,6 +48,15 @@ class WordCount(Constraint):
             fewer = [WordCount(0, self.lo - 1)] if self.lo else []
             more = [] if self.hi is None else [WordCount(self.hi + 1)]
             return combine([*fewer, *more], target, kept=True, every=False)
+        most = self.lo if self.hi is None else self.hi
+        states = 2 * (most - count_words(target.prefix)) + 1  # each count twice, between words and inside the last
+        if states > target.max_states:
+            raise BudgetError(
+                f"{self}: needs {states:,} states, max_states is {target.max_states:,}",
+                hint=f"leave out the upper limit or make it {target.max_states // 2 - 1:,} or less"
+                if self.lo < target.max_states // 2
+                else f"ask for {target.max_states // 2 - 1:,} words or less",
+            )
         text = _counter(self.lo, self.hi, target.vocabulary)
         dfa = lift(text, target.vocabulary, prefix=target.prefix, suffix=target.suffix)
         return within_budget(dfa, self, target)

@@ -13,6 +13,7 @@ from transformers import LogitsProcessorList
 
 from ctrlg.arguments import AboveZero, LanguageModel, Natural, Positive, Seed, Tokenizer, checked
 from ctrlg.constraints import Constraint
+from ctrlg.decoding.limits import require_context, require_memory
 from ctrlg.decoding.model import HiddenMarkovModel
 from ctrlg.decoding.options import KEEP_SCORES, check_options
 from ctrlg.decoding.path_scores import PathScores
@@ -21,7 +22,7 @@ from ctrlg.decoding.processor import ConstraintLogitsProcessor
 from ctrlg.decoding.prompts import Prompt, prompts_of
 from ctrlg.decoding.ranking import ScoredIds, score_generated_ids
 from ctrlg.decoding.search import SearchSettings, search
-from ctrlg.decoding.tasks import Promise, Task, check_context, contents_of, task_of
+from ctrlg.decoding.tasks import Promise, Task, contents_of, task_of
 from ctrlg.errors import ArgumentError
 
 DEFAULT_BEAMS = 8
@@ -105,7 +106,8 @@ def generate(
 
     The model is used in evaluation mode and is not changed. Characters are always whole.
     Raises UnsatisfiableError and BudgetError for promises that cannot be kept, VocabularyError where model, tokenizer
-    and HMM do not fit together, ArgumentError for other arguments.
+    and HMM do not fit together, ArgumentError for other arguments: among them more tokens than the language model has
+    positions for, and more beams, samples or tokens than fit into the memory that is free.
     """
     (results,) = generate_many(
         model,
@@ -168,8 +170,11 @@ def generate_many(
         )
     beams = _checked_beams(num_beams, do_sample, num_return_sequences)
     _check_seed(seed)
-    rows = num_return_sequences * len(constraints) if do_sample else len(constraints)
-    check_options(options, inspect.signature(generate).parameters, rows, beams)
+    sampled = num_return_sequences * len(constraints) if do_sample else len(constraints)
+    check_options(options, inspect.signature(generate).parameters, sampled, beams)
+    rows = max(beams, num_return_sequences)
+    require_context(model, 1, max_new_tokens)
+    require_memory(model, len(constraints), rows, max_new_tokens)
     started = time.perf_counter()
     model = plain_model(model)
     tasks = [
@@ -178,7 +183,8 @@ def generate_many(
     ]
     width = max(len(task.prompt_ids) for task in tasks)
     steps = max_new_tokens + len(tasks[0].suffix_ids)
-    check_context(model, width, steps)
+    require_context(model, width, steps)
+    require_memory(model, len(tasks), rows, width + steps)
     end = tasks[0].vocabulary.eos_token_id
     promises = [
         ConstraintLogitsProcessor(
@@ -212,11 +218,11 @@ def generate_many(
     outputs = search(model, [task.prompt_ids for task in tasks], pairs, settings)
     neural = time.perf_counter() - prepared - sum(processor.seconds for processor in promises)
     results = []
-    for task, rows, path, processor in zip(tasks, outputs, paths, promises, strict=True):
-        contents = contents_of(rows, task, None if soft_mask else (min_new_tokens, max_new_tokens))
+    for task, written, path, processor in zip(tasks, outputs, paths, promises, strict=True):
+        contents = contents_of(written, task, None if soft_mask else (min_new_tokens, max_new_tokens))
         scored = _scored(model, contents, task, path if KEEP_SCORES.issuperset(options) else None)
         best = sorted(scored, key=lambda content: -content.log_prob)[:num_return_sequences]
-        timing = Timing((prepared - started) / len(tasks), processor.seconds, neural / len(tasks), rows.shape[1])
+        timing = Timing((prepared - started) / len(tasks), processor.seconds, neural / len(tasks), written.shape[1])
         results.append([_result(task, content, timing) for content in best])
     return results
 

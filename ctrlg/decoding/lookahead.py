@@ -30,6 +30,8 @@ from ctrlg.decoding.model import HiddenMarkovModel
 from ctrlg.decoding.reachability import Horizon, Reachability
 from ctrlg.decoding.scaled import ScaledRows, rescale_
 from ctrlg.decoding.suffix import SuffixProbabilities
+from ctrlg.errors import BudgetError
+from ctrlg.memory import lacking_memory
 
 TABLE_BYTES = 1 << 30  # memory for look-ahead tables before only checkpoints are kept
 
@@ -47,6 +49,7 @@ class LookAhead:
 
     table_bytes: memory for tables. Where they do not fit, checkpoints and one stretch between two of them are
         kept all the same.
+    Raises BudgetError where not even these fit into the memory that is free.
     """
 
     def __init__(
@@ -74,6 +77,13 @@ class LookAhead:
         self._stretch: OrderedDict[Horizon, StateTable] = OrderedDict()
         checkpoints = sum(size for horizon, size in sizes.items() if self._is_checkpoint(horizon))
         self._stretch_bytes = max(0, table_bytes - checkpoints)
+        least = checkpoints + (0 if self._stride == 1 else self._stride * max(sizes.values()))
+        if least > table_bytes and (reason := lacking_memory(least, self._masses.device)):
+            raise BudgetError(
+                f"look-ahead tables of {automaton.num_states:,} states for {self._horizons[-1].most + 1:,} tokens "
+                f"do not fit into memory: {reason}",
+                hint="lower max_new_tokens, make the promise simpler, or use an HMM of fewer hidden states",
+            )
         self._fill()
 
     @property

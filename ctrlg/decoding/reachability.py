@@ -20,6 +20,9 @@ import numpy as np
 from ctrlg.decoding.content import ContentAutomaton
 from ctrlg.errors import BudgetError, UnsatisfiableError
 
+TABLE_BYTES = 1 << 30  # most memory for live and visited states of all horizons
+_HORIZON_BYTES = 400  # of an entry beside its states
+
 
 class Horizon(NamedTuple):
     """How many content tokens may still come: at least `least`, at most `most`."""
@@ -45,15 +48,29 @@ class Reachability:
     live: horizon -> bool [S]; the promise can be kept from here.
     visited: horizon -> bool [S]; live, and reached from the initial state by some content after which this is
         the horizon.
+    Raises BudgetError, UnsatisfiableError where no content of some range is accepted, and BudgetError where the states
+    of all horizons take more than TABLE_BYTES.
     """
 
     def __init__(self, automaton: ContentAutomaton, token_ranges: Iterable[Sequence[int]]) -> None:
         ranges = sorted({(int(low), int(high)) for low, high in token_ranges})
+        _require_room(automaton.num_states, ranges)
         self.live = _live_states(automaton, ranges)
         for low, high in ranges:
             if not self.live[Horizon(low, high)][automaton.initial]:
                 raise _refusal(automaton, low, high)
         self.visited = _visited_states(automaton, ranges, self.live)
+
+
+def _require_room(states: int, ranges: list[tuple[int, int]]) -> None:
+    """BudgetError where the live and visited states of every horizon take more than TABLE_BYTES."""
+    a_horizon = 2 * states + _HORIZON_BYTES
+    horizons = sum(high for _, high in ranges)
+    if horizons * a_horizon > TABLE_BYTES:
+        raise BudgetError(
+            f"max_new_tokens is {max(high for _, high in ranges):,}, too many for a promise of {states:,} states",
+            hint=f"set it to {TABLE_BYTES // a_horizon // len(ranges):,} or less, or make the promise simpler",
+        )
 
 
 def _live_states(automaton: ContentAutomaton, ranges: list[tuple[int, int]]) -> dict[Horizon, np.ndarray]:

@@ -125,20 +125,6 @@ def _at_most_one_space(vocabulary: Vocabulary) -> DFA:
     return lift(TextDFA(class_of, delta, start, np.array([True, True, True, False])), vocabulary)
 
 
-def check_context(model: Any, prompt: int, steps: int) -> None:
-    """ArgumentError where a prompt and the tokens after it, numbers of tokens, exceed the language model's context."""
-    config = model.config.get_text_config()
-    limit = getattr(config, "max_position_embeddings", None)
-    # recurrent models read texts of any length, whatever their configuration says
-    if not isinstance(limit, int) or limit < 1 or getattr(model, "_is_stateful", False):
-        return
-    if prompt + steps > limit:
-        raise ArgumentError(
-            f"the prompt has {prompt} tokens, content and suffix up to {steps}; the language model reads {limit}",
-            hint=f"shorten the prompt to {limit - steps} tokens" if steps < limit else "lower max_new_tokens",
-        )
-
-
 def contents_of(rows: Tensor, task: Task, token_range: tuple[int, int] | None) -> list[tuple[int, ...]]:
     """The different contents of rows that are content and whole suffix, in the range; of all rows where it is None.
     Rows that keep the promise but are not finished are left out."""

@@ -11,8 +11,9 @@ import pytest
 import torch
 from tiny_models import tiny_language_model, tiny_tokenizer
 
+from ctrlg import memory
 from ctrlg.errors import ArgumentError, CtrlGError, DataError, VocabularyError
-from ctrlg.evaluation import memory, operators
+from ctrlg.evaluation import operators
 from ctrlg.evaluation.synthetic import float_bytes, synthetic_hmm
 from ctrlg.evaluation.tracing import TracedGeneration
 from ctrlg.evaluation.tracing_figure import draw_trace, finding

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import torch
 
-_SLACK = 1.2  # for what is beside it on the way
+_SLACK = 5  # a fifth more, for what is beside it on the way
 
 
 def lacking_memory(nbytes: int, device: torch.device | str = "cpu") -> str | None:
     """Why `nbytes` do not fit on a device, as "it takes ..., there is ..."; None where they do or nobody knows."""
     free = free_memory(device)
-    if free is None or _SLACK * nbytes <= free:
+    needed = nbytes + nbytes // _SLACK
+    if free is None or needed <= free:
         return None
-    return f"they take {_SLACK * nbytes / 1e9:.1f} GB with what is beside them, {free / 1e9:.1f} GB are free"
+    return f"they take {_gigabytes(needed)} GB with what is beside them, {_gigabytes(free)} GB are free"
 
 
 def free_memory(device: torch.device | str = "cpu") -> int | None:
@@ -31,3 +32,8 @@ def free_memory(device: torch.device | str = "cpu") -> int | None:
         if name == "MemAvailable":
             return 1024 * int(amount.split()[0])
     return None
+
+
+def _gigabytes(nbytes: int) -> str:
+    """Whole numbers throughout: what is asked for may be more than a float can say."""
+    return f"{nbytes // 10**9:,}.{nbytes % 10**9 // 10**8}"

@@ -1,0 +1,22 @@
+"""The program `ctrlg`: what must be set in a process before torch is loaded, then the commands.
+
+It stands beside the package because importing `ctrlg` loads torch, and how torch's threads wait for work is read when
+they are loaded. A library must not decide that for its users; a program may for itself.
+"""
+
+from __future__ import annotations
+
+import os
+
+SPINS = "10000"
+"""Looks for work (some tens of microseconds) before a waiting thread gives its core away; GNU OpenMP's own choice is
+milliseconds, in which two processes on the same cores keep each other from working."""
+
+
+def main() -> None:
+    """Entry point of the command `ctrlg`. What the user has set stays as it is."""
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
+        os.environ["GOMP_SPINCOUNT"] = SPINS
+    from ctrlg.cli import main as run_command
+
+    run_command()
