@@ -11,21 +11,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ctrlg.errors import ArgumentError
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.files import read_lines, writable_folder
 from ctrlg.models import load_language_model, weights_digest
-from normtweaking.calibration import (
-    CalibrationData,
-    CalibrationSettings,
-    calibration_from_text,
-    generate_calibration,
-    read_tokens,
-)
+from normtweaking.calibration import CalibrationData, calibration_from_text, text_ends
 from normtweaking.export import check_exportable, write_gguf
-from normtweaking.grid import Grid, grid_search
-from normtweaking.perplexity import sliding_window_perplexity
-from normtweaking.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, quantize_model
+from normtweaking.generation import CalibrationSettings, generate_calibration
+from normtweaking.grid import Grid, grid_search, table_of
+from normtweaking.measured import Measured, MeasuredText
+from normtweaking.rounding import KMeans, Precomputed, Quantizer, RoundToNearest, quantize_model
 from normtweaking.settings import LayerTweak, TweakResult, TweakSettings
-from normtweaking.tweaker import NormTweaker
+from normtweaking.tweaker import RESULT_FILE, ModelTweaker
 
 QUANTIZERS = ("rtn", "k-means", "file")
 Say = Callable[[str], None]
@@ -45,22 +41,12 @@ class Texts(NamedTuple):
     seed: int = 0
 
 
-class Measured(NamedTuple):
-    """text: file to measure perplexity on; none where empty. tokens: of it, from its beginning; all where None.
-
-    window, stride: in tokens.
-    """
-
-    text: str = ""
-    tokens: int | None = None
-    window: int = 1024
-    stride: int = 512
-
-
 @dataclass(frozen=True)
 class TweakJob:
     """What to do. output: folder of the tweaked model. embeddings, head: quantise these too. grid: points to choose
-    from; none where it is empty. gguf: format of a file OUTPUT.gguf beside the folder; none where empty.
+    from; none where it is empty. grid_text: whose perplexity chooses the point; where there is none, the divergence on
+    held-out texts does. gguf: format of a file OUTPUT.gguf beside the folder; none where empty. perplexity: text to
+    measure all models on at the end.
     """
 
     model: str
@@ -74,6 +60,7 @@ class TweakJob:
     gguf: str = ""
     perplexity: Measured = Measured()  # noqa: RUF009
     device: str = "cpu"
+    grid_text: Measured = Measured()  # noqa: RUF009
 
 
 def quantizer_of(kind: str, bits: int, group_size: int | None, symmetric: bool, weights: str) -> Quantizer:
@@ -93,18 +80,79 @@ def tweak_model(job: TweakJob, say: Say) -> None:
     Raises as all that it calls; what can be refused is refused before any work.
     """
     model, tokenizer = _load(job)
-    NormTweaker(model, job.quantizer, job.settings, job.embeddings, job.head)
+    ModelTweaker(model, job.quantizer, job.settings, job.embeddings, job.head)
     if job.gguf:
         check_exportable(model, job.gguf)
+    if job.grid_text.text and not any(job.grid):
+        raise ArgumentError(
+            f"{job.grid_text.text} chooses a point of a grid, and there is no grid",
+            hint="give learning rates or scales to try; --perplexity measures without choosing",
+        )
+    chooser, measure = (
+        MeasuredText(measured, model, tokenizer) if measured.text else None
+        for measured in (job.grid_text, job.perplexity)
+    )
+    writable_folder(Path(job.output).parent)
     data = _calibration(job, model, tokenizer)
-    tuning, held_out = data.split(job.texts.held_out) if job.texts.held_out else (data, data)
+    if any(job.grid):
+        _search(job, tokenizer, data, _name_of_run(job, model, data, chooser), chooser, say)
+    else:
+        tweaker = _tweaker(job, job.settings)
+        result = tweaker.run(*_split(job, data), *_reports(job, say))
+        _keep(job, tweaker, tokenizer, result, data, say)
+    say(f"{sum(file.stat().st_size for file in Path(job.output).iterdir()):,} bytes in {job.output}")
+    if job.gguf:
+        _write_gguf(job, say)
+    if measure:
+        _say_perplexities(job, measure, say)
 
-    def make(point: TweakSettings) -> NormTweaker:
-        return NormTweaker(_load(job)[0], job.quantizer, point, job.embeddings, job.head)
 
-    def keep(tweaker: NormTweaker, result: TweakResult) -> None:
-        say(f"KL {result.score_quantized:.5f} quantised, {result.score_tweaked:.5f} tweaked (nats per token)")
-        tweaker.save(job.output, tokenizer, result, calibration=data.description)
+def _search(
+    job: TweakJob, tokenizer: Any, data: CalibrationData, run: str, chooser: MeasuredText | None, say: Say
+) -> None:
+    """Try the points of the grid, and leave the best model in place."""
+    grid = Grid(job.grid.learning_rates or [job.settings.learning_rate], job.grid.scales or [job.settings.scale])
+    results = _beside(job, ".grid.jsonl")
+    known = any(line.get("run") == run for line in read_lines(results))
+    if known and not Path(job.output).is_dir():
+        raise DataError(
+            f"{results} has points of this search, but their best model, {job.output}, is missing",
+            hint=f"remove {results} to search again",
+        )
+
+    def make(point: TweakSettings) -> ModelTweaker:
+        say(f"lr {point.learning_rate:g}, scale {point.scale:g}")
+        return _tweaker(job, point)
+
+    points = grid_search(
+        make,
+        *_split(job, data),
+        job.settings,
+        grid,
+        results,
+        run,
+        lambda tweaker, result: _keep(job, tweaker, tokenizer, result, data, say),
+        *_reports(job, say),
+        chooser.perplexity if chooser else None,
+    )
+    for line in table_of(points):
+        say(line)
+    # An earlier call with another grid may have found a better one, so the folder itself is asked.
+    best = json.loads((Path(job.output) / RESULT_FILE).read_text(encoding="utf-8"))["settings"]
+    say(f"best: lr {best['learning_rate']:g}, scale {best['scale']:g}, in {job.output}")
+
+
+def _tweaker(job: TweakJob, settings: TweakSettings) -> ModelTweaker:
+    return ModelTweaker(_load(job)[0], job.quantizer, settings, job.embeddings, job.head)
+
+
+def _split(job: TweakJob, data: CalibrationData) -> tuple[CalibrationData, CalibrationData]:
+    """(texts to tweak on, texts to judge by)."""
+    return data.split(job.texts.held_out) if job.texts.held_out else (data, data)
+
+
+def _reports(job: TweakJob, say: Say) -> tuple[Callable[[LayerTweak], None], Callable[[int, float | None], None]]:
+    """What to call after each layer, and after each pass end to end."""
 
     def show(layer: LayerTweak) -> None:
         kept = "" if layer.kept else ", not kept"
@@ -113,21 +161,14 @@ def tweak_model(job: TweakJob, say: Say) -> None:
     def passed(number: int, found: float | None) -> None:
         say(f"pass {number} of {job.settings.iterations}" + ("" if found is None else f": KL {found:.5f}"))
 
-    if any(job.grid):
-        grid = Grid(job.grid.learning_rates or [job.settings.learning_rate], job.grid.scales or [job.settings.scale])
-        run = _name_of_run(job, model, data)
-        results = _beside(job, ".grid.jsonl")
-        points = grid_search(make, tuning, held_out, job.settings, grid, results, run, keep, show, passed)
-        for point in points:
-            say(f"lr {point.learning_rate:g}, scale {point.scale:g}: KL {point.score_tweaked:.5f}")
-    else:
-        tweaker = make(job.settings)
-        keep(tweaker, tweaker.run(tuning, held_out, show, passed))
-    say(f"{sum(file.stat().st_size for file in Path(job.output).iterdir()):,} bytes in {job.output}")
-    if job.gguf:
-        _write_gguf(job, say)
-    if job.perplexity.text:
-        _say_perplexities(job, tokenizer, say)
+    return show, passed
+
+
+def _keep(
+    job: TweakJob, tweaker: ModelTweaker, tokenizer: Any, result: TweakResult, data: CalibrationData, say: Say
+) -> None:
+    say(f"KL {result.score_quantized:.5f} quantised, {result.score_tweaked:.5f} tweaked (nats per token)")
+    tweaker.save(job.output, tokenizer, result, calibration=data.description)
 
 
 def _load(job: TweakJob) -> tuple[Any, Any]:
@@ -141,19 +182,20 @@ def _beside(job: TweakJob, suffix: str) -> str:
 def _calibration(job: TweakJob, model: Any, tokenizer: Any) -> CalibrationData:
     texts = job.texts
     if texts.data:
-        return CalibrationData.load(texts.data)
+        ends = text_ends(model) | {tokenizer.eos_token_id, tokenizer.pad_token_id}
+        return CalibrationData.load(texts.data).without_padding(ends)
     if texts.text:
         return calibration_from_text(tokenizer, texts.text, texts.samples, texts.length, texts.seed)
     settings = CalibrationSettings(texts.samples, texts.length, texts.languages, seed=texts.seed)
     return generate_calibration(model, tokenizer, settings, _beside(job, ".calibration"))
 
 
-def _name_of_run(job: TweakJob, model: Any, data: CalibrationData) -> str:
-    """Digest of all that the points of a grid have in common."""
+def _name_of_run(job: TweakJob, model: Any, data: CalibrationData, chooser: MeasuredText | None) -> str:
+    """Digest of all that the points of a grid have in common, what they are compared by included."""
     shared = {name: value for name, value in asdict(job.settings).items() if name not in ("learning_rate", "scale")}
-    tokens = hashlib.sha256(data.tokens.numpy().tobytes()).hexdigest()
     outside = (job.embeddings, job.head, job.texts.held_out)
-    identity = [weights_digest(model), job.quantizer.describe(), shared, tokens, outside]
+    identity = [weights_digest(model), job.quantizer.describe(), shared, data.digest(), outside]
+    identity += [chooser.identity()] if chooser else []
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
@@ -163,9 +205,8 @@ def _write_gguf(job: TweakJob, say: Say) -> None:
     say(f"{size:,} bytes in {path} ({job.gguf})")
 
 
-def _say_perplexities(job: TweakJob, tokenizer: Any, say: Say) -> None:
+def _say_perplexities(job: TweakJob, measure: MeasuredText, say: Say) -> None:
     """Of the float, the quantised and the tweaked model, of the GGUF file, and the share of the loss won back."""
-    tokens = read_tokens(tokenizer, job.perplexity.text)[: job.perplexity.tokens]
     sources = {"float": job.model, "quantised": job.model, "tweaked": job.output}
     sources |= {f"tweaked, {job.gguf}": _beside(job, ".gguf")} if job.gguf else {}
     found = {}
@@ -173,7 +214,7 @@ def _say_perplexities(job: TweakJob, tokenizer: Any, say: Say) -> None:
         model = load_language_model(source, job.device, torch.float32)[0]
         if name == "quantised":
             quantize_model(model, job.quantizer, job.embeddings, job.head)
-        found[name] = sliding_window_perplexity(model, tokens, job.perplexity.window, job.perplexity.stride).perplexity
+        found[name] = measure.perplexity(model)
         say(f"perplexity {found[name]:.3f} {name}")
     recovered = (found["quantised"] - found["tweaked"]) / (found["quantised"] - found["float"])
     say(f"recovered {100 * recovered:.1f} % of the perplexity that quantisation lost")

@@ -48,6 +48,15 @@ def windows(length: int, window: int, stride: int) -> Iterator[Window]:
             return
 
 
+def check_window(model: Any, window: int, stride: int) -> None:
+    """Raise ArgumentError for a window that the model cannot read, or a stride that leaves tokens out."""
+    room = getattr(model.config, "max_position_embeddings", None) or window
+    if not 2 <= window <= room:
+        raise ArgumentError(f"window is {window}", hint=f"choose 2 to {room}, what the model can read")
+    if not 1 <= stride < window:
+        raise ArgumentError(f"stride is {stride}", hint=f"choose 1 to {window - 1}, below the window")
+
+
 @torch.no_grad()
 def sliding_window_perplexity(
     model: Any,
@@ -64,11 +73,7 @@ def sliding_window_perplexity(
     """
     if tokens.dim() != 1 or len(tokens) < 2:
         raise DataError(f"a text of shape {tuple(tokens.shape)} has no perplexity", hint="give int64 [N], N >= 2")
-    room = getattr(model.config, "max_position_embeddings", None) or window
-    if not 2 <= window <= room:
-        raise ArgumentError(f"window is {window}", hint=f"choose 2 to {room}, what the model can read")
-    if not 1 <= stride < window:
-        raise ArgumentError(f"stride is {stride}", hint=f"choose 1 to {window - 1}, below the window")
+    check_window(model, window, stride)
     tokens = tokens.to(next(model.parameters()).device)
     total, count = 0.0, 0
     for start, first, stop in windows(len(tokens), window, stride):

@@ -10,7 +10,8 @@ from tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.automata import Vocabulary
 from ctrlg.errors import ArgumentError, DataError
-from normtweaking.calibration import CalibrationData, CalibrationSettings, calibration_from_text, generate_calibration
+from normtweaking.calibration import CalibrationData, calibration_from_text
+from normtweaking.generation import CalibrationSettings, generate_calibration
 from normtweaking.languages import language_tokens, script_set
 
 TOKENIZER = tiny_tokenizer()

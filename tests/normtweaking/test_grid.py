@@ -10,7 +10,7 @@ import torch
 from decoders import VOCABULARY, decoder
 
 from ctrlg.errors import ArgumentError
-from normtweaking import CalibrationData, NormTweaker, RoundToNearest, TweakResult, TweakSettings
+from normtweaking import CalibrationData, ModelTweaker, RoundToNearest, TweakResult, TweakSettings
 from normtweaking.grid import Grid, grid_search
 
 SETTINGS = TweakSettings(batch_size=2)
@@ -26,14 +26,14 @@ def test_a_stopped_search_goes_on_and_keeps_the_best(tmp_path: Path) -> None:
     made: list[TweakSettings] = []
     kept: list[float] = []
 
-    def make(settings: TweakSettings) -> NormTweaker:
+    def make(settings: TweakSettings) -> ModelTweaker:
         if len(made) == 2:
             made.append(settings)
             raise Interrupted
         made.append(settings)
-        return NormTweaker(decoder(), RoundToNearest(3), settings)
+        return ModelTweaker(decoder(), RoundToNearest(3), settings)
 
-    def keep(tweaker: NormTweaker, result: TweakResult) -> None:
+    def keep(tweaker: ModelTweaker, result: TweakResult) -> None:
         kept.append(result.score_tweaked)
 
     def search(run: str = "a") -> list[float]:
@@ -59,7 +59,7 @@ def test_a_stopped_search_goes_on_and_keeps_the_best(tmp_path: Path) -> None:
 def test_a_grid_without_points_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="no points"):
         grid_search(
-            lambda settings: NormTweaker(decoder(), RoundToNearest(3), settings),
+            lambda settings: ModelTweaker(decoder(), RoundToNearest(3), settings),
             *TEXTS.split(2),
             SETTINGS,
             Grid([], [1.0]),

@@ -15,7 +15,7 @@ from ctrlg.models import load_language_model
 from normtweaking import RoundToNearest
 from normtweaking.commands import TWEAK_EXAMPLES, tweak
 from normtweaking.job import TweakJob, quantizer_of, tweak_model
-from normtweaking.quantizers import KMeans
+from normtweaking.rounding import KMeans
 
 APP = typer.Typer()
 APP.command("tweak", epilog=TWEAK_EXAMPLES)(tweak)
