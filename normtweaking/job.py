@@ -167,7 +167,8 @@ def _reports(job: TweakJob, say: Say) -> tuple[Callable[[LayerTweak], None], Cal
 def _keep(
     job: TweakJob, tweaker: ModelTweaker, tokenizer: Any, result: TweakResult, data: CalibrationData, say: Say
 ) -> None:
-    say(f"KL {result.score_quantized:.5f} quantised, {result.score_tweaked:.5f} tweaked (nats per token)")
+    kept = "" if result.kept else "; worse, so the norms stay as they were"
+    say(f"KL {result.score_quantized:.5f} quantised, {result.score_tweaked:.5f} tweaked (nats per token){kept}")
     tweaker.save(job.output, tokenizer, result, calibration=data.description)
 
 
