@@ -51,10 +51,12 @@ def test_linear_is_the_written_out_formula(
 @pytest.mark.parametrize("nbits", [2, 3, 6])
 def test_ends_between_two_levels_stay_within_the_bits(nbits: int) -> None:
     """A symmetric range has its ends there: 2^nbits levels are kept, and nothing moves by more than half a step."""
-    values = torch.linspace(-1, 1, 4097)[:, None]
+    end = (2**nbits - 1) / 2  # the step is 1
+    values = torch.linspace(-end, end, 4097)[:, None]
     rounded = LinearQuantizer(nbits).quantized(values)
     assert len(rounded.unique()) == 2**nbits
-    assert (rounded - values).abs().max() <= 1 / (2**nbits - 1) + 1e-6
+    assert (rounded - values).abs().max() == 0.5
+    assert len(reference(values, nbits, 1).unique()) == 2**nbits + 1  # what the formula alone does
 
 
 def test_kmeans_finds_clusters_of_a_group() -> None:
