@@ -1,32 +1,35 @@
 """Norm Tweaking (arXiv 2309.02784): repair a quantised language model by its norms, whatever decoder it is.
 
-from normtweaking import CalibrationData, NormTweaker, RoundToNearest
-tweaker = NormTweaker(model, RoundToNearest(bits=4, group_size=64))
+from normtweaking import CalibrationData, ModelTweaker, RoundToNearest
+tweaker = ModelTweaker(model, RoundToNearest(bits=4, group_size=64))
 result = tweaker.run(CalibrationData.load("calibration.safetensors"))
 tweaker.save("tweaked", tokenizer, result)
+
+`DataGenerator`, `NormTweaker`, `LinearQuantizer` and `PreComputedQuantizer` are the interface of the norm-tweaking
+repository (`normtweaking.compat`).
 """
 
-from normtweaking.calibration import (
-    CalibrationData,
-    CalibrationSettings,
-    calibration_from_text,
-    generate_calibration,
-    read_tokens,
-)
+from normtweaking.calibration import CalibrationData, calibration_from_text, read_tokens
 from normtweaking.chain import LayerChain
+from normtweaking.compat import DataGenerator, LinearQuantizer, NormTweaker, PreComputedQuantizer
+from normtweaking.generation import CalibrationSettings, generate_calibration
 from normtweaking.perplexity import Perplexity, sliding_window_perplexity
-from normtweaking.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, Weight, quantize_model
+from normtweaking.rounding import KMeans, Precomputed, Quantizer, RoundToNearest, Weight, quantize_model
 from normtweaking.settings import LayerTweak, TweakResult, TweakSettings
-from normtweaking.tweaker import NormTweaker
+from normtweaking.tweaker import ModelTweaker
 
 __all__ = [
     "CalibrationData",
     "CalibrationSettings",
+    "DataGenerator",
     "KMeans",
     "LayerChain",
     "LayerTweak",
+    "LinearQuantizer",
+    "ModelTweaker",
     "NormTweaker",
     "Perplexity",
+    "PreComputedQuantizer",
     "Precomputed",
     "Quantizer",
     "RoundToNearest",

@@ -1,18 +1,11 @@
-"""Texts to calibrate on: written by the model itself, or cut out of a file.
-
-A text of the model's own begins as in LLM-QAT (arXiv 2305.17888, sec. 2.1): a first token drawn from the vocabulary, a
-few more that are each the most likely one, and from then on tokens drawn from the model's distribution. The first token
-is drawn evenly from all tokens of the given languages (Norm Tweaking, arXiv 2309.02784, sec. 3.4), so each language has
-the share that it has in the vocabulary. Where a text ends before its row is full, another one begins behind it in the
-same way.
-"""
+"""Texts to calibrate on: rows of tokens, in memory, in a file, or cut out of a text."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,55 +13,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.arguments import AboveZero, LanguageModel, Natural, Positive, Seed, Tokenizer, TwoOrMore, checked
-from ctrlg.automata import Vocabulary
-from ctrlg.disk import writable_file
-from ctrlg.distillation.categorical import draw_tokens
-from ctrlg.distillation.incremental import IncrementalModel
-from ctrlg.distillation.parts import Parts, refuse_other_settings
-from ctrlg.distillation.sampling import Samples
-from ctrlg.distillation.storage import read_description, read_sequences, write_samples
+from ctrlg.arguments import Positive, Seed, Tokenizer, checked
+from ctrlg.distillation.storage import read_description
 from ctrlg.errors import ArgumentError, DataError
-from ctrlg.locks import Lock
-from ctrlg.models import weights_digest
 from ctrlg.reading import read_text
-from normtweaking.languages import check_languages, language_tokens
-
-Progress = Callable[[int, int], None]  # called with the number of tokens drawn, and of all
-
-
-@checked
-@dataclass(frozen=True)
-class CalibrationSettings:
-    """What to write.
-
-    samples: rows. length: tokens of a row, 2 or more. languages: of the first tokens, see `normtweaking.languages`;
-    any where empty. greedy_tokens: that follow a first token (LLM-QAT: 3 to 5). batch_size: rows at once. seed: 0 or
-    more. Raises ArgumentError for anything else.
-    """
-
-    samples: Positive = 128
-    length: TwoOrMore = 2048
-    languages: tuple[str, ...] = ()
-    greedy_tokens: Natural = 4
-    temperature: AboveZero = 1.0
-    batch_size: Positive = 8
-    seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        check_languages(self.languages)
+from normtweaking.sample_files import read_rows, write_rows
 
 
 @checked
 @dataclass(frozen=True, eq=False)
 class CalibrationData:
-    """tokens: int64 [samples, length], no padding. description: where they are from, as JSON holds it.
+    """Texts to calibrate on.
 
-    Raises DataError for tokens of another shape.
+    tokens: int64 [samples, length]. description: where they are from, as JSON holds it. lengths: of each text, int64
+    [samples]; what is behind them is padding, and never read. All are whole rows where None.
+    Raises DataError for tokens and lengths of another shape.
     """
 
     tokens: Tensor
     description: dict[str, Any] = field(default_factory=dict)
+    lengths: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.tokens.dim() != 2 or self.tokens.dtype != torch.long or min(self.tokens.shape) < 1:
@@ -76,88 +40,73 @@ class CalibrationData:
                 f"calibration tokens are {self.tokens.dtype} {tuple(self.tokens.shape)}",
                 hint="give int64 of shape [samples, length]",
             )
+        lengths = self.lengths
+        if lengths is not None and (
+            lengths.shape != self.tokens.shape[:1] or lengths.min() < 1 or lengths.max() > self.tokens.shape[1]
+        ):
+            raise DataError(f"lengths are {lengths.tolist()}", hint=f"one for each sample, 1 to {self.tokens.shape[1]}")
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Tensor], description: dict[str, Any] | None = None) -> CalibrationData:
+        """Of texts of any lengths, int64 [length] each. Raises DataError where there are none."""
+        if not rows:
+            raise DataError("no calibration samples", hint="give at least one")
+        lengths = torch.tensor([len(row) for row in rows])
+        tokens = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+        return cls(tokens, description or {}, lengths if lengths.min() < lengths.max() else None)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def rows(self) -> list[Tensor]:
+        """The texts without padding, int64 [length] each."""
+        if self.lengths is None:
+            return list(self.tokens)
+        return [row[:length] for row, length in zip(self.tokens, self.lengths.tolist(), strict=True)]
+
+    def batches(self, size: int) -> list[Tensor]:
+        """Texts of one length together, at most `size`, int64 [B, length] each. Order stays where all are as long."""
+        groups: dict[int, list[Tensor]] = {}
+        for row in self.rows():
+            groups.setdefault(len(row), []).append(row)
+        return [batch for group in groups.values() for batch in torch.stack(group).split(size)]
+
+    def without_padding(self, ends: Collection[int]) -> CalibrationData:
+        """The same texts, of the tokens in `ends` at the end of each only the first.
+
+        `generate` of transformers fills rows that end early with end-of-text or padding tokens.
+        """
+        return CalibrationData.of_rows([row[: _end(row.tolist(), ends)] for row in self.rows()], self.description)
+
+    def digest(self) -> str:
+        """SHA-256 of the texts."""
+        found = hashlib.sha256(self.tokens.numpy().tobytes())
+        if self.lengths is not None:
+            found.update(self.lengths.numpy().tobytes())
+        return found.hexdigest()
 
     @checked
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file, atomically."""
-        write_samples(path, Samples(self.tokens, None), self.description)
+        """Write a safetensors file (`normtweaking.sample_files`), atomically."""
+        write_rows(path, self.rows(), self.description)
 
     @classmethod
     @checked
     def load(cls, path: str | Path) -> CalibrationData:
-        """What `save` wrote. Raises DataError where it is not there, or something else is."""
-        return cls(read_sequences(path), read_description(path))
+        """What `save` or the norm-tweaking repository wrote. Raises DataError for anything else."""
+        return cls.of_rows(read_rows(path), read_description(path))
 
     @checked
     def split(self, held_out: int) -> tuple[CalibrationData, CalibrationData]:
         """(all rows but the last `held_out`, the last ones). Raises ArgumentError where either would be empty."""
-        if not 0 < held_out < len(self.tokens):
-            raise ArgumentError(
-                f"{held_out} of {len(self.tokens)} samples held out", hint=f"choose 1 to {len(self.tokens) - 1}"
-            )
+        if not 0 < held_out < len(self):
+            raise ArgumentError(f"{held_out} of {len(self)} samples held out", hint=f"choose 1 to {len(self) - 1}")
+        rows = self.rows()
+        parts = rows[:-held_out], rows[-held_out:]
         return (
-            CalibrationData(self.tokens[:-held_out], self.description),
-            CalibrationData(self.tokens[-held_out:], self.description),
+            CalibrationData.of_rows(parts[0], self.description),
+            CalibrationData.of_rows(parts[1], self.description),
         )
-
-
-@checked
-def generate_calibration(
-    model: LanguageModel,
-    tokenizer: Tokenizer,
-    settings: CalibrationSettings,
-    output: str | Path,
-    progress: Progress | None = None,
-) -> CalibrationData:
-    """Let the model write the texts, into the file `output`; what is there already is only read.
-
-    model: a causal language model of transformers. A job that was interrupted goes on with the next batch and ends with
-    the same data: every batch draws from a stream named by (seed, batch).
-    Raises ArgumentError where `output` holds data of other settings or another model, or is being written, and
-    for rows longer than the model can read.
-    """
-    room = getattr(model.config, "max_position_embeddings", None)
-    if room and settings.length > room:
-        raise ArgumentError(f"rows of {settings.length} tokens", hint=f"the model reads {room} at most")
-    vocabulary = Vocabulary.of(tokenizer, model.get_input_embeddings().weight.shape[0])
-    writer = _Writer(model, settings, language_tokens(vocabulary, settings.languages), _leading(tokenizer), vocabulary)
-    description = {
-        "source": "the model itself",
-        "vocabulary": vocabulary.fingerprint,
-        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
-        "weights_sha256": weights_digest(model),
-        **asdict(settings),
-        "languages": list(settings.languages),
-    }
-    with Lock(output):
-        return _generate_missing(writer, settings, Path(output), description, vocabulary.eos_token_id, progress)
-
-
-def _generate_missing(
-    writer: _Writer,
-    settings: CalibrationSettings,
-    output: Path,
-    description: dict[str, Any],
-    eos_token_id: int,
-    progress: Progress | None,
-) -> CalibrationData:
-    if writable_file(output).exists():
-        data = CalibrationData.load(output)
-        refuse_other_settings(output, data.description, description)
-        return data
-    parts = Parts(output)
-    parts.claim(description)
-    batches = torch.arange(settings.samples).split(settings.batch_size)
-    total = settings.samples * settings.length
-    for batch, rows in enumerate(batches):
-        done = int(rows[0]) * settings.length
-        if not parts.has(0, batch):
-            counted = None if progress is None else lambda tokens, _done=done: progress(_done + tokens, total)
-            parts.write(0, batch, Samples(writer.write(batch, len(rows), counted), None))
-    rows = [part.tolist() for part in batches]
-    parts.join(0, rows, eos_token_id, output, description)
-    parts.remove()
-    return CalibrationData.load(output)
 
 
 @checked
@@ -191,56 +140,20 @@ def read_tokens(tokenizer: Tokenizer, path: str | Path) -> Tensor:
     return torch.tensor(tokens, dtype=torch.long)
 
 
-def _leading(tokenizer: Any) -> list[int]:
-    """Tokens that the tokenizer puts before every text: the begin-of-text token of many models."""
-    return [int(token) for token in tokenizer("")["input_ids"] if token == tokenizer.bos_token_id]
+def text_ends(model: Any) -> set[int]:
+    """Tokens that end a text of this model, or fill a row behind it: end of text and padding."""
+    found: set[int] = set()
+    for config in (model.config, getattr(model, "generation_config", None)):
+        for name in ("eos_token_id", "pad_token_id"):
+            tokens = getattr(config, name, None)
+            if tokens is not None:
+                found |= set(tokens) if isinstance(tokens, (list, tuple)) else {tokens}
+    return found
 
 
-class _Writer:
-    """Writes batches of texts."""
-
-    def __init__(
-        self,
-        model: Any,
-        settings: CalibrationSettings,
-        first_tokens: Sequence[int],
-        leading: Sequence[int],
-        vocabulary: Vocabulary,
-    ) -> None:
-        self._model = model
-        self._settings = settings
-        self._device = next(model.parameters()).device
-        self._first_tokens = torch.tensor(first_tokens, device=self._device)
-        self._leading = list(leading)[: settings.length - 1]
-        ends = getattr(model.generation_config, "eos_token_id", None)
-        ends = ends if isinstance(ends, (list, tuple)) else [vocabulary.eos_token_id if ends is None else ends]
-        self._ends = torch.tensor(ends, device=self._device)
-
-    @torch.inference_mode()
-    def write(self, batch: int, count: int, progress: Callable[[int], None] | None) -> Tensor:
-        """`count` rows, int64 [count, length]. progress: called with the number of tokens so far."""
-        settings = self._settings
-        stream = np.random.default_rng([settings.seed, batch])
-        uniforms = torch.from_numpy(stream.random((settings.length, count))).to(self._device)
-        begun = len(self._leading)
-        rows = torch.empty(count, settings.length, dtype=torch.long, device=self._device)
-        rows[:, :begun] = torch.tensor(self._leading, dtype=torch.long, device=self._device)
-        rows[:, begun] = self._first(uniforms[begun])
-        greedy_left = torch.full((count,), settings.greedy_tokens, device=self._device)
-        prompts, prompt_of = torch.unique(rows[:, : begun + 1], dim=0, return_inverse=True)
-        reader = IncrementalModel(self._model, prompts, prompt_of, settings.length - begun, embeddings=False)
-        for place in range(begun + 1, settings.length):
-            if place > begun + 1:
-                reader.read(rows[:, place - 1])
-            drawn = draw_tokens(reader.logits, uniforms[place], settings.temperature)
-            tokens = torch.where(greedy_left > 0, reader.logits.argmax(1), drawn)
-            fresh = torch.isin(rows[:, place - 1], self._ends)
-            rows[:, place] = torch.where(fresh, self._first(uniforms[place]), tokens)
-            greedy_left = torch.where(fresh, settings.greedy_tokens, greedy_left - 1)
-            if progress is not None:
-                progress(count * (place + 1))
-        return rows.cpu()
-
-    def _first(self, uniforms: Tensor) -> Tensor:
-        """A first token for every uniform number."""
-        return self._first_tokens[(uniforms * len(self._first_tokens)).long()]
+def _end(row: list[int], ends: Collection[int]) -> int:
+    """Where a text ends in a row: behind the first of the tokens that fill it."""
+    last = len(row)
+    while last > 1 and row[last - 1] in ends and row[last - 2] in ends:
+        last -= 1
+    return last

@@ -48,17 +48,23 @@ def tweak(
     languages: Annotated[str, typer.Option(help="Of their first tokens, such as en,zh; default: all.")] = "",
     held_out: Annotated[int, typer.Option(help="Texts to judge by; 0: those tweaked on.")] = 8,
     seed: Annotated[int, typer.Option(help="Of the calibration texts.")] = 0,
+    perplexity_text: Annotated[str, typer.Option(help="Text whose perplexity chooses the point of the grid.")] = "",
     gguf: Annotated[str, typer.Option(help="Write OUTPUT.gguf too: Q4_1 or Q8_0.")] = "",
     perplexity: Annotated[str, typer.Option(help="Text file to measure all models on.")] = "",
-    tokens: Annotated[int | None, typer.Option(help="Of that file, from its beginning; default: all.")] = None,
-    window: Annotated[int, typer.Option(help="Of the perplexity, tokens.")] = 1024,
-    stride: Annotated[int, typer.Option(help="Of the perplexity, tokens.")] = 512,
+    tokens: Annotated[
+        int | None, typer.Option(help="Of a text for perplexity, from its beginning; default: all.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(help="Of the perplexity, tokens; default: 1024, or what the model reads.")
+    ] = None,
+    stride: Annotated[int | None, typer.Option(help="Of the perplexity, tokens; default: half the window.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Quantise a language model and repair it by its norms alone (Norm Tweaking); never worse than quantised."""
     from normtweaking.grid import grid_of
-    from normtweaking.job import Measured, Texts, TweakJob, quantizer_of, tweak_model
+    from normtweaking.job import Texts, TweakJob, quantizer_of, tweak_model
     from normtweaking.languages import language_names
+    from normtweaking.measured import Measured
     from normtweaking.settings import TweakSettings
 
     job = TweakJob(
@@ -73,6 +79,7 @@ def tweak(
         gguf,
         Measured(perplexity, tokens, window, stride),
         device,
+        Measured(perplexity_text, tokens, window, stride),
     )
     console = PlainConsole(highlight=False, soft_wrap=True)
     tweak_model(job, lambda line: console.print(line, markup=False))

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ctrlg.errors import ArgumentError
 from ctrlg.files import atomic_file
-from normtweaking.quantizers import Quantizer, RoundToNearest, Weight, grouped
+from normtweaking.rounding import Quantizer, RoundToNearest, Weight, grouped
 from normtweaking.structure import decoder_layers, linear_layers
 
 FORMATS = ("Q4_1", "Q8_0")

@@ -9,7 +9,6 @@ llm-compressor has one grid for each output channel or group: 2^bits levels, zer
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -22,11 +21,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ctrlg.disk import writable_file
-from ctrlg.errors import ArgumentError
+from ctrlg.errors import ArgumentError, DataError
 from ctrlg.files import write_tensors
 from ctrlg.models import weights_digest
 from normtweaking.calibration import CalibrationData
-from normtweaking.quantizers import RoundToNearest, check_fits
+from normtweaking.rounding import RoundToNearest, check_fits
 from normtweaking.structure import decoder_layers, linear_layers
 
 PACKAGE = "llmcompressor"
@@ -47,14 +46,20 @@ def write_gptq_weights(
 ) -> None:
     """Write what `gptq_weights` finds into a safetensors file, atomically, with a description of where it is from.
 
-    Raises ArgumentError where `output` cannot be written, and as `gptq_weights`; all of it before any work.
+    Raises ArgumentError where `output` cannot be written, DataError for samples of unequal
+    lengths, and as `gptq_weights`; all of it before any work.
     """
     require_llmcompressor()
+    if data.lengths is not None:
+        raise DataError(
+            f"the calibration samples have {int(data.lengths.min())} to {int(data.lengths.max())} tokens",
+            hint=f"{PACKAGE} reads samples of one length, as generate_data.py writes them",
+        )
     writable_file(output)
     description = {
         **scheme.describe(),
         "quantizer": "gptq",
-        "calibration_sha256": hashlib.sha256(data.tokens.numpy().tobytes()).hexdigest(),
+        "calibration_sha256": data.digest(),
         "weights_sha256": weights_digest(model),
         PACKAGE: importlib.metadata.version(PACKAGE),
     }

@@ -10,28 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ctrlg.arguments import Natural, Positive, Seed, TwoOrMore, checked
 from ctrlg.disk import writable_file
-from ctrlg.errors import ArgumentError
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.files import read_lines
 from ctrlg.folders import TWEAKED_FOLDER, check_folder
 from ctrlg.locks import Lock
 from ctrlg.models import load_language_model, weights_digest
 from ctrlg.outputs import check_input_file, check_output_file
-from normtweaking.calibration import (
-    CalibrationData,
-    CalibrationSettings,
-    calibration_from_text,
-    generate_calibration,
-    read_tokens,
-)
+from normtweaking.calibration import CalibrationData, calibration_from_text, text_ends
 from normtweaking.export import FORMATS, check_exportable, write_gguf
-from normtweaking.grid import Grid, grid_search
-from normtweaking.perplexity import check_windows, sliding_window_perplexity
-from normtweaking.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, quantize_model
+from normtweaking.generation import CalibrationSettings, generate_calibration
+from normtweaking.grid import Grid, grid_search, table_of
+from normtweaking.measured import Measured, MeasuredText
+from normtweaking.rounding import KMeans, Precomputed, Quantizer, RoundToNearest, quantize_model
 from normtweaking.settings import LayerTweak, TweakResult, TweakSettings
-from normtweaking.tweaker import RESULT_FILE, NormTweaker
+from normtweaking.tweaker import RESULT_FILE, ModelTweaker
 
 QUANTIZERS = ("rtn", "k-means", "file")
 Say = Callable[[str], None]
@@ -53,28 +48,12 @@ class Texts:
     seed: Seed = 0
 
 
-@checked
-@dataclass(frozen=True)
-class Measured:
-    """text: file to measure perplexity on; none where empty. tokens: of it, from its beginning; all where None.
-
-    window, stride: in tokens.
-    """
-
-    text: str = ""
-    tokens: TwoOrMore | None = None
-    window: TwoOrMore = 1024
-    stride: Positive = 512
-
-    def __post_init__(self) -> None:
-        if self.stride >= self.window:
-            raise ArgumentError(f"stride is {self.stride}", hint=f"below the window of {self.window}")
-
-
 @dataclass(frozen=True)
 class TweakJob:
     """What to do. output: folder of the tweaked model. embeddings, head: quantise these too. grid: points to choose
-    from; none where it is empty. gguf: format of a file OUTPUT.gguf beside the folder; none where empty.
+    from; none where it is empty. grid_text: whose perplexity chooses the point; where there is none, the divergence on
+    held-out texts does. gguf: format of a file OUTPUT.gguf beside the folder; none where empty. perplexity: text to
+    measure all models on at the end.
     """
 
     model: str
@@ -86,8 +65,9 @@ class TweakJob:
     embeddings: bool = False
     head: bool = False
     gguf: str = ""
-    perplexity: Measured = Measured()
+    perplexity: Measured = Measured()  # noqa: RUF009
     device: str = "cpu"
+    grid_text: Measured = Measured()  # noqa: RUF009
 
 
 def quantizer_of(kind: str, bits: int, group_size: int | None, symmetric: bool, weights: str) -> Quantizer:
@@ -128,19 +108,78 @@ def _check_outputs(job: TweakJob) -> None:
 
 def _tweak(job: TweakJob, say: Say) -> None:
     model, tokenizer = _load(job)
-    NormTweaker(model, job.quantizer, job.settings, job.embeddings, job.head)
+    ModelTweaker(model, job.quantizer, job.settings, job.embeddings, job.head)
     if job.gguf:
         check_exportable(model, job.gguf)
-    measured = _measured_tokens(job, model, tokenizer) if job.perplexity.text else None
+    if job.grid_text.text and not any(job.grid):
+        raise ArgumentError(
+            f"{job.grid_text.text} chooses a point of a grid, and there is no grid",
+            hint="give learning rates or scales to try; --perplexity measures without choosing",
+        )
+    chooser, measure = (
+        MeasuredText(measured, model, tokenizer) if measured.text else None
+        for measured in (job.grid_text, job.perplexity)
+    )
     data = _calibration(job, model, tokenizer)
-    tuning, held_out = data.split(job.texts.held_out) if job.texts.held_out else (data, data)
+    if any(job.grid):
+        _search(job, tokenizer, data, _name_of_run(job, model, data, chooser), chooser, say)
+    else:
+        tweaker = _tweaker(job, job.settings)
+        result = tweaker.run(*_split(job, data), *_reports(job, say))
+        _keep(job, tweaker, tokenizer, result, data, say)
+    say(f"{sum(file.stat().st_size for file in Path(job.output).iterdir()):,} bytes in {job.output}")
+    if job.gguf:
+        _write_gguf(job, say)
+    if measure:
+        _say_perplexities(job, measure, say)
 
-    def make(point: TweakSettings) -> NormTweaker:
-        return NormTweaker(_load(job)[0], job.quantizer, point, job.embeddings, job.head)
 
-    def keep(tweaker: NormTweaker, result: TweakResult) -> None:
-        say(f"KL {result.score_quantized:.5f} quantised, {result.score_tweaked:.5f} tweaked (nats per token)")
-        tweaker.save(job.output, tokenizer, result, calibration=data.description)
+def _search(
+    job: TweakJob, tokenizer: Any, data: CalibrationData, run: str, chooser: MeasuredText | None, say: Say
+) -> None:
+    """Try the points of the grid, and leave the best model in place."""
+    grid = Grid(job.grid.learning_rates or [job.settings.learning_rate], job.grid.scales or [job.settings.scale])
+    results = _beside(job, ".grid.jsonl")
+    known = any(line.get("run") == run for line in read_lines(results))
+    if known and not Path(job.output).is_dir():
+        raise DataError(
+            f"{results} has points of this search, but their best model, {job.output}, is missing",
+            hint=f"remove {results} to search again",
+        )
+
+    def make(point: TweakSettings) -> ModelTweaker:
+        say(f"lr {point.learning_rate:g}, scale {point.scale:g}")
+        return _tweaker(job, point)
+
+    points = grid_search(
+        make,
+        *_split(job, data),
+        job.settings,
+        grid,
+        results,
+        run,
+        lambda tweaker, result: _keep(job, tweaker, tokenizer, result, data, say),
+        *_reports(job, say),
+        chooser.perplexity if chooser else None,
+    )
+    for line in table_of(points):
+        say(line)
+    # An earlier call with another grid may have found a better one, so the folder itself is asked.
+    best = json.loads((Path(job.output) / RESULT_FILE).read_text(encoding="utf-8"))["settings"]
+    say(f"best: lr {best['learning_rate']:g}, scale {best['scale']:g}, in {job.output}")
+
+
+def _tweaker(job: TweakJob, settings: TweakSettings) -> ModelTweaker:
+    return ModelTweaker(_load(job)[0], job.quantizer, settings, job.embeddings, job.head)
+
+
+def _split(job: TweakJob, data: CalibrationData) -> tuple[CalibrationData, CalibrationData]:
+    """(texts to tweak on, texts to judge by)."""
+    return data.split(job.texts.held_out) if job.texts.held_out else (data, data)
+
+
+def _reports(job: TweakJob, say: Say) -> tuple[Callable[[LayerTweak], None], Callable[[int, float | None], None]]:
+    """What to call after each layer, and after each pass end to end."""
 
     def show(layer: LayerTweak) -> None:
         kept = "" if layer.kept else ", not kept"
@@ -149,21 +188,15 @@ def _tweak(job: TweakJob, say: Say) -> None:
     def passed(number: int, found: float | None) -> None:
         say(f"pass {number} of {job.settings.iterations}" + ("" if found is None else f": KL {found:.5f}"))
 
-    if any(job.grid):
-        grid = Grid(job.grid.learning_rates or [job.settings.learning_rate], job.grid.scales or [job.settings.scale])
-        run = _name_of_run(job, model, data)
-        results = _beside(job, ".grid.jsonl")
-        points = grid_search(make, tuning, held_out, job.settings, grid, results, run, keep, show, passed)
-        for point in points:
-            say(f"lr {point.learning_rate:g}, scale {point.scale:g}: KL {point.score_tweaked:.5f}")
-    else:
-        tweaker = make(job.settings)
-        keep(tweaker, tweaker.run(tuning, held_out, show, passed))
-    say(f"{sum(file.stat().st_size for file in Path(job.output).iterdir()):,} bytes in {job.output}")
-    if job.gguf:
-        _write_gguf(job, say)
-    if measured is not None:
-        _say_perplexities(job, measured, say)
+    return show, passed
+
+
+def _keep(
+    job: TweakJob, tweaker: ModelTweaker, tokenizer: Any, result: TweakResult, data: CalibrationData, say: Say
+) -> None:
+    kept = "" if result.kept else "; worse, so the norms stay as they were"
+    say(f"KL {result.score_quantized:.5f} quantised, {result.score_tweaked:.5f} tweaked (nats per token){kept}")
+    tweaker.save(job.output, tokenizer, result, calibration=data.description)
 
 
 def _check_files(job: TweakJob) -> None:
@@ -173,18 +206,12 @@ def _check_files(job: TweakJob) -> None:
     for suffix in [".gguf"] * bool(job.gguf) + [".grid.jsonl"] * any(job.grid):
         check_output_file(_beside(job, suffix))
     texts = job.texts
-    for name, file in (("--data", texts.data), ("--text", texts.text), ("--perplexity", job.perplexity.text)):
+    measured = (("--perplexity", job.perplexity.text), ("--perplexity-text", job.grid_text.text))
+    for name, file in (("--data", texts.data), ("--text", texts.text), *measured):
         if file:
             check_input_file(file, name)
     if not texts.data and not texts.held_out < texts.samples:
         raise ArgumentError(f"{texts.held_out} of {texts.samples} samples held out", hint="leave some to tweak on")
-
-
-def _measured_tokens(job: TweakJob, model: Any, tokenizer: Any) -> Tensor:
-    """Tokens to measure perplexity on. Raises as `sliding_window_perplexity`, before there is work to lose."""
-    tokens = read_tokens(tokenizer, job.perplexity.text)[: job.perplexity.tokens]
-    check_windows(model, tokens, job.perplexity.window, job.perplexity.stride)
-    return tokens
 
 
 def _load(job: TweakJob) -> tuple[Any, Any]:
@@ -198,19 +225,20 @@ def _beside(job: TweakJob, suffix: str) -> str:
 def _calibration(job: TweakJob, model: Any, tokenizer: Any) -> CalibrationData:
     texts = job.texts
     if texts.data:
-        return CalibrationData.load(texts.data)
+        ends = text_ends(model) | {tokenizer.eos_token_id, tokenizer.pad_token_id}
+        return CalibrationData.load(texts.data).without_padding(ends)
     if texts.text:
         return calibration_from_text(tokenizer, texts.text, texts.samples, texts.length, texts.seed)
     settings = CalibrationSettings(texts.samples, texts.length, texts.languages, seed=texts.seed)
     return generate_calibration(model, tokenizer, settings, _beside(job, ".calibration"))
 
 
-def _name_of_run(job: TweakJob, model: Any, data: CalibrationData) -> str:
-    """Digest of all that the points of a grid have in common."""
+def _name_of_run(job: TweakJob, model: Any, data: CalibrationData, chooser: MeasuredText | None) -> str:
+    """Digest of all that the points of a grid have in common, what they are compared by included."""
     shared = {name: value for name, value in asdict(job.settings).items() if name not in ("learning_rate", "scale")}
-    tokens = hashlib.sha256(data.tokens.numpy().tobytes()).hexdigest()
     outside = (job.embeddings, job.head, job.texts.held_out)
-    identity = [weights_digest(model), job.quantizer.describe(), shared, tokens, outside]
+    identity = [weights_digest(model), job.quantizer.describe(), shared, data.digest(), outside]
+    identity += [chooser.identity()] if chooser else []
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
@@ -220,7 +248,7 @@ def _write_gguf(job: TweakJob, say: Say) -> None:
     say(f"{size:,} bytes in {path} ({job.gguf})")
 
 
-def _say_perplexities(job: TweakJob, tokens: Tensor, say: Say) -> None:
+def _say_perplexities(job: TweakJob, measure: MeasuredText, say: Say) -> None:
     """Of the float, the quantised and the tweaked model, of the GGUF file, and the share of the loss won back."""
     sources = {"float": job.model, "quantised": job.model, "tweaked": job.output}
     sources |= {f"tweaked, {job.gguf}": _beside(job, ".gguf")} if job.gguf else {}
@@ -229,7 +257,7 @@ def _say_perplexities(job: TweakJob, tokens: Tensor, say: Say) -> None:
         model = load_language_model(source, job.device, torch.float32)[0]
         if name == "quantised":
             quantize_model(model, job.quantizer, job.embeddings, job.head)
-        found[name] = sliding_window_perplexity(model, tokens, job.perplexity.window, job.perplexity.stride).perplexity
+        found[name] = measure.perplexity(model)
         say(f"perplexity {found[name]:.3f} {name}")
     recovered = (found["quantised"] - found["tweaked"]) / (found["quantised"] - found["float"])
     say(f"recovered {100 * recovered:.1f} % of the perplexity that quantisation lost")

@@ -64,7 +64,7 @@ class TweakSettings:
 
 
 class LayerTweak(NamedTuple):
-    """What came of a layer, or of the norm behind the layers, on the texts that judge (`NormTweaker.run`).
+    """What came of a layer, or of the norm behind the layers, on the texts that judge (`ModelTweaker.run`).
 
     loss_before, loss_after: between its float and its quantised output, without and with tweaked norms; both with the
     layers before it tweaked. mean_delta, variance_delta: mean over channels of the absolute differences of the outputs'

@@ -6,7 +6,7 @@ stages is ever kept: memory is that of one layer's activations, twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -71,10 +71,9 @@ class Activations:
     batches: the model's inputs. float_states, quantized_states: what the next stage reads, [B, T, C] for each batch.
     """
 
-    def __init__(self, chain: LayerChain, tokens: Tensor, batch_size: int) -> None:
-        """tokens: int64 [n, T]. Both chains begin with the embeddings of the model as it is now."""
-        device = next(chain.model.parameters()).device
-        self.batches: list[Batch] = [{"input_ids": part} for part in tokens.to(device).split(batch_size)]
+    def __init__(self, chain: LayerChain, batches: Sequence[Batch]) -> None:
+        """Both chains begin with the embeddings of the model as it is now."""
+        self.batches = list(batches)
         self.float_states = self.embeddings(chain)
         self.quantized_states = list(self.float_states)
 

@@ -25,13 +25,14 @@ from ctrlg.arguments import Positive, TwoOrMore, checked
 from ctrlg.errors import ArgumentError
 from ctrlg.models import weights_digest
 from ctrlg.studies import StudyLines
-from normtweaking.calibration import CalibrationData, CalibrationSettings, generate_calibration
+from normtweaking.calibration import CalibrationData
+from normtweaking.generation import CalibrationSettings, generate_calibration
 from normtweaking.grid import Grid, grid_search
 from normtweaking.perplexity import sliding_window_perplexity
-from normtweaking.quantizers import RoundToNearest, check_fits, quantize_model
+from normtweaking.rounding import RoundToNearest, check_fits, quantize_model
 from normtweaking.settings import BOTH, CLOSED_FORMS, END_TO_END, LAYERS, TweakResult, TweakSettings
 from normtweaking.structure import norms
-from normtweaking.tweaker import NormTweaker
+from normtweaking.tweaker import ModelTweaker
 
 COLUMNS = ("text", "bits", "group_size", "way", "passes", "samples", "length", "seed")
 BATCH = 32  # calibration texts written at once
@@ -145,7 +146,7 @@ class NormStudy:
         self, schemes: Sequence[Scheme], ways: Sequence[Way], samples: Sequence[int], seeds: Sequence[int]
     ) -> Iterator[dict[str, Any]]:
         """Yield the lines of all combinations, new and known. Raises, before any work, ArgumentError for a scheme that
-        does not fit the model; else as `generate_calibration` and `NormTweaker`."""
+        does not fit the model; else as `generate_calibration` and `ModelTweaker`."""
         for scheme in schemes:
             check_fits(self.model, scheme.quantizer())
         data = {seed: self._calibration(max(samples), seed) for seed in seeds}
@@ -212,7 +213,7 @@ class NormStudy:
         tuning, held_out = self._split(data, count)
         run = f"{self._text}; {scheme}; {way}; {plain}; {_digest(tuning, held_out)}"
 
-        def keep(tweaker: NormTweaker, result: TweakResult) -> None:
+        def keep(tweaker: ModelTweaker, result: TweakResult) -> None:
             values = {parameter: parameter.detach().clone() for parameter in _norm_parameters(self.model)}
             self._best = _Best(scheme, tweaker.settings, _digest(tuning, held_out), values, result)
 
@@ -250,9 +251,9 @@ class NormStudy:
 
         return say
 
-    def _tweaker(self, scheme: Scheme, settings: TweakSettings) -> NormTweaker:
+    def _tweaker(self, scheme: Scheme, settings: TweakSettings) -> ModelTweaker:
         self._restore()
-        return NormTweaker(self.model, scheme.quantizer(), settings)
+        return ModelTweaker(self.model, scheme.quantizer(), settings)
 
     def _calibration(self, count: int, seed: int) -> CalibrationData:
         """Texts of the model's own; those of a smaller count are the first ones of a larger, as whole batches are."""

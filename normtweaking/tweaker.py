@@ -8,7 +8,7 @@ states resembles the float output; then both chains pass the layer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -19,16 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from ctrlg.arguments import LanguageModel, checked
-from ctrlg.errors import ArgumentError, VocabularyError
+from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.files import write_json
 from ctrlg.folders import TWEAKED_FOLDER, atomic_folder
 from normtweaking.calibration import CalibrationData
-from normtweaking.chain import LayerChain
+from normtweaking.chain import Batch, LayerChain
 from normtweaking.divergence import Values, check_finite, in_place, learning, score, train_end_to_end
 from normtweaking.least_squares import fit_norms, float_norms
 from normtweaking.matching import match_moments, norm_moments
 from normtweaking.moments import Difference, activation_loss
-from normtweaking.quantizers import Quantizer, check_fits, outside, quantize_layers, quantize_outside
+from normtweaking.rounding import Quantizer, check_fits, outside, quantize_layers, quantize_outside
 from normtweaking.settings import (
     END_TO_END,
     LAYERS,
@@ -50,8 +50,8 @@ REPAIRS: dict[str, tuple[Callable[..., Any], Callable[..., None]]] = {  # what t
 }
 
 
-class NormTweaker:
-    """Quantises and repairs one model.
+class ModelTweaker:
+    """Quantises one model and repairs it by its norms.
 
     model: a causal decoder of transformers in float32 or float64; it is changed. quantizer: of its linear layers.
     embeddings, head: quantise these too.
@@ -95,22 +95,28 @@ class NormTweaker:
             None where passes are not compared.
         Raises VocabularyError for tokens that the model does not know, ArgumentError for a loss that is not finite.
         """
-        settings = self.settings
-        self._check(calibration.tokens)
+        for texts in (calibration, held_out):
+            if texts is not None:
+                self._check(texts)
         with _frozen(self.model):
-            stages = stages_of(self.chain, {"input_ids": calibration.tokens[:1].to(self._device)})
-            stages = [stage for stage in stages if stage.is_layer or settings.final_norm]
-            tuning = Activations(self.chain, calibration.tokens, settings.batch_size)
-            judging = tuning
-            if held_out is not None:
-                self._check(held_out.tokens)
-                judging = Activations(self.chain, held_out.tokens, settings.batch_size)
-            before = self._float_values(stages)
-            self._quantize_outside([tuning] if judging is tuning else [tuning, judging])
-            layers = tuple(self._layers(stages, tuning, judging, before, report))
-            if settings.scope != LAYERS:
-                self._end_to_end(stages, tuning, judging, before, passed)
+            tuning = self._activations(calibration)
+            judging = tuning if held_out is None else self._activations(held_out)
+            layers, before = self._tweak(tuning, judging, report, passed)
             return self._better(layers, judging, before)
+
+    def repair(
+        self, batches: Sequence[Batch], report: Callable[[LayerTweak], None] = lambda layer: None
+    ) -> tuple[LayerTweak, ...]:
+        """Quantise and tweak the model, once, and keep the tweaked norms whatever they are worth.
+
+        batches: what the model reads; `run` makes them from tokens. report: called after each layer. Nothing is
+        compared, so a model without a head will do where the scope is "layers".
+        Raises ArgumentError for a model that cannot be taken apart and for a loss that is not finite.
+        """
+        self.chain.check(batches[0])
+        with _frozen(self.model):
+            activations = Activations(self.chain, batches)
+            return self._tweak(activations, activations, report, lambda number, found: None)[0]
 
     def save(self, folder: str | Path, tokenizer: Any, result: TweakResult, **said: Any) -> None:
         """Write a model folder that plain transformers loads, atomically, and `norm_tweaking.json` in it.
@@ -128,6 +134,27 @@ class NormTweaker:
             self.model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
             write_json(temporary / RESULT_FILE, content)
+
+    def _tweak(
+        self,
+        tuning: Activations,
+        judging: Activations,
+        report: Callable[[LayerTweak], None],
+        passed: Callable[[int, float | None], None],
+    ) -> tuple[tuple[LayerTweak, ...], _FloatValues]:
+        """What came of each layer, and what the parameters were before."""
+        stages = stages_of(self.chain, tuning.batches[0])
+        stages = [stage for stage in stages if stage.is_layer or self.settings.final_norm]
+        before = self._float_values(stages)
+        self._quantize_outside([tuning] if judging is tuning else [tuning, judging])
+        layers = tuple(self._layers(stages, tuning, judging, before, report))
+        if self.settings.scope != LAYERS and self.settings.learning_rate > 0:
+            self._end_to_end(stages, tuning, judging, before, passed)
+        return layers, before
+
+    def _activations(self, data: CalibrationData) -> Activations:
+        batches = data.batches(self.settings.batch_size)
+        return Activations(self.chain, [{"input_ids": tokens.to(self._device)} for tokens in batches])
 
     def _layers(
         self,
@@ -188,7 +215,7 @@ class NormTweaker:
 
     def _train(self, stage: Stage, tuning: Activations, targets: list[Tensor], rate: float) -> None:
         parameters = stage.norm_parameters()
-        if not parameters:
+        if not parameters or rate == 0:
             return
         optimizer = torch.optim.Adam(parameters, lr=rate)
         with learning(parameters):
@@ -247,15 +274,26 @@ class NormTweaker:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _check(self, tokens: Tensor) -> None:
-        vocab_size = self.model.get_input_embeddings().weight.shape[0]
-        least, greatest = int(tokens.min()), int(tokens.max())
-        if least < 0 or greatest >= vocab_size:
-            raise VocabularyError(
-                f"the calibration has tokens from {least} to {greatest}, the model knows {vocab_size}",
-                hint="use data made with its own tokenizer",
-            )
-        self.chain.check({"input_ids": tokens[:1, :CHECKED_TOKENS].to(self._device)})
+    def _check(self, data: CalibrationData) -> None:
+        check_tokens(self.model, data.tokens)
+        self.chain.check({"input_ids": data.rows()[0][None, :CHECKED_TOKENS].to(self._device)})
+
+
+def check_tokens(model: Any, tokens: Tensor) -> None:
+    """Raise VocabularyError for tokens that a model does not know, DataError for texts [n, T] longer than it reads."""
+    vocab_size = model.get_input_embeddings().weight.shape[0]
+    least, greatest = int(tokens.min()), int(tokens.max())
+    if least < 0 or greatest >= vocab_size:
+        raise VocabularyError(
+            f"the calibration has tokens from {least} to {greatest}, the model knows {vocab_size}",
+            hint="use data made with its own tokenizer",
+        )
+    room = getattr(model.config, "max_position_embeddings", None)
+    if room and tokens.shape[1] > room:
+        raise DataError(
+            f"the calibration has texts of {tokens.shape[1]} tokens, the model reads {room} at most",
+            hint="write shorter samples",
+        )
 
 
 class _FloatValues(NamedTuple):

@@ -11,8 +11,10 @@
 
 Without --data or --text the model writes its calibration texts itself, into OUTPUT.calibration. The last --held-out of
 the samples are not tweaked on: by them the quantised and the tweaked model are compared (KL divergence from the float
-model's next-token distribution), the better one is written, and the best point of a grid is chosen. Points of a grid
-are lines of OUTPUT.grid.jsonl and are not run again. `ctrlg tweak` does the same.
+model's next-token distribution), the better one is written, and the best point of a grid is chosen. With
+--perplexity-text the perplexity of that text chooses the point instead. Points of a grid are lines of
+OUTPUT.grid.jsonl and are not run again; a learning rate of 0 is the model without tweaking.
+`ctrlg tweak` does the same.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ import torch
 from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
 from normtweaking import TweakSettings
 from normtweaking.grid import grid_of
-from normtweaking.job import QUANTIZERS, Measured, Texts, TweakJob, quantizer_of, tweak_model
+from normtweaking.job import QUANTIZERS, Texts, TweakJob, quantizer_of, tweak_model
 from normtweaking.languages import language_names
+from normtweaking.measured import Measured
 from normtweaking.moments import LOSSES
 from normtweaking.settings import CLOSED_FORMS
 
@@ -72,6 +75,7 @@ def job_of(arguments: argparse.Namespace) -> TweakJob:
         arguments.gguf,
         Measured(arguments.perplexity, arguments.tokens, arguments.window, arguments.stride),
         arguments.device,
+        Measured(arguments.perplexity_text, arguments.tokens, arguments.window, arguments.stride),
     )
 
 
@@ -103,11 +107,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--grid-search-lr", type=float, nargs="+", default=[], help="learning rates to try")
     parser.add_argument("--grid-search-scale", type=float, nargs="+", default=[], help="scales to try")
+    parser.add_argument("--perplexity-text", default="", help="text whose perplexity chooses the point of the grid")
     parser.add_argument("--gguf", default="", help="write OUTPUT.gguf too: Q4_1 or Q8_0")
     parser.add_argument("--perplexity", default="", help="text file to measure all three models on")
-    parser.add_argument("--tokens", type=int, help="of that file, from its beginning (all)")
-    parser.add_argument("--window", type=int, default=1024, help="of the perplexity, tokens (1024)")
-    parser.add_argument("--stride", type=int, default=512, help="of the perplexity, tokens (512)")
+    parser.add_argument("--tokens", type=int, help="of a text for perplexity, from its beginning (all)")
+    parser.add_argument("--window", type=int, help="of the perplexity, tokens (1024, or what the model reads)")
+    parser.add_argument("--stride", type=int, help="of the perplexity, tokens (half the window)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="(all)")
     return parser.parse_args()

@@ -68,6 +68,10 @@ class Parts:
             tensors["embeddings"] = samples.embeddings
         write_tensors(self._file(chunk, batch), tensors)
 
+    def sequences(self, chunk: int, batch: int) -> Tensor:
+        """The sequences of a batch that is stored, int32 [rows, length]."""
+        return _tensor(self._file(chunk, batch), "sequences")
+
     def join(
         self,
         chunk: int,

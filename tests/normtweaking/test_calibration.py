@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.automata import Vocabulary
+from ctrlg.distillation.sampling import Samples
+from ctrlg.distillation.storage import write_samples
 from ctrlg.errors import ArgumentError, DataError
-from normtweaking.calibration import CalibrationData, CalibrationSettings, calibration_from_text, generate_calibration
+from normtweaking.calibration import CalibrationData, calibration_from_text, text_ends
+from normtweaking.generation import CalibrationSettings, generate_calibration
 from normtweaking.languages import language_tokens, script_set
 
 TOKENIZER = tiny_tokenizer()
@@ -143,3 +147,51 @@ def test_settings_out_of_range_are_refused(tmp_path: Path) -> None:
             CalibrationSettings(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="rows of 1048576 tokens"):
         generate_calibration(MODEL, TOKENIZER, CalibrationSettings(length=1 << 20), tmp_path / "data")
+
+
+def test_samples_of_unequal_lengths(tmp_path: Path) -> None:
+    rows = [torch.arange(1, 1 + length) for length in (5, 3, 5, 2, 3, 5)]
+    CalibrationData.of_rows(rows, {"source": "a test"}).save(tmp_path / "data")
+    data = CalibrationData.load(tmp_path / "data")
+    assert all(torch.equal(one, other) for one, other in zip(data.rows(), rows, strict=True))
+    batches = [batch.tolist() for batch in data.batches(2)]
+    assert sorted(len(row) for batch in batches for row in batch) == [2, 3, 3, 5, 5, 5]
+    assert [tuple(batch.shape) for batch in data.batches(2)] == [(2, 5), (1, 5), (2, 3), (1, 2)]
+    most, last = data.split(2)
+    assert [len(row) for row in most.rows()] == [5, 3, 5, 2]
+    assert [len(row) for row in last.rows()] == [3, 5]
+    assert data.digest() != CalibrationData(data.tokens).digest()
+    for lengths in ([5], [0, 3, 5, 2, 3, 5], [6, 3, 5, 2, 3, 5]):
+        with pytest.raises(DataError, match="lengths are"):
+            CalibrationData(data.tokens, lengths=torch.tensor(lengths))
+
+
+def test_files_of_the_norm_tweaking_repository(tmp_path: Path) -> None:
+    """Tensors in another order than their numbers, as twelve samples are; rows that ended early, filled up."""
+    rows = {f"sample_{index}": torch.tensor([index + 1, 7, 0, 0, 0]) for index in range(12)}
+    save_file(rows, tmp_path / "data.safetensors")
+    data = CalibrationData.load(tmp_path / "data.safetensors")
+    assert data.tokens[:, 0].tolist() == list(range(1, 13))
+    assert data.without_padding({0}).tokens.tolist() == [[index + 1, 7, 0] for index in range(12)]
+    assert data.without_padding({9}).digest() == data.digest()
+    for name, wrong in (("other", torch.ones(3)), ("sample_1", torch.ones(3)), ("sample_1", torch.ones(1, 3).long())):
+        save_file({"sample_0": torch.ones(3).long(), name: wrong}, tmp_path / "data.safetensors")
+        with pytest.raises(DataError, match=name):
+            CalibrationData.load(tmp_path / "data.safetensors")
+
+
+def test_older_files_of_ours_can_be_read(tmp_path: Path) -> None:
+    tokens = torch.arange(12).view(3, 4)
+    write_samples(tmp_path / "data", Samples(tokens, None), {"seed": 3})
+    loaded = CalibrationData.load(tmp_path / "data")
+    assert torch.equal(loaded.tokens, tokens)
+    assert loaded.description == {"seed": 3}
+
+
+def test_padding_and_ends_are_what_the_model_says() -> None:
+    model = tiny_language_model(len(TOKENIZER), eos_token_id=EOS)
+    model.generation_config.eos_token_id, model.config.pad_token_id = [3, 4], 7
+    assert text_ends(model) == {EOS, 3, 4, 7}
+    padded = CalibrationData(torch.tensor([[1, 3, 7, 7], [1, 7, 2, 7], [7, 7, 7, 7], [1, 2, 2, 2]]))
+    found = [row.tolist() for row in padded.without_padding(text_ends(model)).rows()]
+    assert found == [[1, 3], [1, 7, 2, 7], [7], [1, 2, 2, 2]]

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import typer
+from safetensors.torch import save_file
 from test_export import TOKENIZER, difference, small_llama
 from typer.testing import CliRunner
 
-from ctrlg.errors import ArgumentError
+from ctrlg.errors import ArgumentError, DataError
 from ctrlg.models import load_language_model
-from normtweaking import RoundToNearest
+from normtweaking import RoundToNearest, TweakSettings
 from normtweaking.commands import TWEAK_EXAMPLES, tweak
-from normtweaking.job import TweakJob, quantizer_of, tweak_model
-from normtweaking.quantizers import KMeans
+from normtweaking.grid import Grid
+from normtweaking.job import Texts, TweakJob, quantizer_of, tweak_model
+from normtweaking.measured import Measured, MeasuredText
+from normtweaking.rounding import KMeans
 
 APP = typer.Typer()
 APP.command("tweak", epilog=TWEAK_EXAMPLES)(tweak)
@@ -61,3 +66,51 @@ def test_a_format_that_cannot_be_written_is_refused_before_any_work(tmp_path: Pa
     with pytest.raises(ArgumentError, match="Q5_K"):
         tweak_model(job, print)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_grid_is_chosen_by_a_text_and_goes_on(tmp_path: Path) -> None:
+    """Samples of the norm-tweaking repository's form; what the folder holds is what the table says is best."""
+    small_llama().save_pretrained(tmp_path / "model")
+    TOKENIZER.save_pretrained(tmp_path / "model")
+    (tmp_path / "text.txt").write_text("the dog runs, and a cat sits. " * 4)
+    generator = torch.Generator().manual_seed(0)
+    rows = {f"sample_{index}": torch.randint(200, (6 + index % 2,), generator=generator) for index in range(6)}
+    save_file(rows, tmp_path / "data.safetensors")
+    said: list[str] = []
+    job = TweakJob(
+        str(tmp_path / "model"),
+        str(tmp_path / "tweaked"),
+        RoundToNearest(3),
+        TweakSettings(batch_size=2),
+        Texts(data=str(tmp_path / "data.safetensors"), held_out=2),
+        Grid((1e-2,), (1.0,)),
+        grid_text=Measured(str(tmp_path / "text.txt"), tokens=40),
+    )
+    tweak_model(job, said.append)
+    head = next(index for index, line in enumerate(said) if line.split() == ["lr", "scale", "perplexity"])
+    table = [line.split() for line in said[head + 1 : head + 3]]
+    assert {row[0] for row in table} == {"0", "0.01"}
+    assert said[head + 3] == f"best: lr {table[0][0]}, scale 1, in {tmp_path / 'tweaked'}"
+    best = MeasuredText(job.grid_text, *load_language_model(tmp_path / "tweaked"))
+    assert best.perplexity(load_language_model(tmp_path / "tweaked")[0]) == pytest.approx(float(table[0][2]), rel=1e-4)
+    (tmp_path / "tweaked").rename(tmp_path / "moved")
+    with pytest.raises(DataError, match="is missing"):
+        tweak_model(job, said.append)
+
+
+def test_a_text_that_cannot_choose_is_refused_before_any_work(tmp_path: Path) -> None:
+    small_llama().save_pretrained(tmp_path / "model")
+    TOKENIZER.save_pretrained(tmp_path / "model")
+    (tmp_path / "text.txt").write_text("the dog runs, and a cat sits. " * 4)
+    job = TweakJob(str(tmp_path / "model"), str(tmp_path / "tweaked"), RoundToNearest(4))
+    text = Measured(str(tmp_path / "text.txt"))
+    grid = Grid((1e-3,), ())
+    for wrong, error, words in (
+        ({"grid_text": text}, ArgumentError, "there is no grid"),
+        ({"grid_text": text._replace(text=str(tmp_path / "none.txt")), "grid": grid}, DataError, "none.txt"),
+        ({"grid_text": text._replace(window=65), "grid": grid}, ArgumentError, "window is 65"),
+        ({"perplexity": text._replace(window=8, stride=8)}, ArgumentError, "stride is 8"),
+    ):
+        with pytest.raises(error, match=words):
+            tweak_model(replace(job, **wrong), print)
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "text.txt"}

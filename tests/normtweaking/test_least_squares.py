@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from normtweaking import CalibrationData, NormTweaker, RoundToNearest, TweakSettings, quantize_model
+from normtweaking import CalibrationData, ModelTweaker, RoundToNearest, TweakSettings, quantize_model
 from normtweaking.chain import LayerChain
 from normtweaking.least_squares import NormSums, fit_norms, float_norms, refit
 from normtweaking.stages import Activations, stages_of
@@ -70,7 +70,7 @@ def test_readers_are_found(name: str, count: list[int]) -> None:
     """Queries, keys and values; gate and up; nothing behind Gemma's norms of what is added; the head at the end."""
     chain = LayerChain(decoder(name))
     first, *_, last = stages_of(chain, {"input_ids": TOKENS})
-    activations = Activations(chain, TOKENS, 4)
+    activations = Activations(chain, [{"input_ids": part} for part in TOKENS.split(4)])
     found = [*float_norms(first, activations).values(), *float_norms(last, activations).values()]
     assert [len(norm.readers) for norm in found] == count
     assert all(len(norm.outputs) == 2 for norm in found)
@@ -82,7 +82,7 @@ def test_a_layers_readers_are_nearer_to_the_float_ones(name: str) -> None:
     model, exact = decoder(name), decoder(name)
     chain = LayerChain(model)
     stage, *_ = stages_of(chain, {"input_ids": TOKENS})
-    activations = Activations(chain, TOKENS, 4)
+    activations = Activations(chain, [{"input_ids": part} for part in TOKENS.split(4)])
     wanted = float_norms(stage, activations)
     quantize_model(model, QUANTIZER)
 
@@ -105,7 +105,7 @@ def test_a_layers_readers_are_nearer_to_the_float_ones(name: str) -> None:
 def test_every_architecture_can_be_solved(name: str, loss: str) -> None:
     model = decoder(name)
     settings = TweakSettings(loss=loss, batch_size=4, keep_better=False)
-    result = NormTweaker(model, QUANTIZER, settings).run(CalibrationData(TOKENS))
+    result = ModelTweaker(model, QUANTIZER, settings).run(CalibrationData(TOKENS))
     assert len(result.layers) == model.config.num_hidden_layers + 1
     first, same = (next(norms(decoder_layers(part).modules))[1] for part in (model, decoder(name)))
     assert not any(torch.equal(*pair) for pair in zip(first.parameters(), same.parameters(), strict=True))
@@ -119,7 +119,7 @@ def test_without_rounding_nothing_changes() -> None:
 
     model, exact = decoder("gpt2"), decoder("gpt2")
     settings = replace(TweakSettings(loss="least-squares"), keep_better=False)
-    NormTweaker(model, Exact(8), settings).run(CalibrationData(TOKENS))
+    ModelTweaker(model, Exact(8), settings).run(CalibrationData(TOKENS))
     for one, other in zip(model.parameters(), exact.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
@@ -128,7 +128,7 @@ def test_a_quantised_head_is_repaired_against_the_float_one() -> None:
     """The last norm's readers are float where they are asked for, though the head was quantised first."""
     model, exact = decoder("gpt2"), decoder("gpt2")
     settings = replace(TweakSettings(loss="own-least-squares"), keep_better=False)
-    tweaker = NormTweaker(model, QUANTIZER, settings, head=True)
+    tweaker = ModelTweaker(model, QUANTIZER, settings, head=True)
     tweaker.run(CalibrationData(TOKENS))
     last = [module for _, module in norms(model)][-1]
     same = [module for _, module in norms(exact)][-1]

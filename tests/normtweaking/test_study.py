@@ -17,7 +17,7 @@ from normtweaking.layer_deltas import draw_layers, layer_deltas, layer_moments
 from normtweaking.moments import channel_moments
 from normtweaking.study import NormStudy, Scheme, StudySettings, Way
 from normtweaking.study_report import draw_study, groups, table
-from normtweaking.tweaker import NormTweaker
+from normtweaking.tweaker import ModelTweaker
 
 TOKENIZER = tiny_tokenizer()
 EOS = int(TOKENIZER.eos_token_id)  # type: ignore[arg-type]
@@ -87,8 +87,8 @@ def test_tweak_ends_with_the_model_of_the_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_what_a_search_has_found_is_not_made_again(tmp_path: Path, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    run = NormTweaker.run
-    monkeypatch.setattr(NormTweaker, "run", lambda self, *rest, **kept: made.append(1) or run(self, *rest, **kept))
+    run = ModelTweaker.run
+    monkeypatch.setattr(ModelTweaker, "run", lambda self, *rest, **kept: made.append(1) or run(self, *rest, **kept))
     *_, line = study(tmp_path).run(SCHEMES[:1], [way], [4], [0])
     points = len(SETTINGS.layer_grid.learning_rates) if way == WAYS[0] else 1
     assert len(made) == points

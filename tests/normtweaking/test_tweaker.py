@@ -15,7 +15,15 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ctrlg.errors import ArgumentError, VocabularyError
-from normtweaking import CalibrationData, LayerTweak, NormTweaker, RoundToNearest, TweakSettings, Weight, quantize_model
+from normtweaking import (
+    CalibrationData,
+    LayerTweak,
+    ModelTweaker,
+    RoundToNearest,
+    TweakSettings,
+    Weight,
+    quantize_model,
+)
 from normtweaking.divergence import kl_divergence
 from normtweaking.moments import activation_loss
 from normtweaking.structure import decoder_layers, norms
@@ -50,7 +58,7 @@ def test_divergence_by_hand() -> None:
 @pytest.mark.parametrize("name", DECODERS)
 @pytest.mark.parametrize("loss", ["distribution", "mse", "moments"])
 def test_losses_of_layers_fall(name: str, loss: str) -> None:
-    result = NormTweaker(decoder(name), QUANTIZER, replace(SETTINGS, loss=loss)).run(texts())
+    result = ModelTweaker(decoder(name), QUANTIZER, replace(SETTINGS, loss=loss)).run(texts())
     assert len(result.layers) == decoder(name).config.num_hidden_layers + 1
     if loss != "moments":  # which does not look at what is measured, the layers' outputs
         falls = [layer.loss_after < layer.loss_before for layer in result.layers]
@@ -61,7 +69,7 @@ def test_losses_of_layers_fall(name: str, loss: str) -> None:
 @pytest.mark.parametrize("scope", ["layers", "end-to-end", "both"])
 def test_only_norms_differ_from_the_quantised_model(scope: str) -> None:
     model, quantised = decoder("llama"), only_quantised("llama").state_dict()
-    result = NormTweaker(model, QUANTIZER, replace(SETTINGS, scope=scope, keep_better=False)).run(texts())
+    result = ModelTweaker(model, QUANTIZER, replace(SETTINGS, scope=scope, keep_better=False)).run(texts())
     changed = {path for path, value in model.state_dict().items() if not torch.equal(value, quantised[path])}
     assert changed == {f"{path}.weight" for path, _ in norms(model)}
     assert result.score_quantized == pytest.approx(
@@ -74,7 +82,7 @@ def test_only_norms_differ_from_the_quantised_model(scope: str) -> None:
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2"])
 def test_end_to_end_lowers_the_divergence(name: str) -> None:
     settings = replace(SETTINGS, scope="end-to-end", learning_rate=1e-3, keep_better=False)
-    result = NormTweaker(decoder(name), QUANTIZER, settings).run(texts())
+    result = ModelTweaker(decoder(name), QUANTIZER, settings).run(texts())
     assert not result.layers
     assert result.score_tweaked < result.score_quantized
 
@@ -86,7 +94,7 @@ def test_the_best_pass_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     model = decoder()
     _, norm = next(norms(model))
     seen: list[tuple[int, float | None, Tensor]] = []
-    NormTweaker(model, QUANTIZER, replace(SETTINGS, scope="end-to-end", iterations=3)).run(
+    ModelTweaker(model, QUANTIZER, replace(SETTINGS, scope="end-to-end", iterations=3)).run(
         texts(),
         passed=lambda number, found: seen.append((number, found, norm.weight.detach().clone())),  # type: ignore
     )
@@ -99,7 +107,7 @@ def test_losses_are_those_of_the_layers_outputs() -> None:
     """Of the first layer, by the hidden states that transformers shows."""
     model, tokens = decoder("gpt2"), texts().tokens
     before, after = only_quantised("gpt2"), decoder("gpt2")
-    result = NormTweaker(after, QUANTIZER, replace(SETTINGS, keep_better=False)).run(texts())
+    result = ModelTweaker(after, QUANTIZER, replace(SETTINGS, keep_better=False)).run(texts())
 
     @torch.no_grad()
     def output(model: Any) -> Tensor:
@@ -115,7 +123,7 @@ def test_losses_are_those_of_the_layers_outputs() -> None:
 def test_learning_rates_rise_with_depth() -> None:
     seen: list[LayerTweak] = []
     settings = TweakSettings(learning_rate=1e-4, scale=2.0)
-    result = NormTweaker(decoder(), QUANTIZER, settings).run(texts(), report=seen.append)
+    result = ModelTweaker(decoder(), QUANTIZER, settings).run(texts(), report=seen.append)
     rates = [1e-4 * (1 + 2 * index / 3) for index in range(4)]
     assert [layer.learning_rate for layer in result.layers] == pytest.approx(rates)
     assert tuple(seen) == result.layers
@@ -125,12 +133,12 @@ def test_never_worse_than_the_quantised_model() -> None:
     """A learning rate that ruins the model leaves it as it was quantised; layer by layer, too."""
     harmful = TweakSettings(learning_rate=2.0, iterations=1, batch_size=4)
     model, quantised = decoder(), only_quantised("llama").state_dict()
-    result = NormTweaker(model, QUANTIZER, harmful).run(texts(), texts(4, seed=1))
+    result = ModelTweaker(model, QUANTIZER, harmful).run(texts(), texts(4, seed=1))
     assert not result.kept
     assert result.score_tweaked > result.score_quantized
     assert all(torch.equal(value, quantised[path]) for path, value in model.state_dict().items())
     model = decoder()
-    result = NormTweaker(model, QUANTIZER, replace(harmful, keep_better_layers=True)).run(texts(), texts(4, seed=1))
+    result = ModelTweaker(model, QUANTIZER, replace(harmful, keep_better_layers=True)).run(texts(), texts(4, seed=1))
     assert not any(layer.kept and layer.loss_after > layer.loss_before for layer in result.layers)
     assert all(layer.loss_after <= layer.loss_before for layer in result.layers)
 
@@ -138,7 +146,7 @@ def test_never_worse_than_the_quantised_model() -> None:
 def test_judged_by_texts_held_out() -> None:
     held_out = texts(4, seed=1)
     model = decoder()
-    result = NormTweaker(model, QUANTIZER, replace(SETTINGS, keep_better=False)).run(texts(), held_out)
+    result = ModelTweaker(model, QUANTIZER, replace(SETTINGS, keep_better=False)).run(texts(), held_out)
     assert result.score_tweaked == pytest.approx(divergence(model, "llama", held_out.tokens), rel=1e-4)
 
 
@@ -147,7 +155,7 @@ def test_embeddings_and_head_may_be_quantised(name: str) -> None:
     """Scores are against the float head, though there is only one model."""
     model, quantised = decoder(name), decoder(name)
     quantize_model(quantised, QUANTIZER, embeddings=True, head=True)
-    result = NormTweaker(model, QUANTIZER, SETTINGS, embeddings=True, head=True).run(texts())
+    result = ModelTweaker(model, QUANTIZER, SETTINGS, embeddings=True, head=True).run(texts())
     assert result.score_quantized == pytest.approx(divergence(quantised, name, texts().tokens), rel=1e-4)
     head = model.get_output_embeddings().weight
     assert torch.equal(head, quantised.get_output_embeddings().weight)
@@ -168,14 +176,14 @@ def test_moments_undo_what_went_wrong_before() -> None:
         def describe(self) -> dict[str, Any]:
             return {}
 
-    result = NormTweaker(decoder("llama"), Off(), TweakSettings(loss="moments"), embeddings=True).run(texts())
+    result = ModelTweaker(decoder("llama"), Off(), TweakSettings(loss="moments"), embeddings=True).run(texts())
     assert result.score_tweaked < 0.5 * result.score_quantized
 
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_saved_models_load_with_plain_transformers(name: str, tmp_path: Path) -> None:
     model, tokenizer = decoder(name), tiny_tokenizer()
-    tweaker = NormTweaker(model, QUANTIZER, SETTINGS)
+    tweaker = ModelTweaker(model, QUANTIZER, SETTINGS)
     result = tweaker.run(texts())
     tweaker.save(tmp_path / "tweaked", tokenizer, result, calibration={"source": "a test"})
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "tweaked")
@@ -191,12 +199,12 @@ def test_saved_models_load_with_plain_transformers(name: str, tmp_path: Path) ->
 def test_what_cannot_be_is_refused_before_any_work() -> None:
     original = decoder().state_dict()
     with pytest.raises(ArgumentError, match="float32"):
-        NormTweaker(decoder().bfloat16(), QUANTIZER)
+        ModelTweaker(decoder().bfloat16(), QUANTIZER)
     with pytest.raises(ArgumentError, match="groups of 7"):
-        NormTweaker(decoder(), RoundToNearest(4, 7))
+        ModelTweaker(decoder(), RoundToNearest(4, 7))
     model = decoder()
     with pytest.raises(VocabularyError, match="from 0 to 99"):
-        NormTweaker(model, QUANTIZER).run(CalibrationData(torch.tensor([[0, 99]])))
+        ModelTweaker(model, QUANTIZER).run(CalibrationData(torch.tensor([[0, 99]])))
     assert all(torch.equal(value, original[path]) for path, value in model.state_dict().items())
     for wrong in ({"loss": "kl"}, {"scope": "model"}, {"learning_rate": -1.0}, {"iterations": 0}, {"batch_size": 0}):
         with pytest.raises(ArgumentError, match=next(iter(wrong))):
@@ -205,7 +213,7 @@ def test_what_cannot_be_is_refused_before_any_work() -> None:
 
 def test_a_loss_that_is_not_finite_is_named() -> None:
     with pytest.raises(ArgumentError, match="the loss is"):
-        NormTweaker(decoder(), QUANTIZER, TweakSettings(learning_rate=1e30, batch_size=2, iterations=3)).run(texts())
+        ModelTweaker(decoder(), QUANTIZER, TweakSettings(learning_rate=1e30, batch_size=2, iterations=3)).run(texts())
 
 
 def test_norms_within_layers_are_found_in_the_whole_model() -> None:

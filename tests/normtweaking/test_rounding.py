@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError, CheckpointError
-from normtweaking.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, Weight, check_fits, quantize_model
+from normtweaking.rounding import KMeans, Precomputed, Quantizer, RoundToNearest, Weight, check_fits, quantize_model
 from normtweaking.structure import decoder_layers, linear_layers
 
 # Hypothesis warns where several classes inherit a test; that is what these are for.
