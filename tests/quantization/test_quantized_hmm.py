@@ -102,8 +102,8 @@ def test_the_initial_distribution_is_quantised_or_not(method: str, default: bool
     usual = quantize(hmm, method, 4, layout=layout)
     assert torch.equal(usual.initial, (coded if default else whole).initial)
     torch.testing.assert_close(coded.dequantize().initial, coded.initial)
-    moved = coded.to("meta")
-    assert moved.coded_initial is not None and moved.initial.device == torch.device("meta")
+    moved = coded.to("cpu")
+    assert moved.coded_initial is not None and torch.equal(moved.initial, coded.initial)
 
 
 def test_it_takes_less_memory_and_less_disk() -> None:
