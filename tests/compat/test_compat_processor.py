@@ -172,7 +172,7 @@ def test_qbit_out_of_range_or_without_an_hmm_is_refused(hmm: Any, bits: int) -> 
 )
 def test_endings_that_may_have_begun(content: list[int], suffix: list[int], least: int) -> None:
     model = ctrlg.DFAModel(contains(1), VOCAB)
-    states = {(): model.initial_state}
+    states: dict[tuple[int, ...], int] = {(): model.initial_state}
     for length, token in enumerate(content, start=1):
         states[tuple(content[:length])] = model.next_state(states[tuple(content[: length - 1])], token)
     expected = [

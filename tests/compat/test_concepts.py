@@ -10,7 +10,7 @@ TOKENIZER = tiny_tokenizer()
 
 
 def texts(clause: tuple[tuple[int, ...], ...]) -> set[str]:
-    return {TOKENIZER.decode(list(ids)) for ids in clause}
+    return {str(TOKENIZER.decode(list(ids))) for ids in clause}
 
 
 def test_a_clause_holds_the_forms_that_do_not_begin_with_the_concept() -> None:
