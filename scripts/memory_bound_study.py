@@ -91,8 +91,9 @@ class Measured(WrappedMatrix):
     def __init__(self, matrix: StochasticMatrix, recorder: Recorder, name: str) -> None:
         super().__init__(matrix)
         self._recorder, self._name = recorder, name
-        sparse = isinstance(matrix, CompressedMatrix) and matrix.layout == "sparse"
-        self._entries = len(matrix.codes) if sparse else matrix.shape[0] * matrix.shape[1]
+        self._entries = matrix.shape[0] * matrix.shape[1]
+        if isinstance(matrix, CompressedMatrix):
+            self._entries = matrix.codes.numel()
 
     def to(self, device: torch.device | str) -> Measured:
         return Measured(self._matrix.to(device), self._recorder, self._name)

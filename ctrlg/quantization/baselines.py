@@ -126,8 +126,11 @@ def quantize_distributions(
     last = quantize_rows(initial[None], method, bits)[0] if takes_initial else initial
     if method == "log-norm-q":
         occupancy = state_occupancy(initial, transition)
-        rows = (log_norm_q(p, bits, occupancy=occupancy) for p in (transition, emission))
-        return (*rows, last)
+        return (
+            log_norm_q(transition, bits, occupancy=occupancy),
+            log_norm_q(emission, bits, occupancy=occupancy),
+            last,
+        )
     return quantize_rows(transition, method, bits), quantize_rows(emission, method, bits), last
 
 

@@ -58,7 +58,7 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
             raise ArgumentError(f"eos_token_id {eos_token_id} is outside [0, {vocabulary})")
         self.transition = transition
         self.emission = emission
-        self.initial = initial
+        self.initial: Tensor = initial
         self.eos_token_id = eos_token_id
         self.method = method
         self.bits = bits

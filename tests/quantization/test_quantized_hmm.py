@@ -90,20 +90,24 @@ def test_samples_follow_the_compressed_model() -> None:
 
 
 @pytest.mark.parametrize("layout", ["auto", "dense", "sparse"])
-@pytest.mark.parametrize(("method", "default"), [("norm-q", True), ("log-norm-q", False)])
-def test_the_initial_distribution_is_quantised_or_not(method: str, default: bool, layout: str) -> None:
+def test_norm_q_takes_the_initial_distribution_unless_told_otherwise(layout: str) -> None:
     hmm = random_hmm(200, 60)
-    coded, whole = (quantize(hmm, method, 4, initial=initial, layout=layout) for initial in (True, False))
-    expected = {"norm-q": norm_q, "log-norm-q": log_norm_q}[method](hmm.initial[None], 4)[0]
-    torch.testing.assert_close(coded.initial, expected, rtol=1e-5, atol=1e-9)
+    coded, whole = quantize(hmm, "norm-q", 4, layout=layout), quantize(hmm, "norm-q", 4, layout=layout, initial=False)
+    torch.testing.assert_close(coded.initial, norm_q(hmm.initial[None], 4)[0], rtol=1e-5, atol=1e-9)
     assert torch.equal(whole.initial, hmm.initial) and whole.coded_initial is None
     assert coded.coded_initial is not None and coded.coded_initial.shape == (1, 200)
-    assert whole.packed_nbytes - coded.packed_nbytes > 200  # of 4 bytes a state
-    usual = quantize(hmm, method, 4, layout=layout)
-    assert torch.equal(usual.initial, (coded if default else whole).initial)
+    assert whole.packed_nbytes - coded.packed_nbytes > 100  # of 800, less a codebook and a longer header
     torch.testing.assert_close(coded.dequantize().initial, coded.initial)
     moved = coded.to("cpu")
     assert moved.coded_initial is not None and torch.equal(moved.initial, coded.initial)
+
+
+def test_log_norm_q_leaves_the_initial_distribution_unless_told_otherwise() -> None:
+    hmm = random_hmm(7, 12)
+    coded, whole = quantize(hmm, "log-norm-q", 2, initial=True), quantize(hmm, "log-norm-q", 2)
+    assert torch.equal(whole.initial, hmm.initial) and whole.coded_initial is None
+    torch.testing.assert_close(coded.initial, log_norm_q(hmm.initial[None], 2)[0], rtol=1e-5, atol=1e-9)
+    assert coded.coded_initial is not None
 
 
 def test_it_takes_less_memory_and_less_disk() -> None:
@@ -160,5 +164,7 @@ def test_parts_that_do_not_fit_together_are_refused() -> None:
         QuantizedHMM(small.transition, large.emission, large.initial, 0, method="norm-q", bits=8)
     with pytest.raises(ArgumentError, match="eos_token_id 10"):
         QuantizedHMM(small.transition, small.emission, small.initial, 10, method="norm-q", bits=8)
+    coded = large.coded_initial
+    assert coded is not None
     with pytest.raises(ArgumentError, match=r"coded initial distribution \(1, 4\)"):
-        QuantizedHMM(small.transition, small.emission, large.coded_initial, 0, method="norm-q", bits=8)
+        QuantizedHMM(small.transition, small.emission, coded, 0, method="norm-q", bits=8)
