@@ -116,3 +116,27 @@ def test_other_word_ranges_are_refused(text: str) -> None:
     refused: Callable[[str], object] = cli.word_range
     with pytest.raises(ArgumentError):
         refused(text)
+
+
+def test_quantize_replaces_nothing_but_its_own(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    HMM(3, 5, 0).save_pretrained(runs / "best")
+    (runs / "thesis.tex").write_text("mine")
+    best = {file.name: file.read_bytes() for file in (runs / "best").iterdir()}
+    for output, message in (
+        (runs, "would replace what it is made of"),
+        (runs / "best" / "..", "would replace what it is made of"),
+        (runs / "best", "would replace what it is made of"),
+        (runs / "thesis.tex", "is no folder"),
+    ):
+        result = CliRunner().invoke(cli.app, ["quantize", str(runs / "best"), str(output)])
+        assert isinstance(result.exception, ArgumentError) and message in str(result.exception)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    result = CliRunner().invoke(cli.app, ["quantize", str(runs / "best"), str(tmp_path / "other")])
+    assert "notes.txt" in str(result.exception)
+    assert (runs / "thesis.tex").read_text() == (tmp_path / "other" / "notes.txt").read_text() == "mine"
+    assert {file.name: file.read_bytes() for file in (runs / "best").iterdir()} == best
+    for _ in range(2):
+        result = CliRunner().invoke(cli.app, ["quantize", str(runs / "best"), str(runs / "coded")])
+        assert result.exit_code == 0, result.exception

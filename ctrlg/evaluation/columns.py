@@ -34,7 +34,7 @@ def concepts_of(value: Any, place: str) -> tuple[str, ...]:
     Raises DataError for anything else, for none, and for words without a separator.
     """
     texts = _listed(value, place) if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
         raise DataError(f"{place}: concepts is no list of texts but {value!r}"[:300], hint=FORMS)
     parts = [" ".join(part.split()) for text in texts for part in _HASH.split(text)]
     if not parts or not all(any(map(str.isalnum, part)) for part in parts):

@@ -17,7 +17,8 @@ from ctrlg.distillation import pipeline
 from ctrlg.distillation.pipeline import distill
 from ctrlg.distillation.pipeline_settings import DistillationSettings
 from ctrlg.distillation.training_log import read_log
-from ctrlg.errors import ArgumentError, CheckpointError, VocabularyError
+from ctrlg.errors import ArgumentError, CheckpointError, DataError, VocabularyError
+from ctrlg.locks import Lock
 from ctrlg.models import load_language_model
 
 QUIET = Console(quiet=True)
@@ -173,3 +174,21 @@ def test_hard_counts_need_no_draws(model_folder: Path, tmp_path: Path) -> None:
     result = distill(replace(settings(model_folder, tmp_path), soft_steps=0, seed=2), QUIET)
     assert not list(tmp_path.glob("samples/*.next_tokens"))
     assert torch.isfinite(torch.tensor(result.outcome.compressed))
+
+
+def test_a_folder_of_others_a_second_job_and_a_damaged_record_are_refused(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "README.md").write_text("my card")
+    with pytest.raises(ArgumentError, match=r"holds what no distillation wrote: README\.md"):
+        distill(settings(tmp_path / "none", mine), QUIET)
+    assert [(entry.name, entry.read_text()) for entry in mine.iterdir()] == [("README.md", "my card")]
+    job = tmp_path / "job"
+    with Lock(job / pipeline.RECORD), pytest.raises(ArgumentError, match=r"another process .* is distilling into"):
+        distill(settings(tmp_path / "none", job), QUIET)
+    for content in ("", "{", "[]", '{"settings": {}}', '{"settings": {}, "seconds": {"sampling": "x"}}', "\0" * 9):
+        (job / pipeline.RECORD).write_text(content)
+        with pytest.raises(DataError, match=r"distillation\.json is damaged") as caught:
+            distill(settings(tmp_path / "none", job), QUIET)
+        assert caught.value.hint
+        assert (job / pipeline.RECORD).read_text() == content

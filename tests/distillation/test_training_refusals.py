@@ -95,3 +95,18 @@ def test_a_log_that_was_shortened_is_refused(folder: Path) -> None:
     (folder / "log.jsonl").write_text("")
     with pytest.raises(DataError, match="has 0 bytes"):
         quiet_train(settings)
+
+
+def test_nothing_of_others_is_replaced(folder: Path) -> None:
+    best = folder / "hmm" / "best"
+    best.mkdir()
+    (best / "notes.txt").write_text("mine")
+    with pytest.raises(ArgumentError, match=r"best holds what was not written here: notes\.txt"):
+        quiet_train(settings_in(folder))
+    (best / "notes.txt").rename(folder / "notes.txt")
+    with pytest.raises(DataError, match=r"notes\.txt does not end in a record"):
+        quiet_train(settings_in(folder, log_file=str(folder / "notes.txt")))
+    (folder / "notes.txt").write_text('{"mine": 1}\n')
+    with pytest.raises(DataError, match="line 1, is not of a training log"):
+        quiet_train(settings_in(folder, log_file=str(folder / "notes.txt")))
+    assert (folder / "notes.txt").read_text() == '{"mine": 1}\n'

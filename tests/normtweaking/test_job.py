@@ -14,6 +14,7 @@ from test_export import TOKENIZER, difference, small_llama
 from typer.testing import CliRunner
 
 from ctrlg.errors import ArgumentError, DataError
+from ctrlg.locks import Lock
 from ctrlg.models import load_language_model
 from normtweaking import RoundToNearest, TweakSettings
 from normtweaking.commands import TWEAK_EXAMPLES, tweak
@@ -107,10 +108,31 @@ def test_a_text_that_cannot_choose_is_refused_before_any_work(tmp_path: Path) ->
     grid = Grid((1e-3,), ())
     for wrong, error, words in (
         ({"grid_text": text}, ArgumentError, "there is no grid"),
-        ({"grid_text": text._replace(text=str(tmp_path / "none.txt")), "grid": grid}, DataError, "none.txt"),
-        ({"grid_text": text._replace(window=65), "grid": grid}, ArgumentError, "window is 65"),
-        ({"perplexity": text._replace(window=8, stride=8)}, ArgumentError, "stride is 8"),
+        ({"grid_text": replace(text, text=str(tmp_path / "none.txt")), "grid": grid}, DataError, "none.txt"),
+        ({"grid_text": replace(text, window=65), "grid": grid}, ArgumentError, "window is 65"),
+        ({"perplexity": replace(text, window=8, stride=8)}, ArgumentError, "stride is 8"),
     ):
         with pytest.raises(error, match=words):
             tweak_model(replace(job, **wrong), print)
     assert {path.name for path in tmp_path.iterdir()} == {"model", "text.txt"}
+
+
+def test_nothing_of_others_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "notes.txt").write_text("mine")
+    (tmp_path / "new.gguf").write_text("mine")
+    for output, gguf, message in (
+        ("model", "", "would replace what it is made of"),
+        ("model/../model/deeper", "", "would replace what it is made of"),
+        ("thesis", "", "not written here"),
+        ("new", "Q4_1", "no tweaked model beside it"),
+    ):
+        job = TweakJob(str(tmp_path / "model"), str(tmp_path / output), RoundToNearest(4), gguf=gguf)
+        with pytest.raises(ArgumentError, match=message):
+            tweak_model(job, print)
+    with Lock(tmp_path / "new", name="job"), pytest.raises(ArgumentError, match="another process"):
+        tweak_model(TweakJob(str(tmp_path / "model"), str(tmp_path / "new"), RoundToNearest(4)), print)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "new.gguf", "thesis"]
+    assert (tmp_path / "new.gguf").read_text() == (tmp_path / "thesis" / "notes.txt").read_text() == "mine"

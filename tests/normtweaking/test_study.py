@@ -78,6 +78,7 @@ def test_a_study_resumes_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_tweak_ends_with_the_model_of_the_line(tmp_path: Path) -> None:
     one = study(tmp_path)
     *_, line = one.run(SCHEMES[:1], WAYS[2:3], [4], [0])
+    one.results.close()
     other = study(tmp_path)
     other.tweak(SCHEMES[0], WAYS[2], 4, 0)
     assert sliding_window_perplexity(other.model, TEXT, 20, 10).perplexity == pytest.approx(line["perplexity"])
