@@ -160,7 +160,7 @@ def test_draws_without_a_seed_follow_the_global_generator() -> None:
 @pytest.mark.parametrize("kind", ["rwkv", "mamba"])
 def test_recurrent_models_search_with_beams(kind: str) -> None:
     configs: dict[str, Any] = {
-        "rwkv": lambda: RwkvConfig(vocab_size=SIZE, hidden_size=16, num_hidden_layers=1, context_length=16),
+        "rwkv": lambda: RwkvConfig(vocab_size=SIZE, hidden_size=16, num_hidden_layers=2, context_length=16),
         "mamba": lambda: MambaConfig(vocab_size=SIZE, hidden_size=16, num_hidden_layers=1, state_size=4),
     }
     torch.manual_seed(0)
