@@ -29,6 +29,8 @@ def main() -> None:
         return
     pairs = {way: (Process(way), Process(way)) for way in arguments.ways}
     try:
+        for process in (process for pair in pairs.values() for process in pair):
+            process.median()  # waits until it is ready
         compare(pairs, arguments.rounds, arguments.steps)
     finally:
         for process in (process for pair in pairs.values() for process in pair):
@@ -74,7 +76,6 @@ class Process:
             text=True,
             env=environment,
         )
-        self.median()  # waits until it is ready
 
     def begin(self, steps: int) -> None:
         """Let it take so many steps."""

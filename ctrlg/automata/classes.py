@@ -32,7 +32,7 @@ def joint(
     return class_of.astype(np.int32), pairs // second_classes, pairs % second_classes
 
 
-def compacted(codes: NDArray[np.int64], stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def compacted(codes: NDArray[np.integer], stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The distinct ones of some codes in [0, stop), ascending, and the position of each code among them."""
     if stop > _DENSE_CODES:
         return np.unique(codes, return_inverse=True)

@@ -24,6 +24,7 @@ from ctrlg.errors import BudgetError, UnsatisfiableError
 
 _NAME_CHARACTERS = 160  # of a promise, in an error
 _NAMES = 8  # promises listed in an error
+_TOGETHER = 32  # promises combined at a time, so that hundreds are refused before all their automata are built
 
 
 class Target(NamedTuple):
@@ -174,18 +175,25 @@ def combine(constraints: Sequence[Constraint], target: Target, *, kept: bool, ev
 
     Raises BudgetError, naming the promises and the sizes of their automata, beyond target.max_states.
     """
-    automata = [constraint.automaton(target, kept) for constraint in constraints]
-    if not automata:
+    if not constraints:
         return _all_or_none(every, target)
-    try:
-        joint = product(automata, "intersection" if every else "union", max_states=target.max_states)
-    except BudgetError as error:
-        sizes = [f"{named(part)}: {dfa.num_states}" for part, dfa in zip(constraints, automata, strict=True)]
-        raise BudgetError(
-            f"the promises together need more than {target.max_states:,} states (each alone: {_listed(sizes)})",
-            hint="drop one of them, narrow the range of words, or raise max_states",
-        ) from error
-    return joint.minimize()
+    joint: list[DFA] = []
+    sizes: list[str] = []
+    for first in range(0, len(constraints), _TOGETHER):
+        some = constraints[first : first + _TOGETHER]
+        automata = [constraint.automaton(target, kept) for constraint in some]
+        sizes += [f"{named(part)}: {dfa.num_states}" for part, dfa in zip(some, automata, strict=True)]
+        try:
+            whole = product([*joint, *automata], "intersection" if every else "union", max_states=target.max_states)
+        except BudgetError as error:
+            rest = len(constraints) - len(sizes)
+            raise BudgetError(
+                f"{len(sizes)} promises together need more than {target.max_states:,} states "
+                f"(each alone: {_listed(sizes)})" + (f", and there are {rest} more" if rest else ""),
+                hint="drop one of them, narrow the range of words, or raise max_states",
+            ) from error
+        joint = [whole.minimize()]
+    return joint[0]
 
 
 def _all_or_none(accepted: bool, target: Target) -> DFA:

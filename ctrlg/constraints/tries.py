@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrlg.automata.characters import CONTINUATION, completions, unfinished_symbol
+from ctrlg.automata.classes import compacted
 from ctrlg.automata.exploration import require_states
 from ctrlg.constraints.words import JoiningRule, over_symbols, variants, which
 
@@ -105,7 +106,7 @@ class Trie:
             class_of[symbol] = _number(number, beginning)
         # A class without members, such as letters that are white space, would lead to states no text reaches, and to
         # exponentially many of them: it alone could leave out any one of several phrases under way.
-        members, class_of = np.unique(class_of, return_inverse=True)
+        members, class_of = compacted(class_of, len(number))
         classes = list(number)
         return [classes[code] for code in members.tolist()], class_of.astype(np.uint16)
 
