@@ -93,7 +93,7 @@ def test_an_unknown_method_is_answered_with_those_there_are() -> None:
 def test_em_may_use_methods_that_keep_rows_normalised(name: str) -> None:
     check_method(name, 4)
     QuantizationSchedule(5, name, 4, anneal_from=8)
-    hmm = random_hmm(40, 30)
+    hmm = random_hmm(20, 30)
     dense = (hmm.transition.to_dense(), hmm.emission.to_dense(), hmm.initial)
     transition, emission, initial = quantize_distributions(*dense, name, 4)
     for rows in (transition, emission, initial[None]):
