@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ctrlg.arguments import LanguageModel, checked
+from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
-from normtweaking.structure import decoder_layers, norms
+from normtweaking.structure import Decoder, decoder_layers, norms
 
 Batch = Mapping[str, Tensor]  # arguments of the model: input_ids int64 [B, T], perhaps attention_mask, position_ids
 HIDDEN_STATES = "hidden_states"  # what transformers calls a layer's first argument
@@ -46,7 +46,7 @@ class LayerChain:
     """
 
     @checked
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, model: Decoder) -> None:
         self.model = model
         self.prefix, modules = decoder_layers(model)
         self.layers = tuple(modules.children())

@@ -8,16 +8,30 @@ GPT-2's `Conv1D`, which stores the transpose.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from transformers.pytorch_utils import Conv1D
 
+from ctrlg.arguments import shown
 from ctrlg.errors import ArgumentError
 
 PROBE_SIZE = 1e3  # of a norm's probe: large, so that the constant below its root does not count
+
+
+def decoder(name: str, value: Any) -> Any:
+    """A check of an argument: a decoder of transformers, or what stands for one."""
+    if not isinstance(value, nn.Module) or not hasattr(value, "config") or not hasattr(value, "get_input_embeddings"):
+        raise ArgumentError(
+            f"{name} is {shown(value)}",
+            hint="a causal language model of transformers; ctrlg.models.load_language_model opens one by name",
+        )
+    return value
+
+
+Decoder = Annotated[Any, decoder]
 
 
 class DecoderLayers(NamedTuple):

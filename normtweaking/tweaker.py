@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ctrlg.arguments import LanguageModel, checked
+from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.files import write_json
 from ctrlg.folders import TWEAKED_FOLDER, atomic_folder
@@ -40,6 +40,7 @@ from normtweaking.settings import (
     TweakSettings,
 )
 from normtweaking.stages import Activations, Stage, stages_of
+from normtweaking.structure import Decoder
 
 RESULT_FILE = "norm_tweaking.json"
 CHECKED_TOKENS = 32  # of the first text, by which a model is checked
@@ -62,7 +63,7 @@ class ModelTweaker:
     @checked
     def __init__(
         self,
-        model: LanguageModel,
+        model: Decoder,
         quantizer: Quantizer,
         settings: TweakSettings | None = None,
         embeddings: bool = False,

@@ -17,13 +17,14 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.distillation.aware_em import SeedStudy, StudyRun, StudySettings
 from ctrlg.distillation.storage import read_sequences
-from ctrlg.evaluation.benchmark import KEY
 from ctrlg.evaluation.concept_sets import read_concept_sets
+from ctrlg.evaluation.output import KEY
 from ctrlg.evaluation.writing import write_sentences
-from ctrlg.files import atomic_folder, writable_folder
+from ctrlg.files import writable_folder
+from ctrlg.folders import HMM_FOLDER, atomic_folder
 from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import check_tokens
 from ctrlg.models import fast_dtype, load_language_model
@@ -58,7 +59,7 @@ def main() -> None:
             floats = HMM.of_parameters(*before, start.eos_token_id, start.fingerprint)
             hmm = floats if way[0] == FLOAT else comparison_hmm(floats, run.method, run.bits)
             if way[0] == FLOAT and arguments.save_float and not Path(arguments.save_float).exists():
-                with atomic_folder(arguments.save_float) as folder:
+                with atomic_folder(arguments.save_float, HMM_FOLDER) as folder:
                     floats.save_pretrained(folder)
             for sentence in write_sentences(
                 *language_model,
@@ -82,7 +83,7 @@ def settings_of(arguments: argparse.Namespace) -> dict[tuple[str, int], StudyRun
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--training", nargs="+", required=True, help="sampled sequences")
     parser.add_argument("--checkpoint", required=True, help="the first HMM")
     parser.add_argument("--base_model", default="default", help="the language model they come from (%(default)s)")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark import float_hmm
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
@@ -52,7 +52,8 @@ def main() -> None:
                 kl = torch.cat([divergences(expected, guided(text, hmm).log_probs).kl for text, expected in texts])
                 values = {"bytes": hmm.packed_nbytes, "kl_sequence": lost.mean, "kl_error": lost.error}
                 lines.add(key, {**values, "guidance_kl": float(kl.mean()), "steps": len(kl)})
-    print(table([line for line in lines.lines if line["hmm"] == arguments.hmm]))
+    lines.close()
+    say(table([line for line in lines.lines if line["hmm"] == arguments.hmm]))
 
 
 def written(base_model: str, hmm: HMM, keywords: list[str]) -> list[tuple[GuidedText, torch.Tensor]]:
@@ -85,7 +86,7 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hmm", default="default", help="folder or hub id; unpacked if compressed (%(default)s)")
     parser.add_argument("--base_model", default="default", help="the language model it comes from (%(default)s)")
     parser.add_argument("--methods", nargs="+", default=["norm-q", "norm-q-max", "log-norm-q"], help="that are coded")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.evaluation.benchmark import float_hmm
 from ctrlg.quantization import comparison_hmm
 from ctrlg.quantization.baselines import METHODS, find_method
@@ -48,7 +48,8 @@ def main() -> None:
                 for name, key in keys.items():
                     if key not in lines:
                         lines.add(key, levels(getattr(hmm, name).to_dense()))
-    print(table([line for line in lines.lines if line["hmm"] == arguments.hmm]))
+    lines.close()
+    say(table([line for line in lines.lines if line["hmm"] == arguments.hmm]))
 
 
 def levels(rows: Tensor) -> dict[str, float]:
@@ -90,7 +91,7 @@ def shown(name: str, value: float) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hmm", default="default", help="folder or hub id; unpacked if compressed (%(default)s)")
     defaults = ["norm-q", "norm-q-max", "matrix-max", "row-max", "k-means", "log-norm-q"]
     parser.add_argument("--methods", nargs="+", default=defaults, help=f"of {', '.join(METHODS)}")

@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words, synthetic_hmm
 from ctrlg.evaluation.tracing import KEYWORDS, SUFFIX_TOKEN, WARM_UP_STEPS, WORDS
@@ -178,7 +178,8 @@ def main() -> None:
                     for values in summed(recorded(model, hmm, beams), balance):
                         lines.add((*setting, values.pop("half"), values.pop("operator")), values)
                 shown += [line for line in lines.lines if tuple(line[name] for name in KEY[:6]) == setting]
-    print(table(shown))
+    lines.close()
+    say(table(shown))
 
 
 def recorded(model: Any, hmm: SyntheticHMM, beams: int) -> list[Work]:
@@ -286,7 +287,7 @@ def share(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hidden_states", type=int, nargs="+", default=[1024, 4096])
     parser.add_argument("--base_model", default="default", help="whose steps are measured (%(default)s)")
     parser.add_argument("--kinds", nargs="+", choices=("float", "compressed"), default=["float", "compressed"])

@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ctrlg.console import as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.evaluation.benchmark import float_hmm
 from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.writing import write_sentences
@@ -52,7 +52,8 @@ def main() -> None:
                 there=lambda member, key=key: (*key, member.number) in lines,
             ):
                 lines.add((*key, sentence.concept_set.number), {**sentence.record, **left})
-    print(table([line for line in lines.lines if line["hmm"] == arguments.hmm_model_path]))
+    lines.close()
+    say(table([line for line in lines.lines if line["hmm"] == arguments.hmm_model_path]))
 
 
 def what_is_left(hmm: Any) -> dict[str, int]:
@@ -84,7 +85,7 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--ratios", nargs="+", type=float, default=list(RATIOS), help="of entries that are dropped")
     parser.add_argument("--masks", nargs="+", choices=("soft", "hard"), default=["soft", "hard"])
     parser.add_argument("--hmm_model_path", default="default", help="unpacked if compressed (%(default)s)")

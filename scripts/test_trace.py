@@ -47,6 +47,7 @@ def main() -> None:
         for kind in KINDS:
             if kind in arguments.kinds:
                 study.run(hidden_states, kind)
+    results.close()
     if arguments.plot:
         draw_trace([line for line in results.lines if study.wants(line)], arguments.plot)
 

@@ -104,7 +104,7 @@ def test_nothing_of_others_is_replaced(folder: Path) -> None:
     with pytest.raises(ArgumentError, match=r"best holds what was not written here: notes\.txt"):
         quiet_train(settings_in(folder))
     (best / "notes.txt").rename(folder / "notes.txt")
-    with pytest.raises(DataError, match=r"notes\.txt does not end in a record"):
+    with pytest.raises(DataError, match=r"notes\.txt, line 1, is not of a training log"):
         quiet_train(settings_in(folder, log_file=str(folder / "notes.txt")))
     (folder / "notes.txt").write_text('{"mine": 1}\n')
     with pytest.raises(DataError, match="line 1, is not of a training log"):

@@ -52,6 +52,6 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such data file"):
         read_results(tmp_path / "none.json")
     (tmp_path / "none.jsonl").touch()
-    with pytest.raises(DataError, match="no such results file") as caught:
+    with pytest.raises(DataError, match="no such data file") as caught:
         read_results(tmp_path / "none.json")
     assert "none.jsonl" in caught.value.hint

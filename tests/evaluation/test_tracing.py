@@ -161,7 +161,6 @@ def test_the_finding_and_an_empty_figure(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--hidden_states", "0"], "--hidden_states 0"),
-        (["--beams", "-1"], "--beams -1"),
         (["--tokens", "3"], "tokens is 3"),
         (["--bits", "9"], "--bits 9"),
         (["--plot", "drawing.gif"], "drawing.gif"),
