@@ -94,7 +94,7 @@ class TrainingLog:
 
     def _check_tab_separated(self) -> None:
         for number, line in enumerate(read_text(self.path).split("\n") if self.path.is_file() else [], start=1):
-            if line and not line.startswith("{") and len(line.split("\t")) != 3:
+            if line and not line.startswith("{'") and len(line.split("\t")) != 3:
                 raise DataError(f"{self.path}, line {number}, is not of a training log", hint="choose another log_file")
 
     def position(self) -> int:

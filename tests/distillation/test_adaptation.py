@@ -234,7 +234,7 @@ def test_what_cannot_be_trained_is_refused_at_once(tmp_path: Path) -> None:
         adapt(model_of(), TRAINING, HELD_OUT, tmp_path / "file" / "output")
     refused: list[dict[str, Any]] = [{"rank": 0}, {"epochs": 0.0}, {"patience": -1}, {"alpha": 0.0}, {"warmup": 0}]
     for wrong in refused:
-        with pytest.raises(ArgumentError, match="is (0|-1|nan)"):
+        with pytest.raises(ArgumentError, match=r"is (0|-1|nan)"):
             AdaptationSettings(**wrong)
 
 
