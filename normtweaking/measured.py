@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ctrlg.arguments import Positive, TwoOrMore, checked
+from ctrlg.errors import ArgumentError
 from normtweaking.calibration import read_tokens
 from normtweaking.perplexity import check_windows, sliding_window_perplexity
 
@@ -25,6 +26,11 @@ class Measured:
     tokens: TwoOrMore | None = None
     window: TwoOrMore | None = None
     stride: Positive | None = None
+
+    def __post_init__(self) -> None:
+        window = self.window or LONGEST_WINDOW
+        if self.stride is not None and self.stride >= window:
+            raise ArgumentError(f"stride is {self.stride}", hint=f"below the window of {window}")
 
 
 class MeasuredText:

@@ -77,6 +77,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
             "--seeds": NATURAL,
             "--max-new-tokens": WHOLE,
             "--together": WHOLE,
+            "--least-words": NATURAL,
             "--grid": ("norm-q:0", "norm-q:99", "norm-q:x", "norm-q", f"norm-q:{HUGE}"),
         },
     ),

@@ -142,7 +142,7 @@ def test_the_least_budget_can_be_met(bits: int, states: int, vocabulary: int) ->
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"output": "file"}, "is a file"),
+        ({"output": "file"}, "is no folder"),
         ({"output": "file/below"}, "cannot make the folder"),
         ({"perplexity": Measured("nowhere.txt")}, "nowhere.txt"),
         ({"perplexity": Measured("folder")}, "folder"),

@@ -127,6 +127,7 @@ class Vocabulary:
             pieces.append(self.token_bytes[token] or b"")
         return b"".join(pieces)
 
+    @checked
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids; ids that are not content add nothing, broken characters become U+FFFD.
 

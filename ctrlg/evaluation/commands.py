@@ -52,9 +52,9 @@ Examples:
 """
 
 
-def word_limit(text: str) -> int | None:
+def word_limit(text: str | int) -> int | None:
     """The largest number of words that an option allows: "16" as 16, "none" as None. Raises ArgumentError."""
-    if text.lower() == "none":
+    if isinstance(text, str) and text.lower() == "none":
         return None
     try:
         return int(text)

@@ -102,7 +102,7 @@ def test_word_counts_up_to_the_limit() -> None:
 
 
 def test_a_table_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ctrlg.automata.exploration.MAX_ENTRIES", 100)
+    monkeypatch.setattr("ctrlg.automata.exploration.MAX_ENTRIES", 20)
     with pytest.raises(BudgetError, match=r"dog.* transitions"):
         Keywords(["dog"]).compile(BYTES)
 
@@ -115,7 +115,7 @@ def test_a_long_prefix_and_suffix_are_read_once() -> None:
 
 def test_the_doubt_about_a_character_ends_with_it() -> None:
     dfa = Exclude(["ế ế"]).compile(BYTES)
-    assert dfa.accepts("ếếế".encode())
+    assert dfa.accepts("ếế".encode())
     assert not dfa.accepts("ế\u2003ế".encode())
     assert not dfa.accepts("ế ế".encode())
 

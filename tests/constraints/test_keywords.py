@@ -11,7 +11,7 @@ import pytest
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Keywords, Ordered, WordCount
-from ctrlg.errors import ConstraintError
+from ctrlg.errors import ArgumentError, ConstraintError
 
 
 def accepts(dfa: DFA, vocabulary: Vocabulary, content: str) -> bool:
@@ -139,7 +139,7 @@ def test_five_concepts_with_a_word_count_stay_small_and_quick(gpt2: Vocabulary) 
 
 
 def test_refusals() -> None:
-    with pytest.raises(ConstraintError, match="one phrase, not a list"):
+    with pytest.raises(ArgumentError, match="groups is 'dog'"):
         Keywords("dog")
     with pytest.raises(ConstraintError, match="without phrases"):
         Keywords([["dog"], []])

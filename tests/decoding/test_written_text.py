@@ -17,6 +17,7 @@ from ctrlg.automata.utf8 import whole_characters
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, OneLine, WordCount
 from ctrlg.decoding import ConstraintLogitsProcessor, generate
+from ctrlg.decoding.tasks import task_of
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
 
@@ -86,7 +87,7 @@ def test_what_the_tokenizer_cannot_write_is_refused() -> None:
     vocabulary = Vocabulary((b"a", b" b", b".", None), eos_token_id=3)
     model = tiny_language_model(4)
     with pytest.raises(ArgumentError, match="cannot write the suffix") as refused:
-        generate(model, vocabulary, None, WordCount(1), suffix="!", eos_token_id=3)
+        task_of(model, vocabulary, None, WordCount(1), None, "", "!", 1000, 3)
     assert "'!'" in refused.value.hint
     with pytest.raises(ArgumentError, match="half a character"):
         generate(MODELS["byte-level"], tokenizer, None, WordCount(1), prefix="\ud83d")

@@ -27,8 +27,8 @@ SEEDS = st.integers(0, 2**31)
 def poisoned() -> Iterator[None]:
     """New outputs are full of NaN, and small work is cut for two threads as well."""
 
-    def full_of_nan(*shape: int) -> Tensor:
-        return torch.full(shape if isinstance(shape[0], int) else shape[0], torch.nan)
+    def full_of_nan(*shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.full(shape if isinstance(shape[0], int) else shape[0], torch.nan, dtype=dtype)
 
     with mock.patch.object(threads, "WORK_OF_A_THREAD", 1), mock.patch.object(cpu.torch, "empty", full_of_nan):
         yield
