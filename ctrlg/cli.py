@@ -169,7 +169,7 @@ def quantize(
     Between(0, LARGEST_COUNT)("--refine", refine)
     check(compress, method=method, bits=bits, layout=layout, threshold=threshold, max_bytes=max_bytes)
     options = {"layout": layout, "threshold": threshold, "max_bytes": max_bytes, "initial": initial}
-    check_folder(output, HMM_FOLDER)  # before an HMM is fetched
+    check_folder(output, HMM_FOLDER, [hmm])  # before an HMM is fetched
     with atomic_folder(output, HMM_FOLDER, [hmm_folder(hmm)]) as folder:
         opened = load_hmm(hmm)
         model = opened if isinstance(opened, HMM) else opened.dequantize()

@@ -51,7 +51,8 @@ class PlainConsole(Console):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**({"markup": False, "emoji": False, "highlight": False} | options))
+        chosen: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False} | options
+        super().__init__(**chosen)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """What rich calls for everything that it prints, bars and cells of tables too."""

@@ -302,12 +302,17 @@ LENGTH = 24
 
 
 def gpt2(vocab_size: int) -> GPT2LMHeadModel:
-    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": LENGTH}
+    sizes: dict[str, Any] = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": LENGTH}
     return GPT2LMHeadModel(GPT2Config(vocab_size=vocab_size, initializer_range=0.3, **sizes))
 
 
 def llama(vocab_size: int) -> LlamaForCausalLM:
-    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     return LlamaForCausalLM(
         LlamaConfig(vocab_size=vocab_size, max_position_embeddings=LENGTH, initializer_range=0.3, **sizes)
     )
@@ -387,7 +392,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def other_quantizer(place: Path) -> str:
     """Options for a file of weights as transformers saves the bare model, and for k-means."""
-    model = AutoModelForCausalLM.from_pretrained(place / "tiny/model")
+    model: Any = AutoModelForCausalLM.from_pretrained(place / "tiny/model")
     if model.config.model_type != "gpt2":
         return "--quantizer k-means --nbits 2 --group-size 4"
     model.transformer.save_pretrained(place / "bare")

@@ -19,7 +19,7 @@ from ctrlg.hmm.learning import maximise
 from ctrlg.quantization import load_hmm, quantize
 from normtweaking.codebooks import nearest_levels
 
-TOKENIZER = tiny_tokenizer()
+TOKENIZER: Any = tiny_tokenizer()
 SIZE = len(TOKENIZER)
 MODEL = tiny_language_model(SIZE)
 

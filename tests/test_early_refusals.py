@@ -58,9 +58,10 @@ def word_piece_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(model: Path, output: Path, **changed: Any) -> DistillationSettings:
-    small = {"hidden_states": 4, "sequences": 60, "held_out": 20, "max_new_tokens": 6, "soft_steps": 1}
+    small: dict[str, Any] = {"hidden_states": 4, "sequences": 60, "held_out": 20, "max_new_tokens": 6, "soft_steps": 1}
     small |= {"one_hot_steps": 1, "next_tokens": 4, "batch_size": 50}
-    return DistillationSettings(model=str(model), output=output, **(small | changed))
+    small |= changed
+    return DistillationSettings(model=str(model), output=output, **small)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def joint(
 def compacted(codes: NDArray[np.integer], stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The distinct ones of some codes in [0, stop), ascending, and the position of each code among them."""
     if stop > _DENSE_CODES:
-        return np.unique(codes, return_inverse=True)
+        distinct, position = np.unique(codes, return_inverse=True)
+        return distinct.astype(np.int64, copy=False), position.astype(np.int64, copy=False)
     found = np.zeros(stop, dtype=bool)
     found[codes] = True
     return np.flatnonzero(found), (np.cumsum(found) - 1)[codes]

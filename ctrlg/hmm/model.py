@@ -179,7 +179,8 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
         facts = [self.hidden_states, self.vocab_size, self.eos_token_id, self.fingerprint]
         digest = hashlib.sha256(json.dumps(facts).encode())
         for tensor in (self.alpha_exp, self.beta, self.gamma):
-            digest.update(memoryview(tensor.detach().float().cpu().contiguous().numpy()).cast("B"))
+            numbers: Any = tensor.detach().float().cpu().contiguous().numpy()
+            digest.update(memoryview(numbers).cast("B"))
         return digest.hexdigest()
 
     def _save_pretrained(self, save_directory: Path) -> None:

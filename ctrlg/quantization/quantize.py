@@ -86,10 +86,13 @@ def least_bytes(hidden_states: int, vocab_size: int, bits: int) -> int:
     It holds scale and background of every row, the initial distribution and the codebooks, without any entry. (Of a few
     states over a few hundred tokens, where headers are most of a file, codes for all entries may take fewer.)
     """
-    rows = (_empty_rows(hidden_states, size, bits) for size in (hidden_states, vocab_size))
+    transition, emission = (_empty_rows(hidden_states, size, bits) for size in (hidden_states, vocab_size))
     initial = torch.full((hidden_states,), 1 / hidden_states)
-    named = {"method": "log-norm-q", "bits": bits, "fingerprint": "0" * 64, "settings": {"threshold": HIGHEST}}
-    return QuantizedHMM(*rows, initial, 0, **named).packed_nbytes
+    settings = {"threshold": HIGHEST}
+    smallest = QuantizedHMM(
+        transition, emission, initial, 0, method="log-norm-q", bits=bits, fingerprint="0" * 64, settings=settings
+    )
+    return smallest.packed_nbytes
 
 
 def _empty_rows(states: int, size: int, bits: int) -> CompressedMatrix:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import tiny_language_model, tiny_tokenizer
-from transformers import BatchEncoding, GenerationConfig, GPT2Config, GPT2LMHeadModel, TextStreamer
-from transformers.generation import StoppingCriteria
+from transformers import BatchEncoding, GenerationConfig, GPT2Config, GPT2LMHeadModel, StoppingCriteria, TextStreamer
 
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Keywords
@@ -155,7 +154,7 @@ def test_a_prompt_beyond_the_context_is_refused_first() -> None:
         generate(model, TOKENIZER, None, Keywords(["dog"]), [3] * 10, **settings)
     assert "by 1 or more" in no.value.hint
     with pytest.raises(ArgumentError, match="16 positions"):
-        generate(model, TOKENIZER, None, Keywords(["dog"]), **(settings | {"max_new_tokens": 20}))
+        generate(model, TOKENIZER, None, Keywords(["dog"]), **{**settings, "max_new_tokens": 20})
 
 
 def test_a_special_token_beyond_the_logits_is_never_content() -> None:

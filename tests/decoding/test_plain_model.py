@@ -48,7 +48,8 @@ SETTINGS: dict[str, Any] = {
 
 
 def write(model: Any, **options: Any) -> list[GenerationResult]:
-    return generate(model, TOKENIZER, HMM_MODEL, PROMISE, **({"max_new_tokens": 8} | options))
+    options.setdefault("max_new_tokens", 8)
+    return generate(model, TOKENIZER, HMM_MODEL, PROMISE, **options)
 
 
 MODEL = tiny_language_model(SIZE)

@@ -90,7 +90,7 @@ def test_bad_settings_are_refused() -> None:
             Bleu(n)  # type: ignore[arg-type]
     for settings_ in ({"n": 3}, {"sigma": 0.0}):
         with pytest.raises(ArgumentError, match="sigma"):
-            Cider(**settings_)
+            Cider(**settings_)  # pyright: ignore[reportArgumentType]
     with pytest.raises(DataError, match="no reference has a token"):
         Cider().compute_score({0: [" "]}, {0: ["a"]})
 
