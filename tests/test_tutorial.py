@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
@@ -16,6 +17,14 @@ def printed_by(notebook_file: Path) -> str:
     NotebookClient(notebook, timeout=900, kernel_name="python3", resources=resources).execute()
     cells = (cell for cell in notebook.cells if cell.cell_type == "code")
     return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+@pytest.mark.parametrize("name", ["tutorial_ctrlg.ipynb", "distillation/tutorial_distillation.ipynb"])
+def test_tutorials_are_committed_with_their_outputs(name: str) -> None:
+    notebook = nbformat.read(ROOT / name, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in cells)
+    assert sum(bool(cell.outputs) for cell in cells) >= 5
 
 
 def test_the_tutorial_runs_and_every_promise_in_it_is_kept() -> None:
