@@ -142,6 +142,10 @@ class NormStudy:
         identity = [weights_digest(model), tokens.tolist(), settings.window, settings.stride]
         self._text = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
 
+    def close(self) -> None:
+        """Let other studies write the file of results."""
+        self.results.close()
+
     def run(
         self, schemes: Sequence[Scheme], ways: Sequence[Way], samples: Sequence[int], seeds: Sequence[int]
     ) -> Iterator[dict[str, Any]]:

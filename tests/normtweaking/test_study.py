@@ -43,7 +43,9 @@ def study(folder: Path) -> NormStudy:
 
 
 def test_a_study_resumes_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = list(study(tmp_path).run(SCHEMES, WAYS, [4, 2], [0, 1]))
+    first_study = study(tmp_path)
+    lines = list(first_study.run(SCHEMES, WAYS, [4, 2], [0, 1]))
+    first_study.close()
     assert len(lines) == 1 + 2 * (1 + 4 * 2 * 2)
     exact = lines[0]["perplexity"]
     assert exact == pytest.approx(
@@ -90,7 +92,9 @@ def test_what_a_search_has_found_is_not_made_again(tmp_path: Path, way: Way, mon
     made = []
     run = ModelTweaker.run
     monkeypatch.setattr(ModelTweaker, "run", lambda self, *rest, **kept: made.append(1) or run(self, *rest, **kept))
-    *_, line = study(tmp_path).run(SCHEMES[:1], [way], [4], [0])
+    first = study(tmp_path)
+    *_, line = first.run(SCHEMES[:1], [way], [4], [0])
+    first.close()
     points = len(SETTINGS.layer_grid.learning_rates) if way == WAYS[0] else 1
     assert len(made) == points
     (tmp_path / "a.jsonl").unlink()  # the points of the search stay, the model that they gave does not
