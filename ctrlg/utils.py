@@ -1,5 +1,8 @@
 """Ctrl-G's module of decoding: `from ctrlg.utils import *` gives its names, and `torch` and `LogitsProcessor`."""
 
+# A star import gives every name in here: there is no list of them beside the imports.
+# ruff: noqa: F401
+
 import torch
 from transformers import LogitsProcessor
 
@@ -20,24 +23,3 @@ from ctrlg.compat import (
     symq,
 )
 from ctrlg.decoding import extract_generated_ids, rank_generated_ids
-
-__all__ = [
-    "ConstraintLogitsProcessor",
-    "LogitsProcessor",
-    "aggregate_edge_weights",
-    "asymq",
-    "distribute_state_weights",
-    "ends_at",
-    "extract_generated_ids",
-    "logsumexp",
-    "matmul_a_logb",
-    "matmul_log",
-    "matmul_loga_b",
-    "q_matmul",
-    "q_matmul_a_logb",
-    "q_matmul_log",
-    "q_matmul_loga_b",
-    "rank_generated_ids",
-    "symq",
-    "torch",
-]
