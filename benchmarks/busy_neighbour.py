@@ -6,7 +6,7 @@ rounds of all ways alternate, so that whatever else the machine does meets all o
 after every round. With as many cores as threads, two processes that give way to each other take twice as long.
 
     python benchmarks/busy_neighbour.py
-    python benchmarks/busy_neighbour.py --rounds 40 --ways default GOMP_SPINCOUNT=10000 OMP_WAIT_POLICY=passive
+    python benchmarks/busy_neighbour.py --rounds 40 --ways default GOMP_SPINCOUNT=30000 OMP_WAIT_POLICY=passive
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ _VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ways = ["default", "GOMP_SPINCOUNT=10000", "GOMP_SPINCOUNT=1000", "OMP_WAIT_POLICY=passive"]
+    ways = ["default", "GOMP_SPINCOUNT=10000", "GOMP_SPINCOUNT=30000", "OMP_WAIT_POLICY=passive"]
     parser.add_argument("--ways", nargs="+", default=ways, help="'default', or an environment variable")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=10, help="timed steps of a round")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 
-SPINS = "10000"
-"""Looks for work (some tens of microseconds) before a waiting thread gives its core away; GNU OpenMP's own choice is
-milliseconds, in which two processes on the same cores keep each other from working."""
+SPINS = "30000"
+"""Looks for work before a waiting thread gives its core away. GNU OpenMP's own choice takes milliseconds, in which two
+processes on the same cores keep each other from working; a third of this number cost half of the speed on an idle
+machine in one of two runs (`benchmarks/busy_neighbour.py`, docs/running.md)."""
 
 
 def main() -> None:
