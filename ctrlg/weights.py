@@ -30,6 +30,9 @@ ITEM_BYTES = {
 }
 """Bytes of one number of the types that torch can hold; what packs several numbers into a byte (F4) is refused."""
 
+FLOAT_TYPES = ("F64", "F32", "F16", "BF16")
+"""Types of weights that are the values themselves, not codes of them."""
+
 _LFS_POINTER = b"version https://git-lfs"
 
 

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from ctrlg.arguments import Between, LanguageModel, Positive, TwoOrMore, checked
 from ctrlg.errors import ArgumentError, CheckpointError
+from ctrlg.weights import FLOAT_TYPES, stored_tensors
 from normtweaking.codebooks import nearest_levels
 from normtweaking.structure import Linear, decoder_layers, linear_layers
 
 FEWEST_BITS, MOST_BITS = 2, 8
 Bits = Annotated[int, Between(FEWEST_BITS, MOST_BITS)]
 GroupSize = TwoOrMore
-FLOATS = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
 
 
 class Weight(NamedTuple):
@@ -137,7 +137,7 @@ class Precomputed:
     def __post_init__(self) -> None:
         if not Path(self.path).is_file():
             raise CheckpointError(f"no file of quantised weights: {self.path}", hint="give a .safetensors file")
-        self._shapes()
+        stored_tensors(self.path)
 
     def check(self, weight: Weight) -> None:
         rows, columns = weight.values.shape
@@ -159,29 +159,20 @@ class Precomputed:
 
     def _stored(self, name: str, shape: list[int]) -> str:
         """The name in the file of a parameter's values: its own, or its own in the bare or in the causal model."""
-        shapes = self._shapes()
-        names = [name] if name in shapes else [other for other in shapes if _differ_by_prefix(name, other)]
+        there = stored_tensors(self.path)
+        names = [name] if name in there else [other for other in there if _differ_by_prefix(name, other)]
         if len(names) != 1:
             raise CheckpointError(
                 f"{self.path} has {'no' if not names else 'more than one'} tensor {name!r}",
                 hint="name tensors as the model's state_dict does",
             )
-        kind, found = shapes[names[0]]
-        if found != shape or kind not in FLOATS:
+        found = there[names[0]]
+        if list(found.shape) != shape or found.dtype not in FLOAT_TYPES:
             raise CheckpointError(
-                f"{name} in {self.path} is {kind} {found}, the model's is {shape}",
+                f"{name} in {self.path} is {found.dtype} {list(found.shape)}, the model's is {shape}",
                 hint="store the values themselves, not their codes, in the model's own shape",
             )
         return names[0]
-
-    def _shapes(self) -> dict[str, tuple[str, list[int]]]:
-        """Type and shape of every tensor in the file."""
-        try:
-            with safe_open(self.path, framework="pt") as content:
-                slices = {name: content.get_slice(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
-                return {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
-        except SafetensorError as error:
-            raise CheckpointError(f"{self.path} is no safetensors file: {error}") from error
 
 
 def quantize_layers(module: nn.Module, quantizer: Quantizer, prefix: str = "") -> None:

@@ -39,7 +39,9 @@ def require_memory(model: Any, prompts: int, rows_each: int, tokens: int) -> Non
     width = int(model.get_output_embeddings().weight.shape[0])
     a_row = 4 * width * _COPIES + tokens * _bytes_of_token(model)
     if reason := lacking_memory(prompts * rows_each * a_row, model.device):
-        fitting = next((fewer for fewer in _halves(rows_each) if not lacking_memory(prompts * fewer * a_row)), 1)
+        fitting = next(
+            (fewer for fewer in _halves(rows_each) if not lacking_memory(prompts * fewer * a_row, model.device)), 1
+        )
         raise ArgumentError(
             f"{rows_each:,} beams or samples of {tokens:,} tokens do not fit into memory: {reason}",
             hint=f"{fitting:,} would fit, for instance; fewer tokens make room for more",

@@ -22,11 +22,10 @@ from ctrlg.hmm.changes import Seen
 from ctrlg.hmm.inference import Parameters
 from ctrlg.hmm.sequences import SequenceModel
 from ctrlg.matrices import DenseMatrix
-from ctrlg.weights import load_tensors, metadata_of, read_json_object, require_tensors, whole_number
+from ctrlg.weights import FLOAT_TYPES, load_tensors, metadata_of, read_json_object, require_tensors, whole_number
 
 ROW_SUM_TOLERANCE = 1e-2  # float32 rows of 50,000 probabilities, written as logs, do not sum to 1 exactly
 MOST_STATES, MOST_TOKENS = 2**24, 2**24  # of a checkpoint: far above any HMM, and an index of them fits into memory
-FLOAT_TYPES = ("F32", "F64", "F16", "BF16")  # of a checkpoint's tensors
 CHECKSUM = "sha256"  # entry of the metadata of our files
 _HEX_DIGEST = re.compile("[0-9a-f]{64}")
 
