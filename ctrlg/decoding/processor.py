@@ -34,8 +34,7 @@ from ctrlg.decoding.reachability import Horizon, Reachability
 from ctrlg.decoding.sequences import SequenceReader, Sequences, take
 from ctrlg.decoding.suffix import check_ids, suffix_probabilities, suffix_tokens
 from ctrlg.errors import ArgumentError, VocabularyError
-
-LARGEST_LOGIT = 1e3  # stands for +inf in the language model's scores; larger numbers would lose the differences below
+from ctrlg.kernels.reference import finite_logits
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):
@@ -308,7 +307,7 @@ def _finite(logits: Tensor) -> Tensor:
     largest = logits.amax(dim=1)
     if bool((largest < math.inf).all()):
         return logits
-    return logits.nan_to_num(nan=-math.inf, posinf=LARGEST_LOGIT, neginf=-math.inf)
+    return finite_logits(logits)
 
 
 def _end_only(scores: Tensor, eos_token_id: int, device: torch.device) -> Tensor:

@@ -1,7 +1,9 @@
-"""Kernels of the matrix operations: `reference` in torch for any device and dtype, `cpu` in numba."""
+"""Kernels of the matrix operations: `reference` in torch for any device and dtype, `cpu` in numba, `gpu` in Triton."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from types import ModuleType
 
 import torch
@@ -18,3 +20,15 @@ def cpu_kernels(*tensors: Tensor) -> ModuleType | None:
     from ctrlg.kernels import cpu
 
     return cpu
+
+
+def gpu_kernels(*tensors: Tensor) -> bool:
+    """Whether the Triton kernels apply: float32 on a CUDA device, and Triton (the extra `gpu`) is installed.
+
+    Under `TRITON_INTERPRET=1` they apply to the CPU as well: Triton's interpreter runs them there, for tests.
+    """
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    devices = ("cuda", "cpu") if interpreted else ("cuda",)
+    if any(t.device.type not in devices or (t.is_floating_point() and t.dtype != torch.float32) for t in tensors):
+        return False
+    return importlib.util.find_spec("triton") is not None

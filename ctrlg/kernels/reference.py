@@ -16,6 +16,9 @@ from torch import Tensor
 BLOCK_ENTRIES = 2**22
 """Entries decoded at a time: 16 MB of float32."""
 
+LARGEST_LOGIT = 1e3
+"""Stands for +inf in a language model's scores; larger numbers would lose the differences below."""
+
 
 class ColumnBlocks(Protocol):
     """What the reference kernels need of a matrix."""
@@ -92,6 +95,39 @@ def scores(matrix: ColumnBlocks, weights: Tensor, predictive: Tensor, row_of: Te
             ratio = numerator.log() - below.log() + log_peak[rows, None]
             out[:, start + tokens] = ratio.masked_fill((numerator <= 0) | (below <= 0), -torch.inf)
     return out
+
+
+def add_paired_scores(
+    matrix: ColumnBlocks,
+    logits: Tensor,
+    predictive: Tensor,
+    rows: Tensor,
+    row_of: Tensor,
+    offset: Tensor,
+    class_of: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """logits + offset[b, k] + log((predictive[b] * rows[row_of[b, k]]) @ M) - log(predictive[b] @ M) at class k of v.
+
+    Every pair of a sequence and a row is multiplied, B * n rows of H: a definition, not a way to do it.
+    """
+    out = torch.empty(logits.shape, dtype=predictive.dtype, device=logits.device)
+    row_of, class_of = row_of.long(), class_of.long()
+    for start, stop in _spans(matrix):
+        block = matrix.column_block(start, stop, predictive.dtype)
+        classes = class_of[start:stop]
+        chosen = row_of[:, classes]
+        products = (predictive[:, None] * rows) @ block
+        numerator = products.gather(1, chosen.clamp(min=0)[:, None])[:, 0]
+        denominator = predictive @ block
+        ratio = numerator.log() - denominator.log() + offset[:, classes]
+        out[:, start:stop] = ratio.masked_fill((chosen < 0) | (numerator <= 0) | (denominator <= 0), -torch.inf)
+    out += finite_logits(logits)
+    return out, out.logsumexp(dim=1)
+
+
+def finite_logits(logits: Tensor) -> Tensor:
+    """float32, NaN as -inf and +inf as LARGEST_LOGIT."""
+    return logits.float().nan_to_num(nan=-torch.inf, posinf=LARGEST_LOGIT, neginf=-torch.inf)
 
 
 def scaled_weights(weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,6 +62,10 @@ class StochasticMatrix(abc.ABC):
         VocabularyError for any other id outside [0, N).
         """
         self._require_ids(ids)
+        return self.trusted_columns(ids)
+
+    def trusted_columns(self, ids: Tensor) -> Tensor:
+        """`columns` of ids that are known to be right: on a GPU, to check them is to wait for the device."""
         return reference.columns(self, ids)
 
     def class_sums(self, class_of: Tensor, num_classes: int) -> Tensor:
@@ -113,6 +117,25 @@ class StochasticMatrix(abc.ABC):
         scores = self._scores(weights, predictive, row_of, class_of)
         joined = torch.add(log_probs.to(scores.dtype), scores, out=out)
         return joined, torch.logsumexp(joined, dim=-1)
+
+    @property
+    def pairs_in_one_pass(self) -> bool:
+        """Whether `add_paired_scores` has a kernel here; decoding stays on the device then."""
+        return False
+
+    def add_paired_scores(
+        self, logits: Tensor, predictive: Tensor, rows: Tensor, row_of: Tensor, offset: Tensor, class_of: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """`add_scores` whose weights are `predictive[b] * rows[r]` with `r = row_of[b, k]`, plus `offset[b, k]`.
+
+        No weights are built for each sequence and next state, nothing is checked, and nothing waits for the device.
+
+        logits: [B, N], of the language model; NaN counts as -inf, +inf as LARGEST_LOGIT.
+        predictive: float32 [B, H]; rows: float32 [n, H], of look-ahead tables, the largest of each about 1.
+        row_of: int [B, K] in [-1, n), -1 is dead; offset: float32 [B, K]; class_of: int [N] in [0, K).
+        Returns the sums float32 [B, N], -inf as in `scores`, and the log-sum-exp of each row [B].
+        """
+        return reference.add_paired_scores(self, logits, predictive, rows, row_of, offset, class_of)
 
     def rows(self, ids: Tensor) -> Tensor:
         """`M[ids]`: int64 [n] in [0, H) -> float32 [n, N]; for inspection and sampling."""

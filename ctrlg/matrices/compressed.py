@@ -7,6 +7,7 @@ emitted tokens are read. *Dense*: a code for every entry, uint8 [H, N]. Neither 
 
 from __future__ import annotations
 
+from functools import cached_property
 from types import ModuleType
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
-from ctrlg.kernels import cpu_kernels, reference
+from ctrlg.kernels import cpu_kernels, gpu_kernels, reference
+from ctrlg.kernels.entries import EntryLists, entry_lists
 from ctrlg.matrices.base import StochasticMatrix
 
 SMALL_INDEX = 65536
@@ -175,8 +177,7 @@ class CompressedMatrix(StochasticMatrix):
 
     def row_entries(self) -> RowEntries:
         """Stored entries in row order, what `from_rows` takes. ArgumentError for the dense layout."""
-        if self.layout == "dense":
-            raise ArgumentError("the dense layout has no list of entries", hint="use .codes, uint8 [H, N]")
+        self._require_lists()
         hidden_states, size = self._shape
         rows = self.row_of_entry.to(torch.int64)
         order = torch.argsort(rows, stable=True)
@@ -195,13 +196,12 @@ class CompressedMatrix(StochasticMatrix):
         kernels = self._kernels(y)
         return kernels.right(self, y) if kernels else super().right(y)
 
-    def columns(self, ids: Tensor) -> Tensor:
-        self._require_ids(ids)
+    def trusted_columns(self, ids: Tensor) -> Tensor:
         if self.layout == "dense":
             levels = self.codebook[self.codes[:, ids.clamp(min=0)].int()]
             return reference.ones_where_missing((self.scale[:, None] * levels + self.background[:, None]).T, ids)
         kernels = self._kernels(ids)
-        return kernels.columns(self, ids) if kernels else super().columns(ids)
+        return kernels.columns(self, ids) if kernels else super().trusted_columns(ids)
 
     def class_sums(self, class_of: Tensor, num_classes: int) -> Tensor:
         self._require_classes(class_of, num_classes)
@@ -230,12 +230,47 @@ class CompressedMatrix(StochasticMatrix):
         if kernels is None or (out is not None and not out.is_contiguous()):
             return super().add_scores(log_probs, weights, predictive, row_of, class_of, out)
         self._require_add_scores(log_probs, weights, predictive, row_of, class_of, out)
-        joined = torch.empty(log_probs.shape, dtype=torch.float32) if out is None else out
+        joined = torch.empty_like(log_probs, dtype=torch.float32) if out is None else out
         return joined, kernels.add_scores(self, log_probs.float(), weights, predictive, row_of, class_of, joined)
 
+    @property
+    def pairs_in_one_pass(self) -> bool:
+        return self.layout == "sparse" and gpu_kernels(self.codes)
+
+    def add_paired_scores(
+        self, logits: Tensor, predictive: Tensor, rows: Tensor, row_of: Tensor, offset: Tensor, class_of: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if not self.pairs_in_one_pass:
+            return super().add_paired_scores(logits, predictive, rows, row_of, offset, class_of)
+        from ctrlg.kernels.gpu import compressed
+
+        return compressed.add_paired_scores(self, logits, predictive, rows, row_of, offset, class_of)
+
+    @cached_property
+    def by_column(self) -> EntryLists:
+        """The stored entries by column, for kernels on a GPU. ArgumentError for the dense layout."""
+        self._require_lists()
+        return entry_lists(self.column_starts, self.row_of_entry, self.codes)
+
+    @cached_property
+    def by_row(self) -> EntryLists:
+        """The stored entries by row, a second copy of them. ArgumentError for the dense layout."""
+        entries = self.row_entries()
+        return entry_lists(entries.indptr.to(self.column_starts.dtype), entries.columns, entries.codes)
+
     def _kernels(self, *inputs: Tensor) -> ModuleType | None:
-        """The numba kernels of the sparse layout where they apply."""
-        return cpu_kernels(self.codes, *inputs) if self.layout == "sparse" else None
+        """The kernels of the sparse layout where they apply, numba's or Triton's."""
+        if self.layout == "dense":
+            return None
+        if gpu_kernels(self.codes, *inputs):
+            from ctrlg.kernels.gpu import compressed
+
+            return compressed
+        return cpu_kernels(self.codes, *inputs)
+
+    def _require_lists(self) -> None:
+        if self.layout == "dense":
+            raise ArgumentError("the dense layout has no list of entries", hint="use .codes, uint8 [H, N]")
 
     def column_block(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
         scale, background = self.scale.to(dtype)[:, None], self.background.to(dtype)[:, None]

@@ -34,5 +34,5 @@ class WrappedMatrix(StochasticMatrix):
     def column_block(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
         return self._matrix.column_block(start, stop, dtype)
 
-    def columns(self, ids: Tensor) -> Tensor:
-        return self._matrix.columns(ids)
+    def trusted_columns(self, ids: Tensor) -> Tensor:
+        return self._matrix.trusted_columns(ids)
