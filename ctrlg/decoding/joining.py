@@ -35,7 +35,7 @@ class Joiner:
         device: torch.device,
         soft: bool = False,
     ) -> None:
-        self._soft = soft
+        self.soft = soft
         self._emission = emission
         self._eos_token_id = eos_token_id
         self._class_of = torch.from_numpy(automaton.class_of).to(device)
@@ -50,11 +50,12 @@ class Joiner:
         joined, log_sum = self._sum(logits, sequences, choices)
         joined.sub_(log_sum[:, None])
         empty = (~torch.isfinite(log_sum)).nonzero()[:, 0]
-        if len(empty) and self._soft:
-            joined[empty] = self._alone(logits[empty])
+        if len(empty) and self.soft:
+            joined[empty] = self.alone(logits[empty])
         elif len(empty):
             some = sequences._replace(of_row=sequences.of_row[empty.cpu().numpy()])
-            joined[empty] = self._without(logits[empty], some, choices)
+            by_hmm, _ = self._sum(torch.zeros_like(logits[empty]), some, choices)
+            joined[empty] = self.without(logits[empty], self._allowed(some, choices), by_hmm)
         return joined
 
     def log_ratio(self, sequences: Sequences, choices: Choices) -> Tensor:
@@ -80,18 +81,20 @@ class Joiner:
         _add_endings(joined, log_sum, logits, sequences, choices)
         return joined, log_sum
 
-    def _without(self, logits: Tensor, sequences: Sequences, choices: Choices) -> Tensor:
-        """Log-probabilities of rows where HMM and language model together leave no token, [b, V]."""
-        banned = ~self._allowed(sequences, choices)
+    def without(self, logits: Tensor, allowed: Tensor, by_hmm: Tensor) -> Tensor:
+        """Log-probabilities of rows where HMM and language model together leave no token, [b, V].
+
+        allowed: bool [b, V]. by_hmm: what the HMM alone says, [b, V].
+        """
+        banned = ~allowed
         banned[banned.all(dim=1), self._eos_token_id] = False
         result = torch.zeros_like(logits).masked_fill_(banned, -math.inf).log_softmax(dim=1)
-        by_hmm, _ = self._sum(torch.zeros_like(logits), sequences, choices)
         for attempt in (by_hmm, logits.masked_fill(banned, -math.inf)):
             possible = torch.isfinite(attempt).any(dim=1)
             result[possible] = attempt[possible].log_softmax(dim=1)
         return result
 
-    def _alone(self, logits: Tensor) -> Tensor:
+    def alone(self, logits: Tensor) -> Tensor:
         """The language model's own log-probabilities [b, V]; end of text where it has none."""
         lost = ~torch.isfinite(logits).any(dim=1)
         logits[lost, self._eos_token_id] = 0.0

@@ -29,6 +29,7 @@ from ctrlg.decoding.content import ContentAutomaton, content_automaton
 from ctrlg.decoding.joining import Joiner
 from ctrlg.decoding.lookahead import TABLE_BYTES, LookAhead
 from ctrlg.decoding.model import HiddenMarkovModel
+from ctrlg.decoding.on_device import DeviceStep
 from ctrlg.decoding.positions import side_by_side
 from ctrlg.decoding.reachability import Horizon, Reachability
 from ctrlg.decoding.sequences import SequenceReader, Sequences, take
@@ -54,7 +55,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     temperature: divides the joined scores, > 0.
     token_ranges: [[least, most], ...] instead of the two numbers: one for all rows, or one for each prompt of
         the batch in order.
-    hmm_batch_size: sequences scored at a time, >= 1, all where None; bounds memory.
+    hmm_batch_size: sequences scored at a time, >= 1, all where None; bounds memory. A GPU's kernels score all at once.
     eos_token_id: the token that ends a text; the HMM's where None.
     table_bytes: memory for look-ahead tables before some are computed again instead of kept.
     mask: a second automaton that the content must satisfy; it only forbids tokens, the look-ahead does not know it, so
@@ -123,6 +124,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         )
         emission = None if hmm_model is None else hmm_model.emission
         self._joiner = Joiner(automaton, eos, emission, self._device, soft_mask)
+        self._hmm = hmm_model
+        self._device_step: DeviceStep | None = None
         self.seconds = 0.0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
@@ -139,12 +142,54 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return joined
 
     def _next_token(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        sequences = self._read(input_ids)
         if scores.shape[1] < self.vocab_size:
             raise VocabularyError(
                 f"the language model scores {scores.shape[1]} tokens, the HMM {self.vocab_size}",
                 hint="use the HMM that was distilled from this language model",
             )
+        step = self._step_on_device(scores.device)
+        joined = None if step is None else self._next_token_on_device(step, input_ids, scores)
+        if joined is not None:
+            return joined
+        sequences = self._read(input_ids)
+        if step is not None:
+            step.restart(sequences, self._generated(input_ids).to(step.device), self._labels(len(input_ids)))
+        return self._next_token_on_host(sequences, scores)
+
+    def _step_on_device(self, device: torch.device) -> DeviceStep | None:
+        """What decodes on a GPU without waiting for it; None on the CPU, and where the HMM has no kernel for it."""
+        if self._hmm is not None:
+            device = self._device
+        if device.type == "cpu" or (self._hmm is not None and not self._hmm.emission.pairs_in_one_pass):
+            return None
+        if self._device_step is None or self._device_step.device != device:
+            self._device_step = DeviceStep(self._guide, self._hmm, self._reader.start, self.eos_token_id, device)
+        return self._device_step
+
+    def _next_token_on_device(self, step: DeviceStep, input_ids: Tensor, scores: Tensor) -> Tensor | None:
+        """None where the rows do not follow from those of the last step."""
+        tokens = self._generated(input_ids).to(step.device)
+        if not step.follows(tokens.shape[1]):
+            return None
+        logits = scores[:, : self.vocab_size].to(step.device, torch.float32)
+        answer = step(tokens, self._labels(len(tokens)), logits)
+        if answer is None:
+            return None
+        joined, empty = answer
+        if len(empty):
+            which = empty.nonzero()[:, 0]
+            lost = finite_logits(logits[which])
+            if self._joiner.soft:
+                joined[which] = self._joiner.alone(lost)
+            else:
+                joined[which] = self._joiner.without(lost, *step.fallbacks(lost, which))
+        joined = self._tempered(joined)
+        if scores.shape[1] > self.vocab_size:
+            padding = joined.new_full((len(joined), scores.shape[1] - self.vocab_size), -math.inf)
+            joined = torch.cat([joined, padding], dim=1)
+        return joined.to(scores.device, scores.dtype)
+
+    def _next_token_on_host(self, sequences: Sequences, scores: Tensor) -> Tensor:
         logits = _finite(scores[:, : self.vocab_size].to(self._device, torch.float32))
         result = None
         for chosen, rows in self._batches(sequences):
@@ -212,14 +257,18 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return result
 
     def _read(self, input_ids: Tensor) -> Sequences:
-        rows, length = input_ids.shape
+        generated = self._generated(input_ids).cpu().numpy()
+        return self._reader.read(generated, self._labels(len(input_ids)))
+
+    def _generated(self, input_ids: Tensor) -> Tensor:
+        """Tokens after the prompt, [B, t]."""
+        length = input_ids.shape[1]
         if length < len(self.prompt_ids):
             raise ArgumentError(
                 f"input_ids has {length} tokens in a row, the prompt has {len(self.prompt_ids)}",
                 hint="call generate with the prompt_ids that the processor was built with",
             )
-        generated = input_ids[:, len(self.prompt_ids) :].cpu().numpy()
-        return self._reader.read(generated, self._labels(rows))
+        return input_ids[:, len(self.prompt_ids) :]
 
     def _labels(self, rows: int) -> np.ndarray:
         """The token range of each row: rows of one prompt (its beams or samples) follow each other."""
@@ -247,10 +296,13 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         """Normalised log-probabilities of `rows`, [b, V]; end of text where no token is allowed."""
         if len(rows) < len(logits):
             logits = logits[torch.from_numpy(rows).to(logits.device)]
-        joined = self._joiner.join(logits, chosen, self._guide.choices(chosen))
-        if self.temperature != 1:
-            joined = (joined / _checked_temperature(self.temperature)).log_softmax(dim=1)
-        return joined
+        return self._tempered(self._joiner.join(logits, chosen, self._guide.choices(chosen)))
+
+    def _tempered(self, joined: Tensor) -> Tensor:
+        """Log-probabilities [b, V] at the temperature."""
+        if self.temperature == 1:
+            return joined
+        return (joined / _checked_temperature(self.temperature)).log_softmax(dim=1)
 
 
 def _automata(

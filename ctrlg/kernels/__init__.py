@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Collection
 from types import ModuleType
 
 import torch
@@ -22,13 +23,17 @@ def cpu_kernels(*tensors: Tensor) -> ModuleType | None:
     return cpu
 
 
-def gpu_kernels(*tensors: Tensor) -> bool:
-    """Whether the Triton kernels apply: float32 on a CUDA device, and Triton (the extra `gpu`) is installed.
+TENSOR_CORE_TYPES = (torch.float32, torch.bfloat16)
+"""Types that tensor cores multiply and that hold small probabilities, as float16 does not."""
+
+
+def gpu_kernels(*tensors: Tensor, dtypes: Collection[torch.dtype] = (torch.float32,)) -> bool:
+    """Whether the Triton kernels apply: floats of `dtypes` on a CUDA device, and Triton (the extra `gpu`) is installed.
 
     Under `TRITON_INTERPRET=1` they apply to the CPU as well: Triton's interpreter runs them there, for tests.
     """
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     devices = ("cuda", "cpu") if interpreted else ("cuda",)
-    if any(t.device.type not in devices or (t.is_floating_point() and t.dtype != torch.float32) for t in tensors):
+    if any(t.device.type not in devices or (t.is_floating_point() and t.dtype not in dtypes) for t in tensors):
         return False
     return importlib.util.find_spec("triton") is not None

@@ -15,6 +15,7 @@ from torch import Tensor
 from ctrlg.arguments import refused
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.kernels import reference
+from ctrlg.kernels.token_classes import TokenClasses
 
 MISSING = -1
 """The id of a missing token in `columns`, and of a dead next state in `row_of`."""
@@ -124,7 +125,7 @@ class StochasticMatrix(abc.ABC):
         return False
 
     def add_paired_scores(
-        self, logits: Tensor, predictive: Tensor, rows: Tensor, row_of: Tensor, offset: Tensor, class_of: Tensor
+        self, logits: Tensor, predictive: Tensor, rows: Tensor, row_of: Tensor, offset: Tensor, classes: TokenClasses
     ) -> tuple[Tensor, Tensor]:
         """`add_scores` whose weights are `predictive[b] * rows[r]` with `r = row_of[b, k]`, plus `offset[b, k]`.
 
@@ -132,10 +133,10 @@ class StochasticMatrix(abc.ABC):
 
         logits: [B, N], of the language model; NaN counts as -inf, +inf as LARGEST_LOGIT.
         predictive: float32 [B, H]; rows: float32 [n, H], of look-ahead tables, the largest of each about 1.
-        row_of: int [B, K] in [-1, n), -1 is dead; offset: float32 [B, K]; class_of: int [N] in [0, K).
+        row_of: int [B, K] in [-1, n), -1 is dead; offset: float32 [B, K]; classes: of all N tokens.
         Returns the sums float32 [B, N], -inf as in `scores`, and the log-sum-exp of each row [B].
         """
-        return reference.add_paired_scores(self, logits, predictive, rows, row_of, offset, class_of)
+        return reference.add_paired_scores(self, logits, predictive, rows, row_of, offset, classes.class_of)
 
     def rows(self, ids: Tensor) -> Tensor:
         """`M[ids]`: int64 [n] in [0, H) -> float32 [n, N]; for inspection and sampling."""

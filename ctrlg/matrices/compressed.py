@@ -18,6 +18,7 @@ from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
 from ctrlg.kernels import cpu_kernels, gpu_kernels, reference
 from ctrlg.kernels.entries import EntryLists, entry_lists
+from ctrlg.kernels.token_classes import TokenClasses
 from ctrlg.matrices.base import StochasticMatrix
 
 SMALL_INDEX = 65536
@@ -238,13 +239,13 @@ class CompressedMatrix(StochasticMatrix):
         return self.layout == "sparse" and gpu_kernels(self.codes)
 
     def add_paired_scores(
-        self, logits: Tensor, predictive: Tensor, rows: Tensor, row_of: Tensor, offset: Tensor, class_of: Tensor
+        self, logits: Tensor, predictive: Tensor, rows: Tensor, row_of: Tensor, offset: Tensor, classes: TokenClasses
     ) -> tuple[Tensor, Tensor]:
         if not self.pairs_in_one_pass:
-            return super().add_paired_scores(logits, predictive, rows, row_of, offset, class_of)
+            return super().add_paired_scores(logits, predictive, rows, row_of, offset, classes)
         from ctrlg.kernels.gpu import compressed
 
-        return compressed.add_paired_scores(self, logits, predictive, rows, row_of, offset, class_of)
+        return compressed.add_paired_scores(self, logits, predictive, rows, row_of, offset, classes.class_of)
 
     @cached_property
     def by_column(self) -> EntryLists:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
-from ctrlg.kernels import dense, reference
+from ctrlg.kernels import TENSOR_CORE_TYPES, dense, gpu_kernels, reference
+from ctrlg.kernels.token_classes import TokenClasses
 from ctrlg.matrices.base import StochasticMatrix
 
 
@@ -47,15 +48,33 @@ class DenseMatrix(StochasticMatrix):
 
     def left(self, x: Tensor) -> Tensor:
         self._require("x", x, (None, self.shape[0]))
-        if x.dtype != self.probabilities.dtype:
-            return super().left(x)
-        return x @ self.probabilities
+        product = self._product(x, self.probabilities)
+        return super().left(x) if product is None else product
 
     def right(self, y: Tensor) -> Tensor:
         self._require("y", y, (None, self.shape[1]))
-        if y.dtype != self.probabilities.dtype:
-            return super().right(y)
-        return y @ self.probabilities.T
+        product = self._product(y, self.probabilities.T)
+        return super().right(y) if product is None else product
+
+    @staticmethod
+    def _product(x: Tensor, p: Tensor) -> Tensor | None:
+        """`x @ p` of the type of x; on a GPU in the tensor cores' type where p has one. None for other types."""
+        if x.dtype == p.dtype:
+            return x @ p
+        return (x.to(p.dtype) @ p).to(x.dtype) if p.is_cuda and p.dtype in TENSOR_CORE_TYPES else None
+
+    @property
+    def pairs_in_one_pass(self) -> bool:
+        return self.probabilities.is_contiguous() and gpu_kernels(self.probabilities, dtypes=TENSOR_CORE_TYPES)
+
+    def add_paired_scores(
+        self, logits: Tensor, predictive: Tensor, rows: Tensor, row_of: Tensor, offset: Tensor, classes: TokenClasses
+    ) -> tuple[Tensor, Tensor]:
+        if not self.pairs_in_one_pass:
+            return super().add_paired_scores(logits, predictive, rows, row_of, offset, classes)
+        from ctrlg.kernels.gpu import dense as gpu_dense
+
+        return gpu_dense.add_paired_scores(self.probabilities, logits, predictive, rows, row_of, offset, classes)
 
     def _scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
         if predictive.dtype != self.probabilities.dtype:

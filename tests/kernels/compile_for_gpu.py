@@ -9,10 +9,10 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from ctrlg.kernels.gpu import scores, sums
+from ctrlg.kernels.gpu import products, scores, sums
 
 TYPES = {
-    "*i32": "starts piece_list piece_begin first_piece class_of row_of",
+    "*i32": "tokens class_of_tile starts piece_list piece_begin first_piece class_of row_of",
     "*u16": "indices",
     "*u8": "codes",
     "*i64": "ids",
@@ -24,11 +24,17 @@ TYPES = {
 TYPE_OF = {name: kind for kind, names in TYPES.items() for name in names.split()}
 
 
-def compile_kernel(kernel: Any, **constants: int | bool) -> None:
+def compile_kernel(
+    kernel: Any,
+    types: dict[str, str] | None = None,
+    options: dict[str, int] | None = None,
+    **constants: int | bool | str,
+) -> None:
     names = kernel.arg_names
-    signature = {name: TYPE_OF.get(name, "constexpr") for name in names}
+    type_of = TYPE_OF | (types or {})
+    signature = {name: "constexpr" if name in constants else type_of[name] for name in names}
     source = ASTSource(kernel, signature, {(names.index(name),): value for name, value in constants.items()})
-    triton.compile(source, target=GPUTarget("cuda", 90, 32))
+    triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
 
 
 def main() -> None:
@@ -39,6 +45,13 @@ def main() -> None:
         compile_kernel(scores.score_pieces, PAIRED=paired, LANES=lanes, CHUNK=chunk, PIECE=128)
         compile_kernel(scores.score_lists, PAIRED=paired, JOINED=paired, COLUMNS=tile, LANES=lanes, HEAD=32)
     compile_kernel(sums.scatter_columns, ENTRIES=1024)
+    for number, lanes in itertools.product(("fp32", "bf16"), (16, 64)):
+        floats = {"matrix": f"*{number}", "x": f"*{number}", "w": f"*{number}"}
+        states = 32 if number == "fp32" else 64
+        shape = {"TILE": 256, "LANES": lanes, "STATES": states}
+        compile_kernel(
+            products.dense_scores, floats, {"num_warps": 8, "num_stages": 3}, PRECISION="tf32", states=4096, **shape
+        )
     print("compiled")
 
 

@@ -1,0 +1,51 @@
+"""Next-token scores of a matrix of floats on a GPU: torch tensors in and out, the work in Triton."""
+
+from __future__ import annotations
+
+import torch
+import triton
+from torch import Tensor
+
+from ctrlg.kernels.gpu import products
+from ctrlg.kernels.gpu.compressed import HEADROOM
+from ctrlg.kernels.reference import LARGEST_LOGIT
+from ctrlg.kernels.token_classes import TILE, TokenClasses
+
+LEAST_LANES, MOST_LANES = 16, 64
+"""Sequences of a program: what tensor cores need, and what its registers hold."""
+
+STATES_BYTES = 128
+"""Of each row of a tile of weights that a program multiplies at a time."""
+
+WARPS, STAGES = 8, 3
+
+
+def add_paired_scores(
+    p: Tensor,
+    logits: Tensor,
+    predictive: Tensor,
+    rows: Tensor,
+    row_of: Tensor,
+    offset: Tensor,
+    classes: TokenClasses,
+) -> tuple[Tensor, Tensor]:
+    """As `ctrlg.kernels.reference.add_paired_scores`, for `p` [H, N].
+
+    Products are of the type of `p`, those of float32 in TF32; sums are float32.
+    """
+    lanes, (states, columns) = len(predictive), p.shape
+    out = torch.empty_like(logits, dtype=torch.float32)
+    if not lanes or not row_of.shape[1]:
+        return out, out.new_full((lanes,), -torch.inf)
+    tokens, class_of_tile = classes.tiles
+    width = max(LEAST_LANES, min(MOST_LANES, triton.next_power_of_2(lanes)))
+    peaks = out.new_empty(len(tokens), lanes)
+    masses = torch.empty_like(peaks)
+    x = (predictive * HEADROOM).to(p.dtype).contiguous()
+    products.dense_scores[(len(tokens), triton.cdiv(lanes, width))](
+        tokens, class_of_tile, row_of.int().T.contiguous(), p, x, rows.to(p.dtype).contiguous(),
+        offset.float().T.contiguous(), logits.contiguous(), out, peaks, masses, columns, lanes, LARGEST_LOGIT,
+        states=states, PRECISION="tf32", TILE=TILE, LANES=width, STATES=STATES_BYTES // p.element_size(),
+        num_warps=WARPS, num_stages=STAGES,
+    )  # fmt: skip
+    return out, (peaks + masses.log()).logsumexp(dim=0)
