@@ -4,7 +4,8 @@ A tensor on it holds ordinary CPU numbers and says `device("pretend", 0)`. What 
 
 - operations between it and CPU tensors; CUDA's exceptions hold: CPU scalars (no dimensions), CPU indices, and copies;
 - becoming a numpy array, `.numpy()` and `np.asarray`, and with it every compiled kernel for CPU memory;
-- a generator of random numbers of another device.
+- a generator of random numbers of another device;
+- anything but views and copies of uint16, uint32 and uint64, for which CUDA has few kernels.
 
 Whatever makes a GPU's stream wait for the host is counted while `synchronisations` is open. Kernels are the CPU's, so
 results are equal wherever the code takes the same path on both devices.
@@ -13,22 +14,23 @@ results are equal wherever the code takes the same path on both devices.
         hmm.to(device).log_likelihood(tokens)
     assert syncs.count <= 2
 
-Not shown: kernels that CUDA lacks (most of uint16), its memory, its order of additions, and real asynchrony.
+Not shown: other kernels that CUDA lacks, its memory, its order of additions, and real asynchrony.
 Registering the name of a backend cannot be undone in torch; all else is restored when the context is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "pretend"
 SCHEMA_COPIES = ("aten::copy_", "aten::_to_copy")
@@ -44,6 +46,8 @@ COUNTED_RESULTS = (  # operations whose result has a size that only the device k
     "aten::equal",
     "aten::_linalg_check_errors",
 )
+BARE_TYPES = (torch.uint16, torch.uint32, torch.uint64)
+BARE_KERNELS = (*SCHEMA_COPIES, "aten::clone", "aten::empty_like", "aten::fill_", "aten::zero_", "aten::is_set_to")
 _TorchGenerator = torch.Generator
 _registered = False
 _open_contexts = 0  # other tests of the process shall find no accelerator
@@ -111,6 +115,12 @@ class PretendTensor(Tensor):
             copied = torch.nn.Parameter(copied, self.requires_grad)
         memo[id(self)] = copied
         return copied
+
+    def untyped_storage(self) -> torch.UntypedStorage:
+        return self.numbers.untyped_storage()
+
+    def storage(self) -> Any:
+        return self.numbers.storage()
 
     def tolist(self) -> Any:
         return self.cpu().tolist()
@@ -195,7 +205,7 @@ def device_fixture() -> Iterator[torch.device]:
 
 def assert_same(result: Any, expected: Any, rtol: float = 1e-5, atol: float = 1e-7) -> None:
     """A result on the pretend device (tensors, perhaps in tuples) lies there and is close to the CPU's."""
-    found, wanted = tree_leaves(result), tree_leaves(expected)
+    found, wanted = list(_leaves([result])), list(_leaves([expected]))
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
         if isinstance(other, Tensor):
@@ -203,7 +213,7 @@ def assert_same(result: Any, expected: Any, rtol: float = 1e-5, atol: float = 1e
             assert one.dtype == other.dtype
             torch.testing.assert_close(one.cpu(), other, rtol=rtol, atol=atol)
         else:
-            assert one == pytest.approx(other, rel=rtol, abs=atol)
+            assert one == (pytest.approx(other, rel=rtol, abs=atol) if isinstance(other, float) else other)
 
 
 def _register() -> None:
@@ -228,26 +238,77 @@ def _register() -> None:
     _registered = True
 
 
+class _Operation(NamedTuple):
+    """What the device asks of an operation, looked up once: torch makes a schema anew each time it is asked for.
+
+    written: (place, name) of each argument that is written. is_view: whether a result shares an argument's memory.
+    reshapes: whether it changes the shape of its first argument in place.
+    """
+
+    name: str
+    written: tuple[tuple[int, str], ...]
+    is_view: bool
+    reshapes: bool
+
+
+@cache
+def _operation(func: Any) -> _Operation:
+    schema = func._schema
+    written = (
+        (place, argument.name)
+        for place, argument in enumerate(schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+    is_view = any(result.alias_info is not None for result in schema.returns)
+    return _Operation(schema.name, tuple(written), is_view, torch.Tag.inplace_view in func.tags)
+
+
 def _run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """An operation of torch on the numbers of its arguments; its result is where CUDA would put it."""
-    name = func._schema.name
-    leaves = tree_leaves((args, kwargs))
+    operation = _operation(func)
+    leaves = list(_leaves((*args, *kwargs.values())))
     held = [leaf for leaf in leaves if isinstance(leaf, PretendTensor)]
     named = next((leaf for leaf in leaves if isinstance(leaf, torch.device)), None)
-    on_device = _lands_on_device(name, args, named, bool(held))
-    _check_generator(name, leaves, on_device)
+    on_device = _lands_on_device(operation.name, args, named, bool(held))
+    _check_generator(operation.name, leaves, on_device)
     if not held and not on_device:
         return func(*args, **kwargs)
-    _check_places(name, args, leaves, held)
-    _count(name, args, on_device)
-    numbers = func(*tree_map(_on_cpu, args), **{key: tree_map(_on_cpu, value) for key, value in kwargs.items()})
-    written = _written(func, args, kwargs)
-    if written:
-        for tensor in written:
-            if isinstance(tensor, PretendTensor) and tensor.shape != tensor.numbers.shape:
-                raise NotImplementedError(f"{name} gives a tensor another shape in place")
-        return written[0] if isinstance(numbers, Tensor) else tuple(written)
-    return tree_map(_wrapped, numbers) if on_device else numbers
+    _check_places(operation.name, args, leaves, held)
+    _check_types(operation, held)
+    _count(operation.name, args, on_device)
+    numbers = func(*_mapped(_on_cpu, args), **{key: _mapped(_on_cpu, value) for key, value in kwargs.items()})
+    if operation.reshapes:
+        with no_dispatch():
+            func(*args, **kwargs)
+    if operation.written:
+        return _written(operation, args, kwargs, numbers)
+    return _mapped(_wrapped, numbers) if on_device else numbers
+
+
+def _leaves(values: Iterable[Any]) -> Iterator[Any]:
+    """What stands in nested lists and tuples; pytrees do the same and take longer than most operations here."""
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _leaves(value)
+        else:
+            yield value
+
+
+def _mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """Nested lists and tuples with the function of everything in them."""
+    if isinstance(value, (list, tuple)):
+        return type(value)([_mapped(function, part) for part in value])
+    return function(value)
+
+
+def _written(operation: _Operation, args: Sequence[Any], kwargs: dict[str, Any], numbers: Any) -> Any:
+    """The result of an operation that writes `self` in place or what is given as `out=`: these tensors."""
+    values = [args[place] if place < len(args) else kwargs.get(name) for place, name in operation.written]
+    tensors = [leaf for leaf in _leaves(values) if isinstance(leaf, Tensor)]
+    for tensor in tensors:
+        if isinstance(tensor, PretendTensor) and tensor.shape != tensor.numbers.shape:
+            raise NotImplementedError(f"{operation.name} gives a tensor another shape")
+    return numbers if numbers is None else tensors[0] if isinstance(numbers, Tensor) else tuple(tensors)
 
 
 def _on_cpu(value: Any) -> Any:
@@ -273,6 +334,15 @@ def _check_places(name: str, args: Sequence[Any], leaves: Sequence[Any], held: S
             f"Expected all tensors to be on the same device, but found at least two devices, {NAME}:0 and cpu! "
             f"({name}, CPU tensors of shape {sizes})"
         )
+
+
+def _check_types(operation: _Operation, held: Sequence[Tensor]) -> None:
+    """Raise NotImplementedError for operations on types that CUDA can do little more than store."""
+    if operation.is_view or operation.name in BARE_KERNELS:
+        return
+    for tensor in held:
+        if tensor.dtype in BARE_TYPES:
+            raise NotImplementedError(f'"{operation.name}" not implemented for {tensor.dtype} on {NAME}')
 
 
 def _check_generator(name: str, leaves: Sequence[Any], on_device: bool) -> None:
@@ -303,13 +373,3 @@ def _count(name: str, args: Sequence[Any], on_device: bool) -> None:
         elements = len(masks) or None  # the places where a mask is true are counted on the device, then made
     if elements:
         _counting[-1].append(Synchronisation(name, elements))
-
-
-def _written(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
-    """The tensors that an operation writes and returns: `self` of one in place, or those of `out=`."""
-    written = []
-    for place, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            value = args[place] if place < len(args) else kwargs.get(argument.name)
-            written += [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
-    return written

@@ -21,6 +21,8 @@ REFUSED: dict[str, Callable[[Tensor], object]] = {
     "index_add_ of CPU indices": lambda x: x.index_add_(0, torch.tensor([0]), x[:1]),
     "a CPU generator": lambda x: torch.rand(3, device=x.device, generator=torch.Generator()),
     "its generator on the CPU": lambda x: torch.rand(3, generator=torch.Generator(x.device)),
+    "indices of uint16": lambda x: x.to(torch.uint16)[x.long()],
+    "sums of uint16": lambda x: x.to(torch.uint16) + 1,
 }
 ALLOWED: dict[str, Callable[[Tensor], Tensor]] = {
     "a CPU scalar": lambda x: x + torch.tensor(2.0),
@@ -30,6 +32,7 @@ ALLOWED: dict[str, Callable[[Tensor], Tensor]] = {
     "its own generator": lambda x: torch.rand(3, device=x.device, generator=torch.Generator(x.device).manual_seed(1)),
     "data": lambda x: torch.tensor([1.0, 2.0], device=x.device),
     "a new tensor like it": lambda x: x.new_zeros(2),
+    "a view of uint16": lambda x: x.to(torch.uint16)[1:].to(torch.int32),
     "an assignment": lambda x: x.index_put_((torch.tensor([1]),), torch.tensor(5.0)),
 }
 WAITING: dict[str, tuple[Callable[[Tensor], object], list[int]]] = {
@@ -49,7 +52,7 @@ WAITING: dict[str, tuple[Callable[[Tensor], object], list[int]]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(device: torch.device, name: str) -> None:
-    with pytest.raises((RuntimeError, TypeError), match=r"device|generator"):
+    with pytest.raises((RuntimeError, TypeError), match=r"device|generator|implemented"):
         REFUSED[name](torch.arange(3.0, device=device))
 
 
