@@ -134,10 +134,18 @@ class PretendTensor(Tensor):
         return self.numpy()
 
 
-class _Generator(_TorchGenerator):
+class _AnyGenerator(type):
+    """The class below stands for torch's: who keeps it beyond the context (annotations are resolved once) sees every
+    generator as an instance of it."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _TorchGenerator)
+
+
+class Generator(_TorchGenerator, metaclass=_AnyGenerator):
     """Random numbers for one device; torch itself makes generators only for devices that it knows."""
 
-    def __new__(cls, device: str | torch.device = "cpu") -> _Generator:
+    def __new__(cls: type[Generator], device: str | torch.device = "cpu") -> Generator:
         return super().__new__(cls, device="cpu")
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
@@ -150,7 +158,7 @@ class _Generator(_TorchGenerator):
         return torch.device(NAME, 0) if self._place.type == NAME else self._place
 
 
-_generators: dict[int, _Generator] = {}
+_generators: dict[int, Generator] = {}
 """Those of the pretend device by address: torch hands operations another Python object for the same generator."""
 
 
@@ -176,7 +184,7 @@ def pretend_device() -> Iterator[torch.device]:
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     _open_contexts += 1
     try:
-        with mock.patch.object(torch, "Generator", _Generator), _Mode():
+        with mock.patch.object(torch, "Generator", Generator), _Mode():
             yield torch.device(NAME, 0)
     finally:
         _open_contexts -= 1
