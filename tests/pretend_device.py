@@ -134,7 +134,7 @@ class PretendTensor(Tensor):
         return self.numpy()
 
 
-class _AnyGenerator(type):
+class _AnyGenerator(type(_TorchGenerator)):  # type: ignore[misc]
     """The class below stands for torch's: who keeps it beyond the context (annotations are resolved once) sees every
     generator as an instance of it."""
 
