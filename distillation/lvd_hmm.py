@@ -17,6 +17,7 @@ import torch
 
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
+from ctrlg.distillation.clusters import needs_faiss
 from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
 from ctrlg.distillation.latent_figure import draw_states
 from ctrlg.distillation.next_tokens import describe_next_tokens
@@ -41,8 +42,8 @@ def main() -> None:
         seed=arguments.seed,
     )
     files = paired_files(arguments.sequences_file, arguments.embeddings_file)
-    require_packages(["faiss"], "distill")
-    checked_device(arguments.device)
+    if needs_faiss(checked_device(arguments.device)):
+        require_packages(["faiss"], "distill")
     sources = [*arguments.sequences_file, *arguments.embeddings_file]
     for file in sources:
         check_input_file(file, "the samples")

@@ -7,6 +7,7 @@ multivariate hypergeometric distribution, so that no list of all vectors is ever
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from ctrlg.errors import DataError
 
 ASSIGNMENT_BLOCK = 4096  # vectors whose distances to all centroids exist at a time
+SPLIT_STEP = 1 / 1024  # of a coordinate: how far the halves of a split cluster move apart, as in faiss
 
 
 def share_of_sample(sizes: Sequence[int], count: int, seed: int) -> list[NDArray[np.int64]]:
@@ -36,15 +38,13 @@ def share_of_sample(sizes: Sequence[int], count: int, seed: int) -> list[NDArray
 def train_centroids(
     vectors: NDArray[np.float32], clusters: int, iterations: int, seed: int, device: str | torch.device = "cpu"
 ) -> Tensor:
-    """k-means (faiss) of vectors [n, D]; centroids float32 [clusters, D] on the device.
+    """k-means of vectors [n, D]; centroids float32 [clusters, D] on the device.
 
     Vectors that occur many times (every sequence begins after the same prompt) count once with their number as
     weight: as rows of their own they would be drawn as several equal centroids, of which all but one stay empty.
-    Runs on the GPU where the device is one and faiss can use it. Raises DataError for fewer distinct vectors than
-    clusters, NaN and infinity.
+    faiss does it on the CPU and, where `faiss-gpu` is installed, on a GPU; torch does on any other device, and on a GPU
+    without it. Raises DataError for fewer distinct vectors than clusters, NaN and infinity.
     """
-    import faiss
-
     check_finite(vectors)
     distinct, weights = _distinct(vectors)
     if len(distinct) < clusters:
@@ -52,18 +52,37 @@ def train_centroids(
             f"{len(distinct)} distinct vectors are too few for {clusters + 1} states",
             hint=f"sample more, or take at most {max(2, len(distinct) // 40)} states",
         )
-    clustering = faiss.Kmeans(
-        vectors.shape[1],
-        clusters,
-        niter=iterations,
-        seed=seed % 2**31,  # faiss keeps it in an int
-        min_points_per_centroid=1,
-        max_points_per_centroid=len(distinct) // clusters + 1,  # the sample is bounded already
-        gpu=torch.device(device).type == "cuda" and faiss.get_num_gpus() > 0,
-    )
-    clustering.train(distinct, weights=weights)
-    centroids: Any = clustering.centroids
-    return torch.from_numpy(np.ascontiguousarray(centroids)).to(device)
+    place = torch.device(device)
+    if needs_faiss(place) or _faiss_runs_on(place):
+        return _train_with_faiss(distinct, weights, clusters, iterations, seed, place)
+    points, counts = torch.from_numpy(distinct).to(place), torch.from_numpy(weights).to(place)
+    return lloyd(points, counts, clusters, iterations, seed)
+
+
+def needs_faiss(device: str | torch.device) -> bool:
+    """Whether `train_centroids` needs the package faiss on this device: on the CPU, where torch is much slower."""
+    return torch.device(device).type == "cpu"
+
+
+def lloyd(vectors: Tensor, weights: Tensor, clusters: int, iterations: int, seed: int) -> Tensor:
+    """Lloyd's iteration in torch, on the device of vectors [n, D]; centroids [clusters, D].
+
+    weights: [n], > 0. It begins with distinct vectors, drawn by the seed; n >= clusters. A cluster without members
+    takes one half of a heavy one, as in faiss. Repeatable on one device: sums are products with one-hot rows, since a
+    GPU's `index_add_` adds in any order.
+    """
+    order = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(seed))
+    centroids = vectors[order[:clusters].to(vectors.device)]
+    for _ in range(iterations):
+        mass, sums = vectors.new_zeros(clusters), torch.zeros_like(centroids)
+        half_norms = centroids.square().sum(1) / 2
+        for block, weight in zip(vectors.split(ASSIGNMENT_BLOCK), weights.split(ASSIGNMENT_BLOCK), strict=True):
+            labels = _nearest(block, centroids, half_norms)
+            members = block.new_zeros(len(block), clusters).scatter_(1, labels[:, None], weight[:, None])
+            mass += members.sum(0)
+            sums.addmm_(members.T, block)
+        centroids = _split_heavy(torch.where(mass[:, None] > 0, sums / mass[:, None], centroids), mass)
+    return centroids
 
 
 def nearest_centroids(vectors: Tensor, centroids: Tensor) -> Tensor:
@@ -77,10 +96,61 @@ def nearest_centroids(vectors: Tensor, centroids: Tensor) -> Tensor:
             hint="all files must come from one language model",
         )
     half_norms = centroids.square().sum(1) / 2
-    parts = [
-        (block.to(centroids) @ centroids.T - half_norms).argmax(1).cpu() for block in vectors.split(ASSIGNMENT_BLOCK)
-    ]
-    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.long)
+    parts = [_nearest(block.to(centroids), centroids, half_norms) for block in vectors.split(ASSIGNMENT_BLOCK)]
+    return torch.cat(parts).cpu() if parts else torch.empty(0, dtype=torch.long)
+
+
+def _nearest(block: Tensor, centroids: Tensor, half_norms: Tensor) -> Tensor:
+    """argmin_k |x - c_k|^2 = argmax_k (x . c_k - |c_k|^2 / 2) of a block [n, D], int64 [n]."""
+    return torch.addmm(-half_norms, block, centroids.T).argmax(1)
+
+
+def _split_heavy(centroids: Tensor, mass: Tensor) -> Tensor:
+    """Centroids [K, D] of which those without mass [K] move beside the heaviest ones, which step aside the other way.
+
+    The step is 1/1024 of each coordinate, alternately up and down.
+    """
+    empty = (mass == 0).nonzero()[:, 0]
+    heavy = mass.topk(min(len(empty), len(mass) - len(empty))).indices
+    empty = empty[: len(heavy)]
+    step = torch.full_like(centroids[0], SPLIT_STEP)
+    step[1::2] *= -1
+    split = centroids.clone()
+    split[empty], split[heavy] = centroids[heavy] * (1 + step), centroids[heavy] * (1 - step)
+    return split
+
+
+def _faiss_runs_on(device: torch.device) -> bool:
+    """Whether faiss is installed and can use this GPU."""
+    if device.type != "cuda" or importlib.util.find_spec("faiss") is None:
+        return False
+    import faiss
+
+    return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+
+
+def _train_with_faiss(
+    vectors: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    clusters: int,
+    iterations: int,
+    seed: int,
+    device: torch.device,
+) -> Tensor:
+    import faiss
+
+    clustering = faiss.Kmeans(
+        vectors.shape[1],
+        clusters,
+        niter=iterations,
+        seed=seed % 2**31,  # faiss keeps it in an int
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(vectors) // clusters + 1,  # the sample is bounded already
+        gpu=device.type == "cuda",
+    )
+    clustering.train(vectors, weights=weights)
+    centroids: Any = clustering.centroids
+    return torch.from_numpy(np.ascontiguousarray(centroids)).to(device)
 
 
 def check_finite(vectors: NDArray[np.float32] | Tensor) -> None:

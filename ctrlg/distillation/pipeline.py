@@ -31,6 +31,7 @@ from ctrlg.console import PlainConsole
 from ctrlg.disk import temporary_of, writable_folder
 from ctrlg.distillation.card import Outcome, card
 from ctrlg.distillation.checkpoints import BEST
+from ctrlg.distillation.clusters import needs_faiss
 from ctrlg.distillation.drawing import DrawingSettings, chunk_files, draw_chunks
 from ctrlg.distillation.latent import LatentSettings, SampledFile, check_states, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
@@ -95,8 +96,8 @@ def distill(settings: DistillationSettings, console: Console | None = None) -> D
     Raises ArgumentError where the output holds another job or anything else, cannot be written, or is worked in by
     another process, DataError for a damaged record of the job, and what the stages raise.
     """
-    require_packages(["faiss"], "distill")
-    checked_device(settings.device)
+    if needs_faiss(checked_device(settings.device)):
+        require_packages(["faiss"], "distill")
     if settings.prompts:
         check_input_file(settings.prompts, "prompts")
     check_states(settings.hidden_states, settings.sequences * settings.max_new_tokens)

@@ -19,4 +19,8 @@ class Seen:
     def same(self, *tensors: Tensor) -> bool:
         """Whether these are the tensors, unchanged."""
         pairs = zip(self._seen, tensors, strict=True)
-        return all(known.is_set_to(now.detach()) and version == now._version for (known, version), now in pairs)
+        # The device is asked first: torch refuses to compare the memory of two devices.
+        return all(
+            known.device == now.device and known.is_set_to(now.detach()) and version == now._version
+            for (known, version), now in pairs
+        )

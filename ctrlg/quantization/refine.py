@@ -83,7 +83,7 @@ def refine(
     tokens = _sequences(quantized, data, sequences, length, seed)
     training, held_out = _split(tokens, seed)
     source = _prior_model(quantized, data, prior)
-    belief = Prior(_dense(source.inference_parameters), prior_strength)
+    belief = Prior(_dense(source.inference_parameters, quantized.device), prior_strength)
 
     best, best_score, model = quantized, _mean(quantized, held_out, batch_size), quantized
     for step in range(steps + 1):
@@ -129,10 +129,14 @@ def _fitted_initial(model: QuantizedHMM, counts: Tensor, prior: Prior) -> Tensor
     return (initial / total).float() if float(total) > 0 else model.initial
 
 
-def _dense(parameters: Parameters) -> Parameters:
-    """Decoded once for a pass over all data, which then is a few large products."""
+def _dense(parameters: Parameters, device: torch.device | None = None) -> Parameters:
+    """Decoded once for a pass over all data, which then is a few large products; on another device where one is given
+    (the HMM that was compressed may be elsewhere)."""
+    place = device or parameters.initial.device
     return Parameters(
-        DenseMatrix(parameters.transition.to_dense()), DenseMatrix(parameters.emission.to_dense()), parameters.initial
+        DenseMatrix(parameters.transition.to_dense().to(place)),
+        DenseMatrix(parameters.emission.to_dense().to(place)),
+        parameters.initial.to(place),
     )
 
 

@@ -15,7 +15,14 @@ from tiny_models import tiny_tokenizer
 from torch.testing import assert_close
 
 from ctrlg.distillation import latent
-from ctrlg.distillation.clusters import nearest_centroids, share_of_sample, train_centroids
+from ctrlg.distillation.clusters import (
+    SPLIT_STEP,
+    _split_heavy,
+    lloyd,
+    nearest_centroids,
+    share_of_sample,
+    train_centroids,
+)
 from ctrlg.distillation.latent import (
     Distillation,
     LatentSettings,
@@ -154,6 +161,36 @@ def test_a_vector_that_occurs_often_takes_one_centroid() -> None:
     centroids = train_centroids(vectors, 40, 10, seed=0)
     sizes = torch.bincount(nearest_centroids(torch.from_numpy(vectors), centroids), minlength=40)
     assert int((sizes == 0).sum()) == 0
+
+
+def test_centroids_of_torch_explain_vectors_as_well_as_those_of_faiss() -> None:
+    vectors = np.random.default_rng(0).normal(size=(600, 5)).astype(np.float32)
+    vectors += 6 * np.random.default_rng(1).integers(0, 3, size=(600, 1))
+    points = torch.from_numpy(vectors)
+
+    def loss(centroids: torch.Tensor) -> float:
+        return float((points - centroids[nearest_centroids(points, centroids)]).square().sum())
+
+    ours = lloyd(points, torch.ones(600), 20, 15, 0)
+    assert loss(ours) == pytest.approx(loss(train_centroids(vectors, 20, 15, 0)), rel=0.1)
+    assert torch.equal(ours, lloyd(points, torch.ones(600), 20, 15, 0))
+    assert not torch.equal(ours, lloyd(points, torch.ones(600), 20, 15, 1))
+
+
+def test_weights_count_as_repeats() -> None:
+    vectors = torch.randn(30, 3, generator=torch.Generator().manual_seed(0))
+    weights = torch.arange(1.0, 31.0)
+    (mean,) = lloyd(vectors, weights, 1, 2, 0)
+    assert_close(mean, (weights[:, None] * vectors).sum(0) / weights.sum())
+
+
+def test_a_cluster_without_members_halves_a_heavy_one() -> None:
+    centroids = torch.tensor([[1.0, 1.0], [9.0, 9.0], [2.0, 2.0], [3.0, 3.0]])
+    moved = _split_heavy(centroids, torch.tensor([5.0, 0.0, 7.0, 1.0]))
+    assert torch.equal(moved[[0, 3]], centroids[[0, 3]])
+    step = SPLIT_STEP * torch.tensor([1.0, -1.0])
+    assert_close(moved[[1, 2]], 2 * torch.stack([1 + step, 1 - step]))
+    assert torch.equal(_split_heavy(centroids, torch.ones(4)), centroids)
 
 
 def test_nearest_is_the_least_distance(monkeypatch: pytest.MonkeyPatch) -> None:
