@@ -1,0 +1,202 @@
+"""Every operation of a matrix in every storage: held against float64, then timed beside its floor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ctrlg.evaluation.synthetic import keywords_and_words
+from ctrlg.kernels import reference
+from ctrlg.matrices import CompressedMatrix, StochasticMatrix
+from gpu_sections import floors, models, timing
+from gpu_sections.ceilings import COPY, PRODUCTS
+from gpu_sections.models import STORAGES, Scored, Storage
+from gpu_sections.record import Run
+
+TOLERANCE = {"compressed": 1e-4, "float32": 3e-3, "bfloat16": 3e-2}
+"""Largest relative error, in norm: of float32 sums, of TF32 products, of bfloat16 ones with float32 sums."""
+
+GOAL = 0.5  # of the floor, at the first number of beams
+
+
+class Error(NamedTuple):
+    """relative: ||result - truth|| / ||truth||. largest: of one element. both NaN or inf where anything is not finite
+    that should be, or the reverse."""
+
+    relative: float
+    largest: float
+
+
+class Inputs(NamedTuple):
+    """Of one width, for the most beams; fewer take the first ones. tables: rows of a look-ahead table, [S, H]."""
+
+    scored: Scored
+    logits: Tensor
+    tables: Tensor
+    ids: Tensor
+    live: int  # rows of weights a beam
+
+
+def measure(run: Run) -> None:
+    """Widths from small to large, in each the storages in turn; at the smallest also an emission whose columns are used
+    alike."""
+    sizes, device = run.sizes, run.device
+    for hidden_states in sizes.hidden_states:
+        if run.out_of_time():
+            return
+        hmm = models.compressed_hmm(hidden_states, sizes.vocab_size, sizes.entries, device)
+        inputs = _inputs(run, hidden_states)
+        for storage in STORAGES:
+            transition, emission = hmm.transition, hmm.emission
+            assert isinstance(transition, CompressedMatrix) and isinstance(emission, CompressedMatrix)
+            try:
+                _measure_storage(run, storage, models.stored_as(transition, storage), "transition", inputs)
+                _measure_storage(run, storage, models.stored_as(emission, storage), "emission", inputs)
+            except torch.OutOfMemoryError as error:
+                run.missing(f"{storage} H={hidden_states}", error)
+            timing.free(device)
+        if hidden_states == sizes.hidden_states[0] and not run.out_of_time():
+            flat = models.compressed(hidden_states, sizes.vocab_size, sizes.entries, 1.0, 4).to(device)
+            _measure_one(run, "compressed", flat, "add_scores", inputs, sizes.beams[0], "even ")
+        del hmm, inputs
+        timing.free(device)
+
+
+def _inputs(run: Run, hidden_states: int) -> Inputs:
+    sizes, device = run.sizes, run.device
+    beams, (keywords, words) = sizes.beams[0], sizes.automata[-1]
+    generator = torch.Generator(device).manual_seed(5)
+    automaton = keywords_and_words(sizes.vocab_size, keywords, words)
+    class_of = torch.from_numpy(automaton.class_of.copy()).to(device)
+    return Inputs(
+        models.scored(hidden_states, class_of, beams, keywords, device, generator),
+        2 * torch.randn(beams, sizes.vocab_size, device=device, generator=generator),
+        torch.rand(automaton.num_states, hidden_states, device=device, generator=generator),
+        torch.randint(sizes.vocab_size, (beams,), device=device, generator=generator),
+        keywords + 2,
+    )
+
+
+def _measure_storage(run: Run, storage: Storage, matrix: StochasticMatrix, name: str, inputs: Inputs) -> None:
+    operations = ("left", "right") if name == "transition" else ("add_scores", "columns")
+    for operation in operations:
+        for beams in run.sizes.beams if operation != "right" else run.sizes.beams[:1]:
+            if run.out_of_time():
+                return
+            _measure_one(run, storage, matrix, operation, inputs, beams)
+
+
+def _measure_one(
+    run: Run, storage: Storage, matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int, kind: str = ""
+) -> None:
+    device = run.device
+    vectors = len(inputs.tables) if operation == "right" else beams
+    what = f"{kind}{storage} {operation} H={matrix.shape[0]} B={vectors}"
+    try:
+        error = _check(matrix, operation, inputs, beams)
+        work = _call(matrix, operation, inputs, beams)
+        called = timing.milliseconds(work, device, run.sizes.repeats)
+        watched = timing.profile(work, device)
+    except (RuntimeError, ValueError, AssertionError) as failure:
+        run.missing(what, failure)
+        if "CUDA error" in str(failure):  # everything after it would fail as well
+            raise
+        return
+    weights = beams * inputs.live if operation == "add_scores" else 0
+    least = floors.floor(operation, storage, *matrix.shape, run.sizes.entries, vectors, weights)
+    products = {name: run.ceiling(name, rate) for name, rate in PRODUCTS.items()}
+    floor = 1e3 * least.seconds(run.ceiling("copy", COPY), products)
+    kernels = watched.kernels if watched else called
+    right = error.relative <= TOLERANCE[storage]
+    judged = beams == run.sizes.beams[0] and operation != "columns"
+    run.add(
+        what,
+        floor / kernels,
+        "share",
+        ">= 50 %" if judged else "",
+        right and floor / kernels >= GOAL if judged else None if right else False,
+        f"{'' if right else 'WRONG '}{1e3 * kernels:.1f} us, floor {1e3 * floor:.1f}, call {1e3 * called:.0f}, "
+        f"err {error.relative:.0e}",
+        correct=right,
+        relative_error=error.relative,
+        largest_error=error.largest,
+        call_milliseconds=called,
+        kernel_milliseconds=watched.kernels if watched else None,
+        synchronisations=watched.synchronisations if watched else None,
+        floor_milliseconds=floor,
+        bytes=least.bytes,
+        operations=least.operations,
+    )
+
+
+def _call(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int) -> Callable[[], object]:
+    """The call that is timed; results go into one place where the operation takes one."""
+    scored = _first(inputs, beams)
+    if operation == "left":
+        return lambda: matrix.left(scored.predictive)
+    if operation == "right":
+        return lambda: matrix.right(inputs.tables)
+    if operation == "columns":
+        ids = inputs.ids[:beams]
+        return lambda: matrix.columns(ids)
+    logits = inputs.logits[:beams]
+    out = torch.empty_like(logits)
+    return lambda: matrix.add_scores(logits, *scored, out=out)
+
+
+def _first(inputs: Inputs, beams: int) -> Scored:
+    """The arguments of the first beams, whose rows of weights come first."""
+    weights, predictive, row_of, class_of = inputs.scored
+    return Scored(weights[: beams * inputs.live], predictive[:beams], row_of[:beams], class_of)
+
+
+@torch.no_grad()
+def _check(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int) -> Error:
+    """Against the definition in float64, from the decoded matrix, on the same device."""
+    scored = _first(inputs, beams)
+    if operation == "left":
+        truth = reference.left(matrix, scored.predictive.double())
+        _poison(truth)
+        return _error(matrix.left(scored.predictive), truth)
+    if operation == "right":
+        truth = reference.right(matrix, inputs.tables.double())
+        _poison(truth)
+        return _error(matrix.right(inputs.tables), truth)
+    if operation == "columns":
+        ids = inputs.ids[:beams].clone()
+        ids[0] = -1  # a missing token
+        truth = torch.stack([matrix.column_block(v, v + 1, torch.float64)[:, 0] for v in ids.clamp(min=0).tolist()])
+        truth[0] = 1.0
+        _poison(truth)
+        return _error(matrix.columns(ids), truth)
+    logits = inputs.logits[:beams]
+    weights, predictive, row_of, class_of = scored
+    truth = logits + reference.scores(matrix, weights.double(), predictive.double(), row_of, class_of)
+    out = torch.full_like(logits, math.nan)
+    joined, log_sum = matrix.add_scores(logits, *scored, out=out)
+    if joined.data_ptr() != out.data_ptr():
+        raise AssertionError("add_scores did not write where it was told to")
+    both = (_error(joined, truth), _error(log_sum, truth.logsumexp(dim=1)))
+    return max(both, key=lambda error: math.inf if math.isnan(error.relative) else error.relative)
+
+
+def _poison(like: Tensor) -> None:
+    """Leaves NaN in memory that the next result of this size is likely to be given."""
+    for dtype in (torch.float32, torch.bfloat16):
+        torch.full_like(like, math.nan, dtype=dtype)
+
+
+def _error(result: Tensor, truth: Tensor) -> Error:
+    """-inf is right where the truth is -inf; NaN never is."""
+    finite = torch.isfinite(truth)
+    if result.shape != truth.shape or not bool((torch.isfinite(result) == finite).all()):
+        return Error(math.inf, math.inf)
+    if not bool((result[~finite].double() == truth[~finite]).all()):
+        return Error(math.inf, math.inf)
+    difference = torch.where(finite, result.double() - truth, 0.0)
+    size = torch.where(finite, truth, 0.0).norm()
+    return Error(float(difference.norm() / size), float(difference.abs().max()))

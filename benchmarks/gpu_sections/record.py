@@ -1,0 +1,98 @@
+"""What a run has measured so far: rows with their goals, kept in a file that is written anew at every row."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from gpu_sections.sizes import FULL, TOY, Sizes
+
+
+class Row(NamedTuple):
+    """One line of the table.
+
+    what: what was measured. value: in `unit`; None where it could not be. goal: of issue 17, as it is printed.
+    met: whether it is; None without a goal. note: what else to know. detail: all numbers behind it.
+    """
+
+    section: str
+    what: str
+    value: float | None
+    unit: str
+    goal: str
+    met: bool | None
+    note: str
+    detail: dict[str, Any]
+
+
+class Record:
+    """The file of results: {"environment", "sections": {name: {"status", "seconds", ...}}, "rows": [...]}."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.content: dict[str, Any] = {"environment": {}, "sections": {}, "rows": []}
+        if path.exists():
+            self.content = json.loads(path.read_text(encoding="utf-8"))
+
+    def write(self) -> None:
+        """Replaces the file at once, so that a cut leaves the old one or the new one."""
+        beside = self.path.with_name(self.path.name + ".part")
+        beside.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
+        os.replace(beside, self.path)
+
+    def state(self, section: str, status: str, **more: Any) -> None:
+        """status: "running", "done", "cut" (out of time), "failed" or "died"."""
+        self.content["sections"].setdefault(section, {}).update({"status": status, **more})
+        self.write()
+
+
+class Run:
+    """What a section is given: the device, the sizes, how long it may go on, and where its rows go."""
+
+    def __init__(self, record: Record, device: str, toy: bool, reference: Path | None, compiled: bool) -> None:
+        self.record = record
+        self.device = torch.device(device)
+        self.toy = toy
+        self.sizes: Sizes = TOY if toy else FULL
+        self.reference = reference
+        self.compiled = compiled
+        self.section = ""
+        self.cut = False
+        self._deadline = 0.0
+
+    def begin(self, section: str, seconds: float) -> None:
+        self.section, self.cut = section, False
+        self._deadline = time.monotonic() + seconds
+
+    def out_of_time(self) -> bool:
+        """Whether the section has to leave out what it has not measured yet; asked before every measurement."""
+        self.cut = self.cut or time.monotonic() > self._deadline
+        return self.cut
+
+    def add(
+        self,
+        what: str,
+        value: float | None,
+        unit: str,
+        goal: str = "",
+        met: bool | None = None,
+        note: str = "",
+        **detail: Any,
+    ) -> None:
+        row = Row(self.section, what, value, unit, goal, met, note, detail)
+        self.record.content["rows"].append(row._asdict())
+        self.record.write()
+
+    def missing(self, what: str, error: BaseException | str) -> None:
+        """A row for what could not be measured."""
+        text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        self.add(what, None, "", note=text.splitlines()[0] if text else "", error=text)
+
+    def ceiling(self, name: str, otherwise: float) -> float:
+        """What the ceilings section measured, or the number of the data sheet where it did not."""
+        return self.record.content["environment"].get("ceilings", {}).get(name, otherwise)
