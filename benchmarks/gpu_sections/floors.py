@@ -65,7 +65,7 @@ def table(copy: float = COPY, products: dict[str, float] | None = None) -> list[
     lines = [
         f"Floors in microseconds at {copy / 1e12:.1f} TB/s and {rates} TFLOP/s; V = {FULL.vocab_size}, {FULL.entries} "
         "codes a row.",
-        f"left and right of the transition [H, H] (right: {states} rows), add_scores and columns of the emission [H, V].",
+        f"left and right of the transition [H, H] (right: {states} rows), add_scores, columns of the emission [H, V].",
         "",
         f"{'operation':12s} {'storage':11s} {'H':>6s} {'B':>4s} {'MB':>10s} {'MFLOP':>12s} {'bytes us':>9s} "
         f"{'FLOP us':>9s} {'floor us':>9s}",

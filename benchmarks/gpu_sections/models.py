@@ -1,8 +1,8 @@
 """Synthetic models, built in about a second also with 32,768 states.
 
-Columns are chosen as a vocabulary's are used: sorted by use, the c-th of N columns is stored by a share of the rows that
-falls as c^(-2/3), which is close to the embedded HMM's emission, where the most used token has an entry in 81 % of the
-rows and an eighth of the tokens in none. Kernels that give each column the same share of the device see the worst of it.
+Columns are chosen as a vocabulary's are used: sorted by use, the c-th of N columns is stored by a share of the rows
+that falls as c^(-2/3). This is close to the embedded HMM's emission, where the most used token has an entry in 81 % of
+the rows and an eighth of the tokens in none. Kernels that give each column the same share of the device suffer most.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def compressed(rows: int, columns: int, entries: int, skew: float, seed: int) ->
     """[rows, columns] with `entries` codes in every row, on the CPU."""
     generator = torch.Generator().manual_seed(seed)
     entries = min(entries, columns)
-    # One point in each of `entries` equal parts of [0, 1], bent so that low columns are chosen more often. What falls on
-    # a column that is taken moves on to the next: c_i >= c_(i-1) + 1 is c_i - i that never falls.
+    # One point in each of `entries` equal parts of [0, 1], bent so that low columns are chosen more often. What falls
+    # on a column that is taken moves on to the next: c_i >= c_(i-1) + 1 means that c_i - i never falls.
     steps = torch.arange(entries, dtype=torch.float64)
     points = (steps + torch.rand(rows, entries, dtype=torch.float64, generator=generator)) / entries
     chosen = (columns * points**skew).long().clamp_(max=columns - 1) - steps.long()
