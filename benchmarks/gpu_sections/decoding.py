@@ -37,7 +37,7 @@ def measure(run: Run) -> None:
             timing.free(run.device)
 
 
-def width(run: Run) -> None:
+def measure_width(run: Run) -> None:
     """A step of compressed models from the smallest to the largest width the goal speaks of."""
     sizes = run.sizes
     keywords, words = sizes.automata[-1]
@@ -114,7 +114,8 @@ def _compare(run: Run, what: str, step: float, precompute: float, theirs: Theirs
         "x",
         f">= {STEP_GOAL:.0f} x" if judged else "",
         ratio >= STEP_GOAL if judged else None,
-        f"its step {theirs.step:.1f} ms, precompute {theirs.precompute / precompute:.1f} x",
+        f"step {theirs.step:.1f} ms, precompute {theirs.precompute / precompute:.1f} x, "
+        f"apart {theirs.largest_difference:.0e}",
         precompute_ratio=theirs.precompute / precompute,
         **theirs._asdict(),
     )

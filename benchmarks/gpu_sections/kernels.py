@@ -1,4 +1,8 @@
-"""Every operation of a matrix in every storage: held against float64, then timed beside its floor."""
+"""Every operation of a matrix in every storage: held against float64, then timed beside its floor.
+
+A share is the floor over the time that the device is busy with a call, as the profiler sees it: checks of arguments
+that run on the device count, waiting for the host does not. The time of the whole call stands beside it.
+"""
 
 from __future__ import annotations
 

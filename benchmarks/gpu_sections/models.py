@@ -24,7 +24,7 @@ STORAGES: tuple[Storage, ...] = ("compressed", "float32", "bfloat16")
 
 class Scored(NamedTuple):
     """Arguments of `add_scores` but for the language model's: weights [R, H], predictive [B, H], row_of int32 [B, K],
-    class_of int64 [V]."""
+    class_of int [V]."""
 
     weights: Tensor
     predictive: Tensor

@@ -48,7 +48,7 @@ class Reference:
             model = library.HMM.__new__(library.HMM)
             torch.nn.Module.__init__(model)
             model.alpha_exp = hmm.transition.to_dense()
-            model.beta = hmm.emission.to_dense().log_()
+            model.beta = hmm.emission.to_dense().log()  # a dense matrix shares its memory
             model.gamma = hmm.initial.log()
             model.hidden_states, model.vocab_size, model.eos_token_id = (
                 hmm.hidden_states,

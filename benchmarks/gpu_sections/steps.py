@@ -62,12 +62,12 @@ def walk(run: Run, processor: ConstraintLogitsProcessor, beams: int, keep_scores
     for step in range(WARM_UP_STEPS + run.sizes.steps + WATCHED_STEPS):
         logits = 2 * torch.randn(beams, processor.vocab_size, device=device, generator=generator)
         work = _call(processor, rows, logits)
+        # The processor reads a row's new token once, so only the first call with these rows is a whole step.
         after = step - WARM_UP_STEPS - run.sizes.steps
         if after == 0:
             waits = timing.synchronisations(work, device)
         elif after == 1:
-            # The step is repeated: what the processor learns of its rows is there after the first time.
-            watched = timing.profile(work, device, flush=False)
+            watched = timing.profile(work, device, calls=1)
         seconds, scores = timing.clock(work, device)
         if step >= WARM_UP_STEPS and after < 0:
             times.append(1e3 * seconds)

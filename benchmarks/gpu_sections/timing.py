@@ -7,6 +7,7 @@ Reading leaves nothing that would have to be written back within the timed call.
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 import warnings
@@ -26,7 +27,7 @@ SYNCHRONISING = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaDeviceSyn
 
 class Profile(NamedTuple):
     """Of one call. kernels: milliseconds that the device worked, copies included. synchronisations: times that the host
-    waited for it. copies: bytes are unknown, so number by name, as "Memcpy DtoH (Device -> Pageable)"."""
+    waited for it. copies: how many, by name, as "Memcpy DtoH (Device -> Pageable)"."""
 
     kernels: float
     synchronisations: float
@@ -40,6 +41,7 @@ def synchronize(device: torch.device) -> None:
 
 def free(device: torch.device) -> None:
     """Give memory that no tensor holds back to the device."""
+    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
@@ -72,33 +74,33 @@ def milliseconds(work: Callable[[], object], device: torch.device, repeats: int,
     return statistics.median(start.elapsed_time(end) for start, end in events)
 
 
-def profile(work: Callable[[], object], device: torch.device, flush: bool = True) -> Profile | None:
-    """What the device did for one call, on average over PROFILED; None on a CPU or where no profiler runs."""
+def profile(work: Callable[[], object], device: torch.device, calls: int = PROFILED) -> Profile | None:
+    """What the device did for one call, on average over `calls`; None on a CPU or where the profiler sees nothing."""
     if device.type != "cuda":
         return None
     buffer = _flush_buffer(device)
-    work()
     synchronize(device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as watched:
-            for _ in range(PROFILED):
-                if flush:
-                    buffer.sum()
+            for _ in range(calls):
+                buffer.sum()
                 work()
-    kernels, waits, copies = 0.0, 0, {}
+    kernels, waits, flushes, copies = 0.0, 0, 0, {}
     for event in watched.key_averages():
         if event.device_type == torch.autograd.DeviceType.CUDA:
-            if FLUSH_KERNEL not in event.key:
-                kernels += event.self_device_time_total
+            if FLUSH_KERNEL in event.key:
+                flushes += event.count
+                continue
+            kernels += event.self_device_time_total
             if "emcpy" in event.key:
-                copies[event.key] = event.count / PROFILED
+                copies[event.key] = event.count / calls
         elif event.key in SYNCHRONISING:
             waits += event.count
-    if not kernels:
+    if not kernels or not flushes:  # no flush among the names: they cannot be told apart
         return None
     # The profiler itself waits for the device once at its end.
-    return Profile(1e-3 * kernels / PROFILED, max(0, waits - 1) / PROFILED, copies)
+    return Profile(1e-3 * kernels / calls, max(0, waits - 1) / calls, copies)
 
 
 def synchronisations(work: Callable[[], object], device: torch.device) -> list[str] | None:
