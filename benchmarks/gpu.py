@@ -7,21 +7,22 @@
     python benchmarks/gpu.py --markdown gpu.json    # tables for docs/gpu.md
 
 The sections share the time and stop between two measurements when theirs is over; the file is written at every row. The
-work is done in a process of its own. Where that dies, hangs, or breaks the device's context, the section is marked and
-another process goes on with the next one.
+work is done in a process of its own. Where that dies, hangs, or breaks the device's context, what it died of is marked
+and another process goes on with the rest.
 """
 
 from __future__ import annotations
 
 import argparse
-import faulthandler
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 SECTIONS = {"ceilings": 1.0, "kernels": 8.0, "decoding": 7.0, "share": 4.0, "width": 2.0, "em": 3.0}
 """In their order, and their parts of the time; what one leaves over goes to those after it."""
@@ -35,8 +36,8 @@ MEASURES = {  # module and function of each
     "em": ("em", "measure"),
 }
 
-GRACE = 40  # seconds after its time until a section counts as hung
-BROKEN = 3  # exit code of a process that leaves the other sections to the next one
+BROKEN = 3  # exit code of a process whose device refuses to go on
+MOST_DEATHS = 6  # after which a section that a process dies in is not taken up again
 
 
 def main() -> None:
@@ -62,30 +63,39 @@ def supervise(arguments: argparse.Namespace) -> None:
     arguments.json.unlink(missing_ok=True)
     deadline = time.time() + arguments.seconds
     waiting = list(arguments.sections)
+    deaths = 0
     while waiting:
-        command = [
-            sys.executable,
-            __file__,
-            *sys.argv[1:],
-            "--worker",
-            f"{deadline:.0f}",
-            "--sections",
-            ",".join(waiting),
-        ]
-        code = subprocess.run(command).returncode
+        worker = ["--worker", f"{deadline:.0f}", "--sections", ",".join(waiting)]
+        code = subprocess.run([sys.executable, __file__, *sys.argv[1:], *worker]).returncode
         if not arguments.json.exists():
             raise SystemExit(f"the measuring process ended with code {code} before it began")
         content = json.loads(arguments.json.read_text(encoding="utf-8"))
         states = content["sections"]
-        for state in states.values():
-            if state["status"] == "running":
-                state |= {"status": "died", "error": f"its process ended with code {code}"}
-        arguments.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        if code:
+            deaths += 1
+            bury(content, code, again=deaths < MOST_DEATHS)
+            arguments.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         left = [section for section in waiting if section not in states]
-        if left == waiting:
-            raise SystemExit(f"the measuring process ended with code {code} before {left[0]}")
+        if deaths > MOST_DEATHS + len(SECTIONS) or (not code and left):
+            raise SystemExit(f"the measuring process ended with code {code}, {', '.join(left)} not measured")
         waiting = left
     print("\n".join(tables.plain(json.loads(arguments.json.read_text(encoding="utf-8")))))
+
+
+def bury(content: dict[str, Any], code: int, again: bool) -> None:
+    """Write down what a process died of. `again`: its section goes on with what has not been tried; else it is over."""
+    states = content["sections"]
+    for section in [name for name, state in states.items() if state["status"] == "running"]:
+        error = states[section].get("error", f"its process ended with code {code}")
+        tried = content["tried"].get(section, [])
+        died_of = tried[-1] if tried and not any(row["what"] == tried[-1] for row in content["rows"]) else None
+        if died_of:
+            row = {"section": section, "what": died_of, "value": None, "unit": "", "goal": "", "met": None}
+            content["rows"].append(row | {"note": f"DIED: {error}", "detail": dict(states[section])})
+        if died_of and again:
+            del states[section]
+        else:
+            states[section] |= {"status": "died", "error": error}
 
 
 def work(arguments: argparse.Namespace) -> None:
@@ -98,31 +108,26 @@ def work(arguments: argparse.Namespace) -> None:
         record.content["environment"] = ceilings.environment(arguments.device, arguments.revision)
     record.write()
     run = Run(record, arguments.device, arguments.toy, arguments.reference, arguments.compile_reference)
-    waiting = list(arguments.sections)
-    while waiting:
-        section = waiting[0]
+    for position, section in enumerate(arguments.sections):
         left = max(0.0, arguments.worker - time.time())
-        seconds = left * SECTIONS[section] / sum(SECTIONS[name] for name in waiting)
-        waiting.pop(0)
+        seconds = left * SECTIONS[section] / sum(SECTIONS[name] for name in arguments.sections[position:])
         started = time.perf_counter()
-        run.begin(section, seconds)
         record.state(section, "running")
         print(f"{section}: up to {seconds:.0f} s", file=sys.stderr, flush=True)
-        faulthandler.dump_traceback_later(seconds + GRACE, exit=True)
+        run.begin(section, seconds)
         failed: dict[str, str] = {}
         try:
             module, function = MEASURES[section]  # imported in its turn, so that what one lacks stops no other
             getattr(importlib.import_module(f"gpu_sections.{module}"), function)(run)
         except Exception as error:
             failed = {"error": f"{type(error).__name__}: {error}".splitlines()[0], "traceback": traceback.format_exc()}
-        faulthandler.cancel_dump_traceback_later()
+        run.end()
+        if run.broken():
+            record.state(section, "running", **failed)
+            os._exit(BROKEN)  # at once: clean-up would ask the device
         status = "failed" if failed else "cut" if run.cut else "done"
         record.state(section, status, seconds=time.perf_counter() - started, **failed)
-        try:
-            timing.free(run.device)
-            timing.synchronize(run.device)
-        except RuntimeError:  # an illegal access stays an error for as long as the process lives
-            sys.exit(BROKEN)
+        timing.free(run.device)
 
 
 def _sections(text: str) -> list[str]:

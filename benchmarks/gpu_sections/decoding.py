@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import statistics
+from functools import partial
 from typing import Any
 
 from ctrlg.automata.dfa import DFA
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words
 from gpu_sections import models, steps, timing
 from gpu_sections.models import Storage
-from gpu_sections.record import Run
+from gpu_sections.record import Once, Run
 from gpu_sections.reference import Reference, Theirs
 from gpu_sections.steps import Stepped
 
@@ -33,7 +35,9 @@ def measure(run: Run) -> None:
         dfa = keywords_and_words(sizes.vocab_size, keywords, words)
         theirs: dict[int, Theirs] = {}
         for storage in STORAGES:
-            _measure_model(run, models.hmm_stored_as(hmm, storage), storage, dfa, theirs)
+            if run.out_of_time():
+                return
+            _measure_model(run, Once(partial(models.hmm_stored_as, hmm, storage)), storage, dfa, theirs)
             timing.free(run.device)
 
 
@@ -42,68 +46,63 @@ def measure_width(run: Run) -> None:
     sizes = run.sizes
     keywords, words = sizes.automata[-1]
     dfa = keywords_and_words(sizes.vocab_size, keywords, words)
+    times: dict[tuple[int, int], float] = {}
+    widths = [states for states in sizes.hidden_states if states <= WIDTH_LIMIT]
+
+    def step(hmm: Once[SyntheticHMM], hidden_states: int, beams: int) -> None:
+        stepped = steps.walk(run, steps.build(run, hmm(), dfa), beams)
+        times[hidden_states, beams] = stepped.milliseconds
+        name = f"step H={hidden_states} B={beams}"
+        run.add(name, stepped.milliseconds, "ms", note=kernel_note(stepped), **detail(stepped))
+
+    for hidden_states in (widths[0], widths[-1], *widths[1:-1]):
+        hmm = Once(partial(models.compressed_hmm, hidden_states, sizes.vocab_size, sizes.entries, run.device))
+        for beams in sizes.beams[:2]:
+            run.attempt(f"step H={hidden_states} B={beams}", partial(step, hmm, hidden_states, beams))
+        del hmm
+        timing.free(run.device)
     for beams in sizes.beams[:2]:
-        times: dict[int, float] = {}
-        for hidden_states in (states for states in sizes.hidden_states if states <= WIDTH_LIMIT):
-            if run.out_of_time():
-                break
-            hmm = models.compressed_hmm(hidden_states, sizes.vocab_size, sizes.entries, run.device)
-            stepped = steps.walk(run, steps.build(run, hmm, dfa), beams)
-            times[hidden_states] = stepped.milliseconds
-            run.add(
-                f"step H={hidden_states} B={beams}",
-                stepped.milliseconds,
-                "ms",
-                note=kernel_note(stepped),
-                **detail(stepped),
-            )
-            del hmm
-            timing.free(run.device)
-        if len(times) > 1:
-            narrow, wide = min(times), max(times)
-            ratio = times[wide] / times[narrow]
-            run.add(f"step H={wide} / H={narrow} B={beams}", ratio, "x", "<= 1.5 x", ratio <= FLAT_GOAL)
+        narrow, wide = times.get((widths[0], beams)), times.get((widths[-1], beams))
+        if narrow and wide:
+            ratio = wide / narrow
+            run.add(f"step H={widths[-1]} / H={widths[0]} B={beams}", ratio, "x", "<= 1.5 x", ratio <= FLAT_GOAL)
 
 
-def _measure_model(run: Run, hmm: SyntheticHMM, storage: Storage, dfa: DFA, theirs: dict[int, Theirs]) -> None:
+def _measure_model(run: Run, hmm: Once[SyntheticHMM], storage: Storage, dfa: DFA, theirs: dict[int, Theirs]) -> None:
     """theirs: what Ctrl-G measured with this automaton, by beams; the first storage's steps fill it."""
-    sizes, device = run.sizes, run.device
     name = f"{storage} DFA {dfa.num_states}"
-    if run.out_of_time():
-        return
-    processor = steps.build(run, hmm, dfa)
-    builds = [timing.clock(lambda: steps.build(run, hmm, dfa), device)[0] for _ in range(BUILDS)]
-    precompute = 1e3 * statistics.median(builds)
-    run.add(f"{name} precompute", precompute, "ms", table_bytes=processor.nbytes)
-    with_reference = run.reference is not None and storage == STORAGES[0]
-    reference = _reference(run, hmm, dfa) if with_reference else None
-    for beams in sizes.beams:
-        if run.out_of_time():
-            return
+    precompute: list[float] = []
+    reference = Once(lambda: Reference(run, hmm(), dfa))
+
+    def build() -> None:
+        processor = steps.build(run, hmm(), dfa)
+        builds = [timing.clock(lambda: steps.build(run, hmm(), dfa), run.device)[0] for _ in range(BUILDS)]
+        precompute.append(1e3 * statistics.median(builds))
+        run.add(f"{name} precompute", precompute[0], "ms", table_bytes=processor.nbytes)
+
+    def compare(ours: Stepped, beams: int) -> None:
+        theirs[beams] = reference().walk(ours)
+        timing.free(run.device)
+
+    def step(beams: int) -> None:
         # A processor remembers the texts it has read, so each number of beams gets a new one.
-        stepped = steps.walk(run, steps.build(run, hmm, dfa), beams, reference is not None)
+        keep = run.reference is not None and storage == STORAGES[0]
+        stepped = steps.walk(run, steps.build(run, hmm(), dfa), beams, keep)
         run.add(f"{name} step B={beams}", stepped.milliseconds, "ms", note=kernel_note(stepped), **detail(stepped))
         if stepped.waits is not None:
             waits = len(stepped.waits)
             places = ", ".join(sorted({place.rpartition("/")[2] for place in stepped.waits}))
             run.add(f"{name} waits B={beams}", waits, "a step", f"<= {MOST_WAITS}", waits <= MOST_WAITS, places)
-        if reference is not None:
-            try:
-                theirs[beams] = reference.walk(stepped)
-            except (Exception, SystemExit) as error:  # Ctrl-G leaves the process where it is lost
-                run.missing(f"{name} Ctrl-G B={beams}", error)
-            timing.free(device)
+        if keep:
+            run.attempt(f"{name} Ctrl-G B={beams}", partial(compare, stepped, beams))
         if beams in theirs:
-            judged = beams == sizes.beams[0] and dfa.num_states == _most_states(run)
-            _compare(run, f"{name} vs Ctrl-G B={beams}", stepped.milliseconds, precompute, theirs[beams], judged)
+            judged = beams == run.sizes.beams[0] and dfa.num_states == _most_states(run)
+            built = precompute[0] if precompute else math.nan
+            _compare(run, f"{name} vs Ctrl-G B={beams}", stepped.milliseconds, built, theirs[beams], judged)
 
-
-def _reference(run: Run, hmm: SyntheticHMM, dfa: DFA) -> Reference | None:
-    try:
-        return Reference(run, hmm, dfa)
-    except (Exception, SystemExit) as error:
-        run.missing(f"Ctrl-G DFA {dfa.num_states}", error)
-        return None
+    run.attempt(f"{name} precompute", build)
+    for beams in run.sizes.beams:
+        run.attempt(f"{name} B={beams}", partial(step, beams))
 
 
 def _compare(run: Run, what: str, step: float, precompute: float, theirs: Theirs, judged: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,27 +34,21 @@ def measure(run: Run) -> None:
     checkout = str(run.reference) if run.reference else None
     ours: dict[str, Times] = {}
     outcomes: dict[str, tuple[Tensor, Tensor]] = {}
-    for products in WAYS:
-        if run.out_of_time():
-            return
+
+    def own(products: str) -> None:
         step = OurStep(model, batches, Way(None, True, products))
         ours[products] = _times(run, step)
         outcomes[products] = step.outcome()
         _add(run, f"EM step {products}", ours[products], batches)
-        del step
+
+    for products in WAYS:
+        run.attempt(f"EM step {products}", partial(own, products))
         timing.free(run.device)
-    if checkout and not run.out_of_time():
-        try:
-            _beside_reference(run, model, batches, checkout, ours, outcomes)
-        except (Exception, SystemExit) as error:
-            run.missing("EM step Ctrl-G", error)
+    if checkout:
+        run.attempt("EM step Ctrl-G", lambda: _beside_reference(run, model, batches, checkout, ours, outcomes))
     outcomes.clear()
     timing.free(run.device)
-    if not run.out_of_time():
-        try:
-            _beside_pyjuice(run, batches, ours)
-        except Exception as error:
-            run.missing("EM step pyjuice", error)
+    run.attempt("EM step pyjuice", lambda: _beside_pyjuice(run, batches, ours))
 
 
 def _beside_reference(

@@ -6,8 +6,10 @@ that run on the device count, waiting for the host does not. The time of the who
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,14 +17,17 @@ from torch import Tensor
 
 from ctrlg.evaluation.synthetic import keywords_and_words
 from ctrlg.kernels import reference
-from ctrlg.matrices import CompressedMatrix, StochasticMatrix
+from ctrlg.matrices import StochasticMatrix
 from gpu_sections import floors, models, timing
 from gpu_sections.ceilings import COPY, PRODUCTS
 from gpu_sections.models import STORAGES, Scored, Storage
-from gpu_sections.record import Run
+from gpu_sections.record import Once, Run
 
 TOLERANCE = {"compressed": 1e-4, "float32": 3e-3, "bfloat16": 3e-2}
 """Largest relative error, in norm: of float32 sums, of TF32 products, of bfloat16 ones with float32 sums."""
+
+OPERATIONS = {"transition": ("left", "right"), "emission": ("add_scores", "columns")}
+"""Of each matrix of a model, those that decoding is made of."""
 
 GOAL = 0.5  # of the floor, at the first number of beams
 
@@ -55,17 +60,16 @@ def measure(run: Run) -> None:
         hmm = models.compressed_hmm(hidden_states, sizes.vocab_size, sizes.entries, device)
         inputs = _inputs(run, hidden_states)
         for storage in STORAGES:
-            transition, emission = hmm.transition, hmm.emission
-            assert isinstance(transition, CompressedMatrix) and isinstance(emission, CompressedMatrix)
-            try:
-                _measure_storage(run, storage, models.stored_as(transition, storage), "transition", inputs)
-                _measure_storage(run, storage, models.stored_as(emission, storage), "emission", inputs)
-            except torch.OutOfMemoryError as error:
-                run.missing(f"{storage} H={hidden_states}", error)
-            timing.free(device)
-        if hidden_states == sizes.hidden_states[0] and not run.out_of_time():
-            flat = models.compressed(hidden_states, sizes.vocab_size, sizes.entries, 1.0, 4).to(device)
-            _measure_one(run, "compressed", flat, "add_scores", inputs, sizes.beams[0], "even ")
+            for name, operations in OPERATIONS.items():
+                matrix = Once(partial(models.stored_as, getattr(hmm, name), storage))
+                for operation, beams in itertools.product(operations, sizes.beams):
+                    if operation != "right" or beams == sizes.beams[0]:
+                        _attempt(run, storage, matrix, operation, inputs, beams)
+                del matrix
+                timing.free(device)
+        if hidden_states == sizes.hidden_states[0]:
+            even = models.compressed(hidden_states, sizes.vocab_size, sizes.entries, 1.0, 4).to(device)
+            _attempt(run, "compressed", Once(lambda: even), "add_scores", inputs, sizes.beams[0], "even ")  # noqa: B023
         del hmm, inputs
         timing.free(device)
 
@@ -85,31 +89,30 @@ def _inputs(run: Run, hidden_states: int) -> Inputs:
     )
 
 
-def _measure_storage(run: Run, storage: Storage, matrix: StochasticMatrix, name: str, inputs: Inputs) -> None:
-    operations = ("left", "right") if name == "transition" else ("add_scores", "columns")
-    for operation in operations:
-        for beams in run.sizes.beams if operation != "right" else run.sizes.beams[:1]:
-            if run.out_of_time():
-                return
-            _measure_one(run, storage, matrix, operation, inputs, beams)
+def _attempt(
+    run: Run,
+    storage: Storage,
+    matrix: Once[StochasticMatrix],
+    operation: str,
+    inputs: Inputs,
+    beams: int,
+    kind: str = "",
+) -> None:
+    hidden_states = inputs.tables.shape[1]
+    vectors = len(inputs.tables) if operation == "right" else beams
+    what = f"{kind}{storage} {operation} H={hidden_states} B={vectors}"
+    run.attempt(what, lambda: _measure_one(run, what, storage, matrix(), operation, inputs, beams))
 
 
 def _measure_one(
-    run: Run, storage: Storage, matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int, kind: str = ""
+    run: Run, what: str, storage: Storage, matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int
 ) -> None:
     device = run.device
+    error = _check(matrix, operation, inputs, beams)
+    work = _call(matrix, operation, inputs, beams)
+    called = timing.milliseconds(work, device, run.sizes.repeats)
+    watched = timing.profile(work, device)
     vectors = len(inputs.tables) if operation == "right" else beams
-    what = f"{kind}{storage} {operation} H={matrix.shape[0]} B={vectors}"
-    try:
-        error = _check(matrix, operation, inputs, beams)
-        work = _call(matrix, operation, inputs, beams)
-        called = timing.milliseconds(work, device, run.sizes.repeats)
-        watched = timing.profile(work, device)
-    except (RuntimeError, ValueError, AssertionError) as failure:
-        run.missing(what, failure)
-        if "CUDA error" in str(failure):  # everything after it would fail as well
-            raise
-        return
     weights = beams * inputs.live if operation == "add_scores" else 0
     least = floors.floor(operation, storage, *matrix.shape, run.sizes.entries, vectors, weights)
     products = {name: run.ceiling(name, rate) for name, rate in PRODUCTS.items()}

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 
+from gpu_sections import timing
 from gpu_sections.sizes import FULL, TOY, Sizes
+
+PATIENCE = 60  # seconds until a measurement counts as hung; its process then ends
+COMPILING = 180  # the same where torch may compile Ctrl-G
+
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -31,11 +40,14 @@ class Row(NamedTuple):
 
 
 class Record:
-    """The file of results: {"environment", "sections": {name: {"status", "seconds", ...}}, "rows": [...]}."""
+    """The file of results: {"environment", "sections": {name: {"status", "seconds", ...}}, "rows": [...], "tried": ...}.
+
+    tried: of each section, what was begun to be measured; a process that takes over from a dead one leaves it out.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.content: dict[str, Any] = {"environment": {}, "sections": {}, "rows": []}
+        self.content: dict[str, Any] = {"environment": {}, "sections": {}, "rows": [], "tried": {}}
         if path.exists():
             self.content = json.loads(path.read_text(encoding="utf-8"))
 
@@ -68,11 +80,46 @@ class Run:
     def begin(self, section: str, seconds: float) -> None:
         self.section, self.cut = section, False
         self._deadline = time.monotonic() + seconds
+        self._watch()
+
+    def end(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
 
     def out_of_time(self) -> bool:
         """Whether the section has to leave out what it has not measured yet; asked before every measurement."""
         self.cut = self.cut or time.monotonic() > self._deadline
         return self.cut
+
+    def attempt(self, what: str, work: Callable[[], None]) -> None:
+        """Measure something, unless time is over or a process has died of it. An error becomes a row, and the section
+        goes on, where the device still works."""
+        tried = self.record.content["tried"].setdefault(self.section, [])
+        if self.out_of_time() or what in tried:
+            return
+        tried.append(what)
+        self.record.write()
+        self._watch()
+        try:
+            work()
+        except (Exception, SystemExit) as error:  # Ctrl-G leaves the process where it is lost
+            where = traceback.format_exc()
+            if self.broken():
+                raise
+            self.missing(what, error, traceback=where)
+            timing.free(self.device)
+        self._watch()
+
+    def broken(self) -> bool:
+        """Whether the device refuses everything from now on, as after an illegal access."""
+        try:
+            timing.synchronize(self.device)
+        except RuntimeError:
+            return True
+        return False
+
+    def _watch(self) -> None:
+        """A process that hangs, in a kernel say, is ended from outside of Python."""
+        faulthandler.dump_traceback_later(COMPILING if self.compiled else PATIENCE, exit=True)
 
     def add(
         self,
@@ -88,11 +135,24 @@ class Run:
         self.record.content["rows"].append(row._asdict())
         self.record.write()
 
-    def missing(self, what: str, error: BaseException | str) -> None:
+    def missing(self, what: str, error: BaseException, **detail: Any) -> None:
         """A row for what could not be measured."""
-        text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-        self.add(what, None, "", note=text.splitlines()[0] if text else "", error=text)
+        text = f"{type(error).__name__}: {error}"
+        self.add(what, None, "", note=text.splitlines()[0], error=text, **detail)
 
     def ceiling(self, name: str, otherwise: float) -> float:
         """What the ceilings section measured, or the number of the data sheet where it did not."""
         return self.record.content["environment"].get("ceilings", {}).get(name, otherwise)
+
+
+class Once(Generic[T]):
+    """What several measurements share, made by the first that needs it."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+
+    def __call__(self) -> T:
+        if not self._made:
+            self._made.append(self._make())
+        return self._made[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words
 from gpu_sections import models, steps, timing
 from gpu_sections.ceilings import COPY
-from gpu_sections.record import Run
+from gpu_sections.record import Once, Run
 from gpu_sections.sizes import Llama
 
 GOAL = 0.05
@@ -21,16 +22,9 @@ def measure(run: Run) -> None:
     sizes = run.sizes
     hmm = models.compressed_hmm(sizes.hidden_states[0], sizes.vocab_size, sizes.entries, run.device)
     for name, shape in sizes.llamas.items():
-        if run.out_of_time():
-            return
-        model = random_llama(shape, sizes.vocab_size, run.device)
+        model = Once(partial(random_llama, shape, sizes.vocab_size, run.device))
         for beams in sizes.beams:
-            if run.out_of_time():
-                return
-            try:
-                _measure_beams(run, name, model, hmm, beams)
-            except torch.OutOfMemoryError as error:
-                run.missing(f"{name} B={beams}", error)
+            run.attempt(f"{name} B={beams}", partial(_measure_beams, run, name, model, hmm, beams))
             timing.free(run.device)
         del model
         timing.free(run.device)
@@ -56,9 +50,9 @@ def random_llama(shape: Llama, vocab_size: int, device: torch.device) -> Any:
 
 
 @torch.no_grad()
-def _measure_beams(run: Run, name: str, model: Any, hmm: SyntheticHMM, beams: int) -> None:
+def _measure_beams(run: Run, name: str, made: Once[Any], hmm: SyntheticHMM, beams: int) -> None:
     """A token at a time: the language model reads it, the processor joins its scores with the HMM's, one is sampled."""
-    device, sizes = run.device, run.sizes
+    device, sizes, model = run.device, run.sizes, made()
     keywords, words = sizes.automata[-1]
     processor = steps.build(run, hmm, keywords_and_words(sizes.vocab_size, keywords, words))
     generator = torch.Generator(device).manual_seed(7)
