@@ -87,12 +87,11 @@ def bury(content: dict[str, Any], code: int, again: bool) -> None:
     states = content["sections"]
     for section in [name for name, state in states.items() if state["status"] == "running"]:
         error = states[section].get("error", f"its process ended with code {code}")
-        tried = content["tried"].get(section, [])
-        died_of = tried[-1] if tried and not any(row["what"] == tried[-1] for row in content["rows"]) else None
-        if died_of:
-            row = {"section": section, "what": died_of, "value": None, "unit": "", "goal": "", "met": None}
+        trying = content["trying"]
+        if trying:
+            row = {"section": section, "what": trying[-1], "value": None, "unit": "", "goal": "", "met": None}
             content["rows"].append(row | {"note": f"DIED: {error}", "detail": dict(states[section])})
-        if died_of and again:
+        if trying and again:
             del states[section]
         else:
             states[section] |= {"status": "died", "error": error}

@@ -33,8 +33,8 @@ GOAL = 0.5  # of the floor, at the first number of beams
 
 
 class Error(NamedTuple):
-    """relative: ||result - truth|| / ||truth||. largest: of one element. both NaN or inf where anything is not finite
-    that should be, or the reverse."""
+    """relative: ||result - truth|| / ||truth||. largest: of one element. Both inf where anything is not finite that
+    should be, or the reverse."""
 
     relative: float
     largest: float
@@ -168,18 +168,18 @@ def _check(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int)
     if operation == "left":
         truth = reference.left(matrix, scored.predictive.double())
         _poison(truth)
-        return _error(matrix.left(scored.predictive), truth)
+        return error_of(matrix.left(scored.predictive), truth)
     if operation == "right":
         truth = reference.right(matrix, inputs.tables.double())
         _poison(truth)
-        return _error(matrix.right(inputs.tables), truth)
+        return error_of(matrix.right(inputs.tables), truth)
     if operation == "columns":
         ids = inputs.ids[:beams].clone()
         ids[0] = -1  # a missing token
         truth = torch.stack([matrix.column_block(v, v + 1, torch.float64)[:, 0] for v in ids.clamp(min=0).tolist()])
         truth[0] = 1.0
         _poison(truth)
-        return _error(matrix.columns(ids), truth)
+        return error_of(matrix.columns(ids), truth)
     logits = inputs.logits[:beams]
     weights, predictive, row_of, class_of = scored
     truth = logits + reference.scores(matrix, weights.double(), predictive.double(), row_of, class_of)
@@ -187,7 +187,7 @@ def _check(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int)
     joined, log_sum = matrix.add_scores(logits, *scored, out=out)
     if joined.data_ptr() != out.data_ptr():
         raise AssertionError("add_scores did not write where it was told to")
-    both = (_error(joined, truth), _error(log_sum, truth.logsumexp(dim=1)))
+    both = (error_of(joined, truth), error_of(log_sum, truth.logsumexp(dim=1)))
     return max(both, key=lambda error: math.inf if math.isnan(error.relative) else error.relative)
 
 
@@ -197,7 +197,7 @@ def _poison(like: Tensor) -> None:
         torch.full_like(like, math.nan, dtype=dtype)
 
 
-def _error(result: Tensor, truth: Tensor) -> Error:
+def error_of(result: Tensor, truth: Tensor) -> Error:
     """-inf is right where the truth is -inf; NaN never is."""
     finite = torch.isfinite(truth)
     if result.shape != truth.shape or not bool((torch.isfinite(result) == finite).all()):

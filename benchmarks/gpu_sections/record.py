@@ -40,16 +40,18 @@ class Row(NamedTuple):
 
 
 class Record:
-    """The file of results: {"environment", "sections": {name: {"status", "seconds", ...}}, "rows": [...], "tried": ...}.
+    """The file of results.
 
-    tried: of each section, what was begun to be measured; a process that takes over from a dead one leaves it out.
+    environment: the card, versions, and "ceilings". sections: by name, {"status", "seconds", "error", "traceback"}.
+    rows: of the table. tried: of each section, what was begun to be measured; a process that takes over from a dead one
+    leaves it out. trying: what is being measured now, the innermost last; what the dead one died of.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.content: dict[str, Any] = {"environment": {}, "sections": {}, "rows": [], "tried": {}}
+        self.content: dict[str, Any] = {"environment": {}, "sections": {}, "rows": [], "tried": {}, "trying": []}
         if path.exists():
-            self.content = json.loads(path.read_text(encoding="utf-8"))
+            self.content |= json.loads(path.read_text(encoding="utf-8")) | {"trying": []}
 
     def write(self) -> None:
         """Replaces the file at once, so that a cut leaves the old one or the new one."""
@@ -97,6 +99,7 @@ class Run:
         if self.out_of_time() or what in tried:
             return
         tried.append(what)
+        self.record.content["trying"].append(what)
         self.record.write()
         self._watch()
         try:
@@ -107,6 +110,7 @@ class Run:
                 raise
             self.missing(what, error, traceback=where)
             timing.free(self.device)
+        self.record.content["trying"].pop()
         self._watch()
 
     def broken(self) -> bool:
