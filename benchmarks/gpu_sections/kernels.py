@@ -6,11 +6,10 @@ that run on the device count, waiting for the host does not. The time of the who
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch import Tensor
 from ctrlg.evaluation.synthetic import keywords_and_words
 from ctrlg.kernels import reference
 from ctrlg.matrices import StochasticMatrix
+from ctrlg.matrices.base import MISSING
 from gpu_sections import floors, models, timing
 from gpu_sections.ceilings import COPY, PRODUCTS
 from gpu_sections.models import STORAGES, Scored, Storage
@@ -41,7 +41,8 @@ class Error(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Of one width, for the most beams; fewer take the first ones. tables: rows of a look-ahead table, [S, H]."""
+    """Of one width, for the most beams; fewer take the first ones. tables: rows of a look-ahead table, [S, H]. ids:
+    one a beam, the first one missing."""
 
     scored: Scored
     logits: Tensor
@@ -62,14 +63,13 @@ def measure(run: Run) -> None:
         for storage in STORAGES:
             for name, operations in OPERATIONS.items():
                 matrix = Once(partial(models.stored_as, getattr(hmm, name), storage))
-                for operation, beams in itertools.product(operations, sizes.beams):
-                    if operation != "right" or beams == sizes.beams[0]:
-                        _attempt(run, storage, matrix, operation, inputs, beams)
+                for operation in operations:
+                    _measure_operation(run, storage, matrix, operation, inputs)
                 del matrix
                 timing.free(device)
         if hidden_states == sizes.hidden_states[0]:
-            even = models.compressed(hidden_states, sizes.vocab_size, sizes.entries, 1.0, 4).to(device)
-            _attempt(run, "compressed", Once(lambda: even), "add_scores", inputs, sizes.beams[0], "even ")  # noqa: B023
+            even = partial(models.compressed, hidden_states, sizes.vocab_size, sizes.entries, 1.0, 4, device)
+            _measure_operation(run, "compressed", Once(even), "add_scores", inputs, "even ")
         del hmm, inputs
         timing.free(device)
 
@@ -84,31 +84,36 @@ def _inputs(run: Run, hidden_states: int) -> Inputs:
         models.scored(hidden_states, class_of, beams, keywords, device, generator),
         2 * torch.randn(beams, sizes.vocab_size, device=device, generator=generator),
         torch.rand(automaton.num_states, hidden_states, device=device, generator=generator),
-        torch.randint(sizes.vocab_size, (beams,), device=device, generator=generator),
+        torch.randint(sizes.vocab_size, (beams,), device=device, generator=generator).index_fill_(
+            0, torch.zeros(1, dtype=torch.long, device=device), MISSING
+        ),
         keywords + 2,
     )
 
 
-def _attempt(
+def _measure_operation(
+    run: Run, storage: Storage, matrix: Once[StochasticMatrix], operation: str, inputs: Inputs, kind: str = ""
+) -> None:
+    truth = Once(lambda: _truth(matrix(), operation, inputs))
+    for beams in run.sizes.beams[:1] if operation == "right" else run.sizes.beams:
+        vectors = len(inputs.tables) if operation == "right" else beams
+        what = f"{kind}{storage} {operation} H={inputs.tables.shape[1]} B={vectors}"
+        run.attempt(what, partial(_measure_one, run, what, storage, matrix, operation, inputs, beams, truth))
+
+
+@torch.no_grad()
+def _measure_one(
     run: Run,
+    what: str,
     storage: Storage,
-    matrix: Once[StochasticMatrix],
+    made: Once[StochasticMatrix],
     operation: str,
     inputs: Inputs,
     beams: int,
-    kind: str = "",
+    truth: Once[Tensor],
 ) -> None:
-    hidden_states = inputs.tables.shape[1]
-    vectors = len(inputs.tables) if operation == "right" else beams
-    what = f"{kind}{storage} {operation} H={hidden_states} B={vectors}"
-    run.attempt(what, lambda: _measure_one(run, what, storage, matrix(), operation, inputs, beams))
-
-
-def _measure_one(
-    run: Run, what: str, storage: Storage, matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int
-) -> None:
-    device = run.device
-    error = _check(matrix, operation, inputs, beams)
+    device, matrix = run.device, made()
+    error = _check(matrix, operation, inputs, beams, truth())
     work = _call(matrix, operation, inputs, beams)
     called = timing.milliseconds(work, device, run.sizes.repeats)
     watched = timing.profile(work, device)
@@ -140,7 +145,7 @@ def _measure_one(
     )
 
 
-def _call(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int) -> Callable[[], object]:
+def _call(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int) -> Callable[[], Any]:
     """The call that is timed; results go into one place where the operation takes one."""
     scored = _first(inputs, beams)
     if operation == "left":
@@ -161,34 +166,32 @@ def _first(inputs: Inputs, beams: int) -> Scored:
     return Scored(weights[: beams * inputs.live], predictive[:beams], row_of[:beams], class_of)
 
 
-@torch.no_grad()
-def _check(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int) -> Error:
-    """Against the definition in float64, from the decoded matrix, on the same device."""
-    scored = _first(inputs, beams)
+def _truth(matrix: StochasticMatrix, operation: str, inputs: Inputs) -> Tensor:
+    """The result for all beams by the definition, in float64, from the decoded matrix, on the same device."""
+    weights, predictive, row_of, class_of = inputs.scored
     if operation == "left":
-        truth = reference.left(matrix, scored.predictive.double())
-        _poison(truth)
-        return error_of(matrix.left(scored.predictive), truth)
+        return reference.left(matrix, predictive.double())
     if operation == "right":
-        truth = reference.right(matrix, inputs.tables.double())
-        _poison(truth)
-        return error_of(matrix.right(inputs.tables), truth)
+        return reference.right(matrix, inputs.tables.double())
     if operation == "columns":
-        ids = inputs.ids[:beams].clone()
-        ids[0] = -1  # a missing token
-        truth = torch.stack([matrix.column_block(v, v + 1, torch.float64)[:, 0] for v in ids.clamp(min=0).tolist()])
-        truth[0] = 1.0
-        _poison(truth)
-        return error_of(matrix.columns(ids), truth)
-    logits = inputs.logits[:beams]
-    weights, predictive, row_of, class_of = scored
-    truth = logits + reference.scores(matrix, weights.double(), predictive.double(), row_of, class_of)
-    out = torch.full_like(logits, math.nan)
-    joined, log_sum = matrix.add_scores(logits, *scored, out=out)
-    if joined.data_ptr() != out.data_ptr():
-        raise AssertionError("add_scores did not write where it was told to")
-    both = (error_of(joined, truth), error_of(log_sum, truth.logsumexp(dim=1)))
-    return max(both, key=lambda error: math.inf if math.isnan(error.relative) else error.relative)
+        picked = [matrix.column_block(v, v + 1, torch.float64)[:, 0] for v in inputs.ids.clamp(min=0).tolist()]
+        return reference.ones_where_missing(torch.stack(picked), inputs.ids)
+    return inputs.logits + reference.scores(matrix, weights.double(), predictive.double(), row_of, class_of)
+
+
+def _check(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int, truth: Tensor) -> Error:
+    """Of the first beams' results, in memory that held NaN."""
+    if operation == "add_scores":
+        logits, truth = inputs.logits[:beams], truth[:beams]
+        out = torch.full_like(logits, math.nan)
+        joined, log_sum = matrix.add_scores(logits, *_first(inputs, beams), out=out)
+        if joined.data_ptr() != out.data_ptr():
+            raise AssertionError("add_scores did not write where it was told to")
+        both = (error_of(joined, truth), error_of(log_sum, truth.logsumexp(dim=1)))
+        return max(both, key=lambda error: error.relative)
+    truth = truth if operation == "right" else truth[:beams]
+    _poison(truth)
+    return error_of(_call(matrix, operation, inputs, beams)(), truth)
 
 
 def _poison(like: Tensor) -> None:

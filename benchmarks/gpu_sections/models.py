@@ -32,8 +32,8 @@ class Scored(NamedTuple):
     class_of: Tensor
 
 
-def compressed(rows: int, columns: int, entries: int, skew: float, seed: int) -> CompressedMatrix:
-    """[rows, columns] with `entries` codes in every row, on the CPU."""
+def compressed(rows: int, columns: int, entries: int, skew: float, seed: int, device: torch.device) -> CompressedMatrix:
+    """[rows, columns] with `entries` codes in every row, made on the CPU."""
     generator = torch.Generator().manual_seed(seed)
     entries = min(entries, columns)
     # One point in each of `entries` equal parts of [0, 1], bent so that low columns are chosen more often. What falls
@@ -48,16 +48,17 @@ def compressed(rows: int, columns: int, entries: int, skew: float, seed: int) ->
     scale = (1 - BACKGROUND_SHARE) / levels[codes].sum(1)
     background = torch.full((rows,), BACKGROUND_SHARE / columns, dtype=torch.float64)
     starts = torch.arange(rows + 1) * entries
-    return CompressedMatrix.from_rows(
+    matrix = CompressedMatrix.from_rows(
         starts, chosen.flatten(), codes.flatten(), scale, background, levels, (rows, columns)
     )
+    return matrix.to(device)
 
 
 def compressed_hmm(hidden_states: int, vocab_size: int, entries: int, device: torch.device) -> SyntheticHMM:
     initial = torch.rand(hidden_states, generator=torch.Generator().manual_seed(1))
-    transition = compressed(hidden_states, hidden_states, entries, 1.0, 2)
-    emission = compressed(hidden_states, vocab_size, entries, SKEW, 3)
-    return SyntheticHMM(transition, emission, initial / initial.sum()).to(device)
+    transition = compressed(hidden_states, hidden_states, entries, 1.0, 2, device)
+    emission = compressed(hidden_states, vocab_size, entries, SKEW, 3, device)
+    return SyntheticHMM(transition, emission, (initial / initial.sum()).to(device))
 
 
 def stored_as(matrix: CompressedMatrix, storage: Storage) -> StochasticMatrix:

@@ -66,6 +66,7 @@ class Reference:
     def walk(self, ours: Stepped) -> Theirs:
         """The first steps of the text that this library wrote; every prefix follows from the one before."""
         device, text = self._run.device, ours.text
+        timing.free(device)
         available = torch.cuda.mem_get_info(device)[0] // ARRAYS if device.type == "cuda" else SCORE_BYTES
         batch = max(1, min(len(text.rows), available // self._row_bytes))
         self._processor.hmm_batch_size = batch

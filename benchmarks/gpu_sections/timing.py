@@ -22,7 +22,7 @@ LEAST_REPEATS = 5
 PROFILED = 5  # calls that the profiler watches
 FLUSH_BYTES = 2**28  # five times the second-level cache of an H100
 FLUSH_KERNEL = "complex<double>"  # in the name of the kernel that reads the buffer, and in no other's
-SYNCHRONISING = ("cudaStreamSynchronize", "cudaEventSynchronize", "cudaDeviceSynchronize")
+SYNCHRONISING = ("cudaStreamSynchronize", "cudaEventSynchronize")  # the profiler itself waits for the whole device
 
 
 class Profile(NamedTuple):
@@ -86,21 +86,20 @@ def profile(work: Callable[[], object], device: torch.device, calls: int = PROFI
             for _ in range(calls):
                 buffer.sum()
                 work()
-    kernels, waits, flushes, copies = 0.0, 0, 0, {}
-    for event in watched.key_averages():
-        if event.device_type == torch.autograd.DeviceType.CUDA:
-            if FLUSH_KERNEL in event.key:
-                flushes += event.count
-                continue
-            kernels += event.self_device_time_total
-            if "emcpy" in event.key:
-                copies[event.key] = event.count / calls
-        elif event.key in SYNCHRONISING:
-            waits += event.count
+    kernels, waits, flushes = 0.0, 0, 0
+    copies: dict[str, float] = {}
+    for event in watched.events():
+        if event.device_type != torch.autograd.DeviceType.CUDA:
+            waits += event.name in SYNCHRONISING
+        elif FLUSH_KERNEL in event.name:
+            flushes += 1
+        else:
+            kernels += event.time_range.elapsed_us()
+            if "emcpy" in event.name:
+                copies[event.name] = copies.get(event.name, 0.0) + 1 / calls
     if not kernels or not flushes:  # no flush among the names: they cannot be told apart
         return None
-    # The profiler itself waits for the device once at its end.
-    return Profile(1e-3 * kernels / calls, max(0, waits - 1) / calls, copies)
+    return Profile(1e-3 * kernels / calls, waits / calls, copies)
 
 
 def synchronisations(work: Callable[[], object], device: torch.device) -> list[str] | None:

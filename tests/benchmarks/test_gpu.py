@@ -19,13 +19,14 @@ import os
 import sys
 
 class Without:
-    """Finds what another finder finds, but for three packages; a process that looks for a module of END_AT ends there."""
+    """Finds what another finder finds, but for three packages. The first process that looks for END_AT ends."""
 
     def __init__(self, finder):
         self.finder = finder
 
     def find_spec(self, name, path=None, target=None):
-        if name in os.environ.get("END_AT", "").split():
+        if name == os.environ.get("END_AT") and not os.path.exists(os.environ["ENDED"]):
+            open(os.environ["ENDED"], "w").close()
             os._exit(9)
         if name.partition(".")[0] in ("rich", "lemminflect", "gguf"):
             return None
@@ -57,7 +58,7 @@ def test_every_section_runs(tmp_path: Path) -> None:
     )
     assert [row["what"] for row in results["rows"] if row["value"] is None] in (["EM step pyjuice"], [])
     checks = [row for row in results["rows"] if row["section"] == "kernels"]
-    assert len(checks) == 2 * 3 * 7 + 1
+    assert len(checks) == 2 * 3 * 7 + 2
     assert [row["what"] for row in checks if not row["detail"]["correct"]] == []
     assert max(map(len, table.splitlines())) <= 110
     printed = subprocess.run(
@@ -66,13 +67,23 @@ def test_every_section_runs(tmp_path: Path) -> None:
     assert printed.stdout.count("|---|---:|---:|---|---|") == 6
 
 
-def test_a_dead_process_costs_what_it_died_of(tmp_path: Path) -> None:
-    """Within a measurement that is one measurement, elsewhere the section."""
-    died = "transformers.models.llama.modeling_llama gpu_sections.em"
-    table, results = run(tmp_path, "--sections", "share,em", END_AT=died)
-    assert {name: state["status"] for name, state in results["sections"].items()} == {"share": "done", "em": "died"}
-    assert [(row["what"], row["value"]) for row in results["rows"]] == [("toy B=4", None), ("toy B=1", None)]
-    assert table.count("DIED: its process ended with code 9") == 3
+def test_a_dead_process_costs_the_measurement_it_died_of(tmp_path: Path) -> None:
+    died = "transformers.models.llama.modeling_llama"
+    table, results = run(tmp_path, "--sections", "share", END_AT=died, ENDED=str(tmp_path / "ended"))
+    assert results["sections"]["share"]["status"] == "done"
+    assert [(row["what"], row["value"] is None) for row in results["rows"]] == [("toy B=4", True), ("toy B=1", False)]
+    assert "DIED: its process ended with code 9" in table
+
+
+def test_a_process_that_dies_elsewhere_costs_its_section(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARK.parent))
+    import gpu
+
+    sections = {"share": {"status": "done"}, "em": {"status": "running"}}
+    content = {"sections": sections, "rows": [], "tried": {}, "trying": []}
+    gpu.bury(content, -11, again=True)
+    assert content["rows"] == []
+    assert sections["em"] == {"status": "died", "error": "its process ended with code -11"}
 
 
 def test_wrong_results_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,8 +99,10 @@ def test_wrong_results_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert near.largest == pytest.approx(0.25)
 
 
-def test_floors_need_no_card() -> None:
-    printed = subprocess.run([sys.executable, str(BENCHMARK), "--floors"], capture_output=True, text=True, check=True)
-    line = next(line for line in printed.stdout.splitlines() if line.split()[:4] == ["left", "float32", "4096", "1"])
+def test_floors_need_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARK.parent))
+    from gpu_sections import floors
+
+    line = next(line for line in floors.table() if line.split()[:4] == ["left", "float32", "4096", "1"])
     # 4096^2 and two vectors of 4096 floats at 3 TB/s
     assert float(line.split()[6]) == pytest.approx(4 * (4096**2 + 2 * 4096) / 3.0e12 * 1e6, abs=0.01)
