@@ -50,6 +50,10 @@ def main() -> None:
         from gpu_sections import tables
 
         print("\n".join(tables.markdown(json.loads(arguments.markdown.read_text(encoding="utf-8")))))
+    elif arguments.table:
+        from gpu_sections import tables
+
+        print("\n".join(tables.plain(json.loads(arguments.table.read_text(encoding="utf-8")))))
     elif arguments.worker:
         work(arguments)
     else:
@@ -149,6 +153,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, default=Path("gpu.json"), help="where all numbers go")
     parser.add_argument("--floors", action="store_true", help="print the floors of the kernels and stop")
     parser.add_argument("--markdown", type=Path, help="print the tables of this file of results and stop")
+    parser.add_argument("--table", type=Path, help="print the plain table of this file, say of a run that was cut off")
     parser.add_argument("--worker", type=float, help=argparse.SUPPRESS)  # when its time is over, seconds of the epoch
     return parser.parse_args()
 

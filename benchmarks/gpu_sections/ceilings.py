@@ -55,16 +55,16 @@ def measure(run: Run) -> None:
     run.add("copy, read and written", ceilings["copy"] / 1e12, "TB/s", milliseconds=took)
     del source, target
     size = run.sizes.product
-    before = torch.backends.cuda.matmul.allow_tf32
-    for name, dtype in (("bfloat16", torch.bfloat16), ("tf32", torch.float32), ("float32", torch.float32)):
+    for name, dtype, precision in (
+        ("bfloat16", torch.bfloat16, "highest"),
+        ("tf32", torch.float32, "high"),
+        ("float32", torch.float32, "highest"),
+    ):
         if run.out_of_time():
             break
         left, right = torch.rand(2, size, size, device=device).to(dtype)
-        torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
-        try:
+        with timing.float32_products(precision):
             took = timing.milliseconds(partial(torch.matmul, left, right), device, repeats)
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = before
         ceilings[name] = 2 * size**3 / (1e-3 * took)
         run.add(f"product {size}^3, {name}", ceilings[name] / 1e12, "TFLOP/s", milliseconds=took)
         del left, right

@@ -116,7 +116,7 @@ def _measure_one(
     error = _check(matrix, operation, inputs, beams, truth())
     work = _call(matrix, operation, inputs, beams)
     called = timing.milliseconds(work, device, run.sizes.repeats)
-    watched = timing.profile(work, device)
+    watched = timing.profile(work, device, timing.PROFILED if called < timing.LONG else 1)
     vectors = len(inputs.tables) if operation == "right" else beams
     weights = beams * inputs.live if operation == "add_scores" else 0
     least = floors.floor(operation, storage, *matrix.shape, run.sizes.entries, vectors, weights)

@@ -88,14 +88,12 @@ class Reference:
 @contextmanager
 def as_written(run: Run) -> Iterator[Any]:
     """Its package, with the settings it runs under."""
-    before = torch.get_float32_matmul_precision()
-    library = sys.modules.get(NAME) or import_checkout(str(run.reference))
-    torch.set_float32_matmul_precision("high")
-    try:
-        with torch.no_grad(), torch.compiler.set_stance("default" if run.compiled else "force_eager"):
-            yield library
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with (
+        timing.float32_products("high"),
+        torch.no_grad(),
+        torch.compiler.set_stance("default" if run.compiled else "force_eager"),
+    ):
+        yield sys.modules.get(NAME) or import_checkout(str(run.reference))
 
 
 def _edges(dfa: DFA) -> dict[str, Any]:

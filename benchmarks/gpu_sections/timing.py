@@ -11,7 +11,8 @@ import gc
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,8 @@ from torch import Tensor
 
 WARM_UP = 3
 LEAST_REPEATS = 5
-PROFILED = 5  # calls that the profiler watches
+PROFILED = 5  # calls that the profiler watches; one where a call is long, as it may be thousands of kernels
+LONG = 5.0  # milliseconds
 FLUSH_BYTES = 2**28  # five times the second-level cache of an H100
 FLUSH_KERNEL = "complex<double>"  # in the name of the kernel that reads the buffer, and in no other's
 SYNCHRONISING = ("cudaStreamSynchronize", "cudaEventSynchronize")  # the profiler itself waits for the whole device
@@ -44,6 +46,17 @@ def free(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+@contextmanager
+def float32_products(precision: str) -> Iterator[None]:
+    """How torch multiplies float32 matrices within: "highest" is float32, "high" is TF32."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def clock(work: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
