@@ -42,7 +42,7 @@ class Error(NamedTuple):
 
 class Inputs(NamedTuple):
     """Of one width, for the most beams; fewer take the first ones. tables: rows of a look-ahead table, [S, H]. ids:
-    one a beam, the first one missing."""
+    one a beam, the last one missing."""
 
     scored: Scored
     logits: Tensor
@@ -80,13 +80,13 @@ def _inputs(run: Run, hidden_states: int) -> Inputs:
     generator = torch.Generator(device).manual_seed(5)
     automaton = keywords_and_words(sizes.vocab_size, keywords, words)
     class_of = torch.from_numpy(automaton.class_of.copy()).to(device)
+    ids = torch.randint(sizes.vocab_size, (beams,), device=device, generator=generator)
+    ids[-1] = MISSING
     return Inputs(
         models.scored(hidden_states, class_of, beams, keywords, device, generator),
         2 * torch.randn(beams, sizes.vocab_size, device=device, generator=generator),
         torch.rand(automaton.num_states, hidden_states, device=device, generator=generator),
-        torch.randint(sizes.vocab_size, (beams,), device=device, generator=generator).index_fill_(
-            0, torch.zeros(1, dtype=torch.long, device=device), MISSING
-        ),
+        ids,
         keywords + 2,
     )
 
@@ -131,8 +131,8 @@ def _measure_one(
         "share",
         ">= 50 %" if judged else "",
         right and floor / kernels >= GOAL if judged else None if right else False,
-        f"{'' if right else 'WRONG '}{1e3 * kernels:.1f} us, floor {1e3 * floor:.1f}, call {1e3 * called:.0f}, "
-        f"err {error.relative:.0e}",
+        f"{'err' if right else 'WRONG'} {error.relative:.0e}; {1e3 * kernels:.1f} us, floor {1e3 * floor:.1f}, "
+        f"call {1e3 * called:.0f}",
         correct=right,
         relative_error=error.relative,
         largest_error=error.largest,
