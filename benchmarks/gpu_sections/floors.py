@@ -16,7 +16,7 @@ ENTRY_BYTES = 3  # a code and a row index of 16 bits
 FLOAT_BYTES = 4  # of inputs and results, whatever the matrix is stored as
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2}
 UNITS = {"compressed": "float32", "float32": "tf32", "bfloat16": "bfloat16"}  # that multiply
-OPERATIONS = ("left", "add_scores", "columns", "right")
+OPERATIONS = ("left", "add_paired_scores", "add_scores", "columns", "right")
 
 
 class Floor(NamedTuple):
@@ -36,7 +36,8 @@ def floor(
 ) -> Floor:
     """Of an operation on [rows, columns] with `entries` codes a row.
 
-    vectors: rows of what is multiplied, or number of ids of `columns`. weights: rows of `add_scores`' weights.
+    vectors: rows of what is multiplied, or number of ids of `columns`. weights: rows of weights of `add_scores`, or of the
+    tables of `add_paired_scores`.
     """
     unit = UNITS[storage]
     if storage == "compressed":
@@ -99,7 +100,7 @@ def of_model(
 ) -> Floor:
     """Of a model's matrix that the operation is used on: the transition for `left` and `right` (of `states` rows, a
     look-ahead table's), the emission for `add_scores` and `columns`."""
-    columns = vocab_size if operation in ("add_scores", "columns") else hidden_states
+    columns = hidden_states if operation in ("left", "right") else vocab_size
     vectors = states if operation == "right" else beams
-    weights = beams * (keywords + 2) if operation == "add_scores" else 0
+    weights = {"add_scores": beams * (keywords + 2), "add_paired_scores": states}.get(operation, 0)
     return floor(operation, storage, hidden_states, columns, min(entries, columns), vectors, weights)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ctrlg.evaluation.synthetic import keywords_and_words
 from ctrlg.kernels import reference
+from ctrlg.kernels.token_classes import TokenClasses
 from ctrlg.matrices import StochasticMatrix
 from ctrlg.matrices.base import MISSING
 from gpu_sections import floors, models, timing
@@ -26,8 +27,8 @@ from gpu_sections.record import Once, Run
 TOLERANCE = {"compressed": 1e-4, "float32": 3e-3, "bfloat16": 3e-2}
 """Largest relative error, in norm: of float32 sums, of TF32 products, of bfloat16 ones with float32 sums."""
 
-OPERATIONS = {"transition": ("left", "right"), "emission": ("add_scores", "columns")}
-"""Of each matrix of a model, those that decoding is made of."""
+OPERATIONS = {"transition": ("left", "right"), "emission": ("add_paired_scores", "columns", "add_scores")}
+"""Of each matrix of a model, those that decoding is made of; `add_scores` where the host decides each step."""
 
 GOAL = 0.5  # of the floor, at the first number of beams
 
@@ -49,6 +50,8 @@ class Inputs(NamedTuple):
     tables: Tensor
     ids: Tensor
     live: int  # rows of weights a beam
+    row_of: Tensor  # of `tables`, int32 [B, K], -1 for the last class
+    offset: Tensor  # float32 [B, K]
 
 
 def measure(run: Run) -> None:
@@ -64,12 +67,14 @@ def measure(run: Run) -> None:
             for name, operations in OPERATIONS.items():
                 matrix = Once(partial(models.stored_as, getattr(hmm, name), storage))
                 for operation in operations:
+                    if operation == "add_scores" and storage != "compressed":
+                        continue
                     _measure_operation(run, storage, matrix, operation, inputs)
                 del matrix
                 timing.free(device)
         if hidden_states == sizes.hidden_states[0]:
             even = partial(models.compressed, hidden_states, sizes.vocab_size, sizes.entries, 1.0, 4, device)
-            _measure_operation(run, "compressed", Once(even), "add_scores", inputs, "even ")
+            _measure_operation(run, "compressed", Once(even), "add_paired_scores", inputs, "even ")
         del hmm, inputs
         timing.free(device)
 
@@ -82,12 +87,16 @@ def _inputs(run: Run, hidden_states: int) -> Inputs:
     class_of = torch.from_numpy(automaton.class_of.copy()).to(device)
     ids = torch.randint(sizes.vocab_size, (beams,), device=device, generator=generator)
     ids[-1] = MISSING
+    row_of = torch.randint(automaton.num_states, (beams, keywords + 3), device=device, generator=generator)
+    row_of[:, -1] = -1
     return Inputs(
         models.scored(hidden_states, class_of, beams, keywords, device, generator),
         2 * torch.randn(beams, sizes.vocab_size, device=device, generator=generator),
         torch.rand(automaton.num_states, hidden_states, device=device, generator=generator),
         ids,
         keywords + 2,
+        row_of.int(),
+        torch.randn(row_of.shape, device=device, generator=generator),
     )
 
 
@@ -119,12 +128,14 @@ def _measure_one(
     watched = timing.profile(work, device, timing.PROFILED if called < timing.LONG else 1)
     vectors = len(inputs.tables) if operation == "right" else beams
     weights = beams * inputs.live if operation == "add_scores" else 0
+    if operation == "add_paired_scores":
+        weights = len(inputs.tables)
     least = floors.floor(operation, storage, *matrix.shape, run.sizes.entries, vectors, weights)
     products = {name: run.ceiling(name, rate) for name, rate in PRODUCTS.items()}
     floor = 1e3 * least.seconds(run.ceiling("copy", COPY), products)
     kernels = watched.kernels if watched else called
     right = error.relative <= TOLERANCE[storage]
-    judged = beams == run.sizes.beams[0] and operation != "columns"
+    judged = beams == run.sizes.beams[0] and operation not in ("columns", "add_scores")
     run.add(
         what,
         floor / kernels,
@@ -156,6 +167,10 @@ def _call(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int) 
         ids = inputs.ids[:beams]
         return lambda: matrix.columns(ids)
     logits = inputs.logits[:beams]
+    if operation == "add_paired_scores":
+        row_of, offset = inputs.row_of[:beams], inputs.offset[:beams]
+        classes = TokenClasses(scored.class_of)
+        return lambda: matrix.add_paired_scores(logits, scored.predictive, inputs.tables, row_of, offset, classes)
     out = torch.empty_like(logits)
     return lambda: matrix.add_scores(logits, *scored, out=out)
 
@@ -176,6 +191,12 @@ def _truth(matrix: StochasticMatrix, operation: str, inputs: Inputs) -> Tensor:
     if operation == "columns":
         picked = [matrix.column_block(v, v + 1, torch.float64)[:, 0] for v in inputs.ids.clamp(min=0).tolist()]
         return reference.ones_where_missing(torch.stack(picked), inputs.ids)
+    if operation == "add_paired_scores":
+        row_of, offset = inputs.row_of, inputs.offset
+        weights = (predictive[:, None] * inputs.tables[row_of.clamp(min=0).long()]).flatten(0, 1)
+        row_of = torch.where(row_of >= 0, torch.arange(len(weights), device=row_of.device).view(row_of.shape), -1)
+        scores = reference.scores(matrix, weights.double(), predictive.double(), row_of, class_of)
+        return inputs.logits + offset[:, class_of.long()] + scores
     return inputs.logits + reference.scores(matrix, weights.double(), predictive.double(), row_of, class_of)
 
 
@@ -191,6 +212,10 @@ def _check(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int,
         return max(both, key=lambda error: error.relative)
     truth = truth if operation == "right" else truth[:beams]
     _poison(truth)
+    if operation == "add_paired_scores":
+        joined, log_sum = _call(matrix, operation, inputs, beams)()
+        both = (error_of(joined, truth), error_of(log_sum, truth.logsumexp(dim=1)))
+        return max(both, key=lambda error: error.relative)
     return error_of(_call(matrix, operation, inputs, beams)(), truth)
 
 
