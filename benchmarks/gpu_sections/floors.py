@@ -36,8 +36,8 @@ def floor(
 ) -> Floor:
     """Of an operation on [rows, columns] with `entries` codes a row.
 
-    vectors: rows of what is multiplied, or number of ids of `columns`. weights: rows of weights of `add_scores`, or of the
-    tables of `add_paired_scores`.
+    vectors: rows of what is multiplied, or ids of `columns`. weights: rows of weights of `add_scores`, of tables of
+    `add_paired_scores`.
     """
     unit = UNITS[storage]
     if storage == "compressed":
