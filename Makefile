@@ -1,6 +1,9 @@
 # Everything lives in .venv: `make demo` and `make test` need Python 3.10-3.12 and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+# A torch for GPUs brings its own Triton, of another version with every torch, so constraints.txt cannot name one.
+# Where torch is for CPUs, this one runs the GPU kernels in its interpreter, for tests.
+TRITON := triton==3.6.0
 INSTALLED := .venv/.installed
 
 .PHONY: demo test lint clean
@@ -26,4 +29,7 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 	  { echo "$(PYTHON) cannot make virtual environments. On Debian: apt install python3-venv"; rm -rf .venv; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[distill,eval,alternatives,notebooks,dev]'
+	@$(BIN)/python -c 'import triton' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: '$(TRITON)' || \
+	  echo "There is no $(TRITON) for this machine: tests of the GPU kernels are skipped."
 	@touch $@

@@ -29,6 +29,7 @@ class Sizes(NamedTuple):
     first one is what goals speak of. automata: (keywords, most words), of 2^keywords * (words + 1) + 1 states; the last
     one is what goals speak of. tokens: most of a text. steps: decoding steps that are timed. prompt: tokens in the
     language model's cache. copy_bytes, product: of the ceilings. repeats: most calls that a median is taken of.
+    shapes: most that kernels are launched in to find the best.
     """
 
     hidden_states: tuple[int, ...]
@@ -42,6 +43,7 @@ class Sizes(NamedTuple):
     copy_bytes: int
     product: int
     repeats: int
+    shapes: int
     llamas: dict[str, Llama]
     expectation: Expectation
 
@@ -58,6 +60,7 @@ FULL = Sizes(
     copy_bytes=2**31,
     product=8192,
     repeats=30,
+    shapes=100,
     llamas={"1B": Llama(2048, 16, 32, 8, 8192), "7B": Llama(4096, 32, 32, 32, 11008)},
     expectation=Expectation(4096, 49152, 256, 32),
 )
@@ -74,6 +77,7 @@ TOY = Sizes(
     copy_bytes=2**16,
     product=32,
     repeats=2,
+    shapes=2,
     llamas={"toy": Llama(32, 2, 4, 2, 64)},
     expectation=Expectation(16, 101, 4, 6),
 )

@@ -13,6 +13,7 @@ TITLES = {
     "share": "Share of a decoder's step",
     "width": "Cost of a step by width",
     "em": "EM step",
+    "tune": "Shapes of the kernels",
 }
 
 

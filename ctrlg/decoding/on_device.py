@@ -276,7 +276,7 @@ class DeviceStep:
         return (tokens * self._words[1 : tokens.shape[1] + 1]).sum(dim=1) + label * self._words[0]
 
     def _put(self, numbers: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(numbers)).to(self._device)
+        return torch.tensor(np.ascontiguousarray(numbers), device=self._device)
 
 
 def _with_dead_class(delta: np.ndarray, dead: int) -> np.ndarray:

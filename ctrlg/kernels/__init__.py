@@ -32,8 +32,12 @@ def gpu_kernels(*tensors: Tensor, dtypes: Collection[torch.dtype] = (torch.float
 
     Under `TRITON_INTERPRET=1` they apply to the CPU as well: Triton's interpreter runs them there, for tests.
     """
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    devices = ("cuda", "cpu") if interpreted else ("cuda",)
+    devices = ("cuda", "cpu") if kernels_interpreted() else ("cuda",)
     if any(t.device.type not in devices or (t.is_floating_point() and t.dtype not in dtypes) for t in tensors):
         return False
     return importlib.util.find_spec("triton") is not None
+
+
+def kernels_interpreted() -> bool:
+    """Whether Triton's interpreter runs the kernels, which takes a thousand times as long."""
+    return os.environ.get("TRITON_INTERPRET") == "1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -43,7 +44,7 @@ def run(folder: Path, *arguments: str, **variables: str) -> tuple[str, dict[str,
     """What it prints, and the file of results."""
     (folder / "sitecustomize.py").write_text(WITHOUT)
     paths = os.pathsep.join([str(folder), str(BENCHMARK.parents[1])])
-    environment = os.environ | {"PYTHONPATH": paths, "TRITON_INTERPRET": "1"} | variables
+    environment = os.environ | {"PYTHONPATH": paths} | variables
     results = folder / "results.json"
     command = [sys.executable, str(BENCHMARK), "--toy", "--device", "cpu", "--json", str(results), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -54,17 +55,25 @@ def run(folder: Path, *arguments: str, **variables: str) -> tuple[str, dict[str,
 def test_every_section_runs(tmp_path: Path) -> None:
     table, results = run(tmp_path)
     assert {name: state["status"] for name, state in results["sections"].items()} == dict.fromkeys(
-        ("ceilings", "kernels", "decoding", "share", "width", "em"), "done"
+        ("ceilings", "kernels", "decoding", "share", "width", "em", "tune"), "done"
     )
-    assert [row["what"] for row in results["rows"] if row["value"] is None] in (["EM step pyjuice"], [])
+    assert {row["what"] for row in results["rows"] if row["value"] is None} <= {"EM step pyjuice", "shapes"}
     checks = [row for row in results["rows"] if row["section"] == "kernels"]
-    assert len(checks) == 2 * 3 * 7 + 2
+    assert len(checks) == 2 * (9 + 7 + 7) + 2
     assert [row["what"] for row in checks if not row["detail"]["correct"]] == []
     assert max(map(len, table.splitlines())) <= 110
     printed = subprocess.run(
         [sys.executable, str(BENCHMARK), "--markdown", str(tmp_path / "results.json")], capture_output=True, text=True
     )
-    assert printed.stdout.count("|---|---:|---:|---|---|") == 6
+    assert printed.stdout.count("|---|---:|---:|---|---|") == 7
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+def test_shapes_are_tried_in_triton_s_interpreter(tmp_path: Path) -> None:
+    _, results = run(tmp_path, "--sections", "tune", TRITON_INTERPRET="1")
+    assert results["sections"]["tune"]["status"] == "done"
+    ratios = [row for row in results["rows"] if row["what"].endswith("best / own")]
+    assert [len(row["detail"]["times"]) for row in ratios] == [2, 2, 2]
 
 
 def test_a_dead_process_costs_the_measurement_it_died_of(tmp_path: Path) -> None:

@@ -48,10 +48,8 @@ def main() -> None:
     for number, lanes in itertools.product(("fp32", "bf16"), (16, 64)):
         floats = {"matrix": f"*{number}", "x": f"*{number}", "w": f"*{number}"}
         states = 32 if number == "fp32" else 64
-        shape = {"TILE": 256, "LANES": lanes, "STATES": states}
-        compile_kernel(
-            products.dense_scores, floats, {"num_warps": 8, "num_stages": 3}, PRECISION="tf32", states=4096, **shape
-        )
+        shape = {"TILE": 256, "LANES": lanes, "STATES": states, "states": 4096, "UPCAST": False}
+        compile_kernel(products.dense_scores, floats, {"num_warps": 8, "num_stages": 3}, PRECISION="tf32", **shape)
     print("compiled")
 
 

@@ -6,6 +6,7 @@ import torch
 import triton
 from torch import Tensor
 
+from ctrlg.kernels import kernels_interpreted
 from ctrlg.kernels.gpu import products
 from ctrlg.kernels.gpu.compressed import HEADROOM
 from ctrlg.kernels.reference import LARGEST_LOGIT
@@ -46,6 +47,7 @@ def add_paired_scores(
         tokens, class_of_tile, row_of.int().T.contiguous(), p, x, rows.to(p.dtype).contiguous(),
         offset.float().T.contiguous(), logits.contiguous(), out, peaks, masses, columns, lanes, LARGEST_LOGIT,
         states=states, PRECISION="tf32", TILE=TILE, LANES=width, STATES=STATES_BYTES // p.element_size(),
+        UPCAST=kernels_interpreted(),
         num_warps=WARPS, num_stages=STAGES,
     )  # fmt: skip
     return out, (peaks + masses.log()).logsumexp(dim=0)

@@ -34,11 +34,13 @@ def dense_scores(
     TILE: tl.constexpr,
     LANES: tl.constexpr,
     STATES: tl.constexpr,
+    UPCAST: tl.constexpr,
 ):
     """out [lanes, columns]; peaks, masses [tiles, lanes]: each tile's largest value, and its exponentials above it.
 
     matrix [states, columns] of float32 or bfloat16; x [lanes, states] and w [n, states] of the same type;
     row_of int32 [K, lanes]; offset float32 [K, lanes]. NaN in logits counts as -inf, +inf as largest_logit.
+    UPCAST: for Triton's interpreter, which multiplies bfloat16 as if it were integers.
     """
     tile = tl.program_id(0)
     token = tl.load(tokens + tile * TILE + tl.arange(0, TILE))
@@ -64,6 +66,8 @@ def dense_scores(
             x + lane[:, None].to(tl.int64) * states + state[None, :], mask=here[:, None] & inside[None, :], other=0.0
         )
         c = tl.load(w + row[:, None] * states + state[None, :], mask=alive[:, None] & inside[None, :], other=0.0)
+        if UPCAST:
+            a, c, block = a.to(tl.float32), c.to(tl.float32), block.to(tl.float32)
         denominator = tl.dot(a, block, denominator, input_precision=PRECISION)
         both = (a.to(tl.float32) * c.to(tl.float32)).to(a.dtype)
         numerator = tl.dot(both, block, numerator, input_precision=PRECISION)
