@@ -69,6 +69,7 @@ def generate(
     number: Annotated[int, typer.Option(help="How many texts to print.")] = 1,
     min_new_tokens: Annotated[int, typer.Option(help="Least tokens between prefix and suffix.")] = 1,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens between prefix and suffix.")] = 32,
+    strength: Annotated[float, typer.Option(help="How strongly the HMM pulls; above 1, words come earlier.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -92,6 +93,7 @@ def generate(
         "do_sample": sample,
         "num_return_sequences": number,
         "seed": seed,
+        "strength": strength,
     }
     check(write, **options)  # before models are loaded, or even fetched
     guide = None if hmm == "none" else load_hmm(hmm, device=device)

@@ -80,6 +80,7 @@ def generate(
     max_states: Positive = 20_000,
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
+    strength: AboveZero = 1.0,
     **options: Any,
 ) -> list[GenerationResult]:
     """Texts that keep a promise, best first by the language model's log-probability per token.
@@ -100,6 +101,8 @@ def generate(
     max_states: most states of the promise's automaton.
     eos_token_id: the token that ends a text; by default the HMM's, without an HMM the tokenizer's.
     soft_mask: the HMM alone steers, as in Ctrl-G; then texts come back that break the promise, `satisfied` says which.
+    strength: how strongly the HMM pulls, > 0: its log-ratio is multiplied by it. 1 is Ctrl-G's; above it, what is
+        promised comes earlier in the text. Without an HMM it means nothing.
     options: passed to `model.generate` (length_penalty, top_p, logits_processor, ...; `ctrlg.decoding.options` lists
         them). The model's own generation_config is not used. A logits_processor sees the scores before the constraint
         does; texts that a stopping_criteria cuts off are not returned.
@@ -128,6 +131,7 @@ def generate(
         max_states,
         eos_token_id,
         soft_mask,
+        strength,
         **options,
     )
     return results
@@ -153,6 +157,7 @@ def generate_many(
     max_states: Positive = 20_000,
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
+    strength: AboveZero = 1.0,
     **options: Any,
 ) -> list[list[GenerationResult]]:
     """What `generate` returns for each of several promises, which are kept side by side in one search. That is faster
@@ -199,6 +204,7 @@ def generate_many(
             eos_token_id=end,
             mask=None if soft_mask else task.mask,
             soft_mask=soft_mask,
+            strength=strength,
         )
         for task in tasks
     ]

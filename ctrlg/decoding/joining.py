@@ -25,6 +25,7 @@ class Joiner:
 
     emission: of the HMM; None without one, then allowed tokens keep their scores.
     soft: whether the language model goes on alone where the HMM sees no way.
+    strength: what the HMM's log-ratio is multiplied by, > 0.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class Joiner:
         emission: StochasticMatrix | None,
         device: torch.device,
         soft: bool = False,
+        strength: float = 1.0,
     ) -> None:
         self.soft = soft
+        self._strength = strength
         self._emission = emission
         self._eos_token_id = eos_token_id
         self._class_of = torch.from_numpy(automaton.class_of).to(device)
@@ -47,14 +50,14 @@ class Joiner:
             sequences.of_row[i].
         A row without any allowed token allows the end-of-text token.
         """
-        joined, log_sum = self._sum(logits, sequences, choices)
+        joined, log_sum = self._sum(logits, sequences, choices, self._strength)
         joined.sub_(log_sum[:, None])
         empty = (~torch.isfinite(log_sum)).nonzero()[:, 0]
         if len(empty) and self.soft:
             joined[empty] = self.alone(logits[empty])
         elif len(empty):
             some = sequences._replace(of_row=sequences.of_row[empty.cpu().numpy()])
-            by_hmm, _ = self._sum(torch.zeros_like(logits[empty]), some, choices)
+            by_hmm, _ = self._sum(torch.zeros_like(logits[empty]), some, choices, self._strength)
             joined[empty] = self.without(logits[empty], self._allowed(some, choices), by_hmm)
         return joined
 
@@ -63,13 +66,17 @@ class Joiner:
         zeros = torch.zeros(
             len(sequences.of_row), len(self._class_of), dtype=torch.float32, device=self._class_of.device
         )
-        joined, _ = self._sum(zeros, sequences, choices)
+        joined, _ = self._sum(zeros, sequences, choices, 1.0)
         return joined.add_(torch.from_numpy(choices.log_scale[sequences.of_row]).to(joined)[:, None])
 
-    def _sum(self, logits: Tensor, sequences: Sequences, choices: Choices) -> tuple[Tensor, Tensor]:
-        """The sum of both [B, V] and its log-sum-exp [B]."""
+    def _sum(self, logits: Tensor, sequences: Sequences, choices: Choices, strength: float) -> tuple[Tensor, Tensor]:
+        """The sum of both [B, V] and its log-sum-exp [B], the HMM's part multiplied by `strength`."""
         if self._emission is None or choices.weights is None or sequences.predictive is None:
             joined = logits.masked_fill(~self._allowed(sequences, choices), -math.inf)
+            return joined, joined.logsumexp(dim=1)
+        if strength != 1:
+            ratio, _ = self._sum(torch.zeros_like(logits), sequences, choices, 1.0)
+            joined = ratio.mul_(strength).add_(logits)
             return joined, joined.logsumexp(dim=1)
         row_of = torch.from_numpy(choices.row_of).to(logits.device)
         scored = (choices.weights, sequences.predictive, row_of, self._class_of)

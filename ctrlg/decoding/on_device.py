@@ -59,12 +59,20 @@ class Content(NamedTuple):
 class DeviceStep:
     """Decoding steps of one processor on one device.
 
-    guide: the promise. hmm: None for the mask alone. start: what is known before the first token.
+    guide: the promise. hmm: None for the mask alone. start: what is known before the first token. strength: what the
+    HMM's log-ratio is multiplied by, > 0.
     """
 
     def __init__(
-        self, guide: Guide, hmm: HiddenMarkovModel | None, start: Sequences, eos_token_id: int, device: torch.device
+        self,
+        guide: Guide,
+        hmm: HiddenMarkovModel | None,
+        start: Sequences,
+        eos_token_id: int,
+        device: torch.device,
+        strength: float = 1.0,
     ) -> None:
+        self._strength = strength
         self._guide, self._hmm, self._device, self._eos = guide, hmm, device, eos_token_id
         automaton, suffix = guide.automaton, np.array(guide.suffix_ids)
         self._class_of = self._put(automaton.class_of)
@@ -214,7 +222,15 @@ class DeviceStep:
         return Content(row_of, values[0] if len(values) == 1 else torch.cat(values), log_scale, base)
 
     def _sum(self, rows: Rows, content: Content, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Language model and HMM, endings included: [B, V] and its log-sum-exp [B]."""
+        """Language model and HMM: [B, V] and its log-sum-exp [B]."""
+        if self._hmm is None or self._strength == 1:
+            return self._plain_sum(rows, content, logits)
+        ratio, _ = self._plain_sum(rows, content, torch.zeros_like(logits))
+        joined = ratio.mul_(self._strength).add_(finite_logits(logits))
+        return joined, joined.logsumexp(dim=1)
+
+    def _plain_sum(self, rows: Rows, content: Content, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """`_sum` of strength 1, endings included."""
         if self._hmm is None:
             joined = finite_logits(logits).masked_fill(~self._allowed(rows, content), -math.inf)
             return joined, joined.logsumexp(dim=1)

@@ -62,6 +62,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         it costs next to nothing (`ctrlg.automata.whole_characters`).
     soft_mask: the HMM alone steers, as in Ctrl-G: where it sees no way to keep the promise, the language model goes on
         as it likes. For comparisons: promises can then be broken.
+    strength: multiplies the HMM's log-ratio before scores are joined, > 0; 1 is Ctrl-G's.
 
     Attributes: `temperature` and `hmm_batch_size` can be set between calls; `seconds` counts the time spent in them.
 
@@ -88,6 +89,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         table_bytes: int = TABLE_BYTES,
         mask: DFA | None = None,
         soft_mask: bool = False,
+        strength: AboveZero = 1.0,
     ) -> None:
         if soft_mask and hmm_model is None:
             raise ArgumentError("a soft mask without an HMM steers nothing", hint="pass an hmm_model, or no soft_mask")
@@ -123,7 +125,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             automaton, guiding, guiding_state, suffix, distinct, reachability, look_ahead, probabilities
         )
         emission = None if hmm_model is None else hmm_model.emission
-        self._joiner = Joiner(automaton, eos, emission, self._device, soft_mask)
+        self._joiner = Joiner(automaton, eos, emission, self._device, soft_mask, strength)
+        self._strength = strength
         self._hmm = hmm_model
         self._device_step: DeviceStep | None = None
         self.seconds = 0.0
@@ -163,7 +166,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         if device.type == "cpu" or (self._hmm is not None and not self._hmm.emission.pairs_in_one_pass):
             return None
         if self._device_step is None or self._device_step.device != device:
-            self._device_step = DeviceStep(self._guide, self._hmm, self._reader.start, self.eos_token_id, device)
+            start = self._reader.start
+            self._device_step = DeviceStep(self._guide, self._hmm, start, self.eos_token_id, device, self._strength)
         return self._device_step
 
     def _next_token_on_device(self, step: DeviceStep, input_ids: Tensor, scores: Tensor) -> Tensor | None:

@@ -173,3 +173,15 @@ def test_a_mask_alone_keeps_the_language_model_s_odds() -> None:
 def test_unknown_promises_are_refused_before_any_score() -> None:
     with pytest.raises(CtrlGError, match="no text keeps the promise"):
         processor_of(random_hmm(0), Promise(contains(EOS), (2, EOS), (0, 3)))
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0, 2.5])
+def test_strength_multiplies_the_log_ratio_and_nothing_else(strength: float) -> None:
+    hmm, promise = random_hmm(9), PROMISES["suffix overlaps by one"]
+    processor = processor_of(hmm, promise, strength=strength)
+    plain = processor_of(hmm, promise)
+    for step in by_length(promise.log_ratios(hmm)):
+        logits = torch.randn(len(step), VOCAB)
+        ratio = plain.log_ratio(batch(step))
+        torch.testing.assert_close(processor.log_ratio(batch(step)), ratio)
+        torch.testing.assert_close(processor(batch(step), logits), (strength * ratio + logits).log_softmax(1))

@@ -24,6 +24,7 @@ PROMISES: dict[str, dict[str, Any]] = {
     "a range for each prompt": {"token_ranges": [[1, 1], [2, 4]], "suffix_ids": [3, EOS]},
     "a mask beside": {"token_ranges": [[2, 4]], "mask": contains(3)},
     "soft mask": {"token_ranges": [[1, 2]], "soft_mask": True},
+    "strength": {"token_ranges": [[1, 3]], "suffix_ids": [3, EOS], "strength": 1.7},
     "temperature": {"token_ranges": [[1, 3]], "temperature": 0.6},
 }
 
