@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
             "--min-new-tokens": NATURAL,
             "--max-new-tokens": NATURAL,
             "--seed": NATURAL,
+            "--strength": (*REAL, "0"),
             "--words": ("-1", "5..2", "x", HUGE, "nan"),
         },
     ),
