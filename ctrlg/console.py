@@ -70,9 +70,29 @@ class PlainArgumentParser(argparse.ArgumentParser):
         self.register("type", float, _finite)
         self.register("type", None, _text)
 
+    def add_device(self) -> None:
+        """The flag `--device`, see `add_device_flag`."""
+        add_device_flag(self)
+
     def error(self, message: str) -> NoReturn:
         """End the program with exit code 2 and a message."""
         super().error(visible(message))
+
+
+def add_device_flag(parser: argparse.ArgumentParser) -> None:
+    """Give a program the flag `--device`, "cpu" where it is not given; one that cannot be used is refused at once."""
+    parser.add_argument("--device", action=_UsableDevice, default="cpu", help="of all models: cpu, cuda (%(default)s)")
+
+
+class _UsableDevice(argparse.Action):
+    """Keeps the name of a device. Raises ArgumentError as `checked_device`; a `type=` would lose its hint."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        from ctrlg.models import checked_device
+
+        setattr(namespace, self.dest, str(checked_device(values)))
 
 
 @contextmanager

@@ -65,12 +65,14 @@ def main() -> None:
         task = progress.add_task("", total=settings.em_steps(left))
         for seed in dict.fromkeys(run.seed for run in left):
             mine = [run for run in left if run.seed == seed]
+            sizes = (settings.hidden_states, arguments.vocab_size, arguments.eos_token_id)
+            first = start or random_model(*sizes, seed)
             study = SeedStudy(
                 settings,
                 seed,
                 training,
                 test,
-                start or random_model(settings.hidden_states, arguments.vocab_size, arguments.eos_token_id, seed),
+                first.to(arguments.device),
                 mine,
                 report=lambda: progress.advance(task),
             )
@@ -119,6 +121,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pseudocount", type=float, default=0.001)
     parser.add_argument("--straight_through_rate", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_device()
     return parser.parse_args()
 
 

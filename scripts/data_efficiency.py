@@ -107,7 +107,9 @@ class Study:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
-        self.model, tokenizer = load_language_model(arguments.model_name_or_path, dtype=fast_dtype())
+        self.model, tokenizer = load_language_model(
+            arguments.model_name_or_path, arguments.device, fast_dtype(arguments.device)
+        )
         self.eos = end_of_text_id(tokenizer)
         self.head = output_layer(self.model)
         self.vocab_size = int(self.head.weight.shape[0])
@@ -151,7 +153,8 @@ class Study:
                 write_samples(path, self._text(name, size, seed))
                 files.append(SampledFile.of(path))
             settings = LatentSettings(self.arguments.hidden_states, self.vocab_size, self.eos, seed=seed)
-            first = latent_variable_distillation(files, settings, self.head).hmm
+            device = self.arguments.device
+            first = latent_variable_distillation(files, settings, self.head, device=device).hmm.to(device)
             rows = torch.cat([read_sequences(file.sequences) for file in files])
             return Text(rows, self._draws(files, seed) if draws else None), first
 
@@ -300,6 +303,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sets", type=int, default=30, help="of them (%(default)s)")
     parser.add_argument("--beams", type=int, default=8, help="that write a sentence (%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_device()
     return parser.parse_args()
 
 

@@ -42,6 +42,7 @@ def main() -> None:
         beams=arguments.beams,
         sequences=arguments.sequences,
         seed=arguments.seed,
+        device=arguments.device,
     )
     console = PlainConsole(stderr=True)
 
@@ -53,7 +54,7 @@ def main() -> None:
     rows = summaries(results.lines, keywords, arguments.seed)
     say(table(rows))
     if arguments.plot:
-        states, tokens = float_hmm(arguments.hmm).emission.shape
+        states, tokens = float_hmm(arguments.hmm, arguments.device).emission.shape
         plot_rate_distortion(rows, states * (states + tokens), arguments.plot, rate_title(rows))
     if arguments.guidance_plot:
         plot_guidance(rows, arguments.guidance_plot, guidance_title(rows))
@@ -93,6 +94,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--plot", default="", help="rate against distortion: .png, .svg or .pdf")
     parser.add_argument("--guidance_plot", default="", help="guidance against bytes: .png, .svg or .pdf")
     parser.add_argument("--seed", type=int, default=0, help="of what KLseq samples and of the bootstrap")
+    parser.add_device()
     return parser.parse_args()
 
 

@@ -62,7 +62,7 @@ def main() -> None:
     grid = parse_grid(arguments.grid)
     references = {each.number: each.references for each in read_concept_sets(arguments.dataset_path)}
     held_out = StudyLines(Path(arguments.output) / "held_out.jsonl", ("hmm", "method", "bits"))
-    score(arguments.hmms, grid, read_sequences(arguments.test), held_out)
+    score(arguments.hmms, grid, read_sequences(arguments.test), held_out, arguments.device)
     benchmarks = {folder: write(folder, grid, arguments) for folder in arguments.hmms}
     values: dict[Group, list[Mapping[str, float]]] = defaultdict(list)
     for folder, lines in benchmarks.items():
@@ -77,14 +77,16 @@ def main() -> None:
         draw(values, arguments.plot)
 
 
-def score(folders: Sequence[str], grid: Sequence[Setting], test: Tensor, lines: StudyLines) -> None:
+def score(
+    folders: Sequence[str], grid: Sequence[Setting], test: Tensor, lines: StudyLines, device: str = "cpu"
+) -> None:
     """Held-out log-likelihood in nats per token of every HMM in every way; None where it is no distribution."""
     with Progress(console=PlainConsole()) as progress:
         for folder in progress.track(folders, description="held-out"):
             left = [setting for setting in grid if (Path(folder).name, *setting) not in lines]
             if not left:
                 continue
-            reference = float_hmm(folder)
+            reference = float_hmm(folder, device)
             for setting in left:
                 hmm = guide(reference, setting)
                 value = held_out_log_likelihood(hmm, test) if isinstance(hmm, SequenceModel) else None
@@ -103,6 +105,7 @@ def write(folder: str, grid: Sequence[Setting], arguments: argparse.Namespace) -
             beams=arguments.beams,
             limit=arguments.limit,
             soft_mask=mask == "soft",
+            device=arguments.device,
         )
         with Progress(console=PlainConsole()) as progress:
             task = progress.add_task(escape(visible(f"{Path(folder).name}, {mask} mask")), total=None)
@@ -172,6 +175,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=50, help="concept sets, spread evenly (%(default)s)")
     parser.add_argument("--output", required=True, help="folder")
     parser.add_argument("--plot", default="", help="figure against states, .png, .svg or .pdf")
+    parser.add_device()
     return parser.parse_args()
 
 

@@ -60,7 +60,7 @@ def main() -> None:
     )
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    model, tokenizer = load_language_model(arguments.model_name_or_path)
+    model, tokenizer = load_language_model(arguments.model_name_or_path, arguments.device)
     tokens = read_tokens(tokenizer, arguments.text)[: arguments.tokens]
     study = NormStudy(model, tokenizer, tokens, settings, arguments.output, console.print)
     if arguments.draw_layers:
@@ -120,6 +120,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--summarise", default="", help="only summarise this file")
     parser.add_argument("--table", default="", help="Markdown file for the summary")
     parser.add_argument("--plot", default="", help="figure of the summary, .svg, .png or .pdf")
+    parser.add_device()
     return parser.parse_args()
 
 
