@@ -26,7 +26,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.distillation.sentences import end_of_text_id
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.alternatives import Attempt, Counting, promise_pattern
@@ -41,6 +41,7 @@ from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, write_se
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import QuantizedHMM, load_hmm
 from ctrlg.studies import StudyLines, markdown_rows
+from ctrlg.terminal import PlainConsole
 
 WORDS = (LEAST_WORDS, MOST_WORDS)
 WAYS = ("hmm", "mask-only", "outlines", "prompt", "prompt-examples")

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.distillation.aware_em import VARIANTS, SeedStudy, StudyRun, StudySettings, random_model
 from ctrlg.distillation.aware_em_results import add_result, open_results, plot_study
 from ctrlg.distillation.storage import read_sequences
@@ -30,6 +30,7 @@ from ctrlg.files import writable_folder
 from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import check_tokens
 from ctrlg.locks import Lock
+from ctrlg.terminal import PlainConsole
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.pairs import Pair, draw_pairs, pair_results, pairs_table
@@ -33,6 +33,7 @@ from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.outputs import check_output_file
 from ctrlg.quantization import load_hmm
 from ctrlg.studies import StudyLines
+from ctrlg.terminal import PlainConsole
 
 
 def main() -> None:

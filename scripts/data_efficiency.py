@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.distillation.fitting import fit
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.next_tokens import describe_next_tokens, read_next_tokens
@@ -48,6 +48,7 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, sa
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
+from ctrlg.terminal import PlainConsole
 
 SOURCES = ("sampled", "read", "both")
 ONE_HOT, SOFT, BOTH = COUNTS = ("one-hot", "soft", "soft, then one-hot")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.evaluation.benchmark import float_hmm
 from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.fidelity_figures import Summary, plot_guidance, plot_rate_distortion, summaries, table
@@ -24,6 +24,7 @@ from ctrlg.evaluation.fidelity_study import FidelitySettings, Point, points, run
 from ctrlg.evaluation.guidance import frequent_keywords
 from ctrlg.figures import check_figure_path
 from ctrlg.quantization.baselines import METHODS
+from ctrlg.terminal import PlainConsole
 
 THRESHOLDS = [1e-5, 1e-6, 1e-7, 3e-8, 1e-8, 1e-9, 1e-10, 0.0]
 

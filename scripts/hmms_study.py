@@ -23,7 +23,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from torch import Tensor
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say, visible
+from ctrlg.console import PlainArgumentParser, as_program, say, visible
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark import BenchmarkSettings, Setting, float_hmm, guide, parse_grid, run_benchmark
@@ -34,6 +34,7 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, sa
 from ctrlg.hmm import SequenceModel
 from ctrlg.quantization.fidelity import held_out_log_likelihood
 from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
+from ctrlg.terminal import PlainConsole
 
 SHOWN = {"held_out": "held-out", "success": "success", "bleu_4": "BLEU-4", "cider": "CIDEr"}
 SHOWN |= {"log_prob": "log-probability", "symbolic": "ms a token, symbolic", "bytes": "bytes"}

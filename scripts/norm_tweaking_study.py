@@ -22,13 +22,14 @@ from pathlib import Path
 
 import torch
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.figures import check_figure_path
 from ctrlg.files import write_lines
 from ctrlg.json_text import json_text
 from ctrlg.models import load_language_model
 from ctrlg.studies import read_study
+from ctrlg.terminal import PlainConsole
 from normtweaking import quantize_model, read_tokens
 from normtweaking.grid import Grid
 from normtweaking.layer_deltas import draw_layers, layer_deltas, layer_moments

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.distillation.fitting import fit
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood
@@ -37,6 +37,7 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, sa
 from ctrlg.folders import HMM_FOLDER, atomic_folder, check_folder
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
+from ctrlg.terminal import PlainConsole
 
 
 def main() -> None:

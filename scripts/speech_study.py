@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.distillation.aware_em import random_model
 from ctrlg.distillation.clusters import nearest_centroids, train_centroids
 from ctrlg.distillation.training import EMSettings, em_step
@@ -34,6 +34,7 @@ from ctrlg.quantization.baselines import METHODS
 from ctrlg.quantization.comparison import comparison_hmm
 from ctrlg.reading import read_text
 from ctrlg.studies import StudyLines
+from ctrlg.terminal import PlainConsole
 
 FLOAT = ("float32", 32)
 

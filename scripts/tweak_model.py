@@ -23,7 +23,8 @@ import argparse
 
 import torch
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
+from ctrlg.console import PlainArgumentParser, as_program
+from ctrlg.terminal import PlainConsole
 from normtweaking import TweakSettings
 from normtweaking.grid import grid_of
 from normtweaking.job import QUANTIZERS, Texts, TweakJob, quantizer_of, tweak_model

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
-from rich.console import Console
 from torch import Tensor
 
-from ctrlg.console import PlainConsole
+from ctrlg.console import new_console
 from ctrlg.disk import writable_file
 from ctrlg.distillation.checkpoints import BEST, RunFolder
 from ctrlg.distillation.processes import ONE_PROCESS, Processes
@@ -56,9 +55,7 @@ class TrainingResult(NamedTuple):
     already_finished: bool
 
 
-def train(
-    settings: TrainingSettings, processes: Processes = ONE_PROCESS, console: Console | None = None
-) -> TrainingResult:
+def train(settings: TrainingSettings, processes: Processes = ONE_PROCESS, console: Any = None) -> TrainingResult:
     """Run EM as the settings say, or go on with it; a finished run is left alone.
 
     processes: of `joined_processes`; all see the same files, the first one writes. console: where the first process
@@ -74,7 +71,8 @@ def train(
     writable_file(settings.log_file)
     TrainingLog(settings.log_file).check()
     folder = RunFolder(settings.model_path)
-    console = (console or PlainConsole()) if processes.rank == 0 else PlainConsole(quiet=True)
+    if console is None or processes.rank:
+        console = new_console(quiet=processes.rank != 0)
     lock: AbstractContextManager[None] = folder.locked() if processes.rank == 0 else nullcontext()
     with lock:
         return _Run(settings, processes, folder, console).finish()
@@ -83,7 +81,7 @@ def train(
 class _Run:
     """One start of a run: everything that stays the same from step to step, and the model."""
 
-    def __init__(self, settings: TrainingSettings, processes: Processes, folder: RunFolder, console: Console) -> None:
+    def __init__(self, settings: TrainingSettings, processes: Processes, folder: RunFolder, console: Any) -> None:
         self.settings = settings
         self.processes = processes
         self.folder = folder
