@@ -53,7 +53,7 @@ class Work(NamedTuple):
 class Recorder(TorchDispatchMode):
     """Notes every operator of torch, and every operation of an HMM's matrix, while `on`; waits for each on a GPU."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: str | torch.device = "cpu") -> None:
         super().__init__()
         self._device = device
         self.calls: list[Work] = []
