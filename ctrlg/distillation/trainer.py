@@ -1,7 +1,8 @@
 """EM from one checkpoint to the next: Ctrl-G's schedule, Norm-Q aware, on one process or many, safe against kills.
 
 After every step the model is judged on the dev set, logged, and saved where due; an interrupted run, started again with
-the same settings, goes on from its last saved state and ends with the same bits (see `ctrlg.distillation.checkpoints`).
+the same settings, goes on from its last saved state and ends with the same bits (see `ctrlg.distillation.checkpoints`);
+on a GPU, which adds the counts of a token in any order, the last ones may differ.
 """
 
 from __future__ import annotations
