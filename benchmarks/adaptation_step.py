@@ -23,10 +23,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
+from ctrlg.console import add_device_flag
 from ctrlg.distillation.adapters import TrainableModel, with_new_adapter
 from ctrlg.distillation.sentences import encode_sentences, end_of_text_id, read_sentences, split_groups
 from ctrlg.distillation.token_loss import IGNORED, has_plain_head, held_out_loss, token_batch, token_loss
-from ctrlg.models import DEFAULT_BASE, fast_dtype, load_language_model
+from ctrlg.models import DEFAULT_BASE, fast_dtype, load_language_model, wait_for
 
 RANK = 6
 LEARNING_RATE = 1e-3
@@ -37,8 +38,9 @@ Rows = Sequence[Sequence[int]]
 def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
+    device = arguments.device
     model, tokenizer = load_language_model(
-        arguments.model_name_or_path, dtype=fast_dtype(), attn_implementation="eager"
+        arguments.model_name_or_path, device, fast_dtype(device), attn_implementation="eager"
     )
     training, held_out = split_groups(read_sentences(arguments.data_file, arguments.column), arguments.held_out)
     end = end_of_text_id(tokenizer)
@@ -84,9 +86,10 @@ def usual_step(model: Any) -> Step:
     adapted = get_peft_model(model.train(), config)
 
     def loss(rows: Rows) -> Tensor:
-        ids, targets = token_batch(rows, torch.device("cpu"))
+        device = next(adapted.parameters()).device
+        ids, targets = token_batch(rows, device)
         keep = targets != IGNORED
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16):
             logits = adapted(input_ids=ids, use_cache=False).logits
         return torch.nn.functional.cross_entropy(logits[keep].float(), targets[keep])
 
@@ -108,6 +111,7 @@ def compare(usual: Step, ours: Step, batches: list[Rows], steps: int) -> None:
         for step in (usual, ours):
             processor, wall = time.process_time(), time.perf_counter()
             step.train(rows)
+            wait_for(next(step.model.parameters()).device)
             tokens = sum(map(len, rows))
             if index >= 0:  # the first batch warms up
                 rates[step.name].append(
@@ -139,6 +143,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=6, help="timed, in turn")
     parser.add_argument("--train", type=int, default=0, help="more steps, then held-out losses")
     parser.add_argument("--threads", type=int, default=1)
+    add_device_flag(parser)
     return parser.parse_args()
 
 

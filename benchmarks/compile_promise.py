@@ -13,12 +13,13 @@ import argparse
 import time
 
 import ctrlg
-from ctrlg.models import load_tokenizer
+from ctrlg.console import add_device_flag
+from ctrlg.models import load_tokenizer, wait_for
 
 
 def main() -> None:
     arguments = parse_arguments()
-    hmm, tokenizer = ctrlg.load_hmm("default"), load_tokenizer("default")
+    hmm, tokenizer = ctrlg.load_hmm("default", arguments.device), load_tokenizer("default")
     started = time.perf_counter()
     keywords = ctrlg.Keywords([[concept] for concept in arguments.concepts], inflect=True)
     forms = sum(map(len, keywords.forms))
@@ -30,6 +31,7 @@ def main() -> None:
         dfa = promise.compile(tokenizer)
         compiled = time.perf_counter()
         ctrlg.ConstraintLogitsProcessor(hmm, dfa, 5, arguments.tokens, [hmm.eos_token_id], [], suffix)
+        wait_for(arguments.device)
         ready = time.perf_counter()
         print(f"{repeat}: {dfa.num_states:,} states in {compiled - started:.2f} s, tables in {ready - compiled:.2f} s")
 
@@ -40,6 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--words", type=int, nargs=2, default=[8, 12], help="least and most")
     parser.add_argument("--tokens", type=int, default=24, help="most tokens of a text")
     parser.add_argument("--repeats", type=int, default=3)
+    add_device_flag(parser)
     return parser.parse_args()
 
 

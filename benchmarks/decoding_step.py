@@ -30,9 +30,11 @@ import torch
 from reference_step import compare_with_reference
 
 from ctrlg.automata.dfa import DFA
+from ctrlg.console import add_device_flag
 from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words, synthetic_hmm
 from ctrlg.kernels import threads
+from ctrlg.models import wait_for
 
 LEAST_TOKENS = 5  # of the promised texts
 SUFFIX_TOKEN = 7
@@ -47,7 +49,7 @@ def main() -> None:
         threads.torch_team = lambda: None
     hmm = synthetic_hmm(
         arguments.hidden_states, arguments.vocab_size, arguments.entries, arguments.bits, arguments.seed
-    )
+    ).to(arguments.device)
     dfa = keywords_and_words(arguments.vocab_size, arguments.keywords, arguments.words, arguments.seed)
     report: dict[str, Any] = {
         "hidden_states": hmm.hidden_states,
@@ -55,6 +57,7 @@ def main() -> None:
         "entries_per_row": arguments.entries,
         "bits": arguments.bits,
         "threads": torch.get_num_threads(),
+        "device": arguments.device,
         "hmm_megabytes": hmm.nbytes / 1e6,
         "dense_hmm_megabytes": 4e-6 * hmm.hidden_states * (hmm.hidden_states + hmm.vocab_size + 1),
         "load": os.getloadavg()[0],
@@ -62,7 +65,9 @@ def main() -> None:
         "tokens": arguments.tokens,
     }
     processor = build(hmm, dfa, arguments.tokens)  # compiles on the first run of a machine
-    report["precompute_seconds"] = median_time(lambda: build(hmm, dfa, arguments.tokens), arguments.repeats)
+    report["precompute_seconds"] = median_time(
+        lambda: build(hmm, dfa, arguments.tokens), arguments.repeats, arguments.device
+    )
     report["table_megabytes"] = processor.nbytes / 1e6
     report["steps"] = [
         measure_steps(processor, hmm, beams, arguments.tokens, arguments.seed) for beams in arguments.beams
@@ -73,7 +78,7 @@ def main() -> None:
         }
     if arguments.model:
         report["language_model"] = [
-            language_model_share(arguments.model, step, arguments.tokens) for step in report["steps"]
+            language_model_share(arguments.model, step, arguments.tokens, arguments.device) for step in report["steps"]
         ]
     report["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     show(report)
@@ -99,23 +104,24 @@ def measure_steps(
     processor: ConstraintLogitsProcessor, hmm: SyntheticHMM, beams: int, tokens: int, seed: int
 ) -> dict[str, float]:
     """Milliseconds of a step and of its parts, median and best, along sampled texts."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.zeros(beams, 1, dtype=torch.long)
+    device = hmm.initial.device
+    generator = torch.Generator(device).manual_seed(seed)
+    rows = torch.zeros(beams, 1, dtype=torch.long, device=device)
     parts: list[tuple[float, ...]] = []
     for step in range(tokens):
-        logits = 2 * torch.randn(beams, hmm.vocab_size, generator=generator)
-        times = [time.perf_counter()]
+        logits = 2 * torch.randn(beams, hmm.vocab_size, generator=generator, device=device)
+        times = [now(device)]
         sequences = processor._read(rows)
-        times.append(time.perf_counter())
+        times.append(now(device))
         batches = [(processor._guide.choices(chosen), chosen) for chosen, _ in processor._batches(sequences)]
-        times.append(time.perf_counter())
+        times.append(now(device))
         for choices, chosen in batches:
             processor._joiner.join(logits[: len(chosen.of_row)], chosen, choices)
-        times.append(time.perf_counter())
+        times.append(now(device))
         if bool(sequences.over.any()):
             break
         scores = processor(rows, logits)  # the sequences are known: everything but their update, as a whole
-        whole = time.perf_counter() - times[-1]
+        whole = now(device) - times[-1]
         predictive, weights, joining = np.diff(times).tolist()
         if step >= WARM_UP_STEPS:
             parts.append((predictive, weights, joining, predictive + whole))
@@ -135,26 +141,26 @@ def measure_steps(
 def dense_product(hmm: SyntheticHMM, beams: int, repeats: int) -> float:
     """Milliseconds of predictive @ emission for the dense emission matrix."""
     dense = hmm.emission.to_dense()
-    predictive = torch.rand(beams, hmm.hidden_states)
-    return 1e3 * median_time(lambda: predictive @ dense, repeats)
+    predictive = torch.rand(beams, hmm.hidden_states, device=dense.device)
+    return 1e3 * median_time(lambda: predictive @ dense, repeats, dense.device)
 
 
 @torch.no_grad()
-def language_model_share(name: str, step: dict[str, float], context: int) -> dict[str, float]:
+def language_model_share(name: str, step: dict[str, float], context: int, device: str) -> dict[str, float]:
     """A language model's step in milliseconds, `context` tokens in its cache, and the promise's share of both."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32).to(device).eval()
     beams = int(step["beams"])
     vocab_size = model.config.vocab_size
-    read = model(torch.randint(vocab_size, (beams, context)), use_cache=True)
+    read = model(torch.randint(vocab_size, (beams, context), device=device), use_cache=True)
     times = []
     for _ in range(5):
-        token = torch.randint(vocab_size, (beams, 1))
-        started = time.perf_counter()
+        token = torch.randint(vocab_size, (beams, 1), device=device)
+        started = now(device)
         read = model(token, past_key_values=read.past_key_values, use_cache=True)
         read.logits[:, -1].float().log_softmax(dim=-1)
-        times.append(time.perf_counter() - started)
+        times.append(now(device) - started)
     neural = 1e3 * statistics.median(times)
     return {
         "beams": beams,
@@ -163,14 +169,20 @@ def language_model_share(name: str, step: dict[str, float], context: int) -> dic
     }
 
 
-def median_time(work: Callable[[], object], repeats: int) -> float:
+def median_time(work: Callable[[], object], repeats: int, device: str | torch.device) -> float:
     """Median seconds of `repeats` runs."""
     times = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = now(device)
         work()
-        times.append(time.perf_counter() - started)
+        times.append(now(device) - started)
     return statistics.median(times)
+
+
+def now(device: str | torch.device) -> float:
+    """Seconds of a clock, once the device has done what it was told."""
+    wait_for(device)
+    return time.perf_counter()
 
 
 def show(report: dict[str, Any]) -> None:
@@ -221,6 +233,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", help="language model whose own step is timed too: a name or a folder")
     parser.add_argument("--reference", type=Path, help="a checkout of Ctrl-G to compare with")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
+    add_device_flag(parser)
     return parser.parse_args()
 
 

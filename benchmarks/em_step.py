@@ -26,6 +26,8 @@ import numpy as np
 import reference_em
 from reference_em import Way, Work
 
+from ctrlg.console import add_device_flag
+
 WAYS = {"kept": Way(None, False, "float32"), "own": Way(None, True, "float32"), "bfloat16": Way(None, True, "bfloat16")}
 
 
@@ -45,6 +47,7 @@ def main() -> None:
             arguments.uniform,
             arguments.threads,
             arguments.seed,
+            arguments.device,
         )
         reports.append(measure(work, ways, arguments.repeats))
         show(reports[-1])
@@ -145,7 +148,7 @@ def show(report: dict[str, Any]) -> None:
     work = report["work"]
     print(
         f"H={work['hidden_states']}, V={work['vocab_size']}, {work['batches']} batches of {work['batch_size']} x "
-        f"{work['length']}, {work['threads']} threads; load of the machine {report['load']:.1f}"
+        f"{work['length']}, {work['threads']} threads, {work['device']}; load of the machine {report['load']:.1f}"
     )
     for name, way in report["ways"].items():
         for clock in ("clock", "processor"):
@@ -180,6 +183,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="where to write all numbers")
+    add_device_flag(parser)
     return parser.parse_args()
 
 

@@ -21,8 +21,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ctrlg.console import add_device_flag
 from ctrlg.evaluation.synthetic import compressed_matrix, keywords_and_words
 from ctrlg.matrices import CompressedMatrix
+from ctrlg.models import wait_for
 
 TOLERANCE = 1e-4
 """Largest relative difference between a product and the dense one."""
@@ -49,13 +51,13 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     emission = compressed_matrix(
         arguments.hidden_states, arguments.vocab_size, arguments.entries, arguments.bits, arguments.seed
-    )
+    ).to(arguments.device)
     transition = compressed_matrix(
         arguments.hidden_states, arguments.hidden_states, arguments.entries, arguments.bits, arguments.seed + 1
-    )
+    ).to(arguments.device)
     print(
         f"H={arguments.hidden_states}, V={arguments.vocab_size}, {arguments.entries} codes of {arguments.bits} bits "
-        f"a row: {(emission.nbytes + transition.nbytes) / 1e6:.2f} MB; {arguments.threads} threads"
+        f"a row: {(emission.nbytes + transition.nbytes) / 1e6:.2f} MB; {arguments.threads} threads, {arguments.device}"
     )
     timings = [time_steps(emission, beams, arguments) for beams in arguments.beams]
     timings.append(time_look_ahead(emission, transition, arguments))
@@ -80,32 +82,34 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-dense", action="store_true", help="leave torch.matmul and its H x V x 4 bytes out")
     parser.add_argument("--json", type=Path, help="also write the timings to this file")
+    add_device_flag(parser)
     return parser.parse_args()
 
 
 def time_steps(emission: CompressedMatrix, beams: int, arguments: argparse.Namespace) -> list[Timing]:
     """The operations of one decoding step on the emission matrix."""
     hidden_states, vocab_size = emission.shape
-    generator = torch.Generator().manual_seed(arguments.seed)
-    predictive = torch.rand(beams, hidden_states, generator=generator)
+    device = emission.device
+    generator = torch.Generator(device).manual_seed(arguments.seed)
+    predictive = torch.rand(beams, hidden_states, generator=generator, device=device)
     predictive /= predictive.sum(dim=1, keepdim=True)
-    class_of = torch.from_numpy(keywords_and_words(vocab_size, arguments.keywords, 1).class_of.copy())
+    class_of = torch.from_numpy(keywords_and_words(vocab_size, arguments.keywords, 1).class_of.copy()).to(device)
     classes = int(class_of.max()) + 1
-    row_of = torch.arange(beams * classes, dtype=torch.int32).reshape(beams, classes)
+    row_of = torch.arange(beams * classes, dtype=torch.int32, device=device).reshape(beams, classes)
     row_of[:, -1] = -1
-    step = (torch.rand(beams * classes, hidden_states, generator=generator), predictive, row_of, class_of)
-    logits = torch.randn(beams, vocab_size, generator=generator)
+    weights = torch.rand(beams * classes, hidden_states, generator=generator, device=device)
+    step = (weights, predictive, row_of, class_of)
+    logits = torch.randn(beams, vocab_size, generator=generator, device=device)
     out = torch.empty_like(logits)
-    ids = torch.randint(0, vocab_size, (beams,), generator=generator)
+    ids = torch.randint(0, vocab_size, (beams,), generator=generator, device=device)
 
     products = product_timing(f"left, {beams} beams", emission, emission.left, predictive, False, arguments)
     dense = {"dense product": products.others["dense"]} if "dense" in products.others else {}
-    repeats = arguments.repeats
     return [
         products,
-        timing(f"scores, {beams} beams", lambda: emission.scores(*step), repeats, dense),
-        timing(f"add_scores, {beams} beams", lambda: emission.add_scores(logits, *step, out=out), repeats, dense),
-        timing(f"columns, {beams} beams", lambda: emission.columns(ids), repeats, {}),
+        timing(f"scores, {beams} beams", lambda: emission.scores(*step), arguments, dense),
+        timing(f"add_scores, {beams} beams", lambda: emission.add_scores(logits, *step, out=out), arguments, dense),
+        timing(f"columns, {beams} beams", lambda: emission.columns(ids), arguments, {}),
     ]
 
 
@@ -113,16 +117,17 @@ def time_look_ahead(
     emission: CompressedMatrix, transition: CompressedMatrix, arguments: argparse.Namespace
 ) -> list[Timing]:
     """The operations that build look-ahead tables, and the predictive update."""
-    generator = torch.Generator().manual_seed(arguments.seed)
-    class_of = torch.from_numpy(keywords_and_words(emission.shape[1], arguments.keywords, 1).class_of.copy())
+    device = emission.device
+    generator = torch.Generator(device).manual_seed(arguments.seed)
+    class_of = torch.from_numpy(keywords_and_words(emission.shape[1], arguments.keywords, 1).class_of.copy()).to(device)
     classes = int(class_of.max()) + 1
-    tables = torch.rand(arguments.rows, transition.shape[1], generator=generator)
+    tables = torch.rand(arguments.rows, transition.shape[1], generator=generator, device=device)
     updates = [
         product_timing(
             f"transition left, {beams} beams",
             transition,
             transition.left,
-            torch.rand(beams, transition.shape[0], generator=generator),
+            torch.rand(beams, transition.shape[0], generator=generator, device=device),
             False,
             arguments,
         )
@@ -132,7 +137,7 @@ def time_look_ahead(
     return [
         *updates,
         product_timing(right, transition, transition.right, tables, True, arguments),
-        timing("class_sums", lambda: emission.class_sums(class_of, classes), arguments.repeats, {}),
+        timing("class_sums", lambda: emission.class_sums(class_of, classes), arguments, {}),
     ]
 
 
@@ -152,20 +157,22 @@ def product_timing(
         difference = (product(x) - x @ dense).abs().max() / (x @ dense).abs().max()
         if not difference <= TOLERANCE:
             raise SystemExit(f"{operation}: differs from the dense product by {float(difference):.1e}")
-        others["dense"] = median(milliseconds(lambda: x @ dense, arguments.repeats))
+        others["dense"] = median(milliseconds(lambda: x @ dense, arguments.repeats, arguments.device))
     sparse = other_forms(matrix, transposed)
     turned = x.T.contiguous()
-    others["torch.sparse"] = median(milliseconds(lambda: sparse.torch_csr @ turned, arguments.repeats))
+    others["torch.sparse"] = median(
+        milliseconds(lambda: sparse.torch_csr @ turned, arguments.repeats, arguments.device)
+    )
     if sparse.scipy_csr is not None:
-        array = turned.numpy()
-        others["scipy.sparse"] = median(milliseconds(lambda: sparse.scipy_csr @ array, arguments.repeats))
-    return timing(operation, lambda: product(x), arguments.repeats, others)
+        array = turned.cpu().numpy()
+        others["scipy.sparse"] = median(milliseconds(lambda: sparse.scipy_csr @ array, arguments.repeats, "cpu"))
+    return timing(operation, lambda: product(x), arguments, others)
 
 
 def other_forms(matrix: CompressedMatrix, transposed: bool) -> Sparse:
     """M.T in compressed rows, or M itself if transposed, in both libraries; scipy's is None without scipy."""
     entries = matrix.row_entries()
-    row = torch.repeat_interleave(torch.arange(matrix.shape[0]), entries.indptr.diff())
+    row = torch.repeat_interleave(torch.arange(matrix.shape[0], device=matrix.device), entries.indptr.diff())
     values = matrix.scale[row] * matrix.codebook[entries.codes.int()]
     column = entries.columns.long()
     where = torch.stack([row, column] if transposed else [column, row])
@@ -177,22 +184,26 @@ def other_forms(matrix: CompressedMatrix, transposed: bool) -> Sparse:
         from scipy.sparse import csr_array
     except ImportError:
         return Sparse(by_rows, None)
-    parts = (by_rows.values().numpy(), by_rows.col_indices().numpy(), by_rows.crow_indices().numpy())
-    return Sparse(by_rows, csr_array(parts, shape=shape))
+    parts = (part.cpu().numpy() for part in (by_rows.values(), by_rows.col_indices(), by_rows.crow_indices()))
+    return Sparse(by_rows, csr_array(tuple(parts), shape=shape))
 
 
-def timing(operation: str, work: Callable[[], object], repeats: int, others: dict[str, float]) -> Timing:
-    times = milliseconds(work, repeats)
+def timing(
+    operation: str, work: Callable[[], object], arguments: argparse.Namespace, others: dict[str, float]
+) -> Timing:
+    times = milliseconds(work, arguments.repeats, arguments.device)
     return Timing(operation, min(times), median(times), others)
 
 
-def milliseconds(work: Callable[[], object], repeats: int) -> list[float]:
+def milliseconds(work: Callable[[], object], repeats: int, device: str) -> list[float]:
     """Times of `repeats` calls, after one that compiles and warms up."""
     work()
     times = []
     for _ in range(repeats):
+        wait_for(device)
         started = time.perf_counter()
         work()
+        wait_for(device)
         times.append(1e3 * (time.perf_counter() - started))
     return times
 

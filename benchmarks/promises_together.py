@@ -15,6 +15,7 @@ import time
 
 import torch
 
+from ctrlg.console import add_device_flag
 from ctrlg.constraints import Keywords, WordCount
 from ctrlg.decoding import generate_many
 from ctrlg.demo import CONCEPT_SETS, MAX_NEW_TOKENS, WORDS
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT, help="name, folder or GGUF file")
     parser.add_argument("--hmm", default="default", help="folder or hub id of an HMM over the same vocabulary")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="bfloat16")
-    parser.add_argument("--device", default="cpu")
+    add_device_flag(parser)
     parser.add_argument("--beams", type=int, default=16)
     parser.add_argument("--together", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--repeats", type=int, default=3)

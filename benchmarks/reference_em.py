@@ -22,6 +22,7 @@ from torch import Tensor
 from ctrlg.hmm import Parameters, maximise, total_counts
 from ctrlg.hmm.expectation import GROUP_BYTES
 from ctrlg.matrices import DenseMatrix
+from ctrlg.models import wait_for
 
 PSEUDOCOUNT = 0.001
 PRODUCT_REPEATS = 8
@@ -39,6 +40,7 @@ class Work(NamedTuple):
     uniform: bool
     threads: int
     seed: int
+    device: str = "cpu"
 
 
 class Way(NamedTuple):
@@ -96,8 +98,9 @@ class ReferenceStep:
         self.hmm.update_params(*self.start)
         states, vocabulary = self.hmm.hidden_states, self.hmm.vocab_size
         self.emitted = torch.empty(0)  # as above
-        self.moves, self.first = torch.zeros(states, states), torch.zeros(states)
-        self.emitted = torch.zeros(vocabulary + 1, states)
+        zeros = self.start[0].new_zeros
+        self.moves, self.first = zeros(states, states), zeros(states)
+        self.emitted = zeros(vocabulary + 1, states)
         for tokens in self.batches:
             self.hmm.backward(tokens, self.hmm.forward(tokens), self.moves, self.emitted, self.first)
         self.moves.mul_(self.hmm.alpha_exp)
@@ -130,7 +133,8 @@ def random_work(work: Work) -> tuple[Model, list[Tensor]]:
     weights = torch.ones_like(ranks) if work.uniform else 1 / ranks
     size = work.batches * work.batch_size
     tokens = torch.multinomial(weights, size * work.length, replacement=True, generator=generator)
-    return model, list(tokens.view(size, work.length).split(work.batch_size))
+    model = Model(*(tensor.to(work.device) for tensor in model))
+    return model, list(tokens.view(size, work.length).to(work.device).split(work.batch_size))
 
 
 def product_seconds(work: Work, way: Way) -> tuple[float, float]:
@@ -140,8 +144,8 @@ def product_seconds(work: Work, way: Way) -> tuple[float, float]:
     if way.joined:
         fitting = GROUP_BYTES // (2 * states * dtype.itemsize * work.length)
         rows = min(work.batches * rows, max(1, fitting // rows) * rows)
-    left, arriving = torch.rand(2, work.length, rows, states).to(dtype)
-    matrix = torch.rand(states, states).to(dtype)
+    left, arriving = torch.rand(2, work.length, rows, states, device=work.device).to(dtype)
+    matrix = torch.rand(states, states, device=work.device).to(dtype)
     moves, out = torch.zeros_like(matrix), torch.empty_like(left[0])
 
     def products() -> None:
@@ -151,14 +155,16 @@ def product_seconds(work: Work, way: Way) -> tuple[float, float]:
         moves.addmm_(left[1:].flatten(0, 1).T, arriving[1:].flatten(0, 1))
 
     scale = work.batches * work.batch_size / rows
-    clock, processor = zip(*(seconds(products) for _ in range(PRODUCT_REPEATS)), strict=True)
+    clock, processor = zip(*(seconds(products, work.device) for _ in range(PRODUCT_REPEATS)), strict=True)
     return min(clock) * scale, min(processor) * scale
 
 
-def seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Of the clock and of the processor."""
+def seconds(work: Callable[[], object], device: str) -> tuple[float, float]:
+    """Of the clock and of the processor, until the device is done."""
+    wait_for(device)
     started, used = time.perf_counter(), time.process_time()
     work()
+    wait_for(device)
     return time.perf_counter() - started, time.process_time() - used
 
 
@@ -177,14 +183,14 @@ def serve(work: Work, way: Way) -> None:
         answer: dict[str, Any] = {}
         command, _, path = line.strip().partition(" ")
         if command == "step":
-            answer["expectation"] = seconds(step.expectation)
-            answer["maximisation"] = seconds(step.maximisation)
+            answer["expectation"] = seconds(step.expectation, work.device)
+            answer["maximisation"] = seconds(step.maximisation, work.device)
             answer["megabytes"] = peak_megabytes() - loaded
         elif command == "products":
             answer["products"] = product_seconds(work, way)
         elif command == "outcome":
             transition, emission = step.outcome()
-            np.savez(path, transition=transition.numpy(), emission=emission.numpy())
+            np.savez(path, transition=transition.cpu().numpy(), emission=emission.cpu().numpy())
         print(json.dumps(answer), flush=True)
 
 

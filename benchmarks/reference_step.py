@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ctrlg.models import wait_for
+
 NAME = "reference_ctrlg"  # what Ctrl-G's package is called in its process
 STEPS = 3  # decoding steps that are timed and compared
 LEAST_TOKENS = 5
@@ -33,17 +35,19 @@ def compare_with_reference(
 ) -> dict[str, float | int]:
     """Seconds of both for building the processor and for a step, and how far their scores are apart.
 
-    hmm: a SyntheticHMM; its dense form is what the checkout reads. dfa: an automaton over its tokens.
+    hmm: a SyntheticHMM; its dense form is what the checkout reads, on the same device. dfa: an automaton over its
+        tokens.
     """
     from ctrlg.decoding import ConstraintLogitsProcessor
 
+    device = hmm.initial.device
     rows, logits = _inputs(dfa, hmm.eos_token_id, beams, seed)
     with tempfile.TemporaryDirectory() as folder:
         np.savez(
             Path(folder, "inputs.npz"),
-            transition=hmm.transition.to_dense().numpy(),
-            emission=hmm.emission.to_dense().numpy(),
-            initial=hmm.initial.numpy(),
+            transition=hmm.transition.to_dense().cpu().numpy(),
+            emission=hmm.emission.to_dense().cpu().numpy(),
+            initial=hmm.initial.cpu().numpy(),
             class_of=dfa.class_of,
             delta=dfa.delta,
             accepting=dfa.accepting,
@@ -52,19 +56,23 @@ def compare_with_reference(
             numbers=np.array([hmm.eos_token_id, dfa.initial, tokens, torch.get_num_threads()]),
         )
         environment = os.environ | {"TORCHDYNAMO_DISABLE": "1"}
-        command = [sys.executable, __file__, str(checkout), folder]
+        command = [sys.executable, __file__, str(checkout), folder, str(device)]
         subprocess.run(command, check=True, env=environment)
         theirs = np.load(Path(folder, "outputs.npz"))
         times = json.loads(Path(folder, "times.json").read_text())
 
+    rows, logits = rows.to(device), logits.to(device)
     started = time.perf_counter()
     processor = ConstraintLogitsProcessor(hmm, dfa, LEAST_TOKENS, tokens, [0], [], [SUFFIX_TOKEN, hmm.eos_token_id])
+    wait_for(device)
     built = time.perf_counter() - started
     steps, distances, masks = [], [], []
     for step in range(STEPS + 1):
         started = time.perf_counter()
-        ours = processor(rows[:, : step + 1], logits[step]).numpy()
+        scores = processor(rows[:, : step + 1], logits[step])
+        wait_for(device)
         steps.append(time.perf_counter() - started)
+        ours = scores.cpu().numpy()
         reference = theirs[f"scores{step}"]
         allowed = reference > ALLOWED
         masks.append(int((np.isfinite(ours) != allowed).sum()))
@@ -92,16 +100,17 @@ def _inputs(dfa: Any, eos_token_id: int, beams: int, seed: int) -> tuple[torch.T
     return rows, torch.randn(STEPS + 1, beams, dfa.vocab_size, generator=generator)
 
 
-def _run(checkout: str, folder: str) -> None:
+def _run(checkout: str, folder: str, device: str) -> None:
     """What the process does: build Ctrl-G's objects from the inputs, time its processor, write scores and times."""
     inputs = np.load(Path(folder, "inputs.npz"))
     eos, initial, tokens, threads = (int(number) for number in inputs["numbers"])
     torch.set_num_threads(threads)
     library = import_checkout(checkout)
-    emission, transition = torch.from_numpy(inputs["emission"]), torch.from_numpy(inputs["transition"])
+    names = ("transition", "emission", "initial", "rows", "logits")
+    transition, emission, start, rows, logits = (torch.from_numpy(inputs[name]).to(device) for name in names)
     hmm = library.HMM.__new__(library.HMM)
     torch.nn.Module.__init__(hmm)
-    hmm.alpha_exp, hmm.beta, hmm.gamma = transition, emission.log(), torch.from_numpy(inputs["initial"]).log()
+    hmm.alpha_exp, hmm.beta, hmm.gamma = transition, emission.log(), start.log()
     hmm.hidden_states, hmm.vocab_size, hmm.eos_token_id = len(transition), emission.shape[1], eos
     class_of, delta = inputs["class_of"], inputs["delta"]
     edges = [
@@ -111,19 +120,21 @@ def _run(checkout: str, folder: str) -> None:
     ]
     accepting = np.flatnonzero(inputs["accepting"]).tolist()
     graph = {"edges": edges, "initial_state": initial, "accept_states": accepting}
-    dfa = library.DFAModel(graph, hmm.vocab_size)
-    rows, logits = torch.from_numpy(inputs["rows"]), torch.from_numpy(inputs["logits"])
+    dfa = library.DFAModel(graph, hmm.vocab_size).to(device)
     started = time.perf_counter()
     processor = library.ConstraintLogitsProcessor(
         hmm, dfa, LEAST_TOKENS, tokens, [0], prefix_ids=[], suffix_ids=[SUFFIX_TOKEN, eos]
     )
+    wait_for(device)
     precompute = time.perf_counter() - started
     processor.hmm_batch_size = max(1, SCORE_BYTES // (4 * len(delta) * hmm.vocab_size))
     scores, steps = {}, []
     for step in range(STEPS + 1):
         started = time.perf_counter()
-        scores[f"scores{step}"] = processor(rows[:, : step + 1], logits[step].clone()).numpy()
+        found = processor(rows[:, : step + 1], logits[step].clone())
+        wait_for(device)
         steps.append(time.perf_counter() - started)
+        scores[f"scores{step}"] = found.cpu().numpy()
     np.savez(Path(folder, "outputs.npz"), **scores)
     Path(folder, "times.json").write_text(json.dumps({"precompute": precompute, "step": statistics.median(steps[1:])}))
 

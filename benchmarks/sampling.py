@@ -23,10 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from ctrlg.console import add_device_flag
 from ctrlg.distillation.prompts import end_of_text
 from ctrlg.distillation.sampling import SamplingSettings, sample, token_mask
 from ctrlg.files import write_json
-from ctrlg.models import fast_dtype, load_language_model
+from ctrlg.models import fast_dtype, load_language_model, wait_for
 
 
 class Run(NamedTuple):
@@ -102,8 +103,7 @@ def generate(
 def timed(draw: Callable[[int, int], Tensor], seed: int, count: int, eos_token_id: int, device: torch.device) -> Run:
     started = time.perf_counter()
     sequences = draw(seed, count)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    wait_for(device)
     return Run(int(token_mask(sequences, eos_token_id).sum()), time.perf_counter() - started)
 
 
@@ -153,7 +153,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--max_new_tokens", type=int, default=32)
     parser.add_argument("--embeddings", action="store_true", help="keep the last hidden states, too")
     parser.add_argument("--dtype", default="", choices=["", "float32", "bfloat16", "float16"], help="default: fastest")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device_flag(parser)
+    parser.set_defaults(device="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=3, help="pairs of runs")
     parser.add_argument("--profile", action="store_true", help="print a profile of our loop instead")

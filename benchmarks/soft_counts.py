@@ -17,8 +17,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ctrlg.console import add_device_flag
 from ctrlg.distillation.next_tokens import credit_in_torch, credit_next_tokens
 from ctrlg.matrices import DenseMatrix
+from ctrlg.models import wait_for
 
 SHARPNESS = 3.0  # standard deviation of the logits: about 25 distinct tokens among 32 draws
 
@@ -32,6 +34,7 @@ def main() -> None:
     by_token /= by_token.sum(0)
     predictive = torch.rand(arguments.places, arguments.hidden_states, generator=generator).softmax(1)
     drawn = draws(arguments, generator)
+    by_token, predictive, drawn = (tensor.to(arguments.device) for tensor in (by_token, predictive, drawn))
     emission = DenseMatrix(by_token.T)
     ways: dict[str, Callable[[Tensor], Tensor]] = {
         "kernel": lambda counts: credit_next_tokens(counts, emission, predictive, drawn),
@@ -42,8 +45,10 @@ def main() -> None:
     for repeat in range(arguments.repeats + 1):  # the first one compiles and warms up
         for name, way in ways.items():
             found[name] = torch.zeros_like(by_token)
+            wait_for(arguments.device)
             started = time.perf_counter()
             way(found[name])
+            wait_for(arguments.device)
             if repeat:
                 seconds[name].append(time.perf_counter() - started)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
@@ -70,6 +75,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="torch's own number where 0")
+    add_device_flag(parser)
     return parser.parse_args()
 
 

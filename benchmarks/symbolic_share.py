@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ctrlg.console import add_device_flag
 from ctrlg.constraints import Keywords, WordCount
 from ctrlg.decoding import generate
 from ctrlg.demo import CONCEPT_SETS, MAX_NEW_TOKENS, WORDS
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT, help="name, folder or GGUF file")
     parser.add_argument("--hmm", default="default", help="folder or hub id of an HMM over the same vocabulary")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
-    parser.add_argument("--device", default="cpu")
+    add_device_flag(parser)
     parser.add_argument("--beams", type=int, nargs="+", default=[16])
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from ctrlg.arguments import LARGEST_COUNT, Between, check
 from ctrlg.arguments import text as whole_text
-from ctrlg.console import PlainConsole, as_program, say, show_error
+from ctrlg.console import as_program, say, show_error
 from ctrlg.distillation.commands import DISTILL_EXAMPLES, TRAIN_EXAMPLES, distill, train
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.commands import (
@@ -103,6 +102,10 @@ def generate(
         named = [asdict(result) | {"timing": result.timing._asdict()} for result in results]
         typer.echo(json_text(named, indent=2))
         return
+    from rich.text import Text
+
+    from ctrlg.terminal import PlainConsole
+
     console = PlainConsole()
     for result in results:
         mark = ("kept", "green") if result.satisfied else ("broken", "red")
@@ -121,6 +124,7 @@ def demo(
     from ctrlg.demo import run
     from ctrlg.files import atomic_file
     from ctrlg.outputs import check_output_file
+    from ctrlg.terminal import PlainConsole
 
     if picture is not None:
         if picture.suffix.lower() != ".svg":

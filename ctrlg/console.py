@@ -1,25 +1,22 @@
 """How a program of this project behaves on a terminal.
 
 Prompts, keywords, paths, tokens and the messages of other libraries are not ours, and may hold escape sequences or what
-`rich` takes for markup. Everything is therefore printed through a `PlainConsole`, or through `say`, which both show
-control characters instead of sending them.
+`rich` takes for markup. Everything is therefore printed through a `PlainConsole` (`ctrlg.terminal`), or through `say`,
+which both show control characters instead of sending them. Only what shows tables, bars and colours imports rich.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import math
 import os
 import sys
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
-
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
-from rich.text import Text
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, NoReturn, TextIO
 
 from ctrlg.arguments import LARGEST_SEED, shown
 from ctrlg.arguments import text as whole_text
@@ -39,25 +36,39 @@ def visible(text: str) -> str:
     return "".join(ascii(mark)[1:-1] if _is_unseen(mark) else mark for mark in text)
 
 
-def say(text: object = "") -> None:
-    """Print a text that is not all ours, or ours about it, to the standard output."""
-    print(visible(str(text)), flush=True)
+def say(text: object = "", file: TextIO | None = None) -> None:
+    """Print a text that is not all ours, or ours about it. file: the standard output where None."""
+    print(visible(str(text)), file=file, flush=True)
 
 
-class PlainConsole(Console):
-    """A console for text that is not ours: brackets are no markup, and control characters are shown, not sent.
+class LineConsole:
+    """What stands for a `PlainConsole` where rich is not installed: plain lines, no bars and no styles.
 
-    Our own styles come as `rich.text.Text`. options: of `rich.console.Console`.
+    quiet: print nothing.
     """
 
-    def __init__(self, **options: Any) -> None:
-        chosen: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False} | options
-        super().__init__(**chosen)
+    is_terminal = False
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """What rich calls for everything that it prints, bars and cells of tables too."""
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=visible(segment.text))
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+
+    def print(self, *texts: object, sep: str = " ", **styles: Any) -> None:
+        """Print the texts on a line. styles: of rich, without a meaning here."""
+        if not self._quiet:
+            say(sep.join(map(str, texts)))
+
+    def status(self, status: object) -> AbstractContextManager[None]:
+        """What goes on while the block runs is not shown."""
+        return nullcontext()
+
+
+def new_console(quiet: bool = False) -> Any:
+    """A `PlainConsole`, or a `LineConsole` where rich is not installed."""
+    if importlib.util.find_spec("rich") is None:
+        return LineConsole(quiet)
+    from ctrlg.terminal import PlainConsole
+
+    return PlainConsole(quiet=quiet)
 
 
 class PlainArgumentParser(argparse.ArgumentParser):
@@ -70,9 +81,29 @@ class PlainArgumentParser(argparse.ArgumentParser):
         self.register("type", float, _finite)
         self.register("type", None, _text)
 
+    def add_device(self) -> None:
+        """The flag `--device`, see `add_device_flag`."""
+        add_device_flag(self)
+
     def error(self, message: str) -> NoReturn:
         """End the program with exit code 2 and a message."""
         super().error(visible(message))
+
+
+def add_device_flag(parser: argparse.ArgumentParser) -> None:
+    """Give a program the flag `--device`, "cpu" where it is not given; one that cannot be used is refused at once."""
+    parser.add_argument("--device", action=_UsableDevice, default="cpu", help="of all models: cpu, cuda (%(default)s)")
+
+
+class _UsableDevice(argparse.Action):
+    """Keeps the name of a device. Raises ArgumentError as `checked_device`; a `type=` would lose its hint."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        from ctrlg.models import checked_device
+
+        setattr(namespace, self.dest, str(checked_device(values)))
 
 
 @contextmanager
@@ -104,6 +135,13 @@ def _fail(message: str, hint: str) -> NoReturn:
 
 def show_error(message: str, hint: str = "") -> None:
     """Print an error, and what would be right, to the standard error."""
+    try:
+        from rich.text import Text
+
+        from ctrlg.terminal import PlainConsole
+    except ImportError:
+        say(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), sys.stderr)
+        return
     console = PlainConsole(stderr=True, soft_wrap=True)
     console.print(Text.assemble(("error:", "bold red"), " ", message))
     if hint:

@@ -118,6 +118,13 @@ def checked_device(name: str | torch.device) -> torch.device:
     return device
 
 
+def wait_for(device: str | torch.device) -> None:
+    """Wait until a GPU has done all that it was told to do, for those who take the time; the CPU is never behind."""
+    place = torch.device(device)
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)
+
+
 def fast_dtype(device: str | torch.device = "cpu") -> torch.dtype:
     """bfloat16 where the processor multiplies it natively, else float32. Raises as `checked_device`."""
     if checked_device(device).type == "cuda":

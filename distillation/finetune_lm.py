@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
+from ctrlg.console import LineConsole, PlainArgumentParser, as_program, new_console
 from ctrlg.distillation.adaptation import (
     ADAPTER,
     MODEL,
@@ -57,14 +57,8 @@ def main() -> None:
         arguments.model_name_or_path, arguments.device, dtype, attn_implementation="eager"
     )
     eos_token_id = end_of_text_id(tokenizer, arguments.eos_token)
-    with Progress(
-        TextColumn("step"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[rate]:.0f} tokens/s"),
-        TimeRemainingColumn(),
-        console=PlainConsole(),
-    ) as progress:
+    console = new_console()
+    with Reporter(console) as reporter:
         result = adapt(
             model,
             encode_sentences(tokenizer, training, eos_token_id, arguments.max_tokens),
@@ -73,28 +67,52 @@ def main() -> None:
             settings,
             tokenizer,
             arguments.initial_adapter,
-            Reporter(progress),
+            reporter,
         )
     if arguments.merge:
         merge_adapter(arguments.model_name_or_path, output / ADAPTER, output / MERGED, eos_token_id)
     if arguments.plot:
         draw_adaptation(read_log(output / LOG_FILE), arguments.plot)
     kept = MODEL if settings.full else MERGED if arguments.merge else ADAPTER
-    progress.console.print(conclusion(result), f"; kept in {output / kept}", sep="", soft_wrap=True)
+    console.print(conclusion(result), f"; kept in {output / kept}", sep="", soft_wrap=True)
 
 
 class Reporter:
-    """Shows steps as a bar and evaluations as lines."""
+    """Shows steps as a bar, where the console has bars, and evaluations as lines. Used as a context."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.task = progress.add_task("adapting", total=None, rate=0.0)
+    def __init__(self, console: Any) -> None:
+        self.console, self.progress = console, None
+        if not isinstance(console, LineConsole):
+            self.progress = self._bar()
+            self.task = self.progress.add_task("adapting", total=None, rate=0.0)
+
+    def _bar(self) -> Any:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        return Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[rate]:.0f} tokens/s"),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+
+    def __enter__(self) -> Reporter:
+        if self.progress is not None:
+            self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.progress is not None:
+            self.progress.stop()
 
     def __call__(self, step: AdaptationStep) -> None:
-        self.progress.update(self.task, completed=step.step, total=step.steps, rate=step.tokens_per_second)
+        if self.progress is not None:
+            self.progress.update(self.task, completed=step.step, total=step.steps, rate=step.tokens_per_second)
         if step.held_out_loss is not None:
             training = "" if step.training_loss is None else f", training {step.training_loss:.4f}"
-            self.progress.console.print(
+            self.console.print(
                 f"step {step.step:,} of {step.steps:,}: held-out loss {step.held_out_loss:.4f}{training} nats per token"
             )
 

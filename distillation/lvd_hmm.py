@@ -16,7 +16,7 @@ import argparse
 import torch
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.distillation.clusters import needs_faiss
 from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
 from ctrlg.distillation.latent_figure import draw_states
@@ -75,7 +75,7 @@ def main() -> None:
             bars("drawing next tokens", number, len(files))
     if arguments.figure:
         draw_states(hmm, sizes, tokenizer, arguments.figure)
-    PlainConsole().print(f"the first HMM, {settings.hidden_states:,} states, is in {arguments.output_file}")
+    say(f"the first HMM, {settings.hidden_states:,} states, is in {arguments.output_file}")
 
 
 def parse_arguments() -> argparse.Namespace:

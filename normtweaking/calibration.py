@@ -80,9 +80,9 @@ class CalibrationData:
 
     def digest(self) -> str:
         """SHA-256 of the texts."""
-        found = hashlib.sha256(self.tokens.numpy().tobytes())
+        found = hashlib.sha256(self.tokens.cpu().numpy().tobytes())
         if self.lengths is not None:
-            found.update(self.lengths.numpy().tobytes())
+            found.update(self.lengths.cpu().numpy().tobytes())
         return found.hexdigest()
 
     @checked

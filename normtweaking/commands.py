@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ctrlg.console import PlainConsole
+from ctrlg.console import say
 
 TWEAK_EXAMPLES = """
 Examples:
@@ -81,5 +81,4 @@ def tweak(
         device,
         Measured(perplexity_text, tokens, window, stride),
     )
-    console = PlainConsole(highlight=False, soft_wrap=True)
-    tweak_model(job, lambda line: console.print(line, markup=False))
+    tweak_model(job, say)

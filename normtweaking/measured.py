@@ -52,4 +52,4 @@ class MeasuredText:
 
     def identity(self) -> tuple[str, int, int]:
         """Tells it from other texts and ways to measure: digest of the tokens, window, stride."""
-        return hashlib.sha256(self._tokens.numpy().tobytes()).hexdigest(), self._window, self._stride
+        return hashlib.sha256(self._tokens.cpu().numpy().tobytes()).hexdigest(), self._window, self._stride

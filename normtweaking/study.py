@@ -294,7 +294,7 @@ class _Best(NamedTuple):
 
 
 def _digest(tuning: CalibrationData, held_out: CalibrationData) -> str:
-    return hashlib.sha256(torch.cat([held_out.tokens, tuning.tokens]).numpy().tobytes()).hexdigest()
+    return hashlib.sha256(torch.cat([held_out.tokens, tuning.tokens]).cpu().numpy().tobytes()).hexdigest()
 
 
 def _norm_parameters(model: nn.Module) -> list[nn.Parameter]:

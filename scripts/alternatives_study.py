@@ -26,7 +26,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.distillation.sentences import end_of_text_id
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.alternatives import Attempt, Counting, promise_pattern
@@ -41,6 +41,7 @@ from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, write_se
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.quantization import QuantizedHMM, load_hmm
 from ctrlg.studies import StudyLines, markdown_rows
+from ctrlg.terminal import PlainConsole
 
 WORDS = (LEAST_WORDS, MOST_WORDS)
 WAYS = ("hmm", "mask-only", "outlines", "prompt", "prompt-examples")
@@ -77,9 +78,11 @@ class Study:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
-        self.model, self.tokenizer = load_language_model(arguments.base_model, dtype=fast_dtype())
+        self.model, self.tokenizer = load_language_model(
+            arguments.base_model, arguments.device, fast_dtype(arguments.device)
+        )
         self.end_of_text = end_of_text_id(self.tokenizer)
-        self.hmm = load_hmm(arguments.hmm_model_path) if "hmm" in arguments.ways else None
+        self.hmm = load_hmm(arguments.hmm_model_path, arguments.device) if "hmm" in arguments.ways else None
         self.ways: dict[str, Write] = {way: self._way(way) for way in arguments.ways}
         self.ready: set[str] = set()
 
@@ -133,7 +136,9 @@ class Study:
 
     def _asked(self, examples: Sequence[ConceptSet]) -> Write:
         arguments = self.arguments
-        model, tokenizer = load_language_model(arguments.instructed_model, dtype=fast_dtype())
+        model, tokenizer = load_language_model(
+            arguments.instructed_model, arguments.device, fast_dtype(arguments.device)
+        )
 
         def write(group: Sequence[ConceptSet]) -> Iterator[tuple[ConceptSet, Attempt]]:
             limits = (arguments.beams, arguments.max_new_tokens + ENDING)
@@ -181,6 +186,7 @@ def parse_arguments() -> argparse.Namespace:
         help="of words in outlines' expression, see ctrlg.evaluation.alternatives (%(default)s)",
     )
     parser.add_argument("--any_order", action="store_true", help="outlines' expression takes concepts in any order")
+    parser.add_device()
     arguments = parser.parse_args()
     if "prompt-examples" in arguments.ways and not arguments.examples:
         raise ArgumentError("prompt-examples, but no --examples", hint="name a training file, or leave the way out")

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.distillation.aware_em import VARIANTS, SeedStudy, StudyRun, StudySettings, random_model
 from ctrlg.distillation.aware_em_results import add_result, open_results, plot_study
 from ctrlg.distillation.storage import read_sequences
@@ -30,6 +30,7 @@ from ctrlg.files import writable_folder
 from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import check_tokens
 from ctrlg.locks import Lock
+from ctrlg.terminal import PlainConsole
 
 
 def main() -> None:
@@ -65,12 +66,14 @@ def main() -> None:
         task = progress.add_task("", total=settings.em_steps(left))
         for seed in dict.fromkeys(run.seed for run in left):
             mine = [run for run in left if run.seed == seed]
+            sizes = (settings.hidden_states, arguments.vocab_size, arguments.eos_token_id)
+            first = start or random_model(*sizes, seed)
             study = SeedStudy(
                 settings,
                 seed,
                 training,
                 test,
-                start or random_model(settings.hidden_states, arguments.vocab_size, arguments.eos_token_id, seed),
+                first.to(arguments.device),
                 mine,
                 report=lambda: progress.advance(task),
             )
@@ -119,6 +122,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pseudocount", type=float, default=0.001)
     parser.add_argument("--straight_through_rate", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_device()
     return parser.parse_args()
 
 

@@ -38,7 +38,7 @@ def main() -> None:
     arguments = parse_arguments()
     sets = read_concept_sets(arguments.dataset_path, arguments.sets)
     settings = StudySettings(steps=arguments.steps, training_sequences=arguments.training_sequences)
-    start = HMM.from_pretrained(arguments.checkpoint)
+    start = HMM.from_pretrained(arguments.checkpoint, map_location=arguments.device)
     training = torch.cat([read_sequences(file) for file in arguments.training])
     check_tokens(training, start.vocab_size)
     lines = StudyLines(arguments.output, KEY)
@@ -47,7 +47,7 @@ def main() -> None:
     wanted = settings_of(arguments)
     for run in wanted.values():
         settings.schedule(run)
-    language_model = load_language_model(arguments.base_model, dtype=fast_dtype())
+    language_model = load_language_model(arguments.base_model, arguments.device, fast_dtype(arguments.device))
     for seed in arguments.seeds:
         keys = {way: [(*way, "hard", seed, each.number) for each in sets] for way in wanted}
         left = {way: run._replace(seed=seed) for way, run in wanted.items() if any(k not in lines for k in keys[way])}
@@ -98,6 +98,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--beams", type=int, default=8)
     parser.add_argument("--save_float", default="", help="folder for the float HMM of the first seed")
     parser.add_argument("--output", required=True, help="JSON lines")
+    parser.add_device()
     return parser.parse_args()
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.pairs import Pair, draw_pairs, pair_results, pairs_table
@@ -33,6 +33,7 @@ from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.outputs import check_output_file
 from ctrlg.quantization import load_hmm
 from ctrlg.studies import StudyLines
+from ctrlg.terminal import PlainConsole
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def main() -> None:
                     progress.advance(task)
     shown = [record for record in records.lines if record["concept_set_idx"] in sets]
     references = {index: concept_set.references for index, concept_set in sets.items()}
-    results = pair_results(pairs, shown, references, arguments.judge, sizes)
+    results = pair_results(pairs, shown, references, arguments.judge, sizes, arguments.device)
     content = pairs_table(results, arguments.judge)
     say(content)
     if arguments.table:
@@ -72,10 +73,11 @@ def written(
     pair: Pair, sets: Sequence[ConceptSet], there: set[int], arguments: argparse.Namespace
 ) -> Iterator[dict[str, Any]]:
     """The ranked sentences of one pair for each concept set that is not there."""
-    model, tokenizer = load_language_model(pair.model, dtype=fast_dtype())
+    model, tokenizer = load_language_model(pair.model, arguments.device, fast_dtype(arguments.device))
+    hmm = load_hmm(pair.hmm, arguments.device)
     limits = (arguments.beams, arguments.max_new_tokens)
     for sentence in write_sentences(
-        model, tokenizer, load_hmm(pair.hmm), sets, *limits, there=lambda concept_set: concept_set.number in there
+        model, tokenizer, hmm, sets, *limits, there=lambda concept_set: concept_set.number in there
     ):
         yield sentence.record
 
@@ -94,6 +96,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--bytes", action="store_true", help="show what both halves weigh on disk")
     parser.add_argument("--table", default="", help="Markdown file for what is printed")
     parser.add_argument("--plot", default="", help="quality against bytes, .png, .svg or .pdf")
+    parser.add_device()
     return parser.parse_args()
 
 

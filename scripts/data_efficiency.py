@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.distillation.fitting import fit
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.next_tokens import describe_next_tokens, read_next_tokens
@@ -48,6 +48,7 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, sa
 from ctrlg.hmm import HMM
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
+from ctrlg.terminal import PlainConsole
 
 SOURCES = ("sampled", "read", "both")
 ONE_HOT, SOFT, BOTH = COUNTS = ("one-hot", "soft", "soft, then one-hot")
@@ -107,7 +108,9 @@ class Study:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
-        self.model, tokenizer = load_language_model(arguments.model_name_or_path, dtype=fast_dtype())
+        self.model, tokenizer = load_language_model(
+            arguments.model_name_or_path, arguments.device, fast_dtype(arguments.device)
+        )
         self.eos = end_of_text_id(tokenizer)
         self.head = output_layer(self.model)
         self.vocab_size = int(self.head.weight.shape[0])
@@ -151,7 +154,8 @@ class Study:
                 write_samples(path, self._text(name, size, seed))
                 files.append(SampledFile.of(path))
             settings = LatentSettings(self.arguments.hidden_states, self.vocab_size, self.eos, seed=seed)
-            first = latent_variable_distillation(files, settings, self.head).hmm
+            device = self.arguments.device
+            first = latent_variable_distillation(files, settings, self.head, device=device).hmm.to(device)
             rows = torch.cat([read_sequences(file.sequences) for file in files])
             return Text(rows, self._draws(files, seed) if draws else None), first
 
@@ -300,6 +304,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sets", type=int, default=30, help="of them (%(default)s)")
     parser.add_argument("--beams", type=int, default=8, help="that write a sentence (%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_device()
     return parser.parse_args()
 
 

@@ -73,7 +73,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--include_path", help="folder of task files of your own")
     parser.add_argument("--batch_size", type=int, default=1, help="sequences at once (1)")
     parser.add_argument("--window", type=int, help="tokens read at once (what the model can read)")
-    parser.add_argument("--device", default="cpu")
+    parser.add_device()
     parser.add_argument("--output", default="", help="JSON file of the figures")
     return parser.parse_args()
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.evaluation.benchmark import float_hmm
 from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.fidelity_figures import Summary, plot_guidance, plot_rate_distortion, summaries, table
@@ -24,6 +24,7 @@ from ctrlg.evaluation.fidelity_study import FidelitySettings, Point, points, run
 from ctrlg.evaluation.guidance import frequent_keywords
 from ctrlg.figures import check_figure_path
 from ctrlg.quantization.baselines import METHODS
+from ctrlg.terminal import PlainConsole
 
 THRESHOLDS = [1e-5, 1e-6, 1e-7, 3e-8, 1e-8, 1e-9, 1e-10, 0.0]
 
@@ -42,6 +43,7 @@ def main() -> None:
         beams=arguments.beams,
         sequences=arguments.sequences,
         seed=arguments.seed,
+        device=arguments.device,
     )
     console = PlainConsole(stderr=True)
 
@@ -53,7 +55,7 @@ def main() -> None:
     rows = summaries(results.lines, keywords, arguments.seed)
     say(table(rows))
     if arguments.plot:
-        states, tokens = float_hmm(arguments.hmm).emission.shape
+        states, tokens = float_hmm(arguments.hmm, arguments.device).emission.shape
         plot_rate_distortion(rows, states * (states + tokens), arguments.plot, rate_title(rows))
     if arguments.guidance_plot:
         plot_guidance(rows, arguments.guidance_plot, guidance_title(rows))
@@ -93,6 +95,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--plot", default="", help="rate against distortion: .png, .svg or .pdf")
     parser.add_argument("--guidance_plot", default="", help="guidance against bytes: .png, .svg or .pdf")
     parser.add_argument("--seed", type=int, default=0, help="of what KLseq samples and of the bootstrap")
+    parser.add_device()
     return parser.parse_args()
 
 

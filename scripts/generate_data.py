@@ -66,7 +66,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--batch_size", type=int, default=8, help="samples at once")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
+    parser.add_device()
     parser.add_argument("--bfloat16", action="store_true", help="faster where the processor has it")
     parser.add_argument("--threads", type=int, default=0, help="(all)")
     return parser.parse_args()

@@ -44,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--group-size", type=int, help="inputs that share a step (whole channels)")
     parser.add_argument("--symmetric", action="store_true", help="levels symmetric around zero")
     parser.add_argument("--batch-size", type=int, default=8, help="texts at once (8)")
-    parser.add_argument("--device", default="cpu")
+    parser.add_device()
     parser.add_argument("--threads", type=int, default=0, help="(all)")
     return parser.parse_args()
 

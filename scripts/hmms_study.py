@@ -23,7 +23,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from torch import Tensor
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say, visible
+from ctrlg.console import PlainArgumentParser, as_program, say, visible
 from ctrlg.distillation.storage import read_sequences
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark import BenchmarkSettings, Setting, float_hmm, guide, parse_grid, run_benchmark
@@ -34,6 +34,7 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, sa
 from ctrlg.hmm import SequenceModel
 from ctrlg.quantization.fidelity import held_out_log_likelihood
 from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
+from ctrlg.terminal import PlainConsole
 
 SHOWN = {"held_out": "held-out", "success": "success", "bleu_4": "BLEU-4", "cider": "CIDEr"}
 SHOWN |= {"log_prob": "log-probability", "symbolic": "ms a token, symbolic", "bytes": "bytes"}
@@ -62,7 +63,7 @@ def main() -> None:
     grid = parse_grid(arguments.grid)
     references = {each.number: each.references for each in read_concept_sets(arguments.dataset_path)}
     held_out = StudyLines(Path(arguments.output) / "held_out.jsonl", ("hmm", "method", "bits"))
-    score(arguments.hmms, grid, read_sequences(arguments.test), held_out)
+    score(arguments.hmms, grid, read_sequences(arguments.test), held_out, arguments.device)
     benchmarks = {folder: write(folder, grid, arguments) for folder in arguments.hmms}
     values: dict[Group, list[Mapping[str, float]]] = defaultdict(list)
     for folder, lines in benchmarks.items():
@@ -77,14 +78,16 @@ def main() -> None:
         draw(values, arguments.plot)
 
 
-def score(folders: Sequence[str], grid: Sequence[Setting], test: Tensor, lines: StudyLines) -> None:
+def score(
+    folders: Sequence[str], grid: Sequence[Setting], test: Tensor, lines: StudyLines, device: str = "cpu"
+) -> None:
     """Held-out log-likelihood in nats per token of every HMM in every way; None where it is no distribution."""
     with Progress(console=PlainConsole()) as progress:
         for folder in progress.track(folders, description="held-out"):
             left = [setting for setting in grid if (Path(folder).name, *setting) not in lines]
             if not left:
                 continue
-            reference = float_hmm(folder)
+            reference = float_hmm(folder, device)
             for setting in left:
                 hmm = guide(reference, setting)
                 value = held_out_log_likelihood(hmm, test) if isinstance(hmm, SequenceModel) else None
@@ -103,6 +106,7 @@ def write(folder: str, grid: Sequence[Setting], arguments: argparse.Namespace) -
             beams=arguments.beams,
             limit=arguments.limit,
             soft_mask=mask == "soft",
+            device=arguments.device,
         )
         with Progress(console=PlainConsole()) as progress:
             task = progress.add_task(escape(visible(f"{Path(folder).name}, {mask} mask")), total=None)
@@ -172,6 +176,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=50, help="concept sets, spread evenly (%(default)s)")
     parser.add_argument("--output", required=True, help="folder")
     parser.add_argument("--plot", default="", help="figure against states, .png, .svg or .pdf")
+    parser.add_device()
     return parser.parse_args()
 
 

@@ -36,7 +36,7 @@ def main() -> None:
     arguments = parse_arguments()
     keywords = frequent_keywords(read_concept_sets(arguments.dataset_path), arguments.keywords)
     lines = StudyLines(arguments.output, KEY)
-    reference = float_hmm(arguments.hmm)
+    reference = float_hmm(arguments.hmm, arguments.device)
     texts: list[tuple[GuidedText, torch.Tensor]] = []
     for method in arguments.methods:
         for bits in arguments.bits:
@@ -44,7 +44,7 @@ def main() -> None:
                 key = (arguments.hmm, method, bits, initial, arguments.keywords, arguments.sequences)
                 if key in lines:
                     continue
-                texts = texts or written(arguments.base_model, reference, keywords)
+                texts = texts or written(arguments.base_model, reference, keywords, arguments.device)
                 hmm = comparison_hmm(reference, method, bits, initial=initial)
                 if not isinstance(hmm, QuantizedHMM):
                     raise ArgumentError(f"method {method!r} has no compressed form", hint="see docs/methods.md")
@@ -56,9 +56,9 @@ def main() -> None:
     say(table([line for line in lines.lines if line["hmm"] == arguments.hmm]))
 
 
-def written(base_model: str, hmm: HMM, keywords: list[str]) -> list[tuple[GuidedText, torch.Tensor]]:
+def written(base_model: str, hmm: HMM, keywords: list[str], device: str) -> list[tuple[GuidedText, torch.Tensor]]:
     """A sentence for each keyword, written with the float HMM, and what the decoder samples its tokens from."""
-    model, tokenizer = load_language_model(base_model)
+    model, tokenizer = load_language_model(base_model, device)
     vocabulary = Vocabulary.of(tokenizer, hmm.vocab_size, hmm.eos_token_id)
     suffix_ids = [*tokenizer.encode(SUFFIX, add_special_tokens=False), hmm.eos_token_id]
     sets = [ConceptSet(number, (word,), ()) for number, word in enumerate(keywords)]
@@ -95,6 +95,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--keywords", type=int, default=20, help="the most frequent concepts (%(default)s)")
     parser.add_argument("--sequences", type=int, default=500, help="sampled for KLseq, of 32 tokens (%(default)s)")
     parser.add_argument("--output", required=True, help="JSON lines")
+    parser.add_device()
     return parser.parse_args()
 
 

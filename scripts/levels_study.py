@@ -39,7 +39,7 @@ def main() -> None:
         for bits in arguments.bits:
             check_bits(bits, find_method(method).most_bits)
     lines = StudyLines(arguments.output, KEY)
-    reference = float_hmm(arguments.hmm)
+    reference = float_hmm(arguments.hmm, arguments.device)
     for method in arguments.methods:
         for bits in arguments.bits:
             keys = {name: (arguments.hmm, method, bits, name) for name in ("transition", "emission")}
@@ -97,6 +97,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=defaults, help=f"of {', '.join(METHODS)}")
     parser.add_argument("--bits", nargs="+", type=int, default=[8, 4, 3, 2])
     parser.add_argument("--output", required=True, help="JSON lines")
+    parser.add_device()
     return parser.parse_args()
 
 

@@ -32,7 +32,7 @@ from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words, synthetic_hmm
 from ctrlg.evaluation.tracing import KEYWORDS, SUFFIX_TOKEN, WARM_UP_STEPS, WORDS
 from ctrlg.matrices import CompressedMatrix, StochasticMatrix, WrappedMatrix
-from ctrlg.models import load_language_model
+from ctrlg.models import load_language_model, wait_for
 from ctrlg.studies import StudyLines, markdown_rows
 
 KEY = ("base_model", "hidden_states", "kind", "beams", "entries", "threads", "half", "operator")
@@ -51,10 +51,11 @@ class Work(NamedTuple):
 
 
 class Recorder(TorchDispatchMode):
-    """Notes every operator of torch, and every operation of an HMM's matrix, while `on`."""
+    """Notes every operator of torch, and every operation of an HMM's matrix, while `on`; waits for each on a GPU."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str | torch.device = "cpu") -> None:
         super().__init__()
+        self._device = device
         self.calls: list[Work] = []
         self.on, self.half = False, "neural"
         self._inside = False
@@ -65,6 +66,7 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         started = time.perf_counter()
         result = func(*args, **kwargs)
+        wait_for(self._device)
         seconds = time.perf_counter() - started
         if self.on and not self._inside and not func.is_view and func.overloadpacket not in WITHOUT_DATA:
             operands = [*tensors((args, kwargs)), *tensors(result)]
@@ -79,6 +81,7 @@ class Recorder(TorchDispatchMode):
         outside, self._inside = self._inside, True
         started = time.perf_counter()
         yield results
+        wait_for(self._device)
         seconds = time.perf_counter() - started
         self._inside = outside
         if self.on and not outside:
@@ -164,12 +167,12 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     lines = StudyLines(arguments.output, KEY)
-    balance = machine_balance()
-    model, _ = load_language_model(arguments.base_model)
+    balance = machine_balance(arguments.device)
+    model, _ = load_language_model(arguments.base_model, arguments.device)
     vocab_size = int(model.get_output_embeddings().weight.shape[0])
     shown: list[dict[str, Any]] = []
     for states in arguments.hidden_states:
-        compressed = synthetic_hmm(states, vocab_size, arguments.entries, 8)
+        compressed = synthetic_hmm(states, vocab_size, arguments.entries, 8).to(arguments.device)
         for kind in arguments.kinds:
             hmm = compressed.dense() if kind == "float" else compressed
             for beams in arguments.beams:
@@ -184,7 +187,7 @@ def main() -> None:
 
 def recorded(model: Any, hmm: SyntheticHMM, beams: int) -> list[Work]:
     """All calls of STEPS steps of a beam search that keeps a constraint."""
-    recorder = Recorder()
+    recorder = Recorder(model.device)
     measured = SyntheticHMM(
         Measured(hmm.transition, recorder, "transition"), Measured(hmm.emission, recorder, "emission"), hmm.initial
     )
@@ -192,8 +195,11 @@ def recorded(model: Any, hmm: SyntheticHMM, beams: int) -> list[Work]:
     promise = keywords_and_words(hmm.vocab_size, KEYWORDS, WORDS)
     processor = ConstraintLogitsProcessor(measured, promise, tokens, tokens, [eos], [], [SUFFIX_TOKEN, eos])
     options = {"num_beams": beams, "do_sample": False, "eos_token_id": eos, "pad_token_id": eos}
-    prompt = torch.tensor([[eos]])
-    for halves in (Halves(processor, Recorder()), Halves(processor, recorder)):  # the first compiles the kernels
+    prompt = torch.tensor([[eos]], device=model.device)
+    for halves in (
+        Halves(processor, Recorder(model.device)),
+        Halves(processor, recorder),
+    ):  # the first compiles the kernels
         with torch.no_grad(), recorder:
             model.generate(
                 prompt,
@@ -232,18 +238,20 @@ def summed(calls: Sequence[Work], balance: float) -> list[dict[str, Any]]:
     ]
 
 
-def machine_balance(size: int = 2048, numbers: int = 1 << 26, repeats: int = 5) -> float:
-    """Flops that the processor does in a float32 product while it moves one byte in a copy; the best of some tries."""
-    left, right = torch.rand(size, size), torch.rand(size, size)
-    source, target = torch.rand(numbers), torch.empty(numbers)
-    product = min(seconds_of(lambda: left @ right) for _ in range(repeats))
-    copy = min(seconds_of(lambda: target.copy_(source)) for _ in range(repeats))
+def machine_balance(device: str, size: int = 2048, numbers: int = 1 << 26, repeats: int = 5) -> float:
+    """Flops that the device does in a float32 product while it moves one byte in a copy; the best of some tries."""
+    left, right = torch.rand(size, size, device=device), torch.rand(size, size, device=device)
+    source, target = torch.rand(numbers, device=device), torch.empty(numbers, device=device)
+    product = min(seconds_of(lambda: left @ right, device) for _ in range(repeats))
+    copy = min(seconds_of(lambda: target.copy_(source), device) for _ in range(repeats))
     return (2 * size**3 / product) / (2 * 4 * numbers / copy)
 
 
-def seconds_of(work: Callable[[], object]) -> float:
+def seconds_of(work: Callable[[], object], device: str) -> float:
+    wait_for(device)
     started = time.perf_counter()
     work()
+    wait_for(device)
     return time.perf_counter() - started
 
 
@@ -295,6 +303,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--entries", type=int, default=150, help="stored in a compressed row (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="torch's choice where 0 (%(default)s)")
     parser.add_argument("--output", required=True, help="JSON lines")
+    parser.add_device()
     return parser.parse_args()
 
 

@@ -28,7 +28,7 @@ def main() -> None:
     for file in (arguments.held_out, *arguments.training):
         check_input_file(file, "the samples")
     check_bits(arguments.bits, 8)
-    hmm = HMM.from_pretrained(arguments.hmm)
+    hmm = HMM.from_pretrained(arguments.hmm, map_location=arguments.device)
     held_out = read_sequences(arguments.held_out)
     settings: list[dict[str, object]] = [
         {"method": method, "bits": bits} for method in ("norm-q", "log-norm-q") for bits in (8, 4, 3, 2)
@@ -36,7 +36,7 @@ def main() -> None:
     settings.append({"method": "log-norm-q", "bits": arguments.bits, "max_bytes": hmm.nbytes // 100})
     rows = fidelity_table(hmm, settings, held_out, sequences=arguments.sequences, length=24, seed=arguments.seed)
     tokens = int(token_mask(held_out, hmm.eos_token_id).sum())
-    model, _ = load_language_model(arguments.model_name_or_path, dtype=fast_dtype())
+    model, _ = load_language_model(arguments.model_name_or_path, arguments.device, fast_dtype(arguments.device))
     score = language_model_log_likelihood(model, [[hmm.eos_token_id]], held_out, hmm.eos_token_id)
     floor = unigram_log_likelihood(map(read_sequences, arguments.training), held_out, hmm.vocab_size, hmm.eos_token_id)
     lines = [
@@ -60,6 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sequences", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", required=True)
+    parser.add_device()
     return parser.parse_args()
 
 

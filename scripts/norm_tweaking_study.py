@@ -22,13 +22,14 @@ from pathlib import Path
 
 import torch
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.figures import check_figure_path
 from ctrlg.files import write_lines
 from ctrlg.json_text import json_text
 from ctrlg.models import load_language_model
 from ctrlg.studies import read_study
+from ctrlg.terminal import PlainConsole
 from normtweaking import quantize_model, read_tokens
 from normtweaking.grid import Grid
 from normtweaking.layer_deltas import draw_layers, layer_deltas, layer_moments
@@ -60,7 +61,7 @@ def main() -> None:
     )
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    model, tokenizer = load_language_model(arguments.model_name_or_path)
+    model, tokenizer = load_language_model(arguments.model_name_or_path, arguments.device)
     tokens = read_tokens(tokenizer, arguments.text)[: arguments.tokens]
     study = NormStudy(model, tokenizer, tokens, settings, arguments.output, console.print)
     if arguments.draw_layers:
@@ -120,6 +121,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--summarise", default="", help="only summarise this file")
     parser.add_argument("--table", default="", help="Markdown file for the summary")
     parser.add_argument("--plot", default="", help="figure of the summary, .svg, .png or .pdf")
+    parser.add_device()
     return parser.parse_args()
 
 

@@ -35,8 +35,8 @@ def main() -> None:
         check_ratio(ratio)
     sets = read_concept_sets(arguments.dataset_path, arguments.sets)
     lines = StudyLines(arguments.output, KEY)
-    reference = float_hmm(arguments.hmm_model_path)
-    model, tokenizer = load_language_model(arguments.base_model, dtype=fast_dtype())
+    reference = float_hmm(arguments.hmm_model_path, arguments.device)
+    model, tokenizer = load_language_model(arguments.base_model, arguments.device, fast_dtype(arguments.device))
     for ratio in arguments.ratios:
         hmm = comparison_hmm(reference, "prune", ratio=ratio)
         left = what_is_left(hmm)
@@ -94,6 +94,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sets", type=int, default=25, help="concept sets, spread evenly (%(default)s)")
     parser.add_argument("--beams", type=int, default=8)
     parser.add_argument("--output", required=True, help="JSON lines")
+    parser.add_device()
     return parser.parse_args()
 
 

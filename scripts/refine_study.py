@@ -81,9 +81,9 @@ def main() -> None:
     results = StudyLines(arguments.output, COLUMNS)
     held_out = read_sequences(arguments.held_out) if arguments.held_out else None
     for number, folder in enumerate(arguments.hmm):
-        hmm = HMM.from_pretrained(folder)
+        hmm = HMM.from_pretrained(folder, map_location=arguments.device)
         seed = arguments.seed + number
-        generator = torch.Generator().manual_seed(1000 + seed)
+        generator = torch.Generator(hmm.device).manual_seed(1000 + seed)
         training, judging = (hmm.sample(n, LENGTH, generator) for n in (arguments.sequences, arguments.judging))
         text = read_sequences(arguments.training[number]) if arguments.training else None
         study = Study(hmm, training, judging, text, held_out, arguments.steps, arguments.prior_strength, seed)
@@ -222,7 +222,7 @@ def assign_codes(rows: CodedRows, counts: EntryCounts) -> CodedRows:
 def stored_entries(matrix: CompressedMatrix) -> Tensor:
     """Which entries are stored, bool [H, N]."""
     rows = coded_rows(matrix)
-    mask = torch.zeros(matrix.shape, dtype=torch.bool)
+    mask = torch.zeros(matrix.shape, dtype=torch.bool, device=matrix.device)
     mask[rows.row, rows.column] = True
     return mask
 
@@ -270,6 +270,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", default="refine.jsonl", help="JSON lines; what is there is not run again")
     parser.add_argument("--summarise", default="", help="JSON lines to make a table of, instead")
     parser.add_argument("--table", default="", help="Markdown file for that table")
+    parser.add_device()
     return parser.parse_args()
 
 

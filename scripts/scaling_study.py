@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say
+from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.distillation.fitting import fit
 from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood
@@ -37,6 +37,7 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, sa
 from ctrlg.folders import HMM_FOLDER, atomic_folder, check_folder
 from ctrlg.models import fast_dtype, load_language_model
 from ctrlg.studies import StudyLines, markdown_rows, mean_and_deviation
+from ctrlg.terminal import PlainConsole
 
 
 def main() -> None:
@@ -72,7 +73,9 @@ class Study:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
-        model, tokenizer = load_language_model(arguments.model_name_or_path, dtype=fast_dtype())
+        model, tokenizer = load_language_model(
+            arguments.model_name_or_path, arguments.device, fast_dtype(arguments.device)
+        )
         self.eos = end_of_text_id(tokenizer)
         self.head = output_layer(model)
         self.vocab_size = int(self.head.weight.shape[0])
@@ -85,10 +88,11 @@ class Study:
         files = [SampledFile.of(Path(self.arguments.training[index])) for index in order[:count].tolist()]
         started = time.monotonic()
         settings = LatentSettings(states, self.vocab_size, self.eos, seed=seed)
-        first = latent_variable_distillation(files, settings, self.head).hmm
+        device = self.arguments.device
+        first = latent_variable_distillation(files, settings, self.head, device=device).hmm.to(device)
         rows = torch.cat([read_sequences(file.sequences) for file in files])
         next_tokens = torch.cat([self._draws(file) for file in files])
-        em = EMSettings(self.arguments.batch_size, bfloat16=fast_dtype() == torch.bfloat16)
+        em = EMSettings(self.arguments.batch_size, bfloat16=fast_dtype(device) == torch.bfloat16)
         arguments = self.arguments
         soft = fit(first, rows, self.dev, em, arguments.soft_prior, next_tokens, arguments.soft_steps)
         best = fit(soft.model, rows, self.dev, em, arguments.one_hot_prior, None, arguments.one_hot_steps)
@@ -188,6 +192,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", required=True, help="JSON lines")
     parser.add_argument("--models", default="", help="folder to keep the trained HMMs in")
     parser.add_argument("--plot", default="", help=".png, .svg or .pdf")
+    parser.add_device()
     return parser.parse_args()
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.distillation.aware_em import random_model
 from ctrlg.distillation.clusters import nearest_centroids, train_centroids
 from ctrlg.distillation.training import EMSettings, em_step
@@ -34,6 +34,7 @@ from ctrlg.quantization.baselines import METHODS
 from ctrlg.quantization.comparison import comparison_hmm
 from ctrlg.reading import read_text
 from ctrlg.studies import StudyLines
+from ctrlg.terminal import PlainConsole
 
 FLOAT = ("float32", 32)
 
@@ -57,7 +58,9 @@ def main() -> None:
     for seed in arguments.seeds:
         left = [setting for setting in [FLOAT, *grid] if (*setting, seed) not in results]
         if left:
-            centroids = train_centroids(torch.cat(training.frames).numpy(), arguments.codewords, 30, seed)
+            centroids = train_centroids(
+                torch.cat(training.frames).numpy(), arguments.codewords, 30, seed, arguments.device
+            )
             models = speakers_models(words(training, centroids), training.speakers, arguments, seed)
             tokens = words(test, centroids)
             for method, bits in left:
@@ -105,7 +108,7 @@ def speakers_models(tokens: Tensor, speakers: Tensor, arguments: argparse.Namesp
     for speaker in range(int(speakers.max()) + 1):
         model = random_model(
             arguments.hidden_states, arguments.codewords + 1, arguments.codewords, 100 * seed + speaker
-        )
+        ).to(arguments.device)
         rows = tokens[speakers == speaker]
         for step in range(arguments.steps):
             em_step(model, rows, EMSettings(pseudocount=arguments.pseudocount), step=step)
@@ -121,8 +124,9 @@ def quantised(model: HMM, method: str, bits: int) -> Parameters:
 
 def accuracy(models: list[Parameters], tokens: Tensor, speakers: Tensor) -> float:
     """Share of utterances int64 [n, T] whose speaker's model has the highest forward score; ties in shares."""
-    scores = torch.stack([log_likelihood(model, tokens) for model in models], dim=1).nan_to_num(nan=-np.inf)
-    best = scores == scores.amax(1, keepdim=True)
+    scores = [log_likelihood(model, tokens.to(model.initial.device)).cpu() for model in models]
+    joined = torch.stack(scores, dim=1).nan_to_num(nan=-np.inf)
+    best = joined == joined.amax(1, keepdim=True)
     right = best.gather(1, speakers[:, None])[:, 0].double()
     return float((right / best.sum(1)).mean())
 
@@ -162,6 +166,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=20, help="of EM (%(default)s)")
     parser.add_argument("--pseudocount", type=float, default=0.5, help="spread over every row of counts (%(default)s)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_device()
     return parser.parse_args()
 
 

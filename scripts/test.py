@@ -54,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--base_model", default="default", help="the language model it comes from (%(default)s)")
     parser.add_argument("--beams", type=int, default=16)
     parser.add_argument("--soft_mask", action="store_true", help="the HMM alone steers, as in Ctrl-G")
-    parser.add_argument("--device", default="cpu")
+    parser.add_device()
     return parser.parse_args()
 
 

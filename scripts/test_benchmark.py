@@ -95,7 +95,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--most_words", type=word_limit, default=MOST_WORDS, help="or none (%(default)s)")
     parser.add_argument("--max_new_tokens", type=int, default=32)
     parser.add_argument("--together", type=int, default=TOGETHER, help="concept sets of one search (%(default)s)")
-    parser.add_argument("--device", default="cpu")
+    parser.add_device()
     return parser.parse_args()
 
 

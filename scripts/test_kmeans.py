@@ -43,7 +43,7 @@ def main() -> None:
         check_cluster_folder(arguments.save_tensors, LOGS, arguments.bits)
     if arguments.output_path:
         check_folder(arguments.output_path, HMM_FOLDER, [hmm_folder(arguments.hmm_model_path)])
-    reference = float_hmm(arguments.hmm_model_path)
+    reference = float_hmm(arguments.hmm_model_path, arguments.device)
     clusters = {name: clusters_of(reference, name, arguments) for name in LOGS}
     if arguments.save_tensors:
         save(clusters, arguments)
@@ -110,6 +110,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output_path", default="", help="folder for the compressed HMM")
     parser.add_argument("--sequences", type=int, default=300, help="that the loss is measured on (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the first centroids and the sequences")
+    parser.add_device()
     return parser.parse_args()
 
 

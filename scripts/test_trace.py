@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
+from ctrlg.console import PlainArgumentParser, as_program
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.synthetic import SyntheticHMM, float_bytes, synthetic_hmm
 from ctrlg.evaluation.tracing import TracedGeneration, check_tokens
@@ -29,6 +29,7 @@ from ctrlg.figures import check_figure_path
 from ctrlg.memory import lacking_memory
 from ctrlg.models import checked_device, load_language_model
 from ctrlg.studies import StudyLines
+from ctrlg.terminal import PlainConsole
 
 COLUMNS = (
     *("hidden_states", "kind", "beams"),

@@ -23,7 +23,8 @@ import argparse
 
 import torch
 
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program
+from ctrlg.console import PlainArgumentParser, as_program
+from ctrlg.terminal import PlainConsole
 from normtweaking import TweakSettings
 from normtweaking.grid import grid_of
 from normtweaking.job import QUANTIZERS, Texts, TweakJob, quantizer_of, tweak_model
@@ -113,7 +114,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, help="of a text for perplexity, from its beginning (all)")
     parser.add_argument("--window", type=int, help="of the perplexity, tokens (1024, or what the model reads)")
     parser.add_argument("--stride", type=int, help="of the perplexity, tokens (half the window)")
-    parser.add_argument("--device", default="cpu")
+    parser.add_device()
     parser.add_argument("--threads", type=int, default=0, help="(all)")
     return parser.parse_args()
 

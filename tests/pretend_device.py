@@ -106,6 +106,17 @@ class PretendTensor(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(func, args, kwargs or {})
 
+    @property
+    def data(self) -> Tensor:  # type: ignore[override]
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        """Torch puts the other tensor's shape in place, not what this class adds to it."""
+        Tensor.data.__set__(self, value)  # type: ignore[attr-defined]
+        assert isinstance(value, PretendTensor), "torch has refused every other tensor"
+        self.numbers = value.numbers
+
     def data_ptr(self) -> int:
         return self.numbers.data_ptr()
 
@@ -221,7 +232,8 @@ def assert_same(result: Any, expected: Any, rtol: float = 1e-5, atol: float = 1e
             assert one.dtype == other.dtype
             torch.testing.assert_close(one.cpu(), other, rtol=rtol, atol=atol)
         else:
-            assert one == (pytest.approx(other, rel=rtol, abs=atol) if isinstance(other, float) else other)
+            close = pytest.approx(other, rel=rtol, abs=atol) if isinstance(other, float) else other
+            assert one == close, f"{one} is not {other}"
 
 
 def _register() -> None:

@@ -19,9 +19,10 @@ from tiny_models import tiny_tokenizer
 from typer.testing import CliRunner
 
 from ctrlg import cli
-from ctrlg.console import PlainArgumentParser, PlainConsole, as_program, say, visible, visible_token
+from ctrlg.console import PlainArgumentParser, as_program, say, visible, visible_token
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import label
+from ctrlg.terminal import PlainConsole
 
 HOSTILE = "[red]x[/x] \x1b[31m\x1b]0;title\x07 \x9b2J \u202edetrevni :smile:"
 SHOWN = r"[red]x[/x] \x1b[31m\x1b]0;title\x07 \x9b2J \u202edetrevni :smile:"

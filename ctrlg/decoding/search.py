@@ -159,7 +159,7 @@ def _progress_bar(settings: SearchSettings) -> Iterator[list[StoppingCriteria]]:
         return
     from rich.progress import Progress
 
-    from ctrlg.console import PlainConsole
+    from ctrlg.terminal import PlainConsole
 
     console = PlainConsole(stderr=True)
     with Progress(console=console, transient=console.is_terminal) as bar:

@@ -88,7 +88,7 @@ class StudySettings:
 def random_model(hidden_states: int, vocab_size: int, eos_token_id: int, seed: int) -> HMM:
     """A random HMM that is the same for the same seed; torch's own random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # a GPU's, which torch.manual_seed seeds too, is not restored
         return HMM(hidden_states, vocab_size, eos_token_id)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ctrlg.console import PlainConsole
+from ctrlg.console import new_console
 
 DISTILL_EXAMPLES = """
 Examples:
@@ -60,7 +60,7 @@ def distill(
     from ctrlg.distillation.pipeline import distill as run
     from ctrlg.distillation.pipeline_settings import DistillationSettings
 
-    console = PlainConsole()
+    console = new_console()
     result = run(
         DistillationSettings(
             model=model,

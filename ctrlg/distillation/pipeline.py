@@ -22,12 +22,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from rich.console import Console
-from rich.text import Text
 from torch import Tensor
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.console import PlainConsole
+from ctrlg.console import new_console
 from ctrlg.disk import temporary_of, writable_folder
 from ctrlg.distillation.card import Outcome, card
 from ctrlg.distillation.checkpoints import BEST
@@ -90,7 +88,7 @@ class DistillationResult(NamedTuple):
     outcome: Outcome
 
 
-def distill(settings: DistillationSettings, console: Console | None = None) -> DistillationResult:
+def distill(settings: DistillationSettings, console: Any = None) -> DistillationResult:
     """Run all stages that are not done. console: where progress is shown.
 
     Raises ArgumentError where the output holds another job or anything else, cannot be written, or is worked in by
@@ -103,7 +101,7 @@ def distill(settings: DistillationSettings, console: Console | None = None) -> D
     check_states(settings.hidden_states, settings.sequences * settings.max_new_tokens)
     folder = _claimed(settings.output)
     with Lock(folder / RECORD, f"distilling into {folder}"):
-        return _Job(settings, console or PlainConsole(), folder).run()
+        return _Job(settings, new_console() if console is None else console, folder).run()
 
 
 def _claimed(output: Path) -> Path:
@@ -122,14 +120,14 @@ def _claimed(output: Path) -> Path:
 class _Job:
     """One run: the settings, the folder, and the language model once it is needed."""
 
-    def __init__(self, settings: DistillationSettings, console: Console, folder: Path) -> None:
+    def __init__(self, settings: DistillationSettings, console: Any, folder: Path) -> None:
         self.settings = settings
         self.console = console
         self.folder = folder
         self.samples = self.folder / "samples"
         self.stages = self._stages()
         self.record = self._known_record()
-        with console.status(Text(f"Loading {settings.model} ...")):
+        with console.status("Loading the language model ..."):
             self.model, self.tokenizer = load_language_model(
                 settings.model, settings.device, fast_dtype(settings.device)
             )

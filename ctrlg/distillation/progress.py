@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
+from ctrlg.console import LineConsole, say
 from ctrlg.distillation.drawing import DrawingProgress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 @contextmanager
 def drawing_bar(
-    shown: bool = True, console: Console | None = None, title: str = "sampling"
+    shown: bool = True, console: Any = None, title: str = "sampling"
 ) -> Iterator[Callable[[DrawingProgress], None]]:
-    """What to give `draw_chunks` as `progress`. shown: False in all processes but one."""
+    """What to give `draw_chunks` as `progress`. shown: False in all processes but one. console: of rich, by default one
+    for the standard output; nothing is shown on a `LineConsole` and where rich is not installed."""
+    if not _has_bars(console):
+        yield lambda state: None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -50,21 +58,38 @@ def drawing_bar(
 class StageBars:
     """Shows each stage of a job as a bar of its own: call it with the stage's name, how much is done, and of how much.
 
-    Used as a context.
+    Used as a context. console: as for `drawing_bar`; without bars, a stage is a line where it begins.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._progress = Progress(console=console)
-        self._tasks: dict[str, TaskID] = {}
+    def __init__(self, console: Any = None) -> None:
+        self._tasks: dict[str, TaskID | None] = {}
+        self._progress = None
+        self._say = console.print if isinstance(console, LineConsole) else say
+        if _has_bars(console):
+            from rich.progress import Progress
+
+            self._progress = Progress(console=console)
 
     def __enter__(self) -> StageBars:
-        self._progress.start()
+        if self._progress is not None:
+            self._progress.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._progress.stop()
+        if self._progress is not None:
+            self._progress.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._tasks[stage], completed=done)
+        if self._progress is None:
+            if stage not in self._tasks:
+                self._tasks[stage] = None
+                self._say(stage)
+            return
+        task = self._tasks.get(stage)
+        if task is None:
+            task = self._tasks[stage] = self._progress.add_task(stage, total=total)
+        self._progress.update(task, completed=done)
+
+
+def _has_bars(console: Any) -> bool:
+    return not isinstance(console, LineConsole) and importlib.util.find_spec("rich") is not None

@@ -1,7 +1,8 @@
 """EM from one checkpoint to the next: Ctrl-G's schedule, Norm-Q aware, on one process or many, safe against kills.
 
 After every step the model is judged on the dev set, logged, and saved where due; an interrupted run, started again with
-the same settings, goes on from its last saved state and ends with the same bits (see `ctrlg.distillation.checkpoints`).
+the same settings, goes on from its last saved state and ends with the same bits (see `ctrlg.distillation.checkpoints`);
+on a GPU, which adds the counts of a token in any order, the last ones may differ.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
-from rich.console import Console
 from torch import Tensor
 
-from ctrlg.console import PlainConsole
+from ctrlg.console import new_console
 from ctrlg.disk import writable_file
 from ctrlg.distillation.checkpoints import BEST, RunFolder
 from ctrlg.distillation.processes import ONE_PROCESS, Processes
@@ -56,9 +56,7 @@ class TrainingResult(NamedTuple):
     already_finished: bool
 
 
-def train(
-    settings: TrainingSettings, processes: Processes = ONE_PROCESS, console: Console | None = None
-) -> TrainingResult:
+def train(settings: TrainingSettings, processes: Processes = ONE_PROCESS, console: Any = None) -> TrainingResult:
     """Run EM as the settings say, or go on with it; a finished run is left alone.
 
     processes: of `joined_processes`; all see the same files, the first one writes. console: where the first process
@@ -74,7 +72,8 @@ def train(
     writable_file(settings.log_file)
     TrainingLog(settings.log_file).check()
     folder = RunFolder(settings.model_path)
-    console = (console or PlainConsole()) if processes.rank == 0 else PlainConsole(quiet=True)
+    if console is None or processes.rank:
+        console = new_console(quiet=processes.rank != 0)
     lock: AbstractContextManager[None] = folder.locked() if processes.rank == 0 else nullcontext()
     with lock:
         return _Run(settings, processes, folder, console).finish()
@@ -83,7 +82,7 @@ def train(
 class _Run:
     """One start of a run: everything that stays the same from step to step, and the model."""
 
-    def __init__(self, settings: TrainingSettings, processes: Processes, folder: RunFolder, console: Console) -> None:
+    def __init__(self, settings: TrainingSettings, processes: Processes, folder: RunFolder, console: Any) -> None:
         self.settings = settings
         self.processes = processes
         self.folder = folder

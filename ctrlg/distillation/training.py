@@ -96,7 +96,7 @@ def em_counts(
         for index, width in shared_places(sequences, eos_token_id, settings.batch_size, processes, report):
             predictive = sums.add_moves_predicting(rows[index, :width].to(parameters.initial.device))
             there = predicted[index, :width]
-            drawn = next_tokens[places[index, :width][there]]
+            drawn = next_tokens[places[index, :width][there].to(next_tokens.device)]
             credit_next_tokens(sums.emission, parameters.emission, predictive[there.to(predictive.device)], drawn)
         counts = sums.total()
     return counts._replace(
@@ -179,7 +179,7 @@ def drop_tokens(sequences: Tensor, dropout: float, eos_token_id: int, seed: int,
         return sequences
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     drawn = torch.rand(sequences.shape, generator=generator, dtype=torch.float32) < dropout
-    return sequences.masked_fill(drawn & (sequences != eos_token_id), MISSING)
+    return sequences.masked_fill(drawn.to(sequences.device) & (sequences != eos_token_id), MISSING)
 
 
 def parse_schedule(text: str) -> list[tuple[int, int]]:

@@ -204,9 +204,9 @@ def concept_sets(settings: BenchmarkSettings, seed: int) -> list[ConceptSet]:
     return [everything[place] for place in sorted(order[: settings.limit].tolist())]
 
 
-def float_hmm(name: str) -> HMM:
-    """The HMM of this name as float32: as it is stored, or unpacked."""
-    hmm = load_hmm(name)
+def float_hmm(name: str, device: str | torch.device = "cpu") -> HMM:
+    """The HMM of this name as float32 on a device: as it is stored, or unpacked. Raises as `load_hmm`."""
+    hmm = load_hmm(name, device)
     if isinstance(hmm, HMM):
         return hmm
     dense = (hmm.transition.to_dense(), hmm.emission.to_dense(), hmm.initial)

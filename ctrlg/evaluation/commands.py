@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from ctrlg.arguments import check
-from ctrlg.console import PlainConsole
+from ctrlg.console import new_console, say
 from ctrlg.errors import ArgumentError
 from ctrlg.json_text import json_text
 
@@ -68,7 +67,7 @@ def named_source(name: str) -> str:
 
     source = find_source(name)
     if source.note:
-        PlainConsole(stderr=True).print(source.note)
+        say(source.note, sys.stderr)
     return source.name
 
 
@@ -112,7 +111,7 @@ def evaluate(
         if meteor:
             raise
         with_meteor = False
-        PlainConsole(stderr=True).print(f"METEOR is left out: {error.message}")
+        say(f"METEOR is left out: {error.message}", sys.stderr)
     written = [read_results(path) for path in results]
     if not every:
         written = [[group.best() for group in groups] for groups in written]
@@ -123,10 +122,12 @@ def evaluate(
         named = [{name: value._asdict() for name, value in found.items()} for found in scores]
         typer.echo(json_text(dict(zip(map(str, results), named, strict=True)), indent=2))
         return
+    from rich.table import Table
+
     table = Table("score", *map(str, results))
     for name in scores[0]:
         table.add_row(name, *(str(found[name]) for found in scores))
-    PlainConsole().print(table)
+    new_console().print(table)
 
 
 def benchmark(
@@ -180,8 +181,10 @@ def benchmark(
 def write_benchmark(settings: BenchmarkSettings, grid: Sequence[Setting]) -> None:
     """Run the benchmark under a progress bar, and say how many promises each setting kept."""
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+    from rich.table import Table
 
     from ctrlg.evaluation.benchmark import run_benchmark
+    from ctrlg.terminal import PlainConsole
 
     console = PlainConsole()
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -231,4 +234,4 @@ def inspect(
     if as_json:
         typer.echo(json_text(as_record(found, file_bytes, tokenizer), indent=2))
     else:
-        show(found, file_bytes, tokenizer, PlainConsole())
+        show(found, file_bytes, tokenizer, new_console())

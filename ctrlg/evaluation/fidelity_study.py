@@ -51,7 +51,7 @@ class FidelitySettings:
     sequences sampled from it. dataset_path: concept sets, for `read_concept_sets`. output: JSON lines.
 
     keywords, beams, most_tokens (of a content), sequences (that KLseq samples, of 32 tokens): all >= 1, sequences >= 2.
-    least_words, most_words: of a text. seed: of what KLseq samples.
+    least_words, most_words: of a text. seed: of what KLseq samples. device: of both models.
     """
 
     hmm: str
@@ -66,6 +66,7 @@ class FidelitySettings:
     least_words: Natural = LEAST_WORDS
     most_words: Natural = MOST_WORDS
     seed: Seed = 0
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.most_words < self.least_words:
@@ -100,7 +101,7 @@ def run_fidelity(
     test = read_sequences(settings.test)
     keywords = frequent_keywords(read_concept_sets(settings.dataset_path), settings.keywords)
     with StudyLines(settings.output, KEY) as lines:
-        reference = float_hmm(settings.hmm)
+        reference = float_hmm(settings.hmm, settings.device)
         if int(test.max()) >= reference.vocab_size:
             raise DataError(f"{settings.test} holds token {int(test.max())}", hint="was another model sampled?")
         texts: dict[str, GuidedText] | None = None
@@ -165,7 +166,7 @@ def _texts(
     settings: FidelitySettings, reference: HMM, keywords: Sequence[str], lines: StudyLines
 ) -> dict[str, GuidedText]:
     """A text for each keyword, written with the float HMM where the output has none, read by the language model."""
-    model, tokenizer = load_language_model(settings.model)
+    model, tokenizer = load_language_model(settings.model, settings.device)
     vocabulary = Vocabulary.of(tokenizer, reference.vocab_size, reference.eos_token_id)
     for word, content, text in _written(settings, model, tokenizer, reference, keywords, lines):
         lines.add(("text", FLOAT, 32, None, word), {"token_ids": list(content), "text": text})

@@ -61,13 +61,15 @@ def pair_results(
     references: Mapping[int, Sequence[str]],
     judge: str,
     sizes: Mapping[str, tuple[int, int]],
+    device: str = "cpu",
 ) -> list[PairResult]:
     """One result a pair.
 
     lines: records of `Sentence` with the pair's name as "pair", the same concept sets for all pairs. judge: a language
-    model for `load_language_model`. sizes: those of `Pair.sizes` by the pair's name. Raises as `evaluate`.
+    model for `load_language_model`. sizes: those of `Pair.sizes` by the pair's name. device: of the judge. Raises as
+    `evaluate`.
     """
-    model, tokenizer = load_language_model(judge, dtype=fast_dtype())
+    model, tokenizer = load_language_model(judge, device, fast_dtype(device))
     results, first = [], []
     for pair in pairs:
         rows = sorted((line for line in lines if line["pair"] == pair.name), key=lambda line: line["concept_set_idx"])

@@ -20,6 +20,7 @@ from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.evaluation.operators import Trace, operator_shares, traced
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words
+from ctrlg.models import wait_for
 
 KEYWORDS, WORDS = 3, 11  # of the promise: 8 * 12 + 1 automaton states
 SUFFIX_TOKEN = 7
@@ -110,8 +111,7 @@ class TracedGeneration:
         return watch.times[WARM_UP_STEPS : self._tokens]
 
     def _synchronize(self) -> None:
-        if self._model.device.type == "cuda":
-            torch.cuda.synchronize(self._model.device)
+        wait_for(self._model.device)
 
 
 def check_tokens(tokens: int) -> None:

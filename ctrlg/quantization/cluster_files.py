@@ -56,4 +56,4 @@ def _note(folder: Path, bits: int) -> Path:
 
 def _save(path: Path, tensor: Tensor) -> None:
     with atomic_file(path) as temporary:
-        torch.save(tensor.clone(), temporary)  # a view would save all of its storage
+        torch.save(tensor.cpu().clone(), temporary)  # a view would save all of its storage

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -112,6 +110,9 @@ class NormTweaker:
         else:
             inputs = [("input_ids", tokens) for tokens in _texts(model, samples).values()]
         batches: list[Batch] = [{kind: row.to(model.device)} for kind, rows in inputs for row in rows.split(1)]
+        from rich.console import Console
+        from rich.progress import Progress
+
         tweaker = ModelTweaker(reader, Bridge(self.quantizer, reader.bare_prefix), self._settings)
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("layers", total=len(tweaker.chain.layers))

@@ -154,6 +154,18 @@ def test_an_em_step(device: torch.device, samples: Samples, soft: bool, bfloat16
     assert_same(results[1], results[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("soft", [True, False])
+def test_an_em_step_of_sequences_on_the_device(device: torch.device, samples: Samples, soft: bool) -> None:
+    drawn = next_tokens_of(tiny_language_model(), samples) if soft else None
+    settings = EMSettings(batch_size=32, dropout=0.1)
+    results = []
+    for place in (torch.device("cpu"), device):
+        model = random_model().to(place)
+        em_step(model, samples.sequences.to(place), settings, next_tokens=drawn)
+        results.append(parameters(model))
+    assert_same(results[1], results[0], rtol=1e-4, atol=1e-5)
+
+
 def test_em_until_it_no_longer_helps(device: torch.device, samples: Samples) -> None:
     sequences = samples.sequences
     found, expected = (

@@ -87,6 +87,17 @@ def test_learns_as_on_the_cpu(device: torch.device) -> None:
     assert torch.equal(*weights)
 
 
+def test_data_can_be_replaced(device: torch.device) -> None:
+    parameter = torch.nn.Parameter(torch.ones(2, device=device))
+    other = torch.full((3,), 5.0, device=device)
+    parameter.data = other
+    assert parameter.tolist() == [5, 5, 5]
+    parameter.data.mul_(2)
+    assert other.tolist() == [10, 10, 10]
+    with pytest.raises(RuntimeError):
+        parameter.data = torch.ones(3)
+
+
 def test_nothing_is_left_behind() -> None:
     generator, made = torch.Generator, torch.tensor
     with pytest.raises(KeyError), pretend_device():

@@ -76,6 +76,10 @@ def test_texts_of_its_own(device: torch.device, tmp_path: Path) -> None:
     assert torch.equal(*rows)
 
 
+def test_texts_may_be_on_the_device(device: torch.device) -> None:
+    assert CalibrationData(TOKENS.to(device)).digest() == CalibrationData(TOKENS).digest()
+
+
 def test_perplexity(device: torch.device) -> None:
     tokens = TOKENS.flatten()
     expected, found = (

@@ -55,7 +55,7 @@ def test_pairs_are_judged_by_one_model_weighed_and_drawn(
 ) -> None:
     pytest.importorskip("spacy")
     more = ("--table", str(tmp_path / "pairs.md"), "--plot", str(tmp_path / "pairs.svg"))
-    monkeypatch.setattr("ctrlg.evaluation.pairs.fast_dtype", lambda: torch.float32)
+    monkeypatch.setattr("ctrlg.evaluation.pairs.fast_dtype", lambda device: torch.float32)
     lines = compare(monkeypatch, folder, tmp_path / "pairs.jsonl", *more)
     assert [line["pair"] for line in lines] == ["first", "first", "second", "second"]
     head, _, first, second = [
