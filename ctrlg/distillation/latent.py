@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ctrlg.arguments import Natural, NonNegative, Positive, Seed, TwoOrMore, checked
 from ctrlg.distillation.clusters import check_finite, nearest_centroids, share_of_sample, train_centroids
+from ctrlg.distillation.device_clusters import replaces_faiss, train_on_device
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.state_counts import StateCounts
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences
@@ -102,7 +103,8 @@ def latent_variable_distillation(
     vectors = _draw_vectors(files, sizes, settings, report)
     clusters = settings.hidden_states - 1
     report(f"k-means of {len(vectors):,} vectors", 0, 1)
-    centroids = train_centroids(vectors, clusters, settings.iterations, settings.seed, device)
+    train = train_on_device if replaces_faiss(device) else train_centroids
+    centroids = train(vectors, clusters, settings.iterations, settings.seed, device)
     report(f"k-means of {len(vectors):,} vectors", 1, 1)
     del vectors
     counts = StateCounts(settings.hidden_states, settings.vocab_size, settings.eos_token_id, head)
