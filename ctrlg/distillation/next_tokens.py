@@ -30,6 +30,7 @@ from ctrlg.distillation.parts import refuse_other_settings
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.storage import (
     DESCRIPTION,
+    NEXT_TOKENS_SUFFIX,
     read_description,
     read_embeddings,
     read_sequences,
@@ -40,7 +41,7 @@ from ctrlg.files import write_tensors
 from ctrlg.kernels import cpu_kernels
 from ctrlg.matrices import StochasticMatrix
 
-SUFFIX = ".next_tokens"  # a file of draws: <sequences file>.next_tokens
+SUFFIX = NEXT_TOKENS_SUFFIX
 ROWS = 256  # hidden states, or positions, worked on at a time, to bound temporary memory
 
 
