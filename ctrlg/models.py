@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,16 @@ def checked_device(name: str | torch.device) -> torch.device:
             f"the device {shown(name)} cannot be used: {reason}", hint="cpu, or cuda where torch finds a GPU"
         ) from error
     return device
+
+
+@contextmanager
+def varied_shapes() -> Iterator[None]:
+    """Attention without cuDNN inside the block, whose batches change their shape all the time: cuDNN builds a plan for
+    every shape, which takes longer than the attention itself."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        yield
 
 
 def fast_dtype(device: str | torch.device = "cpu") -> torch.dtype:

@@ -28,7 +28,7 @@ from ctrlg.distillation.sampling import NextDraws, Report, Samples, SamplingSett
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, Format, check_format, read_description
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.locks import Lock
-from ctrlg.models import weights_digest
+from ctrlg.models import varied_shapes, weights_digest
 
 
 @checked
@@ -72,6 +72,7 @@ class DrawingProgress(NamedTuple):
     tokens: int
 
 
+@varied_shapes()
 def draw_chunks(
     model: Any,
     prompts: Sequence[Sequence[int]],

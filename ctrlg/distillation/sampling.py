@@ -111,6 +111,7 @@ def continue_prompts(
     device = next(model.parameters()).device
     count = len(prompt_of)
     uniforms = uniforms.to(device)
+    next_draws = next_draws and next_draws._replace(shifts=next_draws.shifts.to(device))
     sequences = torch.full((count, settings.max_new_tokens), eos_token_id, dtype=torch.long, device=device)
     kept: list[_Kept] = []
     rows = torch.arange(count, device=device)  # those still in the batch, by place
@@ -168,7 +169,7 @@ def _packed(going: Tensor) -> Tensor:
 
 def _spaced(draws: NextDraws, step: int, rows: Tensor) -> Tensor:
     """The points of some rows at a step, float64 [rows, K]."""
-    shift = draws.shifts.to(rows.device)[step, rows, None]
+    shift = draws.shifts[step, rows, None]
     return (torch.arange(draws.count, device=rows.device) + shift) / draws.count
 
 
