@@ -120,6 +120,7 @@ def train(
     patience: Annotated[int | None, typer.Option(help="Stop after so many steps without a better dev.")] = None,
     seed: Annotated[int, typer.Option(help="Of dropout.")] = 0,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Faster products, where the processor has it.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="To end within, with what there is then.")] = None,
     log_file: Annotated[str | None, typer.Option(help="Default: MODEL_PATH/log.jsonl; *.txt: tabs.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Likelihood over steps, .png or .svg.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -152,6 +153,7 @@ def train(
         patience=patience,
         seed=seed,
         bfloat16=bfloat16,
+        seconds=seconds,
     )
     if plot is not None:
         check_plot(settings.log_file, plot)
