@@ -26,7 +26,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
 from ctrlg.folders import HMM_FOLDER, atomic_folder, check_folder
 from ctrlg.models import checked_device, fast_dtype, load_language_model
-from ctrlg.outputs import check_input_file, require_packages
+from ctrlg.outputs import check_input_file
 
 
 def main() -> None:
@@ -41,7 +41,6 @@ def main() -> None:
         seed=arguments.seed,
     )
     files = paired_files(arguments.sequences_file, arguments.embeddings_file)
-    require_packages(["faiss"], "distill")
     checked_device(arguments.device)
     sources = [*arguments.sequences_file, *arguments.embeddings_file]
     for file in sources:
