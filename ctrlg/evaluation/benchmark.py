@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -62,7 +63,8 @@ class BenchmarkSettings:
     most_sentences: ranked sentences that are written down of a concept set; all where None.
     part, parts: this process writes every parts-th group of `together` concept sets, beginning with group `part`.
     seconds: that a start may take; every group is then written with all settings before the next one, which is not
-        begun where it would take longer: what there is is of the same concept sets for all settings. None for any.
+        begun where it would take longer, but the first always is: what there is is of the same concept sets for all
+        settings. None for any.
     """
 
     hmm_model_path: str
@@ -164,7 +166,7 @@ def _write_missing(
     loaded: tuple[Any, Any] | None = None
     guides: dict[Setting, Guide] = {}
     automata: dict[int, DFA] = {}
-    slowest, round_began = 0.0, began
+    rounds: list[float] = []  # when each began
 
     def compiled(member: ConceptSet) -> DFA:
         if member.number not in automata:
@@ -176,9 +178,9 @@ def _write_missing(
     for is_next_round, setting, seed, members in _rounds(settings, grid, sets):
         if is_next_round and settings.seconds is not None:
             automata.clear()
-            now = time.monotonic()
-            slowest, round_began = max(slowest, now - round_began), now
-            if now - began + slowest > settings.seconds:
+            rounds.append(time.monotonic())
+            slowest = max((end - start for start, end in pairwise(rounds)), default=0.0)
+            if len(rounds) > 1 and rounds[-1] - began + slowest > settings.seconds:
                 return
         if all(_key(settings, setting, seed, member) in lines for member in members):
             continue
