@@ -3,11 +3,11 @@
     scripts/gpu_default.sh --train train.jsonl --validation validation.jsonl --output home --work /tmp/default
     scripts/gpu_default.sh --toy --train train.jsonl --validation validation.jsonl --output home --work runs/toy
 
-Adapts SmolLM2 (its GGUF file, from --model or the cache) to CommonGen, samples a million sentences, makes a first HMM of
-4,096 states, trains it by EM, compresses it and writes sentences for CommonGen's validation sets with it, as it is and
-compressed in eight ways. Every stage ends when its share of --seconds is over, with what it has, and is skipped where
-the folder WORK holds its result: the same command goes on with a run that was stopped. OUTPUT gets what is to be kept,
-as soon as it is there: adapter.safetensors, adapter_config.json, hmm.safetensors, hmm_config.json, log.json,
+Adapts SmolLM2 (its GGUF file, from --model or the cache) to CommonGen, samples a million sentences, makes a first HMM
+of 4,096 states, trains it by EM, compresses it and writes sentences for CommonGen's validation sets with it, as it is
+and compressed in eight ways. Every stage ends when its share of --seconds is over, with what it has, and is skipped
+where the folder WORK holds its result: the same command goes on with a run that was stopped. OUTPUT gets what is to be
+kept, as soon as it is there: adapter.safetensors, adapter_config.json, hmm.safetensors, hmm_config.json, log.json,
 sentences.jsonl. --toy does all of it at a size for a laptop, on the CPU.
 """
 
@@ -33,7 +33,6 @@ from typing import Any
 import torch
 
 from ctrlg import assets
-from ctrlg.arguments import check
 from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.disk import writable_folder
 from ctrlg.distillation.adaptation import ADAPTER, AdaptationSettings, AdaptationStep, adapt
@@ -42,6 +41,7 @@ from ctrlg.distillation.pipeline import RECORD, distill
 from ctrlg.distillation.pipeline_settings import DistillationSettings
 from ctrlg.distillation.sentences import encode_sentences, end_of_text_id, read_sentences, split_groups
 from ctrlg.errors import DataError
+from ctrlg.evaluation.benchmark import BenchmarkSettings
 from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.files import atomic_file, read_lines, write_json
 from ctrlg.models import checked_device, fast_dtype, load_language_model
@@ -196,21 +196,12 @@ def make_adapter(job: Job, name: Path | str) -> None:
     training, held_out = split_groups(read_sentences(options.train), options.held_out)
     rows = [encode_sentences(tokenizer, sentences, eos) for sentences in (training, held_out)]
     trained = copy.deepcopy(base).to(place, fast_dtype(place))
-    settings = AdaptationSettings(
-        rank=options.rank,
-        learning_rate=options.learning_rate,
-        batch_size=options.batch_size,
-        epochs=options.epochs,
-        evaluate_every=250,
-        seed=options.seed,
-        seconds=max(1.0, job.left_until(ADAPTED) - MERGING_SECONDS),
-    )
+    settings = adaptation_settings(options, max(1.0, job.left_until(ADAPTED) - MERGING_SECONDS))
 
     def report(step: AdaptationStep) -> None:
         if step.held_out_loss is not None or step.step in (1, 10, 50):
-            job.say(
-                f"step {step.step} of {step.steps}: held-out loss {step.held_out_loss}, {step.tokens_per_second:.0f}/s"
-            )
+            speed = f"{step.tokens_per_second:.0f} tokens/s"
+            job.say(f"step {step.step} of {step.steps}: held-out loss {step.held_out_loss}, {speed}")
 
     result = adapt(trained, *rows, job.work / "adapted", settings, report=report)
     job.record["adaptation"] = {**result._asdict(), "log": read_lines(job.work / "adapted" / "log.jsonl")}
@@ -219,24 +210,7 @@ def make_adapter(job: Job, name: Path | str) -> None:
 
 def make_hmm(job: Job) -> None:
     """Sampling, first HMM, EM, compression: `ctrlg distill`."""
-    options = job.options
-    settings = DistillationSettings(
-        model=str(job.adapted),
-        output=job.distilled,
-        hidden_states=options.states,
-        sequences=options.sequences,
-        held_out=max(20, min(2000, options.sequences // 10)),
-        soft_steps=options.soft_steps,
-        one_hot_steps=options.one_hot_steps,
-        next_tokens=options.draws,
-        max_bytes=options.max_bytes,
-        batch_size=options.rows,
-        seed=options.seed,
-        device=options.device,
-        embedded_sequences=options.embedded,
-        soft_sequences=options.soft_sequences,
-        seconds=job.left_until(DISTILLED),
-    )
+    settings = distillation_settings(job.options, job.adapted, job.distilled, job.left_until(DISTILLED))
     result = distill(settings)
     job.record["distillation"] = {
         **result.outcome._asdict(),
@@ -315,9 +289,8 @@ def summarise(job: Job) -> None:
         if chosen:
             score = statistics.mean(line["log_prob"] for line in chosen)
             kept = sum(line["kept"] for line in chosen)
-            job.say(
-                f"{method} {bits}: {kept}/{len(chosen)} kept, {score:.3f} nats per token, {chosen[0]['bytes']:,} bytes"
-            )
+            size = chosen[0]["bytes"]
+            job.say(f"{method} {bits}: {kept}/{len(chosen)} kept, {score:.3f} nats per token, {size:,} bytes")
     job.say(f"{len(shared)} concept sets with all {len(GRID)} settings; {job.output} holds what is to be kept")
 
 
@@ -342,7 +315,7 @@ def device_name(device: str) -> str:
 
 def last_line(log: Path) -> str:
     """Step and likelihood of the last record of a training log."""
-    record = read_lines(log)[-1]
+    record = (read_lines(log) or [{}])[-1]
     return f"{record.get('step')}: dev {record.get('dev_per_token')}, {record.get('seconds')} s"
 
 
@@ -351,10 +324,47 @@ def stop(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
+def adaptation_settings(options: argparse.Namespace, seconds: float) -> AdaptationSettings:
+    return AdaptationSettings(
+        rank=options.rank,
+        learning_rate=options.learning_rate,
+        batch_size=options.batch_size,
+        epochs=options.epochs,
+        evaluate_every=250,
+        seed=options.seed,
+        seconds=seconds,
+    )
+
+
+def distillation_settings(
+    options: argparse.Namespace, model: Path, output: Path, seconds: float
+) -> DistillationSettings:
+    return DistillationSettings(
+        model=str(model),
+        output=output,
+        hidden_states=options.states,
+        sequences=options.sequences,
+        held_out=max(20, min(2000, options.sequences // 10)),
+        soft_steps=options.soft_steps,
+        one_hot_steps=options.one_hot_steps,
+        next_tokens=options.draws,
+        max_bytes=options.max_bytes,
+        batch_size=options.rows,
+        seed=options.seed,
+        device=options.device,
+        embedded_sequences=options.embedded,
+        soft_sequences=options.soft_sequences,
+        seconds=seconds,
+    )
+
+
 def check_options(options: argparse.Namespace) -> None:
     """Refuse what cannot be done before anything is begun."""
-    check(AdaptationSettings, rank=options.rank, epochs=options.epochs, batch_size=options.batch_size)
     checked_device(options.device)
+    adaptation_settings(options, options.seconds)
+    distillation_settings(options, Path(), Path(), options.seconds)
+    named = {name: getattr(options, name) for name in ("beams", "together", "device", "seconds")}
+    BenchmarkSettings("", "", "", "", limit=options.sets, parts=options.workers, **named)
     check_input_file(options.train, "--train")
     check_input_file(options.validation, "--validation")
     base_model(options.model)
