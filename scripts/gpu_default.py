@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gc
 import json
 import shutil
 import signal
@@ -72,15 +73,15 @@ FULL = {
     "max_bytes": 8_000_000,
     "sets": 200,
     "beams": 128,
-    "together": 16,
+    "together": 8,
     "workers": 3,
 }
 TOY = FULL | {
     "seconds": 600.0,
     "rank": 4,
-    "epochs": 0.0005,
+    "epochs": 0.0003,
     "batch_size": 8,
-    "held_out": 24,
+    "held_out": 8,
     "states": 32,
     "sequences": 200,
     "rows": 100,
@@ -171,12 +172,10 @@ def main() -> None:
                 make_adapter(job, model)
         bring_home(job.work / "adapted" / ADAPTER, {ADAPTER_WEIGHTS: "adapter.safetensors"}, job)
         bring_home(job.work / "adapted" / ADAPTER, {ADAPTER_CONFIG: "adapter_config.json"}, job)
-        if options.device != "cpu":
-            torch.cuda.empty_cache()
+        give_back_memory()
         with job.stage("distilling"):
             make_hmm(job)
-        if options.device != "cpu":
-            torch.cuda.empty_cache()  # for the processes that write sentences
+        give_back_memory()  # to the processes that write sentences
         with job.stage("writing sentences"):
             write_sentences(job)
     finally:
@@ -311,6 +310,13 @@ def base_model(name: str) -> Path | str:
 def device_name(device: str) -> str:
     """What the log calls the device."""
     return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
+
+
+def give_back_memory() -> None:
+    """What is not held any more goes back to the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def last_line(log: Path) -> str:

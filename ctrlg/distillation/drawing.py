@@ -90,7 +90,7 @@ def draw_chunks(
         name + ".embeddings". Both say what they are, see `read_description`.
     processes: of one group, which must see the same files; None for this one alone.
     progress: called at every step. until: of `time.monotonic()`; no batch is begun that would not be done by then,
-        were it as slow as the slowest before it, but the first chunk is always finished.
+        were it as slow as the one before it, but the first chunk is always finished.
 
     A job that was interrupted, killed even, goes on with the next batch and ends with the same data; it may go on with
     more chunks. To the bit, this holds on the same kind of device with the same number of threads a process.
@@ -135,16 +135,16 @@ def _draw_missing(
             said = {"model": name, "chunk": chunk, "settings": description}
             parts.join(chunk, plan[chunk], eos_token_id, files[chunk], said, settings.file_format)
 
-    slowest = 0.0
+    latest = 0.0
     for chunk, batch in mine:
         began = time.monotonic()
-        if until is not None and chunk > 0 and began + slowest > until:
+        if until is not None and chunk > 0 and began + latest > until:
             break
         rows = plan[chunk][batch]
         parts.write(chunk, batch, _draw(model, prompts, eos_token_id, settings, chunk, batch, rows, meter.report))
         if processes.rank == 0:
             join_complete()
-        slowest = max(slowest, time.monotonic() - began)
+        latest = time.monotonic() - began
     processes.wait()
     if processes.rank == 0:
         join_complete()

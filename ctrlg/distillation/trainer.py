@@ -105,7 +105,7 @@ class _Run:
         # A run that has little time does not spend it on a first save, to see how long that takes: about as a load.
         self._saved_at = time.monotonic()
         self._save_seconds = 0.0 if settings.seconds is None else loading
-        self._slowest_step = 0.0
+        self._latest_step = 0.0  # seconds
         self._best: HMM | None = None  # not written yet
 
     def finish(self) -> TrainingResult:
@@ -174,7 +174,7 @@ class _Run:
         self._record(
             TrainingRecord.of(step.number, step.checkpoint, train_value, dev_value, bits, best, seconds, speed), display
         )
-        self._slowest_step = max(self._slowest_step, seconds)
+        self._latest_step = seconds
         stopped = settings.patience is not None and self.progress.waited >= settings.patience
         stopped = stopped or self._is_late()
         self.progress = replace(
@@ -192,7 +192,7 @@ class _Run:
         """Whether another step, and saving it, would take longer than there is time."""
         if self.settings.seconds is None:
             return False
-        needed = time.monotonic() - self._began + self._slowest_step + self._save_seconds
+        needed = time.monotonic() - self._began + self._latest_step + self._save_seconds
         late = torch.tensor(float(needed > self.settings.seconds))
         return float(self.processes.sum(late)) > 0  # all stop where one is late
 

@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +18,7 @@ from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.output import SETTINGS, open_lines, write_list
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, Sentence, write_sentences
 from ctrlg.hmm import HMM
-from ctrlg.matrices import CompressedMatrix, WrappedMatrix
+from ctrlg.matrices import CompressedMatrix, DenseMatrix, WrappedMatrix
 from ctrlg.models import checked_device, fast_dtype, load_language_model, varied_shapes
 from ctrlg.quantization import QuantizedHMM, load_hmm
 from ctrlg.quantization.baselines import find_method
@@ -28,6 +27,7 @@ from ctrlg.quantization.layouts import pack_matrix
 from ctrlg.quantization.loading import hmm_folder
 from ctrlg.quantization.quantize import METHODS as COMPRESSIONS
 from ctrlg.quantization.rows import check_bits
+from ctrlg.quantization.unnormalised import UnnormalisedHMM
 from ctrlg.studies import StudyLines
 
 FLOAT, MASK_ONLY = "float32", "mask-only"
@@ -179,8 +179,8 @@ def _write_missing(
         if is_next_round and settings.seconds is not None:
             automata.clear()
             rounds.append(time.monotonic())
-            slowest = max((end - start for start, end in pairwise(rounds)), default=0.0)
-            if len(rounds) > 1 and rounds[-1] - began + slowest > settings.seconds:
+            latest = rounds[-1] - rounds[-2] if len(rounds) > 2 else 0.0  # the first one loads and compresses, too
+            if len(rounds) > 1 and rounds[-1] - began + latest > settings.seconds:
                 return
         if all(_key(settings, setting, seed, member) in lines for member in members):
             continue
@@ -226,15 +226,18 @@ def _rounds(
 
 def _guide_on(device: str, reference: HMM, setting: Setting) -> Guide:
     """What steers, on the device. Compressed matrices are made for processors: other devices get the dense ones that
-    they stand for, which are multiplied faster there."""
+    they stand for, which are multiplied faster there, without the logarithms that an HMM holds besides: guides of all
+    settings are in memory together."""
     elsewhere = torch.device(device).type != "cpu"
     if elsewhere and setting.method in (FLOAT, *COMPRESSIONS):  # plain torch, faster there
         reference = reference.sharing().to(device)
     hmm = guide(reference, setting)
     size = stored_bytes(reference, hmm, setting)
-    if hmm is None or not elsewhere:
-        return Guide(hmm, size)
-    return Guide((hmm.dequantize() if isinstance(hmm, QuantizedHMM) else hmm).to(device), size)
+    if hmm is None or not elsewhere or isinstance(hmm, UnnormalisedHMM):
+        return Guide(None if hmm is None else hmm.to(device), size)
+    transition, emission = (DenseMatrix(matrix.to_dense()).to(device) for matrix in (hmm.transition, hmm.emission))
+    initial = hmm.initial.to(device)
+    return Guide(UnnormalisedHMM(transition, emission, initial, hmm.eos_token_id, *setting, hmm.fingerprint), size)
 
 
 def _common(settings: BenchmarkSettings) -> dict[str, Any]:
