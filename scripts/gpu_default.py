@@ -17,6 +17,7 @@ import argparse
 import copy
 import gc
 import json
+import os
 import shutil
 import signal
 import statistics
@@ -64,9 +65,9 @@ FULL = {
     "held_out": 1000,
     "states": 4096,
     "sequences": 1_000_000,
-    "rows": 32_768,
-    "embedded": 131_072,
-    "soft_sequences": 262_144,
+    "rows": 32_768,  # 25 GB of keys and values for 33 tokens, 3.2 GB of logits
+    "embedded": 129_000,
+    "soft_sequences": 258_000,
     "draws": 8,
     "soft_steps": 40,
     "one_hot_steps": 12,
@@ -194,7 +195,9 @@ def make_adapter(job: Job, name: Path | str) -> None:
     eos = end_of_text_id(tokenizer)
     training, held_out = split_groups(read_sentences(options.train), options.held_out)
     rows = [encode_sentences(tokenizer, sentences, eos) for sentences in (training, held_out)]
-    trained = copy.deepcopy(base).to(place, fast_dtype(place))
+    trained = copy.deepcopy(base).to(place)
+    for parameter in trained.parameters():  # not the buffers: positions want all their digits
+        parameter.data = parameter.data.to(fast_dtype(place))
     settings = adaptation_settings(options, max(1.0, job.left_until(ADAPTED) - MERGING_SECONDS))
 
     def report(step: AdaptationStep) -> None:
@@ -226,9 +229,11 @@ def write_sentences(job: Job) -> None:
     options = job.options
     until = time.monotonic() + job.left_until(EVALUATED)
     results = [job.work / f"sentences.{part}.jsonl" for part in range(options.workers)]
+    threads = max(1, (os.cpu_count() or 1) // options.workers)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
     logs = [(job.work / f"writer.{part}.txt").open("w") for part in range(options.workers)]
     processes = [
-        subprocess.Popen(benchmark_command(job, part, result), stdout=log, stderr=subprocess.STDOUT)
+        subprocess.Popen(benchmark_command(job, part, result), stdout=log, stderr=subprocess.STDOUT, env=environment)
         for part, (result, log) in enumerate(zip(results, logs, strict=True))
     ]
     try:
