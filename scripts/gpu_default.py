@@ -24,7 +24,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -137,11 +137,11 @@ class Job:
         write_json(self.output / "log.json", self.record)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Tell when a stage begins and ends, and how far the files in WORK are meanwhile."""
+    def stage(self, name: str, state: Callable[[Job], str] | None = None) -> Iterator[None]:
+        """Tell when a stage begins and ends, and in between, now and then, how far it is."""
         started, ended = time.monotonic(), Event()
         self.say(f"{name} begins")
-        watcher = Thread(target=self._watch, args=(name, ended), daemon=True)
+        watcher = Thread(target=self._watch, args=(name, state, ended), daemon=True)
         watcher.start()
         try:
             yield
@@ -153,12 +153,9 @@ class Job:
             self.say(f"{name} took {time.monotonic() - started:.1f} s")
             self.keep()
 
-    def _watch(self, name: str, ended: Event) -> None:
-        while not ended.wait(2 * PAUSE_SECONDS):
-            files = sum(file.is_file() for file in (self.distilled / "samples").glob("data.train.*"))
-            logs = [self.distilled / folder / "log.jsonl" for folder in ("soft", "hmm")]
-            last = [last_line(log) for log in logs if log.is_file()]
-            self.say(f"{name}: {files} files of samples, last step of EM {last[-1] if last else 'not yet'}")
+    def _watch(self, name: str, state: Callable[[Job], str] | None, ended: Event) -> None:
+        while state is not None and not ended.wait(2 * PAUSE_SECONDS):
+            self.say(f"{name}: {state(self)}")
 
 
 def main() -> None:
@@ -174,10 +171,10 @@ def main() -> None:
         bring_home(job.work / "adapted" / ADAPTER, {ADAPTER_WEIGHTS: "adapter.safetensors"}, job)
         bring_home(job.work / "adapted" / ADAPTER, {ADAPTER_CONFIG: "adapter_config.json"}, job)
         give_back_memory()
-        with job.stage("distilling"):
+        with job.stage("distilling", distilling_state):
             make_hmm(job)
         give_back_memory()  # to the processes that write sentences
-        with job.stage("writing sentences"):
+        with job.stage("writing sentences", writing_state):
             write_sentences(job)
     finally:
         job.keep()
@@ -324,10 +321,17 @@ def give_back_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def last_line(log: Path) -> str:
-    """Step and likelihood of the last record of a training log."""
-    record = (read_lines(log) or [{}])[-1]
-    return f"{record.get('step')}: dev {record.get('dev_per_token')}, {record.get('seconds')} s"
+def distilling_state(job: Job) -> str:
+    """How much has been sampled, and the last step of EM."""
+    drawn = len([*(job.distilled / "samples").glob("data.train.*.next_tokens")])
+    steps = [line for folder in ("soft", "hmm") for line in read_lines(job.distilled / folder / "log.jsonl")]
+    last = steps[-1] if steps else {}
+    return f"{drawn} files of samples; step {last.get('step')} of EM: dev {last.get('dev_per_token')}"
+
+
+def writing_state(job: Job) -> str:
+    """How many lines are written."""
+    return f"{len(read_lines(job.output / 'sentences.jsonl'))} of {len(GRID) * job.options.sets} sentences"
 
 
 def stop(number: int, frame: FrameType | None) -> None:
