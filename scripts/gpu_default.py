@@ -84,10 +84,10 @@ TOY = FULL | {
     "batch_size": 8,
     "held_out": 8,
     "states": 32,
-    "sequences": 200,
-    "rows": 100,
-    "embedded": 100,
-    "soft_sequences": 100,
+    "sequences": 150,
+    "rows": 75,
+    "embedded": 75,
+    "soft_sequences": 75,
     "soft_steps": 2,
     "one_hot_steps": 2,
     "max_bytes": 600_000,
@@ -111,6 +111,7 @@ class Job:
         if self.record_file.is_file():
             self.record = json.loads(self.record_file.read_text(encoding="utf-8"))
         self.record["options"] = {name: str(value) for name, value in vars(options).items()}
+        self.record.pop("failed", None)  # of an earlier start
         self.record["device"] = device_name(options.device)
 
     @property
@@ -179,6 +180,8 @@ def main() -> None:
     finally:
         job.keep()
     summarise(job)
+    if "failed" in job.record:
+        sys.exit(1)
 
 
 def make_adapter(job: Job, name: Path | str) -> None:
@@ -249,6 +252,7 @@ def write_sentences(job: Job) -> None:
         if process.returncode not in (0, -signal.SIGTERM):
             tail = (job.work / f"writer.{part}.txt").read_text(errors="replace")[-2000:]
             job.say(f"writer {part} ended with {process.returncode}: {tail}")
+            job.record["failed"] = [*job.record.get("failed", []), tail]
 
 
 def benchmark_command(job: Job, part: int, result: Path) -> list[str]:

@@ -72,6 +72,12 @@ def test_all_that_is_made_comes_home_and_nothing_is_made_twice(folder: Path) -> 
         (folder / "hmm" / known).write_bytes((home / name).read_bytes())
     assert load_hmm(folder / "hmm").hidden_states == SIZES["states"]
 
+    before = {name: (home / name).read_bytes() for name in (*HOME[:-1], "sentences.jsonl")}
+    again = run(folder)
+    assert again.returncode == 0, again.stderr
+    assert "adapting begins" not in again.stdout
+    assert {name: (home / name).read_bytes() for name in before} == before
+
 
 def test_what_cannot_be_done_is_refused_before_any_work(folder: Path, tmp_path: Path) -> None:
     missing = run(folder, f"--train={tmp_path / 'nowhere.jsonl'}", f"--work={tmp_path / 'work'}")
