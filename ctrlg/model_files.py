@@ -7,7 +7,9 @@ than the files hold numbers, nothing is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,6 +54,25 @@ def checked_gguf(file: Path) -> Held:
     if not file.exists():
         raise CheckpointError(f"no such file: {file}", hint="name a .gguf file")
     return foreign_errors(read, f"the GGUF file {file}")
+
+
+@contextmanager
+def gguf_read_once() -> Iterator[None]:
+    """Let transformers and `checked_gguf` share what they read of a GGUF file inside the block.
+
+    gguf builds half a million small arrays for the words of a vocabulary each time that a file is opened, four times
+    for a model, and a table of names for each of its modules: most of the seconds that loading takes.
+    """
+    import gguf
+
+    reader, name_map = gguf.GGUFReader, gguf.get_tensor_name_map
+    opened = functools.cache(reader)
+    gguf.GGUFReader = lambda path: opened(str(path))  # type: ignore[assignment, misc]
+    gguf.get_tensor_name_map = functools.cache(name_map)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = reader, name_map  # type: ignore[misc]
 
 
 def check_sizes(config: Any, held: Held, name: str) -> None:

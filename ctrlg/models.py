@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,15 @@ import torch
 
 from ctrlg.arguments import checked, shown
 from ctrlg.errors import ArgumentError
-from ctrlg.model_files import Held, check_loaded, check_sizes, checked_files, checked_gguf, foreign_errors
+from ctrlg.model_files import (
+    Held,
+    check_loaded,
+    check_sizes,
+    checked_files,
+    checked_gguf,
+    foreign_errors,
+    gguf_read_once,
+)
 
 DEFAULT = "default"
 DEFAULT_BASE = "default-base"
@@ -29,6 +39,15 @@ def load_language_model(
     """
     place = checked_device(device)
     source, files = _source_of(name)
+    with gguf_read_once() if files else nullcontext():
+        model, tokenizer = _loaded(name, source, files, dtype or torch.float32, options)
+    return model.to(place).eval(), tokenizer
+
+
+def _loaded(
+    name: str | Path, source: str, files: dict[str, str], dtype: torch.dtype, options: dict[str, Any]
+) -> tuple[Any, Any]:
+    """The model, on the processor, and its tokenizer."""
     held = _checked_source(source, files)
 
     def load() -> tuple[Any, Any, Any]:
@@ -40,7 +59,7 @@ def load_language_model(
             check_sizes(config, held, str(name))
             options.setdefault("config", config)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype or torch.float32, output_loading_info=True, **files, **options
+            source, dtype=dtype, output_loading_info=True, **files, **options
         )
         return tokenizer, *loaded
 
@@ -48,7 +67,7 @@ def load_language_model(
     check_loaded(model, found["missing_keys"], f"the language model {name}")
     if files:
         _forget_quantizer(model)
-    return model.to(place).eval(), tokenizer
+    return model, tokenizer
 
 
 @checked
@@ -123,6 +142,16 @@ def wait_for(device: str | torch.device) -> None:
     place = torch.device(device)
     if place.type == "cuda":
         torch.cuda.synchronize(place)
+
+
+@contextmanager
+def varied_shapes() -> Iterator[None]:
+    """Attention without cuDNN inside the block, whose batches change their shape all the time: cuDNN builds a plan for
+    every shape, which takes longer than the attention itself."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        yield
 
 
 def fast_dtype(device: str | torch.device = "cpu") -> torch.dtype:

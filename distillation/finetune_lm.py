@@ -53,9 +53,9 @@ def main() -> None:
     groups = read_sentences(arguments.data_file, arguments.column)
     training, held_out = split_groups(groups, arguments.held_out)
     dtype = DTYPES[arguments.dtype] if arguments.dtype else fast_dtype(arguments.device)
-    model, tokenizer = load_language_model(
-        arguments.model_name_or_path, arguments.device, dtype, attn_implementation="eager"
-    )
+    # Short rows: on processors plain products are faster than the fused attention, on GPUs they are not.
+    fused = {} if torch.device(arguments.device).type != "cpu" else {"attn_implementation": "eager"}
+    model, tokenizer = load_language_model(arguments.model_name_or_path, arguments.device, dtype, **fused)
     eos_token_id = end_of_text_id(tokenizer, arguments.eos_token)
     console = new_console()
     with Reporter(console) as reporter:
@@ -154,6 +154,7 @@ def settings_of(arguments: argparse.Namespace) -> AdaptationSettings:
         evaluate_every=arguments.evaluate_every,
         patience=arguments.patience,
         save_every=arguments.save_every,
+        seconds=arguments.seconds,
         seed=arguments.seed,
     )
 
@@ -184,6 +185,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--evaluate_every", type=int, default=defaults.evaluate_every, help="steps (%(default)s)")
     parser.add_argument("--patience", type=int, default=0, help="stop after so many evaluations without a better one")
     parser.add_argument("--save_every", type=int, default=0, help="steps between saves besides those at evaluations")
+    parser.add_argument("--seconds", type=float, default=None, help="of training; the learning rate is zero by then")
     parser.add_argument("--merge", action="store_true", help="also write base and adapter as one model: OUTPUT/merged")
     parser.add_argument("--plot", type=Path, default=None, help="draw the losses into this .png, .svg or .pdf")
     parser.add_argument("--seed", type=int, default=defaults.seed)

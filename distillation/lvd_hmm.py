@@ -17,7 +17,6 @@ import torch
 
 from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.console import PlainArgumentParser, as_program, say
-from ctrlg.distillation.clusters import needs_faiss
 from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
 from ctrlg.distillation.latent_figure import draw_states
 from ctrlg.distillation.next_tokens import describe_next_tokens
@@ -27,7 +26,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
 from ctrlg.folders import HMM_FOLDER, atomic_folder, check_folder
 from ctrlg.models import checked_device, fast_dtype, load_language_model
-from ctrlg.outputs import check_input_file, require_packages
+from ctrlg.outputs import check_input_file
 
 
 def main() -> None:
@@ -42,8 +41,7 @@ def main() -> None:
         seed=arguments.seed,
     )
     files = paired_files(arguments.sequences_file, arguments.embeddings_file)
-    if needs_faiss(checked_device(arguments.device)):
-        require_packages(["faiss"], "distill")
+    checked_device(arguments.device)
     sources = [*arguments.sequences_file, *arguments.embeddings_file]
     for file in sources:
         check_input_file(file, "the samples")

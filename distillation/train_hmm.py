@@ -75,6 +75,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--patience", type=int, default=None, help="stop after so many steps without a better dev")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bfloat16", action="store_true", help="matrix products, faster on processors that have it")
+    parser.add_argument("--seconds", type=float, default=None, help="to end within, with what there is then")
     parser.add_argument("--plot", default="", help="figure of the run, .png or .svg")
     parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument("--timeout", type=float, default=TIMEOUT_SECONDS, help="seconds to wait for another process")

@@ -48,6 +48,10 @@ def main() -> None:
         max_new_tokens=arguments.max_new_tokens,
         together=arguments.together,
         device=arguments.device,
+        most_sentences=arguments.most_sentences,
+        part=arguments.part,
+        parts=arguments.parts,
+        seconds=arguments.seconds,
     )
     write_benchmark(settings, chosen)
 
@@ -96,6 +100,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--max_new_tokens", type=int, default=32)
     parser.add_argument("--together", type=int, default=TOGETHER, help="concept sets of one search (%(default)s)")
     parser.add_device()
+    parser.add_argument("--most_sentences", type=int, default=None, help="written down of a concept set (all)")
+    parser.add_argument("--part", type=int, default=0, help="of --parts: every so manieth group of concept sets")
+    parser.add_argument("--parts", type=int, default=1, help="processes that share the concept sets")
+    parser.add_argument("--seconds", type=float, default=None, help="to end within; settings keep the same sets")
     return parser.parse_args()
 
 

@@ -199,13 +199,6 @@ def test_figures_are_refused_before_the_work_they_show(tmp_path: Path, monkeypat
     assert "ctrlg[distill]" in refused.value.hint
 
 
-def test_a_distillation_without_faiss_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ArgumentError, match="not installed: faiss"):
-        distill(settings(tmp_path / "nowhere", tmp_path / "job"), QUIET)
-    assert not (tmp_path / "job").exists()
-
-
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert check_output_file(tmp_path / "new" / "file") == tmp_path / "new" / "file"

@@ -38,7 +38,7 @@ from ctrlg.distillation.token_loss import has_plain_head, held_out_loss, token_l
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.folders import ADAPTER_FOLDER, MODEL_FOLDER, check_folder
 from ctrlg.locks import Lock
-from ctrlg.models import save_language_model, weights_digest
+from ctrlg.models import save_language_model, varied_shapes, weights_digest
 
 ADAPTER = "adapter"  # folders in the output
 MODEL = "model"
@@ -56,6 +56,8 @@ class AdaptationSettings:
     learning_rate: peak, after `warmup` steps, then a cosine to zero at the end of `epochs`.
     batch_size: sentences. evaluate_every: steps. patience: stop after so many evaluations without a better one, 0
         for never. save_every: steps between saves besides those at evaluations, 0 for none; changes no number.
+    seconds: that training may take in a start, None for any. Where `epochs` would take longer, the learning rate falls
+        with time instead of steps: it is zero when time is over.
     """
 
     rank: Positive = 6
@@ -70,6 +72,7 @@ class AdaptationSettings:
     patience: Natural = 0
     save_every: Natural = 0
     seed: Seed = 0
+    seconds: AboveZero | None = None
 
 
 class AdaptationStep(NamedTuple):
@@ -92,6 +95,7 @@ class AdaptationResult(NamedTuple):
     planned_steps: int
 
 
+@varied_shapes()
 def adapt(
     model: Any,
     training: Sequence[Sequence[int]],
@@ -159,10 +163,10 @@ def _adapt(
         losses.evaluations.append(Evaluation(0, _evaluate(trainable, held_out, settings)))
         _keep(trainable, output, settings, tokenizer, training[0][0])
         report(AdaptationStep(0, steps, None, losses.evaluations[0].held_out_loss, 0.0))
-    for step, loss, rate in _train(trainable, training, optimizer, settings, steps, losses):
+    for step, loss, rate, last in _train(trainable, training, optimizer, settings, steps, losses):
         losses.training.append(loss)
         evaluation = None
-        if step % settings.evaluate_every == 0 or step == steps:
+        if step % settings.evaluate_every == 0 or last:
             evaluation = Evaluation(step, _evaluate(trainable, held_out, settings))
             losses.evaluations.append(evaluation)
             if losses.best is evaluation:
@@ -183,8 +187,10 @@ def _train(
     settings: AdaptationSettings,
     steps: int,
     losses: Losses,
-) -> Iterator[tuple[int, float, float]]:
-    """(step, loss before it, tokens per second so far) of each step from where `losses` ends, until enough is done."""
+) -> Iterator[tuple[int, float, float, bool]]:
+    """(step, loss before it, tokens per second so far, whether it was the last) of each step from where `losses` ends,
+    until enough is done."""
+    began = time.monotonic()
     blockwise = has_plain_head(trainable.model)
     batches = _batches(training, settings)
     for _ in range(len(losses.training)):
@@ -207,14 +213,19 @@ def _train(
         loss.backward()
         trainable.gather_gradients()
         torch.nn.utils.clip_grad_norm_(trainable.masters.values(), 1.0)
+        spent = 0.0 if settings.seconds is None else (time.monotonic() - began) / settings.seconds
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / settings.warmup) * _cosine(step / steps)
+            slope = min(1.0, (step + 1) / settings.warmup)
+            group["lr"] = settings.learning_rate * slope * _cosine(max(step / steps, spent))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         trainable.copy_masters()
         elapsed += time.monotonic() - started
         seen += sum(map(len, rows))
-        yield step + 1, value, seen / elapsed
+        last = step + 1 == steps or spent >= 1
+        yield step + 1, value, seen / elapsed, last
+        if last:
+            return
 
 
 def _batches(rows: Sequence[Sequence[int]], settings: AdaptationSettings) -> Iterator[list[Sequence[int]]]:
@@ -295,7 +306,7 @@ def _identity(
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
         "weights": weights_digest(model)[:16],
     }
-    del run["save_every"]
+    del run["save_every"], run["seconds"]
     return run
 
 

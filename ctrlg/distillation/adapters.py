@@ -120,10 +120,15 @@ def merge_adapter(model: str | Path, adapter: str | Path, folder: str | Path, eo
     starts and ends its texts.
     Raises CheckpointError where the adapter is none, or that of another model.
     """
+    _check_is_adapter(adapter)
+    merge_loaded(*load_language_model(model, dtype=torch.float32), adapter, folder, eos_token_id)
+
+
+def merge_loaded(loaded: Any, tokenizer: Any, adapter: str | Path, folder: str | Path, eos_token_id: int) -> None:
+    """`merge_adapter` of a model that is in memory, in float32; it is changed. Errors as there."""
     from peft import PeftModel
 
     _check_is_adapter(adapter)
-    loaded, tokenizer = load_language_model(model, dtype=torch.float32)
     try:
         merged: Any = PeftModel.from_pretrained(loaded, str(adapter)).merge_and_unload()  # type: ignore[operator]
     except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:

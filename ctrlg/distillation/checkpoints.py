@@ -107,17 +107,19 @@ class RunFolder:
             if f"resume/{folder.name}" != progress.parameters:
                 remove_folder(folder, HMM_FOLDER)
 
-    def load(self, progress: Progress, device: Any) -> HMM:
-        """The model of a state. Raises CheckpointError where its parameters are gone or no HMM."""
+    def load(self, progress: Progress, device: Any, known: tuple[str, HMM] | None = None) -> HMM:
+        """The model of a state. known: a folder of parameters and the model in it, where it was read already.
+        Raises CheckpointError where its parameters are gone or no HMM."""
         folder = self.path / progress.parameters
         if not folder.is_dir():
             raise CheckpointError(
                 f"the checkpoint {folder} of this run is gone", hint=f"remove {self._resume} to begin the run anew"
             )
-        model = HMM.from_pretrained(folder)
+        read = known[1] if known is not None and known[0] == progress.parameters else HMM.from_pretrained(folder)
+        model = read.to(device)
         # Copied, so that alignment and layout in memory are those after a step: products may round otherwise in others.
         model.update_params(model.alpha_exp.clone(), token_major(model.beta), model.gamma.clone())
-        return model.to(device)
+        return model
 
     def save_for_resume(self, model: HMM, step: int) -> str:
         """Write the parameters after a step for `Progress.parameters`."""
@@ -131,9 +133,12 @@ class RunFolder:
         save_checkpoint(model, self.path / name)
         return name
 
-    def save_best(self, model: HMM) -> None:
-        """Write or overwrite the best model."""
-        save_checkpoint(model, self.path / BEST)
+    def save_best(self, model: HMM, there: str | None = None) -> None:
+        """Write or overwrite the best model. there: a folder of parameters that holds it already."""
+        if there is None:
+            save_checkpoint(model, self.path / BEST)
+        else:
+            copy_checkpoint(self.path / there, self.path / BEST)
 
     def clean(self) -> None:
         """Remove what a killed process left half written. Only under the lock."""
@@ -146,3 +151,18 @@ def save_checkpoint(model: HMM, folder: Path) -> None:
     """Write a model so that a whole checkpoint stands there at every moment, also where it replaces one."""
     with atomic_folder(folder, HMM_FOLDER) as temporary:
         model.save_pretrained(temporary)
+
+
+def copy_checkpoint(source: Path, folder: Path) -> None:
+    """As `save_checkpoint`, of a model that is on disk: as further names of its files where the disk allows that, which
+    nobody changes in place."""
+    with atomic_folder(folder, HMM_FOLDER) as temporary:
+        for file in source.glob("[!.]*"):
+            _link_or_copy(file, temporary / file.name)
+
+
+def _link_or_copy(file: Path, copy: Path) -> None:
+    try:
+        copy.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, copy)

@@ -7,7 +7,6 @@ multivariate hypergeometric distribution, so that no list of all vectors is ever
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ctrlg.distillation.torch_k_means import check_finite, replaces_faiss, train_on_device
 from ctrlg.errors import DataError
 
 ASSIGNMENT_BLOCK = 4096  # vectors whose distances to all centroids exist at a time
-SPLIT_STEP = 1 / 1024  # of a coordinate: how far the halves of a split cluster move apart, as in faiss
 
 
 def share_of_sample(sizes: Sequence[int], count: int, seed: int) -> list[NDArray[np.int64]]:
@@ -42,9 +41,10 @@ def train_centroids(
 
     Vectors that occur many times (every sequence begins after the same prompt) count once with their number as
     weight: as rows of their own they would be drawn as several equal centroids, of which all but one stay empty.
-    faiss does it on the CPU and, where `faiss-gpu` is installed, on a GPU; torch does on any other device, and on a GPU
-    without it. Raises DataError for fewer distinct vectors than clusters, NaN and infinity.
+    faiss does it where it is installed and, for a GPU, is `faiss-gpu`; torch does everywhere else. Raises DataError for fewer distinct vectors than clusters, NaN and infinity.
     """
+    if replaces_faiss(device):
+        return train_on_device(vectors, clusters, iterations, seed, device)
     check_finite(vectors)
     distinct, weights = _distinct(vectors)
     if len(distinct) < clusters:
@@ -52,37 +52,7 @@ def train_centroids(
             f"{len(distinct)} distinct vectors are too few for {clusters + 1} states",
             hint=f"sample more, or take at most {max(2, len(distinct) // 40)} states",
         )
-    place = torch.device(device)
-    if needs_faiss(place) or _faiss_runs_on(place):
-        return _train_with_faiss(distinct, weights, clusters, iterations, seed, place)
-    points, counts = torch.from_numpy(distinct).to(place), torch.from_numpy(weights).to(place)
-    return lloyd(points, counts, clusters, iterations, seed)
-
-
-def needs_faiss(device: str | torch.device) -> bool:
-    """Whether `train_centroids` needs the package faiss on this device: on the CPU, where torch is much slower."""
-    return torch.device(device).type == "cpu"
-
-
-def lloyd(vectors: Tensor, weights: Tensor, clusters: int, iterations: int, seed: int) -> Tensor:
-    """Lloyd's iteration in torch, on the device of vectors [n, D]; centroids [clusters, D].
-
-    weights: [n], > 0. It begins with distinct vectors, drawn by the seed; n >= clusters. A cluster without members
-    takes one half of a heavy one, as in faiss. Repeatable on one device: sums are products with one-hot rows, since a
-    GPU's `index_add_` adds in any order.
-    """
-    order = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(seed))
-    centroids = vectors[order[:clusters].to(vectors.device)]
-    for _ in range(iterations):
-        mass, sums = vectors.new_zeros(clusters), torch.zeros_like(centroids)
-        half_norms = centroids.square().sum(1) / 2
-        for block, weight in zip(vectors.split(ASSIGNMENT_BLOCK), weights.split(ASSIGNMENT_BLOCK), strict=True):
-            labels = _nearest(block, centroids, half_norms)
-            members = block.new_zeros(len(block), clusters).scatter_(1, labels[:, None], weight[:, None])
-            mass += members.sum(0)
-            sums.addmm_(members.T, block)
-        centroids = _split_heavy(torch.where(mass[:, None] > 0, sums / mass[:, None], centroids), mass)
-    return centroids
+    return _train_with_faiss(distinct, weights, clusters, iterations, seed, torch.device(device))
 
 
 def nearest_centroids(vectors: Tensor, centroids: Tensor) -> Tensor:
@@ -103,30 +73,6 @@ def nearest_centroids(vectors: Tensor, centroids: Tensor) -> Tensor:
 def _nearest(block: Tensor, centroids: Tensor, half_norms: Tensor) -> Tensor:
     """argmin_k |x - c_k|^2 = argmax_k (x . c_k - |c_k|^2 / 2) of a block [n, D], int64 [n]."""
     return torch.addmm(-half_norms, block, centroids.T).argmax(1)
-
-
-def _split_heavy(centroids: Tensor, mass: Tensor) -> Tensor:
-    """Centroids [K, D] of which those without mass [K] move beside the heaviest ones, which step aside the other way.
-
-    The step is 1/1024 of each coordinate, alternately up and down.
-    """
-    empty = (mass == 0).nonzero()[:, 0]
-    heavy = mass.topk(min(len(empty), len(mass) - len(empty))).indices
-    empty = empty[: len(heavy)]
-    step = torch.full_like(centroids[0], SPLIT_STEP)
-    step[1::2] *= -1
-    split = centroids.clone()
-    split[empty], split[heavy] = centroids[heavy] * (1 + step), centroids[heavy] * (1 - step)
-    return split
-
-
-def _faiss_runs_on(device: torch.device) -> bool:
-    """Whether faiss is installed and can use this GPU."""
-    if device.type != "cuda" or importlib.util.find_spec("faiss") is None:
-        return False
-    import faiss
-
-    return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
 
 
 def _train_with_faiss(
@@ -151,13 +97,6 @@ def _train_with_faiss(
     clustering.train(vectors, weights=weights)
     centroids: Any = clustering.centroids
     return torch.from_numpy(np.ascontiguousarray(centroids)).to(device)
-
-
-def check_finite(vectors: NDArray[np.float32] | Tensor) -> None:
-    """Raises DataError for NaN and infinity."""
-    finite = torch.isfinite(torch.as_tensor(vectors)).all()
-    if not finite:
-        raise DataError("the embeddings hold NaN or infinity", hint="sample again, in bfloat16 or float32")
 
 
 def _distinct(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -53,6 +53,13 @@ def distill(
     bits: Annotated[int, typer.Option(help="Bits of a code, 1 to 8.")] = 5,
     max_bytes: Annotated[int | None, typer.Option(help="Of the result; default: 1 % of float32, or more.")] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences drawn at once.")] = 256,
+    embedded_sequences: Annotated[
+        int | None, typer.Option(help="Sequences that keep hidden states, 1 KB a token; default: all.")
+    ] = None,
+    soft_sequences: Annotated[
+        int | None, typer.Option(help="Sequences a step with soft counts reads, in turn; default: all.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="To end within, with what there is then.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
@@ -81,6 +88,9 @@ def distill(
             bits=bits,
             max_bytes=max_bytes,
             batch_size=batch_size,
+            embedded_sequences=embedded_sequences,
+            soft_sequences=soft_sequences,
+            seconds=seconds,
             seed=seed,
             device=device,
         ),
@@ -120,6 +130,7 @@ def train(
     patience: Annotated[int | None, typer.Option(help="Stop after so many steps without a better dev.")] = None,
     seed: Annotated[int, typer.Option(help="Of dropout.")] = 0,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Faster products, where the processor has it.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="To end within, with what there is then.")] = None,
     log_file: Annotated[str | None, typer.Option(help="Default: MODEL_PATH/log.jsonl; *.txt: tabs.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Likelihood over steps, .png or .svg.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -152,6 +163,7 @@ def train(
         patience=patience,
         seed=seed,
         bfloat16=bfloat16,
+        seconds=seconds,
     )
     if plot is not None:
         check_plot(settings.log_file, plot)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -19,15 +20,15 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import torch
 
-from ctrlg.arguments import LARGEST_SEED, Between, Positive, checked
+from ctrlg.arguments import LARGEST_SEED, Between, Natural, Positive, checked
 from ctrlg.disk import writable_file, writable_folder
 from ctrlg.distillation.parts import Parts, refuse_other_settings
 from ctrlg.distillation.processes import Processes
-from ctrlg.distillation.sampling import Report, Samples, SamplingSettings, check_settings, continue_prompts
+from ctrlg.distillation.sampling import NextDraws, Report, Samples, SamplingSettings, check_settings, continue_prompts
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, Format, check_format, read_description
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.locks import Lock
-from ctrlg.models import weights_digest
+from ctrlg.models import varied_shapes, weights_digest
 
 
 @checked
@@ -35,7 +36,9 @@ from ctrlg.models import weights_digest
 class DrawingSettings:
     """What to draw.
 
-    chunk_size: sequences in a chunk. batch_size: at most so many at once. embeddings: keep the last hidden states.
+    chunk_size: sequences in a chunk. batch_size: at most so many at once. embeddings: keep the last hidden states;
+    embedded_chunks: of the first so many chunks alone, of all where None. next_tokens: so many draws from the
+    distribution of every token beside it (`ctrlg.distillation.next_tokens`), 0 for none.
     seed: at least 0. file_format: of the chunks, see `write_samples`.
     """
 
@@ -46,10 +49,16 @@ class DrawingSettings:
     embeddings: bool = False
     seed: Annotated[int, Between(0, 4 * LARGEST_SEED)] = 0
     file_format: Format = "safetensors"
+    embedded_chunks: Natural | None = None
+    next_tokens: Natural = 0
 
     def __post_init__(self) -> None:
         check_settings(self.sampling)
         check_format(self.file_format)
+
+    def embeds(self, chunk: int) -> bool:
+        """Whether this chunk's hidden states are kept."""
+        return self.embeddings and (self.embedded_chunks is None or chunk < self.embedded_chunks)
 
 
 class DrawingProgress(NamedTuple):
@@ -63,6 +72,7 @@ class DrawingProgress(NamedTuple):
     tokens: int
 
 
+@varied_shapes()
 def draw_chunks(
     model: Any,
     prompts: Sequence[Sequence[int]],
@@ -71,14 +81,16 @@ def draw_chunks(
     output: str | Path,
     processes: Processes | None = None,
     progress: Callable[[DrawingProgress], None] | None = None,
+    until: float | None = None,
 ) -> list[Path]:
-    """Draw all chunks that are not there yet; returns the files of all chunks.
+    """Draw all chunks that are not there yet; returns the files of all chunks, or of those that time allowed.
 
     model: a causal language model of transformers. prompts: token ids, at least one prompt and one token each.
     output: file of the sequences where there is one chunk, else chunk c goes to `output`.c; embeddings go to the same
         name + ".embeddings". Both say what they are, see `read_description`.
     processes: of one group, which must see the same files; None for this one alone.
-    progress: called at every step.
+    progress: called at every step. until: of `time.monotonic()`; no batch is begun that would not be done by then,
+        were it as slow as the one before it, but the first chunk is always finished.
 
     A job that was interrupted, killed even, goes on with the next batch and ends with the same data; it may go on with
     more chunks. To the bit, this holds on the same kind of device with the same number of threads a process.
@@ -91,7 +103,7 @@ def draw_chunks(
     _check_prompts(model, prompts, settings.sampling.max_new_tokens)
     description = _description(model, prompts, eos_token_id, settings)
     with Lock(output, f"drawing {output}") if processes.rank == 0 else nullcontext():
-        return _draw_missing(model, prompts, eos_token_id, settings, output, processes, progress, description)
+        return _draw_missing(model, prompts, eos_token_id, settings, output, processes, progress, until, description)
 
 
 def _draw_missing(
@@ -102,11 +114,12 @@ def _draw_missing(
     output: Path,
     processes: Processes,
     progress: Callable[[DrawingProgress], None] | None,
+    until: float | None,
     description: dict[str, Any],
 ) -> list[Path]:
     name = str(getattr(model, "name_or_path", ""))
     files = chunk_files(output, settings.total_chunks)
-    missing = [chunk for chunk, file in enumerate(files) if not _is_finished(file, description)]
+    missing = [chunk for chunk, file in enumerate(files) if not _is_finished(file, description, settings.embeds(chunk))]
     parts = Parts(output)
     if missing and processes.rank == 0:
         parts.claim(description)
@@ -122,17 +135,23 @@ def _draw_missing(
             said = {"model": name, "chunk": chunk, "settings": description}
             parts.join(chunk, plan[chunk], eos_token_id, files[chunk], said, settings.file_format)
 
+    latest = 0.0
     for chunk, batch in mine:
+        began = time.monotonic()
+        if until is not None and chunk > 0 and began + latest > until:
+            break
         rows = plan[chunk][batch]
         parts.write(chunk, batch, _draw(model, prompts, eos_token_id, settings, chunk, batch, rows, meter.report))
         if processes.rank == 0:
             join_complete()
+        latest = time.monotonic() - began
     processes.wait()
     if processes.rank == 0:
         join_complete()
-        parts.remove()
+        if not missing:
+            parts.remove()
     processes.wait()
-    return files
+    return [file for file in files if file.is_file()]
 
 
 def chunk_files(output: str | Path, total_chunks: int) -> list[Path]:
@@ -167,37 +186,42 @@ def _draw(
     numbers = [(chunk * settings.chunk_size + row) % len(prompts) for row in rows]
     distinct, prompt_of = np.unique(numbers, return_inverse=True)
     stream = np.random.default_rng([settings.seed, chunk, batch])
+    shape = (settings.sampling.max_new_tokens, len(rows))
+    uniforms = torch.from_numpy(stream.random(shape))
+    shifts = torch.from_numpy(stream.random(shape)) if settings.next_tokens else None
     return continue_prompts(
         model,
         torch.tensor([list(prompts[number]) for number in distinct]),
         torch.from_numpy(prompt_of.reshape(-1)),
-        torch.from_numpy(stream.random((settings.sampling.max_new_tokens, len(rows)))),
+        uniforms,
         settings.sampling,
         eos_token_id,
-        settings.embeddings,
+        settings.embeds(chunk),
         report,
+        None if shifts is None else NextDraws(settings.next_tokens, shifts),
     )
 
 
-def _is_finished(file: Path, description: dict[str, Any]) -> bool:
+def _is_finished(file: Path, description: dict[str, Any], embedded: bool) -> bool:
     """Is the chunk there, drawn with these settings? Raises ArgumentError where something else is."""
     embeddings = Path(f"{file}{EMBEDDINGS_SUFFIX}")
     if not writable_file(file).exists():
-        if description["embeddings"] and writable_file(embeddings).exists():  # they are put there first
+        if embedded and writable_file(embeddings).exists():  # they are put there first
             refuse_other_settings(embeddings, read_description(embeddings).get("settings", {}), description)
         return False
     refuse_other_settings(file, read_description(file).get("settings", {}), description)
-    return not description["embeddings"] or embeddings.is_file()
+    return not embedded or embeddings.is_file()
 
 
 def _description(
     model: Any, prompts: Sequence[Sequence[int]], eos_token_id: int, settings: DrawingSettings
 ) -> dict[str, Any]:
-    """All that decides what a chunk holds. The number of chunks does not: a job may go on with more. Safetensors are
-    not mentioned: files that were drawn before there was a choice do not mention them either."""
-    file_format = {} if settings.file_format == "safetensors" else {"file_format": settings.file_format}
+    """All that decides what a chunk holds. The number of chunks does not: a job may go on with more. What is as it
+    always was before there was a choice is not mentioned: files of that time do not mention it either."""
+    chosen = {name: getattr(settings, name) for name in ("file_format", "embedded_chunks", "next_tokens")}
+    usual = {"file_format": "safetensors", "embedded_chunks": None, "next_tokens": 0}
     return {
-        **file_format,
+        **{name: value for name, value in chosen.items() if value != usual[name]},
         **settings.sampling._asdict(),
         "chunk_size": settings.chunk_size,
         "batch_size": settings.batch_size,

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ctrlg.arguments import Natural, NonNegative, Positive, Seed, TwoOrMore, checked
-from ctrlg.distillation.clusters import check_finite, nearest_centroids, share_of_sample, train_centroids
+from ctrlg.distillation.clusters import nearest_centroids, share_of_sample, train_centroids
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.state_counts import StateCounts
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences
+from ctrlg.distillation.torch_k_means import check_finite
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.hmm import HMM
 

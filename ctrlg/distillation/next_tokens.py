@@ -30,6 +30,7 @@ from ctrlg.distillation.parts import refuse_other_settings
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.storage import (
     DESCRIPTION,
+    NEXT_TOKENS_SUFFIX,
     read_description,
     read_embeddings,
     read_sequences,
@@ -40,8 +41,10 @@ from ctrlg.files import write_tensors
 from ctrlg.kernels import cpu_kernels
 from ctrlg.matrices import StochasticMatrix
 
-SUFFIX = ".next_tokens"  # a file of draws: <sequences file>.next_tokens
+SUFFIX = NEXT_TOKENS_SUFFIX
 ROWS = 256  # hidden states, or positions, worked on at a time, to bound temporary memory
+CREDIT_NUMBERS = {"cpu": 1 << 23}  # of a block of credits, by device
+LARGE_CREDIT = 1 << 28  # on any other: 1 GB of float32, so that launches do not count
 
 
 _LEAST_LOG = -700.0  # of a probability that underflowed: keeps the sum finite
@@ -140,7 +143,8 @@ def credit_in_torch(by_token: Tensor, predictive: Tensor, drawn: Tensor, counts:
     """`credit_next_tokens` on any device and in any dtype; by_token: emission of counts' dtype, [V, H]."""
     total = predictive.new_zeros(())
     draws = drawn.shape[1]
-    rows = max(1, ROWS * 8 // draws)
+    most = CREDIT_NUMBERS.get(predictive.device.type, LARGE_CREDIT)
+    rows = max(1, most // (draws * predictive.shape[1]))
     for weights, tokens in zip(predictive.split(rows), drawn.to(predictive.device).split(rows), strict=True):
         flat = tokens.reshape(-1).long()
         credit = by_token[flat].to(predictive).reshape(len(weights), draws, -1) * weights[:, None]

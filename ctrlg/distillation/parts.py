@@ -20,11 +20,11 @@ from torch import Tensor
 
 from ctrlg.disk import temporary_of, writable_folder
 from ctrlg.distillation.sampling import Samples, reading_places, token_mask
-from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, Format, write_samples
+from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, NEXT_TOKENS_SUFFIX, Format, write_samples
 from ctrlg.errors import ArgumentError, differing_settings
 from ctrlg.files import write_json, write_tensors
 
-_OURS = re.compile(r"settings\.json|chunk-\d+-batch-\d+|joined-\d+(\.embeddings)?")
+_OURS = re.compile(r"settings\.json|chunk-\d+-batch-\d+|joined-\d+(\.embeddings|\.next_tokens)?")
 
 
 class Parts:
@@ -66,6 +66,8 @@ class Parts:
         tensors = {"sequences": samples.sequences.int()}
         if samples.embeddings is not None:
             tensors["embeddings"] = samples.embeddings
+        if samples.next_tokens is not None:
+            tensors["next_tokens"] = samples.next_tokens
         write_tensors(self._file(chunk, batch), tensors)
 
     def sequences(self, chunk: int, batch: int) -> Tensor:
@@ -90,12 +92,13 @@ class Parts:
             sequences[index] = part
         joined = self.folder / f"joined-{chunk}"
         mask = token_mask(sequences, eos_token_id)
-        samples = Samples(sequences, _joined_embeddings(parts, rows, mask))
+        samples = Samples(sequences, *(_joined(parts, rows, mask, name) for name in ("embeddings", "next_tokens")))
         write_samples(joined, samples, description, file_format, mask)
         # The sequences come last: their file says that the chunk is finished.
-        embeddings = Path(f"{joined}{EMBEDDINGS_SUFFIX}")
-        if embeddings.is_file():
-            embeddings.replace(f"{file}{EMBEDDINGS_SUFFIX}")
+        for suffix in (EMBEDDINGS_SUFFIX, NEXT_TOKENS_SUFFIX):
+            beside = Path(f"{joined}{suffix}")
+            if beside.is_file():
+                beside.replace(f"{file}{suffix}")
         joined.replace(file)
         for part in parts:
             part.unlink()
@@ -127,21 +130,21 @@ def refuse_other_settings(place: Path, found: Mapping[str, Any], wanted: Mapping
         )
 
 
-def _joined_embeddings(parts: Sequence[Path], rows: Sequence[Tensor], mask: Tensor) -> Tensor | None:
-    """Embeddings of all parts in the reading order of the chunk; None where the parts hold none.
+def _joined(parts: Sequence[Path], rows: Sequence[Tensor], mask: Tensor, name: str) -> Tensor | None:
+    """Embeddings or draws of all parts in the reading order of the chunk; None where the parts hold none.
 
     mask: the chunk's predicted tokens, bool [n, T].
     """
     places = reading_places(mask)
-    embeddings: Tensor | None = None
+    joined: Tensor | None = None
     for part, index in zip(parts, rows, strict=True):
-        vectors = _tensor(part, "embeddings")
+        vectors = _tensor(part, name)
         if vectors is None:
             return None
-        if embeddings is None:
-            embeddings = torch.empty(int(mask.sum()), vectors.shape[1], dtype=vectors.dtype)
-        embeddings[places[index][mask[index]]] = vectors
-    return embeddings
+        if joined is None:
+            joined = torch.empty(int(mask.sum()), vectors.shape[1], dtype=vectors.dtype)
+        joined[places[index][mask[index]]] = vectors
+    return joined
 
 
 def _tensor(part: Path, name: str) -> Any:

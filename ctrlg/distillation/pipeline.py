@@ -28,14 +28,13 @@ from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.console import new_console
 from ctrlg.disk import temporary_of, writable_folder
 from ctrlg.distillation.card import Outcome, card
-from ctrlg.distillation.checkpoints import BEST
-from ctrlg.distillation.clusters import needs_faiss
-from ctrlg.distillation.drawing import DrawingSettings, chunk_files, draw_chunks
+from ctrlg.distillation.checkpoints import BEST, copy_checkpoint
+from ctrlg.distillation.drawing import DrawingSettings, draw_chunks
 from ctrlg.distillation.latent import LatentSettings, SampledFile, check_states, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.next_tokens import describe_next_tokens
 from ctrlg.distillation.output_layer import output_layer
-from ctrlg.distillation.pipeline_settings import DistillationSettings
+from ctrlg.distillation.pipeline_settings import SHARES, DistillationSettings
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.progress import StageBars, drawing_bar
 from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
@@ -50,15 +49,17 @@ from ctrlg.folders import HMM_FOLDER, atomic_folder
 from ctrlg.hmm import HMM
 from ctrlg.locks import Lock
 from ctrlg.models import checked_device, fast_dtype, load_language_model
-from ctrlg.outputs import check_input_file, require_packages
+from ctrlg.outputs import check_input_file
 from ctrlg.quantization import QuantizedHMM, held_out_log_likelihood, quantize
 from ctrlg.quantization.quantize import least_bytes
 
 RECORD = "distillation.json"  # settings and seconds of the job, in its folder
-CHUNK = 10_000  # sequences in a file of samples
+CHUNK = 10_000  # sequences in a file of samples; more where they are drawn by larger batches
+EM_ROWS, LARGE_EM_ROWS = {"cpu": 256}, 4096  # sequences of an E-step's batch by device, and on any other: products of
+# [4096, H] x [H, H], and at most 9 GB of float32 states for 32 tokens and H = 4096
 
 
-_FREE = ("output", "device", "bits", "max_bytes")  # may change when a job is taken up again
+_FREE = ("output", "device", "bits", "max_bytes", "seconds")  # may change when a job is taken up again
 _AFTER_SAMPLING = (  # may change as long as there are only samples
     "hidden_states",
     "soft_steps",
@@ -66,6 +67,7 @@ _AFTER_SAMPLING = (  # may change as long as there are only samples
     "next_tokens",
     "soft_prior",
     "one_hot_prior",
+    "soft_sequences",
 )
 SOFT, ONE_HOT = "soft", "hmm"  # folders of the stages
 DEFAULT_ABOVE_LEAST = 4  # times the bytes without entries: 1 % of float32 would not hold a small vocabulary
@@ -94,8 +96,7 @@ def distill(settings: DistillationSettings, console: Any = None) -> Distillation
     Raises ArgumentError where the output holds another job or anything else, cannot be written, or is worked in by
     another process, DataError for a damaged record of the job, and what the stages raise.
     """
-    if needs_faiss(checked_device(settings.device)):
-        require_packages(["faiss"], "distill")
+    checked_device(settings.device)
     if settings.prompts:
         check_input_file(settings.prompts, "prompts")
     check_states(settings.hidden_states, settings.sequences * settings.max_new_tokens)
@@ -124,6 +125,7 @@ class _Job:
         self.settings = settings
         self.console = console
         self.folder = folder
+        self.began = time.monotonic()
         self.samples = self.folder / "samples"
         self.stages = self._stages()
         self.record = self._known_record()
@@ -164,16 +166,18 @@ class _Job:
     def _sample(self) -> tuple[list[Path], Path]:
         """Files of the training chunks, and of the sequences to judge by."""
         settings = self.settings
-        chunks = -(-settings.sequences // CHUNK)
         drawing = DrawingSettings(
             settings.sampling,
-            -(-settings.sequences // chunks),
-            chunks,
+            self.chunk_size,
+            self.record.get("chunks", -(-settings.sequences // self.chunk_size)),
             settings.batch_size,
             embeddings=True,
             seed=3 * settings.seed,
+            embedded_chunks=self._files_of(settings.embedded_sequences),
+            next_tokens=settings.next_tokens if self.drawn_while_sampling else 0,
         )
-        held_out = replace(drawing, chunk_size=settings.held_out, total_chunks=1, embeddings=False)
+        held_out = replace(drawing, chunk_size=settings.held_out, total_chunks=1, embeddings=False, next_tokens=0)
+        held_out = replace(held_out, embedded_chunks=None)
         jobs = (
             ("data.dev", replace(held_out, seed=drawing.seed + 1)),
             ("data.test", replace(held_out, seed=drawing.seed + 2)),
@@ -182,9 +186,34 @@ class _Job:
         for name, job in jobs:
             if name == "data.train":
                 self._check_lengths(drawing)
+            until = self._deadline("sampling") if name == "data.train" else None
             with drawing_bar(console=self.console, title=f"sampling {name}") as progress:
-                draw_chunks(self.model, self.prompts, self.eos, job, self._named(name, job), progress=progress)
-        return self._training_files(chunks), self.samples / "data.test"
+                files = draw_chunks(
+                    self.model, self.prompts, self.eos, job, self._named(name, job), progress=progress, until=until
+                )
+        if self.settings.seconds is not None:  # time decided how many there are: a later start draws no more
+            self.record["chunks"] = len(files)
+            self._write_record()
+        return files, self.samples / "data.test"
+
+    @property
+    def chunk_size(self) -> int:
+        """Sequences in each file of samples."""
+        sequences = self.settings.sequences
+        return -(-sequences // -(-sequences // max(CHUNK, self.settings.batch_size)))
+
+    @property
+    def drawn_while_sampling(self) -> bool:
+        """Whether the draws of next tokens are: not all sequences keep hidden states to make them from later."""
+        return self.settings.embedded_sequences is not None and self.settings.soft_steps > 0
+
+    def _files_of(self, sequences: int | None) -> int | None:
+        """How many files hold so many sequences."""
+        return None if sequences is None else -(-sequences // self.chunk_size)
+
+    def _deadline(self, stage: str) -> float | None:
+        """Of `time.monotonic()`: when the stage is to have ended."""
+        return None if self.settings.seconds is None else self.began + SHARES[stage] * self.settings.seconds
 
     def _check_lengths(self, drawing: DrawingSettings) -> None:
         """Refuse more states than the training data will have tokens, as the held-out sequences tell."""
@@ -209,10 +238,6 @@ class _Job:
         """Training files are numbered even where there is one, as EM expects them."""
         return self.samples / (f"{name}.0" if name == "data.train" and job.total_chunks == 1 else name)
 
-    def _training_files(self, chunks: int) -> list[Path]:
-        name = self.samples / "data.train"
-        return chunk_files(name, chunks) if chunks > 1 else [Path(f"{name}.0")]
-
     def _stages(self) -> list[_Stage]:
         settings = self.settings
         stages = [
@@ -227,15 +252,17 @@ class _Job:
         return self.stages[0].folder / "checkpoint-0"
 
     def _initialise(self, training: list[Path]) -> None:
-        """The first HMM, and the draws of next tokens."""
+        """The first HMM, and the draws of next tokens where they are not there."""
         settings = self.settings
+        embedded = training[: self._files_of(settings.embedded_sequences)]
+        undescribed = training if settings.soft_steps and not self.drawn_while_sampling else []
         with StageBars(self.console) as bars:
             if not self._first.is_dir():
                 latent = LatentSettings(settings.hidden_states, self.vocab_size, self.eos, seed=settings.seed)
-                files = [SampledFile.of(file) for file in training]
+                files = [SampledFile.of(file) for file in embedded]
                 hmm, _ = latent_variable_distillation(files, latent, self.head, self.fingerprint, settings.device, bars)
                 _save(hmm, self._first)
-            for number, file in enumerate(map(SampledFile.of, training) if settings.soft_steps else [], start=1):
+            for number, file in enumerate(map(SampledFile.of, undescribed), start=1):
                 seed = settings.seed * len(training) + number
                 describe_next_tokens(*file, self.head, settings.next_tokens, self.vocab_size, self.eos, seed)
                 bars("drawing next tokens", number, len(training))
@@ -246,36 +273,39 @@ class _Job:
         for stage in self.stages:
             first = stage.folder / "checkpoint-0"
             if not first.is_dir():
-                _save(HMM.from_pretrained(start), first)
+                copy_checkpoint(start, first)
             processes = Processes(0, 1, torch.device(self.settings.device))
             start = train(self._training(stage, chunks), processes, self.console).best
 
     def _training(self, stage: _Stage, chunks: int) -> TrainingSettings:
         settings = self.settings
+        deadline = self._deadline(stage.folder.name)
+        read = min(chunks, self._files_of(settings.soft_sequences if stage.soft else None) or chunks)
         return TrainingSettings(
             model_path=str(stage.folder),
             data_path=str(self.samples),
             dataset="data",
-            em_schedule=f"{stage.steps},{chunks}",
+            em_schedule=f"{stage.steps},{read}",
             log_file=str(stage.folder / "log.jsonl"),
             total_chunks=chunks,
-            save_per_step=stage.steps * chunks,
+            save_per_step=stage.steps * read,
+            batch_size=EM_ROWS.get(torch.device(settings.device).type, LARGE_EM_ROWS),
             dropout=0.0,
             next_tokens=stage.soft,
             prior_strength=stage.prior_strength,
             patience=3,
             seed=settings.seed,
             bfloat16=fast_dtype(settings.device) == torch.bfloat16,
+            seconds=None if deadline is None else max(1.0, deadline - time.monotonic()),
         )
 
     def _compress(self) -> QuantizedHMM:
         folder = self.folder / "compressed"
-        best = self._best()
         bits, max_bytes = self.settings.bits, self.max_bytes
         wanted = {"bits": bits, "max_bytes": max_bytes}
         if not (folder / "config.json").is_file() or self.record.get("compression") != wanted:
             with self.console.status("Compressing ..."):
-                compressed = quantize(best, "log-norm-q", bits, max_bytes=max_bytes)
+                compressed = quantize(self._best(), "log-norm-q", bits, max_bytes=max_bytes)
             with atomic_folder(folder, HMM_FOLDER) as temporary:
                 compressed.save_pretrained(temporary)
             self.record["compression"] = wanted
@@ -283,12 +313,15 @@ class _Job:
         return QuantizedHMM.from_pretrained(folder)
 
     def _best(self) -> HMM:
-        return HMM.from_pretrained(self.stages[-1].folder / BEST)
+        return HMM.from_pretrained(self.stages[-1].folder / BEST, map_location=self.settings.device)
 
     def _judge(self, compressed: QuantizedHMM, training: list[Path], test: Tensor) -> Outcome:
         """Likelihoods on sequences that nothing was trained or chosen on, and sizes."""
         best = self._best()
-        first = HMM.from_pretrained(self._first)
+        first = HMM.from_pretrained(self._first, map_location=self.settings.device)
+        # Compressed matrices are made for processors: a GPU is better at the dense ones they stand for.
+        on_processor = torch.device(self.settings.device).type == "cpu"
+        judged = compressed if on_processor else compressed.dequantize().to(self.settings.device)
         sampled = [read_sequences(file) for file in training]
         with self.console.status("Judging on held-out samples ..."):
             return Outcome(
@@ -298,7 +331,7 @@ class _Job:
                 unigram=unigram_log_likelihood(sampled, test, self.vocab_size, self.eos),
                 first=held_out_log_likelihood(first, test),
                 trained=held_out_log_likelihood(best, test),
-                compressed=held_out_log_likelihood(compressed, test),
+                compressed=held_out_log_likelihood(judged, test),
                 float_bytes=best.nbytes,
                 file_bytes=compressed.packed_nbytes,
                 memory_bytes=compressed.nbytes,

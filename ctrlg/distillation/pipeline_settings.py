@@ -10,6 +10,10 @@ from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, 
 from ctrlg.distillation.sampling import SamplingSettings, check_settings
 from ctrlg.errors import ArgumentError
 
+SHARES = {"sampling": 0.38, "soft": 0.60, "hmm": 0.84}
+"""Of the seconds of a job: when sampling, EM with soft counts and with the tokens themselves are to have ended; the
+first HMM is made between the first two, and compression and judging have the rest."""
+
 
 @checked
 @dataclass(frozen=True)
@@ -30,6 +34,11 @@ class DistillationSettings:
     bits: 1 to 8, of log-norm-q. max_bytes: of the compressed file; None for 1 % of float32,
         or what a small vocabulary needs.
     batch_size: sequences drawn at once. device: "cpu" or "cuda".
+    embedded_sequences: so many sequences, rounded up to whole files, keep the hidden states that the first HMM is made
+        of, 1 KB a token; draws of next tokens are then made while sampling, for all of them. None: all keep them.
+    soft_sequences: so many sequences, rounded up to whole files, are read by a step with soft counts, in turn; None:
+        all.
+    seconds: that a start may take; its stages then end early with what they have (see `SHARES`). None for any.
     """
 
     model: str
@@ -52,6 +61,9 @@ class DistillationSettings:
     batch_size: Positive = 256
     seed: Seed = 0
     device: str = "cpu"
+    embedded_sequences: Positive | None = None
+    soft_sequences: Positive | None = None
+    seconds: AboveZero | None = None
 
     def __post_init__(self) -> None:
         if self.chat_template and not self.prompts:

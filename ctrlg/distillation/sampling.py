@@ -35,10 +35,30 @@ class Samples(NamedTuple):
     sequences: int64 [n, T], filled with end-of-text after the first one.
     embeddings: last hidden states that predicted the tokens up to and including the first end-of-text, in reading
         order, float16 [tokens, D]; None where not asked for.
+    next_tokens: for each of these tokens, in the same order, draws from the distribution that it was drawn from, int32
+    [tokens, K], ascending (see `ctrlg.distillation.next_tokens`); None where not asked for.
     """
 
     sequences: Tensor
     embeddings: Tensor | None
+    next_tokens: Tensor | None = None
+
+
+class NextDraws(NamedTuple):
+    """Draws from every next-token distribution besides the one that goes on. count: K >= 1, at evenly spaced points of
+    the cumulated distribution. shifts: of these points, float64 [max_new_tokens, n] in [0, 1)."""
+
+    count: int
+    shifts: Tensor
+
+
+class _Kept(NamedTuple):
+    """What is kept of a step, on the CPU. rows: int64 [m]. vectors: [m, D], and draws: [m, K], or None."""
+
+    step: int
+    rows: Tensor
+    vectors: Tensor | None
+    draws: Tensor | None
 
 
 def token_mask(sequences: Tensor, eos_token_id: int) -> Tensor:
@@ -77,6 +97,7 @@ def continue_prompts(
     eos_token_id: int,
     embeddings: bool = False,
     report: Report | None = None,
+    next_draws: NextDraws | None = None,
 ) -> Samples:
     """One continuation per row, in one batch, from a causal language model of transformers.
 
@@ -90,16 +111,22 @@ def continue_prompts(
     device = next(model.parameters()).device
     count = len(prompt_of)
     uniforms = uniforms.to(device)
+    next_draws = next_draws and next_draws._replace(shifts=next_draws.shifts.to(device))
     sequences = torch.full((count, settings.max_new_tokens), eos_token_id, dtype=torch.long, device=device)
-    kept: list[tuple[int, Tensor, Tensor]] = []
+    kept: list[_Kept] = []
     rows = torch.arange(count, device=device)  # those still in the batch, by place
 
     reader = IncrementalModel(model, prompts.to(device), prompt_of.to(device), settings.max_new_tokens, embeddings)
     for step in range(settings.max_new_tokens):
-        tokens = draw_tokens(reader.logits, uniforms[step, rows], settings.temperature, settings.top_k, settings.top_p)
+        points = uniforms[step, rows, None]
+        if next_draws is not None:  # drawn together: the weights of the whole vocabulary are made once
+            points = torch.cat([points, _spaced(next_draws, step, rows)], 1)
+        drawn = draw_tokens(reader.logits, points, settings.temperature, settings.top_k, settings.top_p)
+        tokens = drawn[:, 0]
         sequences[rows, step] = tokens
-        if reader.hidden is not None:
-            kept.append((step, rows.cpu(), reader.hidden.half().cpu()))
+        if reader.hidden is not None or next_draws is not None:
+            vectors = None if reader.hidden is None else reader.hidden.half().cpu()
+            kept.append(_Kept(step, rows.cpu(), vectors, None if next_draws is None else drawn[:, 1:].int().cpu()))
         places = _packed(tokens != eos_token_id)
         last = step + 1 == settings.max_new_tokens or not len(places)
         if report is not None:
@@ -111,7 +138,10 @@ def continue_prompts(
             rows, tokens = rows[places], tokens[places]
         reader.read(tokens)
     sequences = sequences.cpu()
-    return Samples(sequences, _in_reading_order(kept, sequences, eos_token_id) if embeddings else None)
+    mask = token_mask(sequences, eos_token_id)
+    vectors = _in_reading_order([(step, rows, part) for step, rows, part, _ in kept if part is not None], mask)
+    draws = _in_reading_order([(step, rows, part) for step, rows, _, part in kept if part is not None], mask)
+    return Samples(sequences, vectors, draws)
 
 
 def check_settings(settings: SamplingSettings) -> None:
@@ -137,9 +167,18 @@ def _packed(going: Tensor) -> Tensor:
     return indices
 
 
-def _in_reading_order(kept: list[tuple[int, Tensor, Tensor]], sequences: Tensor, eos_token_id: int) -> Tensor:
-    places = reading_places(token_mask(sequences, eos_token_id))
-    ordered = torch.empty(int(places.max()) + 1, kept[0][2].shape[1], dtype=torch.float16)
+def _spaced(draws: NextDraws, step: int, rows: Tensor) -> Tensor:
+    """The points of some rows at a step, float64 [rows, K]."""
+    shift = draws.shifts[step, rows, None]
+    return (torch.arange(draws.count, device=rows.device) + shift) / draws.count
+
+
+def _in_reading_order(kept: list[tuple[int, Tensor, Tensor]], mask: Tensor) -> Tensor | None:
+    """(step, rows, their vectors) of all steps as vectors in reading order; None where nothing was kept."""
+    if not kept:
+        return None
+    places = reading_places(mask)
+    ordered = torch.empty(int(places.max()) + 1, kept[0][2].shape[1], dtype=kept[0][2].dtype)
     for step, rows, vectors in kept:
         ordered[places[rows, step]] = vectors
     return ordered

@@ -11,7 +11,8 @@ from ctrlg.distillation.sampling import token_mask
 from ctrlg.errors import DataError
 from ctrlg.hmm.learning import Estimate, TotalCounts, maximise
 
-SOFTMAX_BLOCK = 2048  # tokens whose next-token distributions exist at a time
+SOFTMAX_BLOCKS = {"cpu": 2048}  # tokens whose next-token distributions exist at a time, by device
+LARGE_SOFTMAX_BLOCK = 16_384  # on any other: 3.2 GB of float32 over 49,152 tokens
 
 
 class StateCounts:
@@ -69,7 +70,7 @@ class StateCounts:
             )
         order = torch.argsort(states, stable=True)
         order = order[states[order] != self.hidden_states - 1]
-        for index in order.split(SOFTMAX_BLOCK):
+        for index in order.split(SOFTMAX_BLOCKS.get(weight.device.type, LARGE_SOFTMAX_BLOCK)):
             logits = self.head(embeddings[index].to(weight)).float()[:, : self.vocab_size]
             logits[:, self.eos_token_id] = -torch.inf
             # Members are sorted by state: each block touches a few states, one small product adds them up.

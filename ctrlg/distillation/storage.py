@@ -26,6 +26,7 @@ Format = Literal["safetensors", "pt"]
 DESCRIPTION = "drawn"  # entry of the metadata, a JSON object
 TORCH_ENTRY = "archive/extra/drawn.json"  # "archive" is the folder that torch.save writes to
 EMBEDDINGS_SUFFIX = ".embeddings"  # Ctrl-G's file name: <sequences file>.embeddings
+NEXT_TOKENS_SUFFIX = ".next_tokens"  # draws from every next-token distribution: <sequences file>.next_tokens
 
 
 def check_format(name: str) -> Format:
@@ -43,12 +44,17 @@ def write_samples(
     file_format: Format = "safetensors",
     mask: Tensor | None = None,
 ) -> None:
-    """Write sequences to `path` and, where there are any, embeddings to `path`.embeddings, atomically.
+    """Write sequences to `path` and, where there are any, embeddings to `path`.embeddings and draws of next tokens to
+    `path`.next_tokens (safetensors in any case), atomically.
 
     description: what the files say of themselves, see `read_description`. file_format: safetensors, or "pt": one tensor
     a file, sequences int64 [n, T] and embeddings [n, T, D], which are 0 after the end of a sequence. mask: which tokens
     have embeddings, bool [n, T]; "pt" needs it for them. Raises ArgumentError where it is missing.
     """
+    # One entry: safetensors writes several in an order of its own, and equal data should be equal files.
+    metadata = None if description is None else {DESCRIPTION: json.dumps(description)}
+    if samples.next_tokens is not None:
+        write_tensors(f"{path}{NEXT_TOKENS_SUFFIX}", {"next_tokens": samples.next_tokens}, metadata)
     if file_format == "pt":
         if samples.embeddings is not None:
             if mask is None:
@@ -58,8 +64,6 @@ def write_samples(
             _write_torch(f"{path}{EMBEDDINGS_SUFFIX}", vectors, description)
         _write_torch(path, samples.sequences.long(), description)
         return
-    # One entry: safetensors writes several in an order of its own, and equal data should be equal files.
-    metadata = None if description is None else {DESCRIPTION: json.dumps(description)}
     if samples.embeddings is not None:
         write_tensors(f"{path}{EMBEDDINGS_SUFFIX}", {"embeddings": samples.embeddings}, metadata)
     write_tensors(path, {"sequences": samples.sequences.int()}, metadata)

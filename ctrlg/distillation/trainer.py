@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 from torch import Tensor
 
@@ -89,15 +90,22 @@ class _Run:
         self.console = console
         self.plan = settings.steps()
         self.log = TrainingLog(settings.log_file)
+        self._began = time.monotonic()
         with console.status("Reading checkpoint and samples ..."):
-            self.model = HMM.from_pretrained(settings.checkpoint_folder(settings.checkpoint))
+            start = settings.checkpoint_folder(settings.checkpoint)
+            self.model = HMM.from_pretrained(start)
+            loading = time.monotonic() - self._began
             self.identity = _identity(settings, self.model)
             self.progress = folder.progress(self.identity, self.log.position())
             if not self.progress.finished:
                 if processes.rank == 0:
                     folder.check(step.checkpoint for step in self.plan[self.progress.step :])
-                self.model = folder.load(self.progress, processes.device)
-        self._saved_at, self._save_seconds = time.monotonic(), 0.0
+                self.model = folder.load(self.progress, processes.device, (start.name, self.model))
+        # A run that has little time does not spend it on a first save, to see how long that takes: about as a load.
+        self._saved_at = time.monotonic()
+        self._save_seconds = 0.0 if settings.seconds is None else loading
+        self._latest_step = 0.0  # seconds
+        self._best: HMM | None = None  # not written yet
 
     def finish(self) -> TrainingResult:
         """Take all steps that are left."""
@@ -106,7 +114,7 @@ class _Run:
             return self._result(already_finished=True)
         self._make_ready()
         dev = dev_sequences(self.settings)
-        prior = _prior(self.settings, self.processes)
+        prior = self._prior()
         with TrainingDisplay(self.console, len(self.plan), self.progress.step) as display:
             if self.progress.step == 0:
                 self._judge_start(dev, display)
@@ -116,6 +124,15 @@ class _Run:
                     break
         self._say(self._summary())
         return self._result(already_finished=False)
+
+    def _prior(self) -> Prior | None:
+        settings = self.settings
+        if settings.prior_strength == 0:
+            return None
+        model = self.model
+        if self.progress.step or settings.prior_checkpoint != settings.checkpoint:
+            model = HMM.from_pretrained(settings.checkpoint_folder(settings.prior_checkpoint))
+        return Prior(model.emission.to_dense().to(self.processes.device), settings.prior_strength)
 
     def _make_ready(self) -> None:
         """Undo what a killed process left beyond its last saved state."""
@@ -156,7 +173,9 @@ class _Run:
         self._record(
             TrainingRecord.of(step.number, step.checkpoint, train_value, dev_value, bits, best, seconds, speed), display
         )
+        self._latest_step = seconds
         stopped = settings.patience is not None and self.progress.waited >= settings.patience
+        stopped = stopped or self._is_late()
         self.progress = replace(
             self.progress,
             step=step.number,
@@ -167,6 +186,14 @@ class _Run:
             self._save(before)
         if self.progress.finished:
             processes.wait()  # no process is gone before the last checkpoint is there
+
+    def _is_late(self) -> bool:
+        """Whether another step, and saving it, would take longer than there is time."""
+        if self.settings.seconds is None:
+            return False
+        needed = time.monotonic() - self._began + self._latest_step + self._save_seconds
+        late = torch.tensor(float(needed > self.settings.seconds))
+        return float(self.processes.sum(late)) > 0  # all stop where one is late
 
     def _quantise(self, step: Step) -> int | None:
         """Replace the distributions by quantised ones where the schedule says so; the bits, or None."""
@@ -183,12 +210,14 @@ class _Run:
         return bits
 
     def _remember(self, checkpoint: int, dev: Likelihood, counts: bool) -> bool:
-        """Keep the model as the best where it is; only models that count are compared, and waited for."""
+        """Keep the model as the best where it is; only models that count are compared, and waited for.
+
+        It is written with the next state: a killed run goes on from there, and finds it again.
+        """
         best = self.progress.best_dev
         better = counts and (best is None or dev.per_token > best)
         if better:
-            if self.processes.rank == 0:
-                self.folder.save_best(self.model)
+            self._best = self.model.sharing()
             self.progress = replace(self.progress, best_dev=dev.per_token, best_checkpoint=checkpoint, waited=0)
         elif counts:
             self.progress = replace(self.progress, waited=self.progress.waited + 1)
@@ -210,6 +239,10 @@ class _Run:
             parameters = self.folder.save_for_resume(self.model, progress.step)
         else:
             return
+        if self._best is not None:
+            last = progress.best_checkpoint == progress.checkpoint
+            self.folder.save_best(self._best, parameters if last else None)
+            self._best = None
         self.folder.write(self.identity, replace(progress, parameters=parameters))
         self._saved_at = time.monotonic()
         self._save_seconds = self._saved_at - started
@@ -248,10 +281,3 @@ def _identity(settings: TrainingSettings, model: HMM) -> dict[str, Any]:
         prior = settings.checkpoint_folder(settings.prior_checkpoint)
         identity["prior"] = file_digest(prior / SAFETENSORS_SINGLE_FILE)
     return identity
-
-
-def _prior(settings: TrainingSettings, processes: Processes) -> Prior | None:
-    if settings.prior_strength == 0:
-        return None
-    model = HMM.from_pretrained(settings.checkpoint_folder(settings.prior_checkpoint))
-    return Prior(model.emission.to_dense().to(processes.device), settings.prior_strength)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from ctrlg.arguments import Between, Natural, NonNegative, Positive, Seed, checked
+from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, Seed, checked
 from ctrlg.distillation.training import EMSettings, chunk_indices, parse_schedule
 from ctrlg.quantization.baselines import check_method, quantizes_initial
 
@@ -66,6 +66,8 @@ class TrainingSettings:
         quantization_initial: see QuantizationSchedule.
     patience: stop when the dev likelihood has not improved so many times in a row (among quantised steps, where there
         are any); None never stops.
+    seconds: that a start may take, loading and saving included; no step is begun that would take longer, and the run is
+        finished then. None for any.
     Raises ArgumentError for values out of range.
     """
 
@@ -91,6 +93,7 @@ class TrainingSettings:
     patience: Positive | None = None
     seed: Seed = 0
     bfloat16: bool = False
+    seconds: AboveZero | None = None
 
     def __post_init__(self) -> None:
         check_method(self.quantization_method, self.quantization_bit_width)
@@ -140,6 +143,7 @@ class TrainingSettings:
         """The settings as JSON values with whole paths, by which an interrupted run is recognised."""
         values = asdict(self)
         wanted = values.pop("quantization_initial")
+        del values["seconds"]
         if self.quantization_step:  # runs that never quantise are known without it, as they were before it was there
             values["quantization_initial"] = quantizes_initial(self.quantization_method, wanted)
         for name in ("model_path", "data_path", "log_file"):

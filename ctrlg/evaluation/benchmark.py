@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
-from ctrlg.arguments import Natural, Positive, Seed, checked
+from ctrlg.arguments import AboveZero, Natural, Positive, Seed, checked
+from ctrlg.automata.dfa import DFA
+from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.output import SETTINGS, open_lines, write_list
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, Sentence, write_sentences
 from ctrlg.hmm import HMM
-from ctrlg.matrices import CompressedMatrix, WrappedMatrix
-from ctrlg.models import checked_device, fast_dtype, load_language_model
+from ctrlg.matrices import CompressedMatrix, DenseMatrix, WrappedMatrix
+from ctrlg.models import checked_device, fast_dtype, load_language_model, varied_shapes
 from ctrlg.quantization import QuantizedHMM, load_hmm
 from ctrlg.quantization.baselines import find_method
 from ctrlg.quantization.comparison import comparison_hmm
 from ctrlg.quantization.layouts import pack_matrix
 from ctrlg.quantization.loading import hmm_folder
+from ctrlg.quantization.quantize import METHODS as COMPRESSIONS
 from ctrlg.quantization.rows import check_bits
+from ctrlg.quantization.unnormalised import UnnormalisedHMM
 from ctrlg.studies import StudyLines
 
 FLOAT, MASK_ONLY = "float32", "mask-only"
+SUFFIX, MAX_STATES = ".", 20_000  # what `generate_many` compiles a promise with
 
 
 class Setting(NamedTuple):
@@ -33,6 +39,13 @@ class Setting(NamedTuple):
 
     method: str
     bits: int
+
+
+class Guide(NamedTuple):
+    """What steers, None for the mask alone, and the bytes it takes on disk."""
+
+    hmm: Any
+    size: int
 
 
 @checked
@@ -47,6 +60,11 @@ class BenchmarkSettings:
     soft_mask: the HMM alone steers (`ctrlg.generate`).
     least_words, most_words, max_new_tokens: of a sentence; most_words None: no upper limit.
     together: constraints of one search. device: of the language model and the HMM.
+    most_sentences: ranked sentences that are written down of a concept set; all where None.
+    part, parts: this process writes every parts-th group of `together` concept sets, beginning with group `part`.
+    seconds: that a start may take; every group is then written with all settings before the next one, which is not
+        begun where it would take longer, but the first always is: what there is is of the same concept sets for all
+        settings. None for any.
     """
 
     hmm_model_path: str
@@ -62,8 +80,14 @@ class BenchmarkSettings:
     max_new_tokens: Positive = 32
     together: Positive = TOGETHER
     device: str = "cpu"
+    most_sentences: Positive | None = None
+    part: Natural = 0
+    parts: Positive = 1
+    seconds: AboveZero | None = None
 
     def __post_init__(self) -> None:
+        if self.part >= self.parts:
+            raise ArgumentError(f"part {self.part} of {self.parts}", hint="parts are numbered from 0")
         if self.most_words is not None and self.most_words < self.least_words:
             raise ArgumentError(f"{self.least_words} to {self.most_words} words", hint="the least first")
 
@@ -109,7 +133,7 @@ def run_benchmark(
     if settings.soft_mask and any(setting.method == MASK_ONLY for setting in grid):
         raise ArgumentError("mask-only with a soft mask: nothing would steer", hint="leave one of them out")
     checked_device(settings.device)
-    sets = {seed: concept_sets(settings, seed) for seed in settings.seeds}
+    sets = {seed: _own(settings, concept_sets(settings, seed)) for seed in settings.seeds}
     common = _common(settings)
     with open_lines(settings.output_path, common) as lines:
         _check_concepts(lines, [member for members in sets.values() for member in members])
@@ -118,6 +142,13 @@ def run_benchmark(
     return lines
 
 
+def _own(settings: BenchmarkSettings, sets: list[ConceptSet]) -> list[ConceptSet]:
+    """The concept sets of this process."""
+    groups = [sets[first : first + settings.together] for first in range(0, len(sets), settings.together)]
+    return [member for group in groups[settings.part :: settings.parts] for member in group]
+
+
+@varied_shapes()
 def _write_missing(
     settings: BenchmarkSettings,
     grid: Sequence[Setting],
@@ -126,35 +157,87 @@ def _write_missing(
     lines: StudyLines,
     report: Callable[[int, int], None],
 ) -> None:
+    began = time.monotonic()
     reference = float_hmm(settings.hmm_model_path)
-    total, done = len(grid) * sum(map(len, sets.values())), 0
+    total = len(grid) * sum(map(len, sets.values()))
+    members_of = [(seed, member) for seed, members in sets.items() for member in members]
+    done = sum(_key(settings, setting, *member) in lines for setting in grid for member in members_of)
+    report(done, total)
     loaded: tuple[Any, Any] | None = None
-    for setting in grid:
-        keys = [_key(settings, setting, seed, member) for seed, members in sets.items() for member in members]
-        left = sum(key not in lines for key in keys)
-        done += len(keys) - left
-        report(done, total)
-        if not left:
+    guides: dict[Setting, Guide] = {}
+    automata: dict[int, DFA] = {}
+    rounds: list[float] = []  # when each began
+
+    def compiled(member: ConceptSet) -> DFA:
+        if member.number not in automata:
+            promise = member.promise(settings.least_words, settings.most_words)
+            vocabulary = Vocabulary.of(loaded[1], reference.vocab_size, reference.eos_token_id) if loaded else None
+            automata[member.number] = promise.compile(vocabulary, prefix="", suffix=SUFFIX, max_states=MAX_STATES)
+        return automata[member.number]
+
+    for is_next_round, setting, seed, members in _rounds(settings, grid, sets):
+        if is_next_round and settings.seconds is not None:
+            automata.clear()
+            rounds.append(time.monotonic())
+            latest = rounds[-1] - rounds[-2] if len(rounds) > 2 else 0.0  # the first one loads and compresses, too
+            if len(rounds) > 1 and rounds[-1] - began + latest > settings.seconds:
+                return
+        if all(_key(settings, setting, seed, member) in lines for member in members):
             continue
         loaded = loaded or load_language_model(settings.base_model, settings.device, fast_dtype(settings.device))
-        hmm = guide(reference, setting)
-        size = stored_bytes(reference, hmm, setting)
-        for seed, members in sets.items():
-            for sentence in write_sentences(
-                *loaded,
-                hmm,
-                members,
-                settings.beams,
-                settings.max_new_tokens,
-                settings.soft_mask,
-                (settings.least_words, settings.most_words),
-                settings.together,
-                lambda member, setting=setting, seed=seed: _key(settings, setting, seed, member) in lines,
-            ):
-                key = _key(settings, setting, seed, sentence.concept_set)
-                lines.add(key, {**_line(sentence), "bytes": size, SETTINGS: common})
-                done += 1
-                report(done, total)
+        if setting not in guides:
+            if settings.seconds is None:
+                guides.clear()  # it will not be asked for again
+            guides[setting] = _guide_on(settings.device, reference, setting)
+        for sentence in write_sentences(
+            *loaded,
+            guides[setting].hmm,
+            members,
+            settings.beams,
+            settings.max_new_tokens,
+            settings.soft_mask,
+            (settings.least_words, settings.most_words),
+            settings.together,
+            lambda member, setting=setting, seed=seed: _key(settings, setting, seed, member) in lines,
+            compiled if settings.seconds is not None and setting.method != MASK_ONLY else None,
+        ):
+            key = _key(settings, setting, seed, sentence.concept_set)
+            line = {**_line(sentence, settings.most_sentences), "bytes": guides[setting].size, SETTINGS: common}
+            lines.add(key, line)
+            done += 1
+            report(done, total)
+
+
+def _rounds(
+    settings: BenchmarkSettings, grid: Sequence[Setting], sets: dict[int, list[ConceptSet]]
+) -> Iterator[tuple[bool, Setting, int, list[ConceptSet]]]:
+    """(whether a round begins, setting, seed, concept sets to write): a round is a setting, or, where time is short, a
+    group of concept sets."""
+    if settings.seconds is None:
+        for setting in grid:
+            for number, (seed, members) in enumerate(sets.items()):
+                yield number == 0, setting, seed, members
+        return
+    for seed, members in sets.items():
+        for first in range(0, len(members), settings.together):
+            for number, setting in enumerate(grid):
+                yield number == 0, setting, seed, members[first : first + settings.together]
+
+
+def _guide_on(device: str, reference: HMM, setting: Setting) -> Guide:
+    """What steers, on the device. Compressed matrices are made for processors: other devices get the dense ones that
+    they stand for, which are multiplied faster there, without the logarithms that an HMM holds besides: guides of all
+    settings are in memory together."""
+    elsewhere = torch.device(device).type != "cpu"
+    if elsewhere and setting.method in (FLOAT, *COMPRESSIONS):  # plain torch, faster there
+        reference = reference.sharing().to(device)
+    hmm = guide(reference, setting)
+    size = stored_bytes(reference, hmm, setting)
+    if hmm is None or not elsewhere or isinstance(hmm, UnnormalisedHMM):
+        return Guide(None if hmm is None else hmm.to(device), size)
+    transition, emission = (DenseMatrix(matrix.to_dense()).to(device) for matrix in (hmm.transition, hmm.emission))
+    initial = hmm.initial.to(device)
+    return Guide(UnnormalisedHMM(transition, emission, initial, hmm.eos_token_id, *setting, hmm.fingerprint), size)
 
 
 def _common(settings: BenchmarkSettings) -> dict[str, Any]:
@@ -185,10 +268,11 @@ def _key(settings: BenchmarkSettings, setting: Setting, seed: int, concept_set: 
     return setting.method, setting.bits, settings.mask, seed, concept_set.number
 
 
-def _line(sentence: Sentence) -> dict[str, Any]:
+def _line(sentence: Sentence, most_sentences: int | None) -> dict[str, Any]:
     timing = sentence.best.timing
     return {
         **sentence.record,
+        "sentences": sentence.record["sentences"][:most_sentences],
         "seconds": round(timing.preparation + timing.symbolic + timing.neural, 3),
         "symbolic_seconds": round(timing.symbolic, 4),
         "steps": timing.steps,

@@ -155,6 +155,7 @@ def benchmark(
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a sentence.")] = 32,
     together: Annotated[int, typer.Option(help="Concept sets of one search.")] = 4,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    seconds: Annotated[float | None, typer.Option(help="To end within; settings keep the same sets.")] = None,
 ) -> None:
     """Write sentences for every concept set with an HMM compressed in many ways; goes on where it was stopped."""
     from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid
@@ -174,6 +175,7 @@ def benchmark(
         max_new_tokens=max_new_tokens,
         together=together,
         device=device,
+        seconds=seconds,
     )
     write_benchmark(settings, chosen)
 

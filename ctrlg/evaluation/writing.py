@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ctrlg.constraints.base import Constraint
 from ctrlg.decoding import GenerationResult, generate_many
+from ctrlg.decoding.tasks import Promise
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import ConceptSet
 
@@ -58,12 +59,14 @@ def write_sentences(
     words: Words = (LEAST_WORDS, MOST_WORDS),
     together: int = TOGETHER,
     there: Callable[[ConceptSet], bool] = lambda concept_set: False,
+    compiled: Callable[[ConceptSet], Promise] | None = None,
 ) -> Iterator[Sentence]:
     """The ranked sentences of every concept set that is not there yet.
 
     hmm: None for the mask alone. soft_mask: as for `ctrlg.generate`. words: least and most. together: promises of a
     search, >= 1; always the same ones, so that what is written in bfloat16, which rounds otherwise in a batch of
-    another size, does not depend on what was there. Raises ArgumentError for a `together` below 1.
+    another size, does not depend on what was there. compiled: an automaton that says the same as the promise, for whom
+    writes a concept set many times. Raises ArgumentError for a `together` below 1.
     """
     if together < 1:
         raise ArgumentError(f"{together} promises together", hint="at least 1")
@@ -77,7 +80,7 @@ def write_sentences(
             model,
             tokenizer,
             hmm,
-            promises,
+            promises if compiled is None else [compiled(concept_set) for concept_set in group],
             max_new_tokens=max_new_tokens,
             num_beams=beams,
             num_return_sequences=beams,

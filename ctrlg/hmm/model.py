@@ -102,6 +102,12 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
         self.alpha_exp, self.beta, self.gamma = _parameter(alpha_exp), _parameter(beta), _parameter(gamma)
         self._emission = None
 
+    def sharing(self) -> HMM:
+        """A model of its own with these very parameters: `update_params` of either leaves the other as it is."""
+        model = self._empty(self.hidden_states, self.vocab_size, self.eos_token_id, self.fingerprint)
+        model.update_params(self.alpha_exp.detach(), self.beta.detach(), self.gamma.detach())
+        return model
+
     @property
     def device(self) -> torch.device:
         """Where the parameters live."""
@@ -178,7 +184,7 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
         facts = [self.hidden_states, self.vocab_size, self.eos_token_id, self.fingerprint]
         digest = hashlib.sha256(json.dumps(facts).encode())
         for tensor in (self.alpha_exp, self.beta, self.gamma):
-            numbers: Any = tensor.detach().float().cpu().contiguous().numpy()
+            numbers: Any = tensor.detach().float().contiguous().cpu().numpy()  # turned where it lies
             digest.update(memoryview(numbers).cast("B"))
         return digest.hexdigest()
 

@@ -21,6 +21,7 @@ from ctrlg.quantization.patterns import STREAMS, Entries, decode_entries, encode
 
 LAYOUTS = ("auto", "dense", "sparse")
 LEVELS = ("codebook", "scale", "background")
+GAP_BITS = 32  # more than the place of an entry takes: where so many fit into codes for all entries, none are encoded
 
 
 class PackedMatrix(NamedTuple):
@@ -65,7 +66,8 @@ def arrange(rows: QuantizedRows, bits: int, layout: str = "auto", normalised: bo
     indptr[1:] = torch.bincount(row, minlength=states).cumsum(0)
     codes = rows.codes[row, column]
     sparse = CompressedMatrix.from_rows(indptr, column, codes, *levels, shape=(states, size), normalised=normalised)
-    if layout == "auto" and packed_size(states * size, bits) < pack_matrix(sparse, bits).nbytes - _level_bytes(sparse):
+    least, most = packed_size(states * size, bits), len(codes) * (bits + GAP_BITS) // 8 + 8 * (states + size)
+    if layout == "auto" and most > least and least < pack_matrix(sparse, bits).nbytes - _level_bytes(sparse):
         return CompressedMatrix.from_codes(rows.codes, *levels, normalised=normalised)
     return sparse
 

@@ -15,6 +15,7 @@ from tiny_models import tiny_language_model, tiny_tokenizer
 from torch.testing import assert_close
 
 from ctrlg.disk import temporary_name
+from ctrlg.distillation import adaptation
 from ctrlg.distillation import token_loss as token_loss_module
 from ctrlg.distillation.adaptation import AdaptationSettings, AdaptationStep, adapt
 from ctrlg.distillation.adaptation_figure import draw_adaptation
@@ -60,7 +61,7 @@ def breaks_at(steps: int) -> Any:
 def test_the_blockwise_loss_and_its_gradients_are_the_plain_ones(
     all_weights: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_loss_module, "BLOCK", 7)
+    monkeypatch.setattr(token_loss_module, "BLOCKS", {"cpu": 7})
     gradients = []
     for blockwise in (True, False):
         model = model_of().double().requires_grad_(all_weights)
@@ -244,3 +245,20 @@ def test_a_loss_that_is_no_longer_finite_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="the loss is nan at step 1"):
         adapt(model, TRAINING, HELD_OUT, tmp_path, SETTINGS)
     assert load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+
+
+def test_the_learning_rate_is_zero_when_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(1000))
+    monkeypatch.setattr(adaptation.time, "monotonic", lambda: float(next(seconds)))
+    rates = []
+    step = torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW,
+        "step",
+        lambda optimizer: (rates.append(optimizer.param_groups[0]["lr"]), step(optimizer))[1],
+    )
+    result = adapt(model_of(), TRAINING, HELD_OUT, tmp_path, replace(SETTINGS, epochs=99.0, warmup=1, seconds=20.0))
+    assert 3 < result.steps < 20 < result.planned_steps
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()

@@ -21,6 +21,8 @@ from tiny import EOS, VOCABULARY, tiny_language_model
 from ctrlg.disk import temporary_name
 from ctrlg.distillation import drawing
 from ctrlg.distillation.drawing import DrawingProgress, DrawingSettings, chunk_files, draw_chunks, plan_batches
+from ctrlg.distillation.next_tokens import read_next_tokens
+from ctrlg.distillation.output_layer import output_layer
 from ctrlg.distillation.parts import Parts
 from ctrlg.distillation.sampling import SamplingSettings, continue_prompts, token_mask
 from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_description, read_embeddings, read_sequences
@@ -321,3 +323,31 @@ def test_two_jobs_do_not_draw_the_same(tmp_path: Path) -> None:
     (damaged / "settings.json").write_text("{")
     with pytest.raises(ArgumentError, match=r"settings\.json is damaged"):
         draw(tmp_path / "damaged")
+
+
+def test_next_tokens_are_drawn_beside_the_sequences_which_stay_the_same(tmp_path: Path) -> None:
+    plain = draw(tmp_path / "plain", replace(SETTINGS, embeddings=True))
+    both = draw(tmp_path / "both", replace(SETTINGS, embeddings=True, embedded_chunks=1, next_tokens=5))
+    for number, (first, second) in enumerate(zip(plain, both, strict=True)):
+        sequences = read_sequences(second)
+        assert torch.equal(sequences, read_sequences(first))
+        assert Path(f"{second}{EMBEDDINGS_SUFFIX}").is_file() == (number == 0)
+        mask = token_mask(sequences, EOS)
+        drawn = read_next_tokens(second, mask, VOCABULARY)
+        assert drawn.shape == (int(mask.sum()), 5)
+        assert (drawn.diff(dim=1) >= 0).all()
+    # Every place's own distribution: draws from the hidden states of the same places differ in their shifts alone.
+    mask = token_mask(read_sequences(both[0]), EOS)
+    drawn = read_next_tokens(both[0], mask, VOCABULARY)
+    vectors = read_embeddings(f"{both[0]}{EMBEDDINGS_SUFFIX}", mask)
+    probabilities = output_layer(MODEL)(vectors.float()).softmax(1)
+    shares = torch.nn.functional.one_hot(drawn.long(), VOCABULARY).float().mean(1)
+    assert (shares - probabilities).abs().max() < 1 / 5 + 0.01
+
+
+def test_time_that_is_over_leaves_whole_chunks_and_the_job_goes_on_later(tmp_path: Path) -> None:
+    done = draw_chunks(MODEL, PROMPTS, EOS, SETTINGS, tmp_path / "job", until=0.0)
+    assert done == chunk_files(tmp_path / "job", SETTINGS.total_chunks)[:1]
+    assert draw(tmp_path / "job") == chunk_files(tmp_path / "job", SETTINGS.total_chunks)
+    draw(tmp_path / "whole")
+    assert content(tmp_path, "job") == content(tmp_path, "whole")

@@ -15,14 +15,7 @@ from tiny_models import tiny_tokenizer
 from torch.testing import assert_close
 
 from ctrlg.distillation import latent
-from ctrlg.distillation.clusters import (
-    SPLIT_STEP,
-    _split_heavy,
-    lloyd,
-    nearest_centroids,
-    share_of_sample,
-    train_centroids,
-)
+from ctrlg.distillation.clusters import nearest_centroids, share_of_sample, train_centroids
 from ctrlg.distillation.latent import (
     Distillation,
     LatentSettings,
@@ -35,6 +28,7 @@ from ctrlg.distillation.latent_figure import draw_states
 from ctrlg.distillation.sampling import Samples, SamplingSettings, sample, token_mask
 from ctrlg.distillation.state_counts import StateCounts
 from ctrlg.distillation.storage import write_samples
+from ctrlg.distillation.torch_k_means import SPLIT_STEP, _split_heavy, lloyd
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 
 STATES = 8

@@ -192,3 +192,23 @@ def test_a_folder_of_others_a_second_job_and_a_damaged_record_are_refused(tmp_pa
             distill(settings(tmp_path / "none", job), QUIET)
         assert caught.value.hint
         assert (job / pipeline.RECORD).read_text() == content
+
+
+def test_a_job_that_keeps_few_vectors_and_has_little_time_ends_with_what_it_has(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "CHUNK", 20)
+    job = replace(settings(model_folder, tmp_path), batch_size=20, embedded_sequences=30, soft_sequences=40)
+    limited = replace(job, soft_steps=500, one_hot_steps=500, sequences=20_000, seconds=8.0)
+    result = distill(limited, QUIET)
+    drawn = sorted(file.name for file in (tmp_path / "samples").glob("data.train.*") if file.is_file())
+    chunks = len([name for name in drawn if name.endswith(".next_tokens")])
+    assert 2 <= chunks < 1_000
+    assert [name for name in drawn if name.endswith(".embeddings")] == [
+        "data.train.0.embeddings",
+        "data.train.1.embeddings",
+    ]
+    assert json.loads((tmp_path / "soft" / "resume" / "state.json").read_text())["progress"]["finished"]
+    assert result.outcome.trained > result.outcome.unigram
+    again = distill(limited, QUIET)
+    assert again.outcome == result.outcome

@@ -12,6 +12,7 @@ import pytest
 import torch
 from training_runs import EOS, environment, make_run, quiet_train, settings_in, steps_in_log
 
+from ctrlg.distillation import trainer
 from ctrlg.distillation.checkpoints import RunFolder
 from ctrlg.distillation.sampling import Samples, token_mask
 from ctrlg.distillation.storage import read_sequences, write_samples
@@ -185,3 +186,14 @@ def test_a_text_log_cannot_be_drawn_and_says_so_before_the_run(tmp_path: Path) -
     with pytest.raises(ArgumentError, match=r"log\.txt"):
         check_plot(tmp_path / "log.txt", tmp_path / "figure.png")
     check_plot(tmp_path / "log.jsonl", tmp_path / "figure.png")
+
+
+def test_a_run_ends_within_its_seconds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(10_000))
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: float(next(now)))
+    limited = settings_in(folder, em_schedule="200,1", seconds=60.0)
+    result = quiet_train(limited)
+    assert 1 <= result.steps < 60
+    assert result.best.is_dir()
+    assert result.checkpoint.is_dir()
+    assert quiet_train(limited).already_finished

@@ -210,3 +210,30 @@ def test_tables_and_figures_show_every_setting(folder: Path, tmp_path: Path) -> 
     with pytest.raises(DataError, match="no row says its bits"):
         plot([row], tmp_path / "none.svg")
     assert len(read_results(tmp_path / "results.jsonl")) == 6
+
+
+def test_little_time_leaves_the_same_concept_sets_with_every_setting(folder: Path, tmp_path: Path) -> None:
+    grid = parse_grid(["float32", "norm-q:4", "log-norm-q:2"])
+    whole = run_benchmark(settings(folder, tmp_path / "whole", limit=6, together=2), grid).lines
+    shown = ("method", "bits", "concept_set_idx", "sentences", "bytes")
+    wanted = sorted([line[name] for name in shown] for line in whole)
+
+    hurried = settings(folder, tmp_path / "hurried", limit=6, together=2, seconds=1e-6)
+    some = run_benchmark(hurried, grid).lines
+    assert [line["concept_set_idx"] for line in some] == 3 * [0, 10]
+    rest = run_benchmark(replace(hurried, seconds=1e6), grid).lines
+    assert sorted([line[name] for name in shown] for line in rest) == wanted
+
+
+def test_parts_are_together_the_whole(folder: Path, tmp_path: Path) -> None:
+    several = settings(folder, tmp_path, limit=5, together=2, most_sentences=1)
+    parts = [
+        run_benchmark(
+            replace(several, part=part, parts=2, output_path=str(tmp_path / f"{part}.jsonl")), [Setting("float32", 32)]
+        ).lines
+        for part in range(2)
+    ]
+    assert [[line["concept_set_idx"] for line in part] for part in parts] == [[0, 10, 40], [20, 30]]
+    assert all(len(line["sentences"]) == 1 for part in parts for line in part)
+    with pytest.raises(ArgumentError, match="part 2 of 2"):
+        replace(several, part=2, parts=2)
