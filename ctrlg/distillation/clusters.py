@@ -41,7 +41,8 @@ def train_centroids(
 
     Vectors that occur many times (every sequence begins after the same prompt) count once with their number as
     weight: as rows of their own they would be drawn as several equal centroids, of which all but one stay empty.
-    faiss does it where it is installed and, for a GPU, is `faiss-gpu`; torch does everywhere else. Raises DataError for fewer distinct vectors than clusters, NaN and infinity.
+    faiss does it where it is installed and, for a GPU, is `faiss-gpu`; torch does everywhere else. Raises DataError for
+    fewer distinct vectors than clusters, NaN and infinity.
     """
     if replaces_faiss(device):
         return train_on_device(vectors, clusters, iterations, seed, device)

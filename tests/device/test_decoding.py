@@ -97,7 +97,8 @@ def test_models_on_different_devices(device: torch.device) -> None:
     assert_same(rows_of(processor(GUIDES["float"]), device), expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.usefixtures("float_kernels")
+@pytest.mark.parametrize("guide", ["float", "none"])
 def test_a_step_hardly_waits(device: torch.device, guide: str) -> None:
     scores_of = processor(guide_on(guide, device))
     rows = 6

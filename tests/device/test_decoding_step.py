@@ -13,8 +13,8 @@ from torch import Tensor
 from ctrlg.automata.dfa import DFA
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
 from ctrlg.hmm import HMM
-from ctrlg.matrices import DenseMatrix, StochasticMatrix
 
+pytestmark = pytest.mark.usefixtures("float_kernels")
 PROMPT = [7, 7]
 STEPS = 5
 PROMISES: dict[str, dict[str, Any]] = {
@@ -27,13 +27,6 @@ PROMISES: dict[str, dict[str, Any]] = {
     "strength": {"token_ranges": [[1, 3]], "suffix_ids": [3, EOS], "strength": 1.7},
     "temperature": {"token_ranges": [[1, 3]], "temperature": 0.6},
 }
-
-
-@pytest.fixture(autouse=True)
-def definition(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scores by their definition in torch, for there is no kernel for this device."""
-    monkeypatch.setattr(DenseMatrix, "pairs_in_one_pass", True)
-    monkeypatch.setattr(DenseMatrix, "add_paired_scores", StochasticMatrix.add_paired_scores)
 
 
 def processor_of(hmm: HMM | None, **options: Any) -> ConstraintLogitsProcessor:
