@@ -339,7 +339,9 @@ def writing_state(job: Job) -> str:
 
 
 def stop(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends the program as an exception does: what is known is written down."""
+    """SIGTERM ends the program as an exception does: what is known is written down. It may come twice, from `timeout`
+    to this process and to its group."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + number)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.token_loss import held_out_loss
+from ctrlg.models import varied_shapes
 
 SMOOTHING = 0.1  # occurrences that the unigram adds to every token
 
@@ -23,6 +24,7 @@ def unigram_log_likelihood(training: Iterable[Tensor], held_out: Tensor, vocab_s
     return float(logs[held_out[token_mask(held_out, eos_token_id)]].mean())
 
 
+@varied_shapes()
 def language_model_log_likelihood(
     model: Any, prompts: Sequence[Sequence[int]], held_out: Tensor, eos_token_id: int, batch_size: int = 100
 ) -> float:
