@@ -8,6 +8,7 @@ than the files hold numbers, nothing is loaded.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from ctrlg.weights import read_json_object, regular_file, stored_tensors
 
 PACKED = 16  # numbers that a stored number may stand for where weights are quantised: 2 bits in an int32
 ROOM = 2  # parameters for each stored number otherwise: a tied matrix is stored once
+_READING = threading.RLock()  # while the package gguf is changed
 _CONFIGURATIONS = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
 
 
@@ -48,12 +50,23 @@ def checked_gguf(file: Path) -> Held:
     from gguf import GGUFReader
 
     def read() -> Held:
-        tensors = GGUFReader(regular_file(file)).tensors
-        return Held(len(tensors), sum(int(tensor.n_elements) for tensor in tensors))
+        reader = GGUFReader(regular_file(file))
+        _check_length(reader, file)
+        return Held(len(reader.tensors), sum(int(tensor.n_elements) for tensor in reader.tensors))
 
     if not file.exists():
         raise CheckpointError(f"no such file: {file}", hint="name a .gguf file")
     return foreign_errors(read, f"the GGUF file {file}")
+
+
+def _check_length(reader: Any, file: Path) -> None:
+    """Raise CheckpointError where a file is longer than its tensors: bytes that came in moved those behind them."""
+    end = max((int(tensor.data_offset) + int(tensor.n_bytes) for tensor in reader.tensors), default=0)
+    size, padded = file.stat().st_size, -(-end // reader.alignment) * reader.alignment
+    if end and size not in (end, padded):
+        raise CheckpointError(
+            f"{file} has {size:,} bytes, its tensors end at {end:,}", hint="the file is damaged: fetch it again"
+        )
 
 
 @contextmanager
@@ -61,18 +74,24 @@ def gguf_read_once() -> Iterator[None]:
     """Let transformers and `checked_gguf` share what they read of a GGUF file inside the block.
 
     gguf builds half a million small arrays for the words of a vocabulary each time that a file is opened, four times
-    for a model, and a table of names for each of its modules: most of the seconds that loading takes.
+    for a model, and a table of names for each of its modules: most of the seconds that loading takes. They find the
+    reader in the package, so it is replaced there, by one thread at a time.
     """
     import gguf
 
+    with _READING:
+        yield from _read_once(gguf)
+
+
+def _read_once(gguf: Any) -> Iterator[None]:
     reader, name_map = gguf.GGUFReader, gguf.get_tensor_name_map
     opened = functools.cache(reader)
-    gguf.GGUFReader = lambda path: opened(str(path))  # type: ignore[assignment, misc]
+    gguf.GGUFReader = lambda path: opened(str(path))
     gguf.get_tensor_name_map = functools.cache(name_map)
     try:
         yield
     finally:
-        gguf.GGUFReader, gguf.get_tensor_name_map = reader, name_map  # type: ignore[misc]
+        gguf.GGUFReader, gguf.get_tensor_name_map = reader, name_map
 
 
 def check_sizes(config: Any, held: Held, name: str) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from fuzzing import make_checkpoints
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.distillation.processes import joined_processes
 from ctrlg.errors import ArgumentError, CheckpointError
+from ctrlg.model_files import checked_gguf
 from ctrlg.models import checked_device, fast_dtype, load_language_model, load_tokenizer, weights_digest
 from ctrlg.quantization import load_hmm
 
@@ -113,3 +115,16 @@ def test_damaged_gguf_files_are_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(CheckpointError, match="GGUF") as caught:
         load_language_model(tmp_path / "model.gguf")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("inserted", [1, 8, 31, 32, 1000])
+def test_bytes_that_came_into_a_gguf_file_are_seen(tmp_path: Path, inserted: int) -> None:
+    """Wherever they lie among the tensors, which are read at other places then."""
+    make_checkpoints(tmp_path)
+    file = tmp_path / "gguf" / "model.gguf"
+    whole = file.read_bytes()
+    assert checked_gguf(file).tensors > 0
+    for place in range(len(whole) // 2, len(whole), len(whole) // 20):
+        file.write_bytes(whole[:place] + bytes(inserted) + whole[place:])
+        with pytest.raises(CheckpointError, match=r"its tensors end at|GGUF file"):
+            checked_gguf(file)

@@ -26,8 +26,9 @@ def replaces_faiss(device: str | torch.device) -> bool:
     """Whether k-means is to run here: faiss is not installed, or has nothing for the device."""
     if importlib.util.find_spec("faiss") is None:
         return True
-    if torch.device(device).type == "cpu":
-        return False
+    kind = torch.device(device).type
+    if kind != "cuda":
+        return kind != "cpu"
     import faiss
 
     return not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0

@@ -14,14 +14,14 @@ import torch
 from pretend_device import NAME
 
 from ctrlg.console import PlainArgumentParser, add_device_flag
-from ctrlg.distillation import clusters
+from ctrlg.distillation import torch_k_means
 from ctrlg.errors import ArgumentError
 from ctrlg.memory import free_memory, lacking_memory
 from ctrlg.models import wait_for
 
 ROOT = Path(__file__).parents[2]
 WITHOUT = {  # programs that compute nothing, or measure the CPU itself
-    "scripts": {"test_acc.py"},
+    "scripts": {"test_acc.py", "instruct_prompts.py"},
     "benchmarks": {"busy_neighbour.py", "em_memory.py", "outlines_index.py", "reference_em.py", "reference_step.py"},
 }
 
@@ -62,18 +62,20 @@ def test_memory_that_torch_keeps_is_free(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    ("faiss", "place", "runs"),
+    ("faiss", "place", "torch_does"),
     [
-        (None, "cuda", False),
-        (SimpleNamespace(get_num_gpus=lambda: 0), "cuda", False),  # faiss-cpu
-        (SimpleNamespace(StandardGpuResources=object, get_num_gpus=lambda: 0), "cuda", False),
-        (SimpleNamespace(StandardGpuResources=object, get_num_gpus=lambda: 1), "cuda:0", True),
-        (SimpleNamespace(StandardGpuResources=object, get_num_gpus=lambda: 1), "meta", False),
+        (None, "cpu", True),
+        (None, "cuda", True),
+        (SimpleNamespace(get_num_gpus=lambda: 0), "cpu", False),  # faiss-cpu
+        (SimpleNamespace(get_num_gpus=lambda: 0), "cuda", True),
+        (SimpleNamespace(StandardGpuResources=object, get_num_gpus=lambda: 0), "cuda", True),
+        (SimpleNamespace(StandardGpuResources=object, get_num_gpus=lambda: 1), "cuda:0", False),
+        (SimpleNamespace(StandardGpuResources=object, get_num_gpus=lambda: 1), "meta", True),
     ],
 )
-def test_faiss_runs_on_gpus_that_it_can_use(
-    monkeypatch: pytest.MonkeyPatch, faiss: Any, place: str, runs: bool
+def test_torch_replaces_a_faiss_that_cannot_use_the_device(
+    monkeypatch: pytest.MonkeyPatch, faiss: Any, place: str, torch_does: bool
 ) -> None:
     monkeypatch.setitem(sys.modules, "faiss", faiss)
-    monkeypatch.setattr(clusters.importlib.util, "find_spec", lambda name: faiss)
-    assert clusters._faiss_runs_on(torch.device(place)) is runs
+    monkeypatch.setattr(torch_k_means.importlib.util, "find_spec", lambda name: faiss)
+    assert torch_k_means.replaces_faiss(torch.device(place)) is torch_does
