@@ -150,7 +150,8 @@ def language_model_share(name: str, step: dict[str, float], context: int, device
     """A language model's step in milliseconds, `context` tokens in its cache, and the promise's share of both."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32).to(device).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+    model = model.to(device).eval()
     beams = int(step["beams"])
     vocab_size = model.config.vocab_size
     read = model(torch.randint(vocab_size, (beams, context), device=device), use_cache=True)

@@ -205,7 +205,7 @@ def make_adapter(job: Job, name: Path | str) -> None:
             speed = f"{step.tokens_per_second:.0f} tokens/s"
             job.say(f"step {step.step} of {step.steps}: held-out loss {step.held_out_loss}, {speed}")
 
-    result = adapt(trained, *rows, job.work / "adapted", settings, report=report)
+    result = adapt(trained, rows[0], rows[1], job.work / "adapted", settings, report=report)
     job.record["adaptation"] = {**result._asdict(), "log": read_lines(job.work / "adapted" / "log.jsonl")}
     merge_loaded(base, tokenizer, job.work / "adapted" / ADAPTER, job.adapted, eos)
 

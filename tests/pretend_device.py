@@ -12,7 +12,7 @@ results are equal wherever the code takes the same path on both devices.
 
     with pretend_device() as device, synchronisations() as syncs:
         hmm.to(device).log_likelihood(tokens)
-    assert syncs.count <= 2
+    assert syncs.number <= 2
 
 Not shown: other kernels that CUDA lacks, its memory, its order of additions, and real asynchrony.
 Registering the name of a backend cannot be undone in torch; all else is restored when the context is left.
@@ -64,7 +64,7 @@ class Synchronisations(list[Synchronisation]):
     """What made the host wait for the device, in order."""
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """How many."""
         return len(self)
 
@@ -157,12 +157,12 @@ class Generator(_TorchGenerator, metaclass=_AnyGenerator):
     """Random numbers for one device; torch itself makes generators only for devices that it knows."""
 
     def __new__(cls: type[Generator], device: str | torch.device = "cpu") -> Generator:
-        return super().__new__(cls, device="cpu")
+        return super().__new__(cls, device="cpu")  # type: ignore[call-arg]
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
         self._place = torch.device(device)
         if self._place.type == NAME:
-            _generators[self._cdata] = self
+            _generators[self._cdata] = self  # type: ignore[attr-defined]
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
@@ -368,10 +368,15 @@ def _check_types(operation: _Operation, held: Sequence[Tensor]) -> None:
             raise NotImplementedError(f'"{operation.name}" not implemented for {tensor.dtype} on {NAME}')
 
 
+def _cdata(generator: Any) -> int:
+    """Where torch keeps it: what tells generators apart that several Python objects stand for."""
+    return generator._cdata
+
+
 def _check_generator(name: str, leaves: Sequence[Any], on_device: bool) -> None:
     """Raise RuntimeError for a generator of another device than the random numbers are made on."""
     for leaf in leaves:
-        if isinstance(leaf, _TorchGenerator) and (leaf._cdata in _generators) != on_device:
+        if isinstance(leaf, _TorchGenerator) and (_cdata(leaf) in _generators) != on_device:
             places = (NAME, "cpu") if on_device else ("cpu", NAME)
             raise RuntimeError(f"Expected a '{places[0]}' device type for generator but found '{places[1]}' ({name})")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -84,7 +85,7 @@ def _beside_reference(
 
 def _beside_pyjuice(run: Run, batches: list[Tensor], ours: dict[str, Times]) -> None:
     """A homogeneous HMM of the same size as a circuit; its kernels run on a card only."""
-    import pyjuice
+    pyjuice = importlib.import_module("pyjuice")
 
     sizes = run.sizes.expectation
     circuit = pyjuice.compile(pyjuice.structures.HMM(sizes.length, sizes.hidden_states, sizes.vocab_size))
@@ -116,7 +117,7 @@ def _add(run: Run, what: str, times: Times, batches: list[Tensor]) -> None:
         f"{1e3 * tokens / times['expectation']:,.0f} tokens/s",
         tokens=tokens,
         peak_bytes=peak,
-        **times,
+        **dict[str, Any](times),
     )
 
 

@@ -38,7 +38,8 @@ def random_llama(shape: Llama, vocab_size: int, device: torch.device) -> Any:
         vocab_size=vocab_size, max_position_embeddings=1024, tie_word_embeddings=False, **shape._asdict()
     )
     with torch.device("meta"):
-        model = LlamaForCausalLM(config).to(torch.bfloat16)
+        model: Any = LlamaForCausalLM(config)
+        model = model.to(torch.bfloat16)
     model.to_empty(device=device)
     with torch.no_grad(), torch.device(device):
         for name, parameter in model.named_parameters():

@@ -105,14 +105,14 @@ def profile(work: Callable[[], object], device: torch.device, calls: int = PROFI
             work()
         synchronize(device)
         watched.stop()
-    return _seen(watched.events(), calls)
+    return _seen(watched.events() or (), calls)
 
 
 def _seen(events: Iterable[Any], calls: int) -> Profile | None:
     kernels, waits, flushes = 0.0, 0, 0
     copies: dict[str, float] = {}
     for event in events:
-        if event.device_type != torch.autograd.DeviceType.CUDA:
+        if event.device_type.name != "CUDA":
             waits += event.name in SYNCHRONISING
         elif FLUSH_KERNEL in event.name:
             flushes += 1

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ctrlg.evaluation.synthetic import keywords_and_words
 from ctrlg.kernels import entries, gpu_kernels, token_classes
-from ctrlg.matrices import CompressedMatrix, DenseMatrix
+from ctrlg.matrices import CompressedMatrix, StochasticMatrix
 from gpu_sections import models, timing
 from gpu_sections.record import Run
 
@@ -24,6 +24,8 @@ SHOWN = 3  # of the shapes tried, beside the library's own
 SECONDS = 25.0  # for each kernel; every shape is compiled first
 
 Shape = tuple[int, ...]
+Scored = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""What `add_paired_scores` takes before the classes."""
 
 
 def measure(run: Run) -> None:
@@ -44,14 +46,15 @@ def measure(run: Run) -> None:
     row_of = torch.randint(automaton.num_states, (beams, automaton.num_classes), device=device, generator=generator)
     scored = (logits, inputs.predictive, rows, row_of.int(), torch.zeros(row_of.shape, device=device))
     run.attempt("compressed", partial(_compressed, run, emission, scored, class_of))
-    for dtype in ("bfloat16", "float32"):
+    dtypes: tuple[models.Storage, ...] = ("bfloat16", "float32")
+    for dtype in dtypes:
         matrix = models.stored_as(emission, dtype)
-        run.attempt(dtype, partial(_dense, run, matrix, scored, class_of))
+        run.attempt(dtype, partial(_dense, run, dtype, matrix, scored, class_of))
         del matrix
         timing.free(device)
 
 
-def _compressed(run: Run, matrix: CompressedMatrix, scored: tuple[Tensor, ...], class_of: Tensor) -> None:
+def _compressed(run: Run, matrix: CompressedMatrix, scored: Scored, class_of: Tensor) -> None:
     from ctrlg.kernels.gpu import compressed, sums
 
     def call(shape: Shape) -> Callable[[], Any]:
@@ -67,7 +70,7 @@ def _compressed(run: Run, matrix: CompressedMatrix, scored: tuple[Tensor, ...], 
     _try(run, "compressed", places, own, itertools.product((32, 16, 64, 8), (64, 128, 32), (2048, 4096, 1024)), call)
 
 
-def _dense(run: Run, matrix: DenseMatrix, scored: tuple[Tensor, ...], class_of: Tensor) -> None:
+def _dense(run: Run, name: str, matrix: StochasticMatrix, scored: Scored, class_of: Tensor) -> None:
     from ctrlg.kernels.gpu import dense
 
     places = {
@@ -81,7 +84,7 @@ def _dense(run: Run, matrix: DenseMatrix, scored: tuple[Tensor, ...], class_of: 
         classes = token_classes.TokenClasses(class_of)
         return lambda: matrix.add_paired_scores(*scored, classes)
 
-    _try(run, str(matrix.probabilities.dtype).removeprefix("torch."), places, own, shapes, call)
+    _try(run, name, places, own, shapes, call)
 
 
 def _try(

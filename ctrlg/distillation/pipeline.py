@@ -183,6 +183,7 @@ class _Job:
             ("data.test", replace(held_out, seed=drawing.seed + 2)),
             ("data.train", drawing),
         )
+        files: list[Path] = []
         for name, job in jobs:
             if name == "data.train":
                 self._check_lengths(drawing)

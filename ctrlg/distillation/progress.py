@@ -64,11 +64,12 @@ class StageBars:
     def __init__(self, console: Any = None) -> None:
         self._tasks: dict[str, TaskID | None] = {}
         self._progress = None
+        bars: Any = console if _has_bars(console) else None
         self._say = console.print if isinstance(console, LineConsole) else say
         if _has_bars(console):
             from rich.progress import Progress
 
-            self._progress = Progress(console=console)
+            self._progress = Progress(console=bars)
 
     def __enter__(self) -> StageBars:
         if self._progress is not None:

@@ -45,10 +45,10 @@ class Samples(NamedTuple):
 
 
 class NextDraws(NamedTuple):
-    """Draws from every next-token distribution besides the one that goes on. count: K >= 1, at evenly spaced points of
+    """Draws from every next-token distribution besides the one that goes on. number: K >= 1, at evenly spaced points of
     the cumulated distribution. shifts: of these points, float64 [max_new_tokens, n] in [0, 1)."""
 
-    count: int
+    number: int
     shifts: Tensor
 
 
@@ -170,7 +170,7 @@ def _packed(going: Tensor) -> Tensor:
 def _spaced(draws: NextDraws, step: int, rows: Tensor) -> Tensor:
     """The points of some rows at a step, float64 [rows, K]."""
     shift = draws.shifts[step, rows, None]
-    return (torch.arange(draws.count, device=rows.device) + shift) / draws.count
+    return (torch.arange(draws.number, device=rows.device) + shift) / draws.number
 
 
 def _in_reading_order(kept: list[tuple[int, Tensor, Tensor]], mask: Tensor) -> Tensor | None:

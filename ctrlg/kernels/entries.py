@@ -39,7 +39,8 @@ class EntryLists(NamedTuple):
     longest: int
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
+        """n."""
         return len(self.starts) - 1
 
 

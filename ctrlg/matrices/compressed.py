@@ -247,15 +247,23 @@ class CompressedMatrix(StochasticMatrix):
 
         return compressed.add_paired_scores(self, logits, predictive, rows, row_of, offset, classes.class_of)
 
-    @cached_property
+    @property
     def by_column(self) -> EntryLists:
         """The stored entries by column, for kernels on a GPU. ArgumentError for the dense layout."""
+        return self._column_lists
+
+    @property
+    def by_row(self) -> EntryLists:
+        """The stored entries by row, a second copy of them. ArgumentError for the dense layout."""
+        return self._row_lists
+
+    @cached_property
+    def _column_lists(self) -> EntryLists:
         self._require_lists()
         return entry_lists(self.column_starts, self.row_of_entry, self.codes)
 
     @cached_property
-    def by_row(self) -> EntryLists:
-        """The stored entries by row, a second copy of them. ArgumentError for the dense layout."""
+    def _row_lists(self) -> EntryLists:
         entries = self.row_entries()
         return entry_lists(entries.indptr.to(self.column_starts.dtype), entries.columns, entries.codes)
 

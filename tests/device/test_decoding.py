@@ -118,7 +118,7 @@ def test_a_step_hardly_waits(device: torch.device, guide: str) -> None:
             scores_of(ids, logits)
         counts.append(seen)
         ids = torch.cat([ids, torch.full((rows, 1), token, device=device)], 1)
-    assert max(seen.count for seen in counts) <= MOST_SYNCHRONISATIONS, counts[-1]
+    assert max(seen.number for seen in counts) <= MOST_SYNCHRONISATIONS, counts[-1]
     assert max(seen.largest for seen in counts) < len(TOKENIZER)
 
 

@@ -63,7 +63,7 @@ def test_every_step_of_a_search_equals_the_host_s(device: torch.device, name: st
         assert result.device == given_logits.device
         torch.testing.assert_close(result.cpu(), expected, rtol=2e-5, atol=2e-5)
         tokens = beams(tokens, expected, rng)
-    assert syncs.count <= 6
+        assert syncs.number <= 6
 
 
 def test_the_host_waits_once_a_step_for_two_bits(device: torch.device) -> None:
@@ -74,7 +74,7 @@ def test_the_host_waits_once_a_step_for_two_bits(device: torch.device) -> None:
         given_ids, logits = tokens.to(device), torch.randn(6, VOCAB, generator=rng).to(device)
         with synchronisations() as syncs:
             result = processor(given_ids, logits)
-        assert (syncs.count, syncs.largest) == (1, 2), list(syncs)
+        assert (syncs.number, syncs.largest) == (1, 2), list(syncs)
         tokens = beams(tokens, result.cpu(), rng)
 
 

@@ -70,7 +70,7 @@ def test_counted(device: torch.device, name: str) -> None:
     with synchronisations() as found:
         call(x)
     assert [one.elements for one in found] == elements
-    assert (found.count, found.elements, found.largest) == (len(elements), sum(elements), max(elements, default=0))
+    assert (found.number, found.elements, found.largest) == (len(elements), sum(elements), max(elements, default=0))
 
 
 def test_learns_as_on_the_cpu(device: torch.device) -> None:

@@ -81,7 +81,7 @@ def test_an_em_step_waits_a_few_times_a_batch(device: torch.device, tokens: Tens
     batch = tokens.to(device)
     with synchronisations() as found:
         sums.add(batch)
-    assert found.count <= 5
+    assert found.number <= 5
     assert found.largest <= 1
 
 

@@ -44,7 +44,7 @@ def dense(device: torch.device) -> HMM:
     return copy.deepcopy(DENSE).to(device)
 
 
-def parts(model: Any) -> tuple[Tensor, ...]:
+def parts(model: Any) -> tuple[Tensor, Tensor, Tensor]:
     return model.transition.to_dense(), model.emission.to_dense(), model.initial
 
 

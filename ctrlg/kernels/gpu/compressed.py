@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-import triton
 from torch import Tensor
 
 from ctrlg.kernels.entries import HEAD, PIECE, EntryLists
@@ -64,9 +63,9 @@ def columns(matrix: CompressedEntries, ids: Tensor) -> Tensor:
     states, lists = matrix.shape[0], matrix.by_column
     out = ones_where_missing(matrix.background.expand(len(ids), states), ids)
     if len(ids) and lists.longest:
-        grid = (len(ids), triton.cdiv(lists.longest, COLUMN_ENTRIES))
+        grid = (len(ids), _programs(lists.longest, COLUMN_ENTRIES))
         arguments = (ids, lists.starts, lists.indices, lists.codes, matrix.codebook, matrix.scale, matrix.background)
-        sums.scatter_columns[grid](*arguments, out, states, ENTRIES=COLUMN_ENTRIES)
+        sums.launcher(sums.scatter_columns, *grid)(*arguments, out, states, ENTRIES=COLUMN_ENTRIES)
     return out
 
 
@@ -163,16 +162,16 @@ def _scores(
     above = x.new_empty(max(1, len(lists.piece_list)), lanes)
     below = torch.empty_like(above)
     if len(lists.piece_list):
-        grid = (len(lists.piece_list), triton.cdiv(lanes, width))
-        score_kernels.score_pieces[grid](
+        grid = (len(lists.piece_list), _programs(lanes, width))
+        sums.launcher(score_kernels.score_pieces, *grid)(
             lists.starts, lists.piece_list, lists.piece_begin, *entries, *by_class, above, below, lanes,
             w.stride(0), w.stride(1), PAIRED=paired, LANES=width, CHUNK=sums.entries_of_chunk(width), PIECE=PIECE,
         )  # fmt: skip
     tile = sums.lists_of_program(width)
-    blocks = triton.cdiv(size, tile)
+    blocks = _programs(size, tile)
     peaks = x.new_empty(blocks, lanes)
     masses = torch.empty_like(peaks)
-    score_kernels.score_lists[(blocks, triton.cdiv(lanes, width))](
+    sums.launcher(score_kernels.score_lists, blocks, _programs(lanes, width))(
         lists.starts, lists.first_piece, *entries, *by_class, above, below, above_start.contiguous(), below_start,
         offset.float().T.contiguous(), out if logits is None else logits.contiguous(), out, peaks, masses, size, lanes,
         w.stride(0), w.stride(1), start_lane_stride, LARGEST_LOGIT, PAIRED=paired, JOINED=logits is not None,
@@ -190,7 +189,7 @@ def _list_sums(
         spans = [slice(first, first + most) for first in range(0, len(x), most)]
         return torch.cat([_list_sums(matrix, lists, x[span], factor, offset, lane_total[span]) for span in spans])
     lanes = len(x)
-    out = x.new_empty(lanes, lists.count)
+    out = x.new_empty(lanes, lists.number)
     if not lanes:
         return out
     x = x.T.contiguous()
@@ -198,17 +197,22 @@ def _list_sums(
     entries = (lists.indices, lists.codes, matrix.codebook)
     partial = x.new_empty(max(1, len(lists.piece_list)), lanes)
     if len(lists.piece_list):
-        grid = (len(lists.piece_list), triton.cdiv(lanes, width))
-        sums.piece_sums[grid](
+        grid = (len(lists.piece_list), _programs(lanes, width))
+        sums.launcher(sums.piece_sums, *grid)(
             lists.starts, lists.piece_list, lists.piece_begin, *entries, x, partial, lanes,
             LANES=width, CHUNK=sums.entries_of_chunk(width), PIECE=PIECE,
         )  # fmt: skip
     tile = sums.lists_of_program(width)
-    sums.list_sums[(triton.cdiv(lists.count, tile), triton.cdiv(lanes, width))](
-        lists.starts, lists.first_piece, *entries, x, partial, factor, offset, lane_total, out, lists.count, lanes,
+    sums.launcher(sums.list_sums, _programs(lists.number, tile), _programs(lanes, width))(
+        lists.starts, lists.first_piece, *entries, x, partial, factor, offset, lane_total, out, lists.number, lanes,
         LISTS=tile, LANES=width, HEAD=HEAD,
     )  # fmt: skip
     return out
+
+
+def _programs(work: int, of_one: int) -> int:
+    """How many programs do so much work."""
+    return -(-work // of_one)
 
 
 def _largest_level(matrix: CompressedEntries) -> Tensor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-import triton
 from torch import Tensor
 
 from ctrlg.kernels import kernels_interpreted
 from ctrlg.kernels.gpu import products
 from ctrlg.kernels.gpu.compressed import HEADROOM
+from ctrlg.kernels.gpu.sums import launcher
 from ctrlg.kernels.reference import LARGEST_LOGIT
 from ctrlg.kernels.token_classes import TILE, TokenClasses
 
@@ -39,11 +39,11 @@ def add_paired_scores(
     if not lanes or not row_of.shape[1]:
         return out, out.new_full((lanes,), -torch.inf)
     tokens, class_of_tile = classes.tiles
-    width = max(LEAST_LANES, min(MOST_LANES, triton.next_power_of_2(lanes)))
+    width = max(LEAST_LANES, min(MOST_LANES, 1 << (lanes - 1).bit_length()))
     peaks = out.new_empty(len(tokens), lanes)
     masses = torch.empty_like(peaks)
     x = (predictive * HEADROOM).to(p.dtype).contiguous()
-    products.dense_scores[(len(tokens), triton.cdiv(lanes, width))](
+    launcher(products.dense_scores, len(tokens), -(-lanes // width))(
         tokens, class_of_tile, row_of.int().T.contiguous(), p, x, rows.to(p.dtype).contiguous(),
         offset.float().T.contiguous(), logits.contiguous(), out, peaks, masses, columns, lanes, LARGEST_LOGIT,
         states=states, PRECISION="tf32", TILE=TILE, LANES=width, STATES=STATES_BYTES // p.element_size(),
