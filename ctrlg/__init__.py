@@ -11,7 +11,7 @@ The names of Ctrl-G and Norm-Q (KMPBuilder ... rank_generated_ids) are here too,
 from ctrlg import assets, compat, dfa, mytest, utils
 from ctrlg.automata import DFA, Vocabulary
 from ctrlg.compat import *  # noqa: F403
-from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, OneLine, Ordered, WordCount
+from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, OneLine, OneSentence, Ordered, WordCount
 from ctrlg.decoding import GenerationResult, extract_generated_ids, generate, generate_many, rank_generated_ids
 from ctrlg.errors import (
     ArgumentError,
@@ -44,6 +44,7 @@ __all__ = [
     "GenerationResult",
     "Keywords",
     "OneLine",
+    "OneSentence",
     "Ordered",
     "QuantizedHMM",
     "StochasticMatrix",

@@ -5,6 +5,7 @@ from ctrlg.constraints.ending import EndsWith
 from ctrlg.constraints.exclusion import Exclude
 from ctrlg.constraints.keywords import Keywords, Ordered
 from ctrlg.constraints.one_line import OneLine
+from ctrlg.constraints.one_sentence import OneSentence
 from ctrlg.constraints.word_count import WordCount
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Keywords",
     "Not",
     "OneLine",
+    "OneSentence",
     "Ordered",
     "WordCount",
 ]

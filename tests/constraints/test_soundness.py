@@ -6,7 +6,7 @@ import pytest
 from random_contents import contents, finished, halves
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, OneLine, Ordered, WordCount
+from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, OneLine, OneSentence, Ordered, WordCount
 from ctrlg.errors import UnsatisfiableError
 
 POSITIVE: list[tuple[Constraint, tuple[str, ...]]] = [
@@ -28,6 +28,8 @@ EXACT: list[tuple[Constraint, tuple[str, ...]]] = [
     (~WordCount(2, 5), ("dog", ".", "don't")),
     (OneLine(), ("dog", "“")),
     (~OneLine(), ("dog", "“")),
+    (OneSentence(), ("dog.", ",", "3.5", "“")),
+    (~OneSentence(), ("dog.", ",", "3.5", "“")),
     (~EndsWith("the park"), ("the park", "park")),
     (~Exclude("art", whole_word=False), ("art",)),
 ]
