@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+if importlib.util.find_spec("triton") is not None:
+    # Triton decides at its first import whether its interpreter runs the functions that kernels call, and others import
+    # it without asking for kernels.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        importlib.import_module("triton")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

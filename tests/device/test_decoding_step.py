@@ -63,7 +63,7 @@ def test_every_step_of_a_search_equals_the_host_s(device: torch.device, name: st
         assert result.device == given_logits.device
         torch.testing.assert_close(result.cpu(), expected, rtol=2e-5, atol=2e-5)
         tokens = beams(tokens, expected, rng)
-        assert syncs.number <= 6
+        assert syncs.largest < VOCAB * len(tokens)
 
 
 def test_the_host_waits_once_a_step_for_two_bits(device: torch.device) -> None:
