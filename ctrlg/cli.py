@@ -58,6 +58,7 @@ def generate(
     exclude: Annotated[list[str] | None, typer.Option(help="A phrase the text must not contain. Repeat.")] = None,
     words: Annotated[str | None, typer.Option(help="Number of words, as 8..12 or 10.")] = None,
     lines: Annotated[bool, typer.Option(help="The text may have line breaks, tabs and gaps.")] = False,
+    sentences: Annotated[bool, typer.Option(help="The text may have several sentences.")] = False,
     prefix: Annotated[str, typer.Option(help="How the text begins.")] = "",
     suffix: Annotated[str, typer.Option(help="How the text ends.")] = ".",
     prompt: Annotated[str | None, typer.Option(help="What the language model reads before the text.")] = None,
@@ -74,7 +75,7 @@ def generate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write texts that keep a promise, best first."""
-    from ctrlg.constraints import OneLine
+    from ctrlg.constraints import OneLine, OneSentence
     from ctrlg.decoding import generate as write
     from ctrlg.models import fast_dtype, load_language_model
     from ctrlg.quantization import load_hmm
@@ -82,6 +83,8 @@ def generate(
     constraint = promise(keywords or [], ordered, inflect, exclude or [], words)
     if not lines:
         constraint = constraint & OneLine()
+    if not (lines or sentences):
+        constraint = constraint & OneSentence()
     options: dict[str, Any] = {
         "prompt": prompt,
         "prefix": prefix,

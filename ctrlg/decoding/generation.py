@@ -81,9 +81,10 @@ def generate(
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
     strength: AboveZero = 1.0,
+    length_penalty: float = 0.0,
     **options: Any,
 ) -> list[GenerationResult]:
-    """Texts that keep a promise, best first by the language model's log-probability per token.
+    """Texts that keep a promise, best first by the language model's log-probability (see length_penalty).
 
     model, tokenizer: a causal language model of transformers and its tokenizer.
     hmm: HMM or QuantizedHMM distilled from the model; None for the mask alone.
@@ -103,7 +104,10 @@ def generate(
     soft_mask: the HMM alone steers, as in Ctrl-G; then texts come back that break the promise, `satisfied` says which.
     strength: how strongly the HMM pulls, > 0: its log-ratio is multiplied by it. 1 is Ctrl-G's; above it, what is
         promised comes earlier in the text. Without an HMM it means nothing.
-    options: passed to `model.generate` (length_penalty, top_p, logits_processor, ...; `ctrlg.decoding.options` lists
+    length_penalty: of the search and of the order: log-probabilities are divided by the number of tokens to this power.
+        0, the default, is the likelihood of the text; 1, as in transformers, prefers long texts, which a search fills
+        up with what is cheap (docs/results.md, "Better sentences").
+    options: passed to `model.generate` (top_p, logits_processor, ...; `ctrlg.decoding.options` lists
         them). The model's own generation_config is not used. A logits_processor sees the scores before the constraint
         does; texts that a stopping_criteria cuts off are not returned.
 
@@ -132,6 +136,7 @@ def generate(
         eos_token_id,
         soft_mask,
         strength,
+        length_penalty,
         **options,
     )
     return results
@@ -158,6 +163,7 @@ def generate_many(
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
     strength: AboveZero = 1.0,
+    length_penalty: float = 0.0,
     **options: Any,
 ) -> list[list[GenerationResult]]:
     """What `generate` returns for each of several promises, which are kept side by side in one search. That is faster
@@ -217,6 +223,7 @@ def generate_many(
         end=end,
         seed=seed,
         progress=progress,
+        length_penalty=length_penalty,
         options=options,
     )
     prepared = time.perf_counter()
@@ -227,7 +234,7 @@ def generate_many(
     for task, written, path, processor in zip(tasks, outputs, paths, promises, strict=True):
         contents = contents_of(written, task, None if soft_mask else (min_new_tokens, max_new_tokens))
         scored = _scored(model, contents, task, path if KEEP_SCORES.issuperset(options) else None)
-        best = sorted(scored, key=lambda content: -content.log_prob)[:num_return_sequences]
+        best = _ordered(scored, task, length_penalty)[:num_return_sequences]
         timing = Timing((prepared - started) / len(tasks), processor.seconds, neural / len(tasks), written.shape[1])
         results.append([_result(task, content, timing) for content in best])
     return results
@@ -252,6 +259,15 @@ def _result(task: Task, content: ScoredIds, timing: Timing) -> GenerationResult:
     constraint = task.constraint
     kept = constraint.holds(text) if isinstance(constraint, Constraint) else task.dfa.accepts(content.token_ids)
     return GenerationResult(text, content.token_ids, content.log_prob, content.total, kept, timing)
+
+
+def _ordered(scored: Sequence[ScoredIds], task: Task, length_penalty: float) -> list[ScoredIds]:
+    """Best first by log-probability over the number of tokens, content and suffix, to the power of length_penalty."""
+
+    def value(content: ScoredIds) -> float:
+        return content.total / (len(content.token_ids) + len(task.suffix_ids)) ** length_penalty
+
+    return sorted(scored, key=value, reverse=True)
 
 
 def _scored(model: Any, contents: Sequence[tuple[int, ...]], task: Task, paths: PathScores | None) -> list[ScoredIds]:

@@ -11,7 +11,7 @@ from ctrlg.errors import ArgumentError
 OF_CONFIG = frozenset(
     {
         # search
-        "length_penalty", "early_stopping", "max_time",
+        "early_stopping", "max_time",
         # sampling
         "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff",
         # changes of the scores
@@ -36,7 +36,7 @@ OF_CALL = frozenset(
 )
 """Options that `model.generate` takes beside a GenerationConfig."""
 
-KEEP_SCORES = frozenset({"length_penalty", "early_stopping", "max_time", "stopping_criteria", "streamer", "use_cache"})
+KEEP_SCORES = frozenset({"early_stopping", "max_time", "stopping_criteria", "streamer", "use_cache"})
 """Options under which a logits processor still sees the language model's own scores."""
 
 _INSTEAD = {

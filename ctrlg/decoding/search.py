@@ -18,7 +18,8 @@ from ctrlg.decoding.options import OF_CALL, OF_CONFIG
 
 class SearchSettings(NamedTuple):
     """steps: most tokens after the prompt. beams: >= 1. returned: rows for each prompt. end: the token that ends a row.
-    progress: show a bar; in terminals only where None. options: further settings of `generate`."""
+    progress: show a bar; in terminals only where None.
+    length_penalty: of beam search, see `ctrlg.generate`. options: further settings of `generate`."""
 
     steps: int
     beams: int
@@ -27,6 +28,7 @@ class SearchSettings(NamedTuple):
     end: int
     seed: int | None
     progress: bool | None
+    length_penalty: float
     options: dict[str, Any]
 
 
@@ -74,6 +76,8 @@ class _ByPrompt(LogitsProcessor):
 def _generation_config(model: Any, settings: SearchSettings) -> GenerationConfig:
     """Plain search or sampling from the joined scores, and the options."""
     plain: dict[str, Any] = {"top_k": 0} if settings.do_sample else {}
+    if settings.beams > 1:
+        plain["length_penalty"] = settings.length_penalty
     if settings.beams > 1 and _keeps_state_to_itself(model):
         plain["use_cache"] = False
     return GenerationConfig(
