@@ -50,7 +50,8 @@ def floor(
         picked = vectors * rows * ELEMENT_BYTES[storage]
     if operation == "columns":
         return Floor(picked + FLOAT_BYTES * vectors * rows, vectors * rows, "float32")
-    if operation in ("left", "right"):
+    if operation in ("left", "right"):  # cuBLAS multiplies float32 as such
+        unit = "float32" if storage == "float32" else unit
         return Floor(matrix + FLOAT_BYTES * vectors * (rows + columns), 2 * vectors * stored, unit)
     # Scores in and out, both mixtures, a class of each token; a numerator and a denominator for each score.
     inputs = FLOAT_BYTES * (2 * vectors * columns + (vectors + weights) * rows + columns + vectors)

@@ -23,6 +23,7 @@ LEAST_REPEATS = 5
 PROFILED = 5  # calls that the profiler watches; one where a call is long, as it may be thousands of kernels
 LONG = 5.0  # milliseconds
 FLUSH_BYTES = 2**28  # five times the second-level cache of an H100
+FLUSH_ROWS = 2**14  # summed one by one: a sum of all would begin with a memset that bears no type's name
 FLUSH_KERNEL = "complex<double>"  # in the name of the kernel that reads the buffer, and in no other's
 SYNCHRONISING = ("cudaStreamSynchronize", "cudaEventSynchronize")  # the profiler itself waits for the whole device
 
@@ -79,7 +80,7 @@ def milliseconds(work: Callable[[], object], device: torch.device, repeats: int,
     buffer = _flush_buffer(device)
     events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(count)]
     for start, end in events:
-        buffer.sum()
+        buffer.sum(dim=1)
         start.record()
         work()
         end.record()
@@ -101,7 +102,7 @@ def profile(work: Callable[[], object], device: torch.device, calls: int = PROFI
         except (RuntimeError, AssertionError):  # no right to profile on this machine
             return None
         for _ in range(calls):
-            buffer.sum()
+            buffer.sum(dim=1)
             work()
         synchronize(device)
         watched.stop()
@@ -142,7 +143,7 @@ def synchronisations(work: Callable[[], object], device: torch.device) -> list[s
         finally:
             torch.cuda.set_sync_debug_mode("default")
     synchronize(device)
-    return [f"{w.filename}:{w.lineno}" for w in seen if "synchroniz" in str(w.message)]
+    return [f"{w.filename}:{w.lineno}" for w in seen if "called a synchronizing" in str(w.message)]
 
 
 _BUFFERS: dict[torch.device, Tensor] = {}
@@ -151,5 +152,7 @@ _BUFFERS: dict[torch.device, Tensor] = {}
 def _flush_buffer(device: torch.device) -> Tensor:
     """complex128: the type marks the kernel that reads it."""
     if device not in _BUFFERS:
-        _BUFFERS[device] = torch.zeros(FLUSH_BYTES // 16, dtype=torch.complex128, device=device)
+        _BUFFERS[device] = torch.zeros(
+            FLUSH_ROWS, FLUSH_BYTES // 16 // FLUSH_ROWS, dtype=torch.complex128, device=device
+        )
     return _BUFFERS[device]

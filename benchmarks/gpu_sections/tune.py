@@ -67,7 +67,7 @@ def _compressed(run: Run, matrix: CompressedMatrix, scored: Scored, class_of: Te
 
     places = {"HEAD": (entries, compressed), "MOST_LANES": (sums,), "TILE": (sums,)}
     own = (entries.HEAD, sums.MOST_LANES, sums.TILE)
-    _try(run, "compressed", places, own, itertools.product((32, 16, 64, 8), (64, 128, 32), (2048, 4096, 1024)), call)
+    _try(run, "compressed", places, own, itertools.product((32, 16, 64, 8), (64, 128, 32), (1024, 2048, 4096)), call)
 
 
 def _dense(run: Run, name: str, matrix: StochasticMatrix, scored: Scored, class_of: Tensor) -> None:
@@ -78,7 +78,7 @@ def _dense(run: Run, name: str, matrix: StochasticMatrix, scored: Scored, class_
         "STAGES": (dense,),
     }  # fmt: skip
     own = (token_classes.TILE, dense.MOST_LANES, dense.STATES_BYTES, dense.WARPS, dense.STAGES)
-    shapes = itertools.product((256, 128), (64, 128), (128, 64), (8, 4), (3, 4, 2))
+    shapes = itertools.product((128, 256), (64, 128), (128, 64), (8, 4), (3, 4, 2))
 
     def call(shape: Shape) -> Callable[[], Any]:
         classes = token_classes.TokenClasses(class_of)

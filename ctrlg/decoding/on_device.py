@@ -91,6 +91,7 @@ class DeviceStep:
         self._live: dict[Horizon, Tensor] = {}
         self._words = torch.empty(0, dtype=torch.int64, device=device)
         self._start = start
+        self._label: tuple[bytes, Tensor] | None = None
         self._last: Rows | None = None
 
     @property
@@ -120,7 +121,7 @@ class DeviceStep:
 
         tokens: int64 [B, t], of which `follows(t)`; logits: float32 [B, V]. Waits for the device once, for two bits.
         """
-        rows, found = self._advance(tokens, self._put(label))
+        rows, found = self._advance(tokens, self._labels(label))
         joined, log_sum = self._joined(rows, logits)
         empty = ~torch.isfinite(log_sum) & ~rows.over
         strange, some_empty = torch.stack([~found, empty.any()]).tolist()
@@ -284,6 +285,13 @@ class DeviceStep:
             self._live[horizon] = self._put(self._guide.reachability.live[horizon])
         return self._live[horizon]
 
+    def _labels(self, label: np.ndarray) -> Tensor:
+        """`label` on the device: mostly that of the step before."""
+        known = label.tobytes()
+        if self._label is None or self._label[0] != known:
+            self._label = (known, self._put(label))
+        return self._label[1]
+
     def _hash(self, tokens: Tensor, label: Tensor) -> Tensor:
         """A number of 64 bits for each row of tokens, int64 [B]; rows that differ seldom share one."""
         if len(self._words) <= tokens.shape[1]:
@@ -292,7 +300,10 @@ class DeviceStep:
         return (tokens * self._words[1 : tokens.shape[1] + 1]).sum(dim=1) + label * self._words[0]
 
     def _put(self, numbers: np.ndarray) -> Tensor:
-        return torch.tensor(np.ascontiguousarray(numbers), device=self._device)
+        host = torch.tensor(np.ascontiguousarray(numbers))
+        if self._device.type == "cuda":  # from pinned memory, or the host would wait for all that the device has to do
+            return host.pin_memory().to(self._device, non_blocking=True)
+        return host.to(self._device)
 
 
 def _with_dead_class(delta: np.ndarray, dead: int) -> np.ndarray:

@@ -231,7 +231,7 @@ class CompressedMatrix(StochasticMatrix):
         if kernels is None or (out is not None and not out.is_contiguous()):
             return super().add_scores(log_probs, weights, predictive, row_of, class_of, out)
         self._require_add_scores(log_probs, weights, predictive, row_of, class_of, out)
-        joined = torch.empty_like(log_probs, dtype=torch.float32) if out is None else out
+        joined = predictive.new_empty(log_probs.shape) if out is None else out
         return joined, kernels.add_scores(self, log_probs.float(), weights, predictive, row_of, class_of, joined)
 
     @property

@@ -38,6 +38,16 @@ def contents(results: list[GenerationResult]) -> list[tuple[int, ...]]:
     return [result.token_ids for result in results]
 
 
+@pytest.mark.parametrize("length_penalty", [0.0, 0.5, 1.0])
+def test_the_length_penalty_is_that_of_search_and_order(length_penalty: float) -> None:
+    results = write(num_beams=8, num_return_sequences=8, length_penalty=length_penalty)
+    counts = [round(result.total_log_prob / result.log_prob) for result in results]
+    values = [result.total_log_prob / n**length_penalty for result, n in zip(results, counts, strict=True)]
+    assert values == sorted(values, reverse=True)
+    assert len(set(counts)) > 1
+    assert (contents(results) == contents(write(num_beams=8, num_return_sequences=8))) == (length_penalty == 0)
+
+
 @pytest.mark.parametrize("hmm", [HMM_MODEL, None])
 @pytest.mark.parametrize(
     "options",
@@ -54,7 +64,7 @@ def contents(results: list[GenerationResult]) -> list[tuple[int, ...]]:
 def test_texts_keep_the_promise_and_are_ranked(hmm: HMM | None, options: dict[str, Any]) -> None:
     results = write(hmm=hmm, **options)
     assert 1 <= len(results) <= options.get("num_return_sequences", 1)
-    logs = [result.log_prob for result in results]
+    logs = [result.total_log_prob for result in results]
     assert logs == sorted(logs, reverse=True)
     assert len({result.token_ids for result in results}) == len(results)
     for result in results:

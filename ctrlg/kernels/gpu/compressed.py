@@ -111,7 +111,7 @@ def add_paired_scores(
     """
     background = matrix.background * HEADROOM
     above_start = (predictive * background) @ rows.T
-    out = torch.empty_like(logits, dtype=torch.float32)
+    out = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
     return _scores(matrix, logits, predictive, rows, above_start, len(rows), True, row_of, offset, class_of, out)
 
 

@@ -35,7 +35,7 @@ def add_paired_scores(
     Products are of the type of `p`, those of float32 in TF32; sums are float32.
     """
     lanes, (states, columns) = len(predictive), p.shape
-    out = torch.empty_like(logits, dtype=torch.float32)
+    out = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
     if not lanes or not row_of.shape[1]:
         return out, out.new_full((lanes,), -torch.inf)
     tokens, class_of_tile = classes.tiles
@@ -43,7 +43,7 @@ def add_paired_scores(
     peaks = out.new_empty(len(tokens), lanes)
     masses = torch.empty_like(peaks)
     x = (predictive * HEADROOM).to(p.dtype).contiguous()
-    launcher(products.dense_scores, len(tokens), -(-lanes // width))(
+    launcher(products.dense_scores, -(-lanes // width), len(tokens))(
         tokens, class_of_tile, row_of.int().T.contiguous(), p, x, rows.to(p.dtype).contiguous(),
         offset.float().T.contiguous(), logits.contiguous(), out, peaks, masses, columns, lanes, LARGEST_LOGIT,
         states=states, PRECISION="tf32", TILE=TILE, LANES=width, STATES=STATES_BYTES // p.element_size(),

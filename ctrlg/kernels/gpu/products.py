@@ -4,7 +4,8 @@
 
 with k = class of v and r = row_of[k, b]. All tokens of a tile are of one class, so a tile needs one row of weights for
 each sequence, and numerator and denominator are two products of tensor cores with the same tile of M: the work is that
-of two matrix products, whatever the number of automaton states. Bytes: M once for each block of sequences.
+of two matrix products, whatever the number of automaton states. Bytes: M once, for the blocks of sequences of one tile
+follow each other.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ def dense_scores(
     row_of int32 [K, lanes]; offset float32 [K, lanes]. NaN in logits counts as -inf, +inf as largest_logit.
     UPCAST: for Triton's interpreter, which multiplies bfloat16 as if it were integers.
     """
-    tile = tl.program_id(0)
+    tile = tl.program_id(1)
     token = tl.load(tokens + tile * TILE + tl.arange(0, TILE))
     there = token >= 0
     token = tl.maximum(token, 0)
-    lane = tl.program_id(1) * LANES + tl.arange(0, LANES)
+    lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
     here = lane < lanes
     at_class = tl.load(class_of_tile + tile) * lanes + lane
     row = tl.load(row_of + at_class, mask=here, other=-1)

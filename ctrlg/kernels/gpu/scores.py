@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["w_index_stride"])  # the rows of a step's table: another number at every step
 def score_pieces(
     starts,
     piece_list,
@@ -68,7 +68,7 @@ def score_pieces(
     tl.store(below + at_piece, tl.sum(denominator, axis=0), mask=here)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["w_index_stride", "start_lane_stride"])
 def score_lists(
     starts,
     first_piece,

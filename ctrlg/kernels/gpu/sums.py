@@ -7,10 +7,13 @@ is what takes the time at many lanes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 MOST_LANES = 64
 """Lanes of a program."""
@@ -19,9 +22,14 @@ TILE = 2048
 """Sums of a program: lists times lanes."""
 
 
-def launcher(kernel: Any, *grid: int) -> Any:
-    """`kernel[grid]`, which a type checker takes for the undecorated function."""
-    return kernel[grid]
+def launcher(kernel: Any, *grid: int) -> Callable[..., None]:
+    """`kernel[grid]`, on the device of its first argument, which need not be the current one."""
+
+    def launch(first: Tensor, *others: object, **constants: object) -> None:
+        with torch.cuda.device_of(first):
+            kernel[grid](first, *others, **constants)
+
+    return launch
 
 
 def lanes_of_program(lanes: int) -> int:
