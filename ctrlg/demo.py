@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ctrlg.arguments import Positive, checked
-from ctrlg.constraints import Keywords, OneSentence, WordCount
+from ctrlg.constraints import Keywords, OneLine, OneSentence, WordCount
 from ctrlg.decoding import GenerationResult, generate
 from ctrlg.models import DEFAULT, fast_dtype, load_language_model
 from ctrlg.quantization import load_hmm
@@ -44,7 +44,7 @@ def run(console: Console, compare: bool = False, beams: Positive = 16, device: s
     guided, alone = [], []
     for concepts in CONCEPT_SETS:
         keywords = Keywords([[concept] for concept in concepts], inflect=True)
-        constraint = keywords & WordCount(*WORDS) & OneSentence()
+        constraint = keywords & WordCount(*WORDS) & OneSentence() & OneLine()
         console.print(Text.assemble("promise  ", (", ".join(concepts), "bold"), f", {WORDS[0]} to {WORDS[1]} words"))
         for name, guide, results in (("with HMM ", hmm, guided), ("mask only", None, alone)):
             if guide is None and not compare:

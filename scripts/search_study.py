@@ -22,6 +22,7 @@ import numpy as np
 from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.constraints import OneSentence
 from ctrlg.decoding import generate_many
+from ctrlg.decoding.generation import LENGTH_PENALTY
 from ctrlg.evaluation.bleu import bleu_of, bleu_statistics
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.scores import mean_score
@@ -54,7 +55,8 @@ WAYS = {
     "one sentence, strength 1.5": Way(1.0, True, options={"strength": 1.5}),
     "one sentence, strength 2": Way(1.0, True, options={"strength": 2.0}),
     "likelihood": Way(0.0, False),
-    "now": Way(0.0, True),
+    "one sentence, likelihood": Way(0.0, True),
+    "now": Way(LENGTH_PENALTY, True),
 }
 
 

@@ -36,8 +36,8 @@ class OneSentence(Constraint):
     """The whole text, prefix and suffix included, is punctuated as one sentence.
 
     What ends a sentence stands at the end, a mark such as a comma is followed by a word, and the text begins with none.
-    Marks are those of ASCII. Without this, a search that has to fill its number of words writes ". . ." or ", ,", or
-    begins a second sentence for a word it has forgotten.
+    Marks and spaces are those of ASCII: `OneLine` beside it forbids other white space. Without this, a search that has
+    to fill its number of words writes ". . ." or ", ,", or begins a second sentence for a word it has forgotten.
     """
 
     def holds(self, text: str) -> bool:

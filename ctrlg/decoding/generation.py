@@ -26,6 +26,8 @@ from ctrlg.decoding.tasks import Promise, Task, contents_of, task_of
 from ctrlg.errors import ArgumentError
 
 DEFAULT_BEAMS = 8
+LENGTH_PENALTY = 0.5
+"""Half way between likelihood, which likes short texts best, and the mean over tokens, which likes long ones best."""
 
 
 class Timing(NamedTuple):
@@ -81,7 +83,7 @@ def generate(
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
     strength: AboveZero = 1.0,
-    length_penalty: float = 0.0,
+    length_penalty: float = LENGTH_PENALTY,
     **options: Any,
 ) -> list[GenerationResult]:
     """Texts that keep a promise, best first by the language model's log-probability (see length_penalty).
@@ -105,8 +107,8 @@ def generate(
     strength: how strongly the HMM pulls, > 0: its log-ratio is multiplied by it. 1 is Ctrl-G's; above it, what is
         promised comes earlier in the text. Without an HMM it means nothing.
     length_penalty: of the search and of the order: log-probabilities are divided by the number of tokens to this power.
-        0, the default, is the likelihood of the text; 1, as in transformers, prefers long texts, which a search fills
-        up with what is cheap (docs/results.md, "Better sentences").
+        0 is the likelihood of the text, 1 the mean over tokens, transformers' default, which prefers long texts: a
+        search then fills them up with what is cheap (docs/results.md, "Better sentences").
     options: passed to `model.generate` (top_p, logits_processor, ...; `ctrlg.decoding.options` lists
         them). The model's own generation_config is not used. A logits_processor sees the scores before the constraint
         does; texts that a stopping_criteria cuts off are not returned.
@@ -163,7 +165,7 @@ def generate_many(
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
     strength: AboveZero = 1.0,
-    length_penalty: float = 0.0,
+    length_penalty: float = LENGTH_PENALTY,
     **options: Any,
 ) -> list[list[GenerationResult]]:
     """What `generate` returns for each of several promises, which are kept side by side in one search. That is faster

@@ -12,6 +12,7 @@ from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.compat import AhoCorasickBuilder
 from ctrlg.constraints import Exclude, Keywords, WordCount
 from ctrlg.decoding import GenerationResult, generate, score_generated_ids
+from ctrlg.decoding.generation import LENGTH_PENALTY
 from ctrlg.errors import ArgumentError, BudgetError, VocabularyError
 from ctrlg.hmm import HMM
 
@@ -34,6 +35,10 @@ def write(constraint: Any = PROMISE, hmm: Any = HMM_MODEL, **options: Any) -> li
     return generate(MODEL, TOKENIZER, hmm, constraint, **(SHORT | options))
 
 
+def ranked_by(result: GenerationResult, length_penalty: float) -> float:
+    return result.total_log_prob / round(result.total_log_prob / result.log_prob) ** length_penalty
+
+
 def contents(results: list[GenerationResult]) -> list[tuple[int, ...]]:
     return [result.token_ids for result in results]
 
@@ -42,10 +47,12 @@ def contents(results: list[GenerationResult]) -> list[tuple[int, ...]]:
 def test_the_length_penalty_is_that_of_search_and_order(length_penalty: float) -> None:
     results = write(num_beams=8, num_return_sequences=8, length_penalty=length_penalty)
     counts = [round(result.total_log_prob / result.log_prob) for result in results]
-    values = [result.total_log_prob / n**length_penalty for result, n in zip(results, counts, strict=True)]
+    values = [ranked_by(result, length_penalty) for result in results]
     assert values == sorted(values, reverse=True)
     assert len(set(counts)) > 1
-    assert (contents(results) == contents(write(num_beams=8, num_return_sequences=8))) == (length_penalty == 0)
+    assert (contents(results) == contents(write(num_beams=8, num_return_sequences=8))) == (
+        length_penalty == LENGTH_PENALTY
+    )
 
 
 @pytest.mark.parametrize("hmm", [HMM_MODEL, None])
@@ -64,8 +71,8 @@ def test_the_length_penalty_is_that_of_search_and_order(length_penalty: float) -
 def test_texts_keep_the_promise_and_are_ranked(hmm: HMM | None, options: dict[str, Any]) -> None:
     results = write(hmm=hmm, **options)
     assert 1 <= len(results) <= options.get("num_return_sequences", 1)
-    logs = [result.total_log_prob for result in results]
-    assert logs == sorted(logs, reverse=True)
+    values = [ranked_by(result, LENGTH_PENALTY) for result in results]
+    assert values == sorted(values, reverse=True)
     assert len({result.token_ids for result in results}) == len(results)
     for result in results:
         assert result.satisfied and PROMISE.holds(result.text)
