@@ -17,8 +17,8 @@ LEAST_WORDS, MOST_WORDS = 6, 16
 Words = tuple[int, int | None]
 """Least and most words of a sentence; None sets no upper limit."""
 
-LENGTH_PENALTY = 1.0
-"""Of the search and the order of its sentences, as in Norm-Q's benchmark and in transformers."""
+NORM_Q_LENGTH_PENALTY = 1.0
+"""Of the search and the order of its sentences in all studies, as in Norm-Q's benchmark; not `generate`'s default."""
 
 TOGETHER = 4
 """Promises that are kept side by side: 64 rows of 16 beams, beyond which a processor gains nothing more."""
@@ -89,7 +89,7 @@ def write_sentences(
             num_return_sequences=beams,
             progress=False,
             soft_mask=soft_mask,
-            length_penalty=LENGTH_PENALTY,
+            length_penalty=NORM_Q_LENGTH_PENALTY,
         )
         for concept_set, promise, ranked in zip(group, promises, results, strict=True):
             if concept_set in left:
