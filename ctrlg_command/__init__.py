@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 
-SPINS = "30000"
+SPINS = "10000"
 """Looks for work before a waiting thread gives its core away. GNU OpenMP's own choice takes milliseconds, in which two
-processes on the same cores keep each other from working; a third of this number cost half of the speed on an idle
-machine in one of two runs (`benchmarks/busy_neighbour.py`, docs/running.md)."""
+processes on the same cores keep each other from working. Of the numbers tried this is the one that helped beside a
+neighbour in every run, at 1 to 4 % of the speed alone in all runs but one (`benchmarks/busy_neighbour.py`,
+docs/running.md)."""
 
 
 def main() -> None:

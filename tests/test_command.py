@@ -22,7 +22,7 @@ ctrlg_command.main()
 
 @pytest.mark.parametrize(
     ("given", "found"),
-    [({}, "30000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, None)],
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, None)],
     ids=str,
 )
 def test_threads_give_way_unless_the_user_says_how(given: dict[str, str], found: str | None) -> None:
