@@ -40,6 +40,8 @@ Examples:
 
   ctrlg generate --keywords dog --keywords "park|garden" --words 6..12
 
+  ctrlg generate --model instruct --prompt "Write a story about a lighthouse." --keywords "storm|gale" --words 60..90
+
   ctrlg generate --keywords ride --keywords bike --inflect --exclude road --beams 16
 
   ctrlg generate --prefix "On a sunny day" --suffix " in the park." --keywords dog --number 3 --json
@@ -58,17 +60,29 @@ def generate(
     exclude: Annotated[list[str] | None, typer.Option(help="A phrase the text must not contain. Repeat.")] = None,
     words: Annotated[str | None, typer.Option(help="Number of words, as 8..12 or 10.")] = None,
     lines: Annotated[bool, typer.Option(help="The text may have line breaks, tabs and gaps.")] = False,
-    sentences: Annotated[bool, typer.Option(help="The text may have several sentences.")] = False,
+    sentences: Annotated[
+        bool | None, typer.Option(help="The text may have several sentences; by default as an answer to a prompt.")
+    ] = None,
     prefix: Annotated[str, typer.Option(help="How the text begins.")] = "",
     suffix: Annotated[str, typer.Option(help="How the text ends.")] = ".",
     prompt: Annotated[str | None, typer.Option(help="What the language model reads before the text.")] = None,
-    model: Annotated[str, typer.Option(help="Hugging Face id, folder, .gguf file, or 'default'.")] = "default",
-    hmm: Annotated[str, typer.Option(help="Folder or hub id of an HMM, 'default', or 'none'.")] = "default",
+    chat_template: Annotated[
+        bool | None, typer.Option(help="The prompt is a user's turn; by default with the model 'instruct'.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Hugging Face id, folder, .gguf file, 'default' (captions) or 'instruct' (any prompt).")
+    ] = "default",
+    hmm: Annotated[
+        str | None,
+        typer.Option(help="Folder or hub id of an HMM, 'default', 'instruct' or 'none'; by default the model's own."),
+    ] = None,
     beams: Annotated[int, typer.Option(help="Beams of the search.")] = 8,
     sample: Annotated[bool, typer.Option("--sample", help="Draw texts instead of searching.")] = False,
     number: Annotated[int, typer.Option(help="How many texts to print.")] = 1,
     min_new_tokens: Annotated[int, typer.Option(help="Least tokens between prefix and suffix.")] = 1,
-    max_new_tokens: Annotated[int, typer.Option(help="Most tokens between prefix and suffix.")] = 32,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Most tokens between prefix and suffix; by default 32, or twice the most words.")
+    ] = None,
     strength: Annotated[float, typer.Option(help="How strongly the HMM pulls; above 1, words come earlier.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -77,14 +91,20 @@ def generate(
     """Write texts that keep a promise, best first."""
     from ctrlg.constraints import OneLine, OneSentence
     from ctrlg.decoding import generate as write
-    from ctrlg.models import fast_dtype, load_language_model
+    from ctrlg.distillation.prompts import encode_prompts
+    from ctrlg.models import DEFAULT, INSTRUCT, fast_dtype, load_language_model
     from ctrlg.quantization import load_hmm
 
+    turn = prompt is not None and (model == INSTRUCT if chat_template is None else chat_template)
+    if prompt is None and (chat_template or model == INSTRUCT):
+        raise ArgumentError("there is no --prompt to answer", hint="--prompt 'Write a story about a lighthouse.'")
     constraint = promise(keywords or [], ordered, inflect, exclude or [], words)
     if not lines:
         constraint = constraint & OneLine()
-    if not (lines or sentences):
+    if not (lines or (turn if sentences is None else sentences)):
         constraint = constraint & OneSentence()
+    if max_new_tokens is None:
+        max_new_tokens = max(32, 2 * word_range(words)[1] if words else 0)
     options: dict[str, Any] = {
         "prompt": prompt,
         "prefix": prefix,
@@ -98,8 +118,11 @@ def generate(
         "strength": strength,
     }
     check(write, **options)  # before models are loaded, or even fetched
-    guide = None if hmm == "none" else load_hmm(hmm, device=device)
+    own = INSTRUCT if model == INSTRUCT else DEFAULT
+    guide = None if hmm == "none" else load_hmm(hmm or own, device=device)
     language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
+    if prompt is not None and turn:
+        (options["prompt"],) = encode_prompts(tokenizer, [prompt], chat_template=True)
     results = write(language_model, tokenizer, guide, constraint, **options)
     if as_json:
         named = [asdict(result) | {"timing": result.timing._asdict()} for result in results]

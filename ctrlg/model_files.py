@@ -144,6 +144,6 @@ def foreign_errors(load: Callable[[], Any], wanted: str) -> Any:
         reason = (str(error).strip() or type(error).__name__)[:500]
         raise CheckpointError(
             f"cannot load {wanted}: {reason}",
-            hint='give a Hugging Face id, a folder, a .gguf file, "default" or "default-base"; '
+            hint='give a Hugging Face id, a folder, a .gguf file, "default", "instruct" or "default-base"; '
             "where it is one of these, the file is damaged: fetch it again",
         ) from error

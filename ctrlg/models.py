@@ -24,6 +24,7 @@ from ctrlg.model_files import (
 
 DEFAULT = "default"
 DEFAULT_BASE = "default-base"
+INSTRUCT = "instruct"
 
 
 @checked
@@ -32,8 +33,9 @@ def load_language_model(
 ) -> tuple[Any, Any]:
     """(model in evaluation mode, tokenizer) of any causal language model.
 
-    name: "default" (SmolLM2 adapted to CommonGen, see `ctrlg.assets`), "default-base" (before it was adapted), a
-    Hugging Face id, a folder, or the path of a GGUF file. dtype: float32 where not given. options: for
+    name: "default" (SmolLM2 adapted to CommonGen, see `ctrlg.assets`), "instruct" (before it was adapted, texts end
+    where a turn of its chat template does), "default-base" (the file that both are made of), a Hugging Face id, a
+    folder, or the path of a GGUF file. dtype: float32 where not given. options: for
     `AutoModelForCausalLM.from_pretrained`.
     Raises ArgumentError for a device that is not there, CheckpointError where the model cannot be loaded.
     """
@@ -176,10 +178,15 @@ def weight_files(name: str | Path) -> list[Path]:
 
 def _source_of(name: str | Path) -> tuple[str, dict[str, str]]:
     """What transformers loads: a Hugging Face id or a folder, and the option that names a GGUF file in it."""
-    if str(name) in (DEFAULT, DEFAULT_BASE):
+    if str(name) in (DEFAULT, DEFAULT_BASE, INSTRUCT):
         from ctrlg import assets
 
-        name = assets.default_model_path() if str(name) == DEFAULT else assets.base_model_file()
+        embedded = {
+            DEFAULT: assets.default_model_path,
+            DEFAULT_BASE: assets.base_model_file,
+            INSTRUCT: assets.instruct_model_path,
+        }
+        name = embedded[str(name)]()
     if str(name).endswith(".gguf"):
         return str(Path(name).parent), {"gguf_file": Path(name).name}
     return str(name), {}

@@ -1,17 +1,20 @@
 """Prompts to distil an instruction-tuned model on, and others to test on: every task of a list about topics of another.
 
-    python scripts/instruct_prompts.py --output runs/instruct            # train.txt (2,000) and test.txt (100)
+    python scripts/instruct_prompts.py --output runs/instruct            # train.txt (2,000) and test.jsonl (100)
 
-Topics of the two files are disjoint, and four of the tests' tasks occur in no training prompt. The lists were written
-for this; nothing is taken from a benchmark.
+Topics of the two files are disjoint, and four of the tests' tasks occur in no training prompt. A test has two or three
+keywords that suit its topic, and a range of words between 30 and 120. The lists were written for this; nothing is taken
+from a benchmark.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import random
 from pathlib import Path
+from typing import Any
 
 from ctrlg.errors import CtrlGError
 from ctrlg.files import atomic_file
@@ -82,10 +85,31 @@ bread making; a lazy inventor; stars; a lost wallet
 """
 
 TEST_TOPICS = """
-a lighthouse; the moon; a glass factory; an orchestra rehearsal; a mountain rescue; penguins; a flooded cellar
-night shifts; a paper kite; the city council; a wooden horse; beekeeping on a roof; a delayed flight
-a rusty key; wind turbines; a food truck; a quiet librarian; the desert at night; a school garden
-an antique shop; a ferry crossing; a snow leopard; the stock market; a neighbourhood party; a lost letter
+a lighthouse: storm, boat, lamp, rocks, captain
+the moon: tide, crater, night, rocket, orbit
+a glass factory: furnace, sand, bottle, worker, heat
+an orchestra rehearsal: violin, conductor, silence, drum, mistake
+a mountain rescue: rope, helicopter, snow, climber, blanket
+penguins: ice, egg, fish, feathers, colony
+a flooded cellar: pump, rain, boxes, neighbor, water
+night shifts: coffee, nurse, sleep, street, quiet
+a paper kite: wind, string, child, tail, hill
+the city council: vote, mayor, budget, bridge, citizen
+a wooden horse: paint, soldier, toy, wheel, gift
+beekeeping on a roof: honey, smoke, flower, city, ladder
+a delayed flight: airport, luggage, weather, ticket, pilot
+a rusty key: door, attic, secret, lock, box
+wind turbines: electricity, blade, farmer, noise, bird
+a food truck: sauce, customer, street, onion, price
+a quiet librarian: book, shelf, whisper, card, window
+the desert at night: stars, camel, cold, sand, fire
+a school garden: tomato, teacher, seeds, rain, worm
+an antique shop: clock, dust, chair, owner, price
+a ferry crossing: wave, car, horn, island, passenger
+a snow leopard: mountain, prey, camera, fur, village
+the stock market: price, risk, bank, news, panic
+a neighbourhood party: music, lamp, cake, fence, dance
+a lost letter: stamp, postman, love, envelope, drawer
 """
 
 TRAIN_PROMPTS, TEST_PROMPTS = 2000, 100
@@ -95,6 +119,20 @@ def chosen(tasks: list[str], topics: list[str], count: int, seed: int) -> list[s
     """`count` different prompts of all pairs of a task and a topic, drawn at random; all where there are fewer."""
     every = [task.format(topic) for topic, task in itertools.product(topics, tasks)]
     return random.Random(seed).sample(every, min(count, len(every)))
+
+
+def tests(count: int, seed: int) -> list[dict[str, Any]]:
+    """Prompts about the topics that were kept for tests, each with what its answer must keep."""
+    keywords = dict(line.split(": ") for line in _lines(TEST_TOPICS))
+    prompts = chosen(_lines(TASKS)[::3] + _lines(TEST_TASKS), list(keywords), count, seed)
+    random_ = random.Random(seed + 1)
+    result = []
+    for prompt in prompts:
+        (topic,) = (topic for topic in keywords if topic in prompt)
+        words = random_.sample(keywords[topic].split(", "), random_.choice([2, 3]))
+        least = random_.randrange(30, 81, 10)
+        result.append({"prompt": prompt, "keywords": words, "words": [least, least * 3 // 2]})
+    return result
 
 
 def _lines(text: str) -> list[str]:
@@ -111,16 +149,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    files = {
-        "train.txt": chosen(_lines(TASKS), _topics(TOPICS), TRAIN_PROMPTS, arguments.seed),
-        "test.txt": chosen(
-            _lines(TASKS)[::3] + _lines(TEST_TASKS), _topics(TEST_TOPICS), TEST_PROMPTS, arguments.seed + 1
-        ),
-    }
-    for name, prompts in files.items():
+    train = chosen(_lines(TASKS), _topics(TOPICS), TRAIN_PROMPTS, arguments.seed)
+    files = {"train.txt": train, "test.jsonl": [json.dumps(test) for test in tests(TEST_PROMPTS, arguments.seed + 1)]}
+    for name, lines in files.items():
         with atomic_file(arguments.output / name) as part:
-            Path(part).write_text("\n".join(prompts) + "\n", encoding="utf-8")
-        print(f"{arguments.output / name}: {len(prompts)} prompts")
+            Path(part).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        print(f"{arguments.output / name}: {len(lines)} prompts")
 
 
 if __name__ == "__main__":

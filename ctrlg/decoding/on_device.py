@@ -72,7 +72,7 @@ class DeviceStep:
         device: torch.device,
         strength: float = 1.0,
     ) -> None:
-        self._strength = strength
+        self.strength = strength
         self._guide, self._hmm, self._device, self._eos = guide, hmm, device, eos_token_id
         automaton, suffix = guide.automaton, np.array(guide.suffix_ids)
         self._class_of = self._put(automaton.class_of)
@@ -224,10 +224,10 @@ class DeviceStep:
 
     def _sum(self, rows: Rows, content: Content, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Language model and HMM: [B, V] and its log-sum-exp [B]."""
-        if self._hmm is None or self._strength == 1:
+        if self._hmm is None or self.strength == 1:
             return self._plain_sum(rows, content, logits)
         ratio, _ = self._plain_sum(rows, content, torch.zeros_like(logits))
-        joined = ratio.mul_(self._strength).add_(finite_logits(logits))
+        joined = ratio.mul_(self.strength).add_(finite_logits(logits))
         return joined, joined.logsumexp(dim=1)
 
     def _plain_sum(self, rows: Rows, content: Content, logits: Tensor) -> tuple[Tensor, Tensor]:

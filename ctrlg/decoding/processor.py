@@ -64,7 +64,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         as it likes. For comparisons: promises can then be broken.
     strength: multiplies the HMM's log-ratio before scores are joined, > 0; 1 is Ctrl-G's.
 
-    Attributes: `temperature` and `hmm_batch_size` can be set between calls; `seconds` counts the time spent in them.
+    Attributes: `temperature`, `strength` and `hmm_batch_size` can be set between calls; `seconds` counts the time spent
+    in them.
 
     Rows after the end-of-text token, and (unless the mask is soft) rows that have left every way to keep the promise,
     may only go on with the end-of-text token. Raises UnsatisfiableError, BudgetError, VocabularyError, ArgumentError
@@ -126,7 +127,6 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         )
         emission = None if hmm_model is None else hmm_model.emission
         self._joiner = Joiner(automaton, eos, emission, self._device, soft_mask, strength)
-        self._strength = strength
         self._hmm = hmm_model
         self._device_step: DeviceStep | None = None
         self.seconds = 0.0
@@ -167,7 +167,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             return None
         if self._device_step is None or self._device_step.device != device:
             start = self._reader.start
-            self._device_step = DeviceStep(self._guide, self._hmm, start, self.eos_token_id, device, self._strength)
+            self._device_step = DeviceStep(self._guide, self._hmm, start, self.eos_token_id, device, self.strength)
         return self._device_step
 
     def _next_token_on_device(self, step: DeviceStep, input_ids: Tensor, scores: Tensor) -> Tensor | None:
@@ -244,6 +244,17 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             mass = float((start @ value.values[0]).double())
             logs.append(math.log(mass) + float(value.log_scale[0]) if mass > 0 else -math.inf)
         return logs
+
+    @property
+    def strength(self) -> float:
+        """What the HMM's log-ratio is multiplied by; can be set between calls."""
+        return self._joiner.strength
+
+    @strength.setter
+    def strength(self, strength: float) -> None:
+        self._joiner.strength = strength
+        if self._device_step is not None:
+            self._device_step.strength = strength
 
     @property
     def nbytes(self) -> int:

@@ -15,16 +15,17 @@ from ctrlg.models import checked_device
 from ctrlg.quantization.checkpoint import KIND
 from ctrlg.quantization.model import QuantizedHMM
 
-DEFAULT = "default"
+EMBEDDED = {"default": assets.default_hmm_path, "instruct": assets.instruct_hmm_path}
 
 
 @checked
 def load_hmm(path_or_name: str | Path, device: torch.device | str = "cpu") -> HMM | QuantizedHMM:
     """An HMM, dense or compressed as it was saved.
 
-    path_or_name: a folder, a repository of the Hugging Face hub, or "default", the compressed HMM that comes
-    with this package. Raises ArgumentError for a device that is not there, CheckpointError where there is no such HMM,
-    and for one that is foreign or damaged.
+    path_or_name: a folder, a repository of the Hugging Face hub, or "default" or "instruct": the compressed HMMs that
+    come with this package, for the language models of these names.
+    Raises ArgumentError for a device that is not there, CheckpointError where there is no such HMM, and for one that is
+    foreign or damaged.
     """
     place = checked_device(device)
     folder = hmm_folder(path_or_name)
@@ -36,4 +37,5 @@ def load_hmm(path_or_name: str | Path, device: torch.device | str = "cpu") -> HM
 
 def hmm_folder(path_or_name: str | Path) -> Path:
     """The folder that `load_hmm` reads. Raises CheckpointError where there is none."""
-    return assets.default_hmm_path() if str(path_or_name) == DEFAULT else fetch_checkpoint(path_or_name)
+    embedded = EMBEDDED.get(str(path_or_name))
+    return fetch_checkpoint(path_or_name) if embedded is None else embedded()

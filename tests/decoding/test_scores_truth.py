@@ -185,3 +185,6 @@ def test_strength_multiplies_the_log_ratio_and_nothing_else(strength: float) -> 
         ratio = plain.log_ratio(batch(step))
         torch.testing.assert_close(processor.log_ratio(batch(step)), ratio)
         torch.testing.assert_close(processor(batch(step), logits), (strength * ratio + logits).log_softmax(1))
+        processor.strength = strength + 1  # as of the next call
+        torch.testing.assert_close(processor(batch(step), logits), ((strength + 1) * ratio + logits).log_softmax(1))
+        processor.strength = strength
