@@ -154,7 +154,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hmm", default="instruct", help="folder or hub id (%(default)s)")
     parser.add_argument("--base_model", default="instruct", help="whose tokenizer it has (%(default)s)")
-    parser.add_argument("--samples", nargs="+", required=True, help="of the language model, that nothing was trained on")
+    parser.add_argument(
+        "--samples", nargs="+", required=True, help="of the language model, that nothing was trained on"
+    )
     parser.add_argument("--words", type=int, default=100, help="how many (%(default)s)")
     parser.add_argument("--read", type=int, default=32, help="tokens read before (%(default)s)")
     parser.add_argument("--within", type=int, nargs="+", default=[8, 32, 64, 128], help="r (8 32 64 128)")

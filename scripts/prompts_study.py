@@ -4,11 +4,12 @@
     python scripts/prompts_study.py --tests runs/instruct/test.jsonl --output runs/prompts.jsonl \\
         --ways "mask alone" 1 1.5 "2, falling" free --plot fig/keyword_places.svg
 
-A way is a strength, a strength that falls to 1 as the tokens run out, "mask alone" (no HMM), or "free" (the same number
-of words, no keywords). Each writes one answer to every prompt, as `ctrlg.generate` does; answers are lines of OUTPUT,
-and what is there already is not written again. Filler, by rule: a word twice in a row, or two marks of punctuation
-together (quotation marks, brackets and dots apart). A keyword's place is where its first occurrence begins, as a share
-of the text.
+A way is a strength, "mask alone" (no HMM) or "free" (the same number of words, no keywords); after a comma, "falling"
+(the strength falls to 1 as the tokens run out), "no trigram twice" (no three tokens come a second time) or "mean"
+(length penalty 1). Each writes one answer to every prompt, as `ctrlg.generate` does; answers are lines of OUTPUT, and
+what is there already is not written again. Filler, by rule: a word twice in a row, two marks of punctuation together
+(quotation marks, brackets and dots apart), or four of any but dots. A keyword's place is where its first occurrence
+begins, as a share of the text.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from torch import Tensor
@@ -38,8 +39,12 @@ from ctrlg.reading import parse_json_lines, read_text
 from ctrlg.studies import StudyLines, markdown_rows
 
 KEY = ("way", "prompt")
-MASK_ALONE, FREE = "mask alone", "free"
-FILLER = (r"\b(\w+)\s+\1\b", r"[^\w\s'\"().]\s*[^\w\s'\"()]")
+MASK_ALONE, FREE, FALLING = "mask alone", "free", "falling"
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "no trigram twice": {"no_repeat_ngram_size": 3},
+    "mean": {"length_penalty": 1.0},
+}
+FILLER = (r"\b(\w+)\s+\1\b", r"[^\w\s'\"().]\s*[^\w\s'\"()]", r"([^\w\s.]\s*){4}")
 TOKENS_A_WORD = 2
 
 
@@ -60,7 +65,7 @@ def main() -> None:
                         answer(lines, way, missing, models, hmm, arguments.beams)
     say(table(lines.lines, arguments.ways, tests))
     if arguments.plot:
-        plot_places(lines.lines, [way for way in arguments.ways if way != FREE], tests, arguments.plot)
+        plot_places(lines.lines, [way for way in arguments.ways if not way.startswith(FREE)], tests, arguments.plot)
 
 
 def answer(
@@ -69,13 +74,14 @@ def answer(
     """One answer to each prompt, side by side."""
     keywords = [Keywords([[word] for word in test["keywords"]]) for test in tests]
     lengths = [WordCount(*test["words"]) & OneLine() for test in tests]
-    constraints = lengths if way == FREE else [a & b for a, b in zip(keywords, lengths, strict=True)]
+    free = way.startswith(FREE)
+    constraints = lengths if free else [a & b for a, b in zip(keywords, lengths, strict=True)]
     most = TOKENS_A_WORD * max(test["words"][1] for test in tests)
-    strength, falling = strength_of(way)
+    strength, falling, options = Way.named(way)
     with falling_strength(strength, most) if falling else nullcontext():
         results = generate_many(
             *models,
-            None if way == MASK_ALONE else hmm,
+            None if way.startswith(MASK_ALONE) else hmm,
             constraints,
             encode_prompts(models[1], [test["prompt"] for test in tests], chat_template=True),
             max_new_tokens=most,
@@ -83,9 +89,10 @@ def answer(
             strength=strength,
             eos_token_id=hmm.eos_token_id,
             progress=False,
+            **options,
         )
     for test, words, (best, *_) in zip(tests, keywords, results, strict=True):
-        places = [] if way == FREE else sorted(first_places(words, best.text, test["keywords"]))
+        places = [] if free else sorted(first_places(words, best.text, test["keywords"]))
         lines.add(
             (way, test["prompt"]),
             {
@@ -109,15 +116,24 @@ def first_places(keywords: Keywords, text: str, words: Sequence[str]) -> list[fl
     return [first[word.lower()] / len(text) for word in words if word.lower() in first]
 
 
-def strength_of(way: str) -> tuple[float, bool]:
-    """The strength that a way begins with, and whether it falls."""
-    number, _, rest = way.partition(",")
-    if way in (MASK_ALONE, FREE):
-        return 1.0, False
-    try:
-        return float(number), bool(rest)
-    except ValueError as error:
-        raise ArgumentError(f"--ways {way!r}", hint="'mask alone', 'free', a number, or '2, falling'") from error
+class Way(NamedTuple):
+    """What the name of a way says: `options` are of `generate`."""
+
+    strength: float
+    falling: bool
+    options: Mapping[str, Any]
+
+    @classmethod
+    def named(cls, name: str) -> Way:
+        """See the top of this file. Raises ArgumentError."""
+        base, *rest = name.split(", ")
+        try:
+            strength = 1.0 if base in (MASK_ALONE, FREE) else float(base)
+            options = {key: value for each in rest if each != FALLING for key, value in OPTIONS[each].items()}
+        except (KeyError, ValueError) as error:
+            known = ", ".join([FALLING, *OPTIONS])
+            raise ArgumentError(f"--ways {name!r}", hint=f"'mask alone', 'free' or a number; then {known}") from error
+        return cls(strength, FALLING in rest, options)
 
 
 @contextmanager
@@ -139,6 +155,13 @@ def has_filler(text: str) -> bool:
     return any(re.search(rule, text, re.IGNORECASE) for rule in FILLER)
 
 
+def repeated_trigrams(text: str) -> float:
+    """The share of three words in a row that stand in the text already."""
+    words = re.findall(r"\w+", text.lower())
+    trigrams = list(zip(words, words[1:], words[2:], strict=False))
+    return 1 - len(set(trigrams)) / max(1, len(trigrams))
+
+
 def table(lines: Sequence[Mapping[str, Any]], ways: Sequence[str], tests: Sequence[Mapping[str, Any]]) -> str:
     """A row for each way, all of the same prompts; log-probabilities are paired with the way "1", if it is there."""
     found = {(line["way"], line["prompt"]): line for line in lines}
@@ -146,7 +169,7 @@ def table(lines: Sequence[Mapping[str, Any]], ways: Sequence[str], tests: Sequen
     base = "1" if "1" in ways else ways[0]
     rows: list[list[Any]] = [
         ["way", "prompts", "kept", "filler", "nats a token", f"more than {base!r}, paired", "first keyword", "last",
-         "words", "symbolic s", "neural s"]
+         "trigrams again", "words", "symbolic s", "neural s"]
     ]  # fmt: skip
     for way in ways:
         mine = [found[way, prompt] for prompt in prompts]
@@ -158,6 +181,7 @@ def table(lines: Sequence[Mapping[str, Any]], ways: Sequence[str], tests: Sequen
              mean_score([line["log_prob"] for line in mine], prompts),
              "" if way == base else mean_score(gains, prompts),
              *(f"{100 * statistics.mean(places):.0f} %" if places else "" for places in (first, last)),
+             f"{100 * statistics.mean(repeated_trigrams(line['text']) for line in mine):.0f} %",
              f"{statistics.mean(len(line['text'].split()) for line in mine):.0f}",
              f"{statistics.mean(line['symbolic'] for line in mine):.2f}",
              f"{statistics.mean(line['neural'] for line in mine):.2f}"]
@@ -175,7 +199,7 @@ def plot_places(
     for axis, way in zip(axes, ways, strict=True):
         mine = [line for line in lines if line["way"] == way and line["prompt"] in prompts]
         axis.hist([100 * place for line in mine for place in line["places"]], bins=range(0, 101, 10), color=DARK)
-        axis.set(title=way if way == MASK_ALONE else f"strength {way}", xlabel="place in the text, %")
+        axis.set(title=way if way.startswith(MASK_ALONE) else f"strength {way}", xlabel="place in the text, %")
     axes[0].set_ylabel("keywords")
     save_figure(figure, path)
 

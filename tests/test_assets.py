@@ -1,4 +1,4 @@
-"""The embedded default: where it is cached, what is said when it cannot be had, and that it is what it claims."""
+"""The embedded pairs: where they are cached, what is said when they cannot be had, and what they are."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ import pytest
 import torch
 
 from ctrlg import assets
+from ctrlg.constraints import Keywords, WordCount
+from ctrlg.decoding import generate
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.files import write_json, write_tensors
 from ctrlg.folders import MANIFEST, MODEL_FOLDER, atomic_folder
+from ctrlg.quantization import QuantizedHMM, load_hmm
 
 
 def test_the_cache_moves_with_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -117,7 +120,7 @@ def test_a_damaged_built_model_is_built_again(monkeypatch: pytest.MonkeyPatch, t
     FakeIndex(monkeypatch)
     built: list[Path] = []
 
-    def build(base: Path, adapter: Path | None, folder: Path) -> None:
+    def build(base: Path, adapter: Path | None, folder: Path, eos_token: str) -> None:
         built.append(base)
         with atomic_folder(folder, MODEL_FOLDER) as temporary:
             write_json(temporary / "config.json", {})
@@ -176,6 +179,24 @@ def test_the_adapted_model_knows_its_domain(default_model: tuple[object, object]
         with torch.inference_mode():
             losses.append(float(model(ids, labels=ids).loss))  # type: ignore[operator]
     assert losses[0] < 3.0 < losses[1]
+
+
+def test_the_instruct_pair_answers_a_prompt_and_keeps_its_constraint() -> None:
+    hmm = load_hmm("instruct")
+    model, tokenizer = assets.instruct_model()
+    assert isinstance(hmm, QuantizedHMM) and hmm.hidden_states >= 1024 and hmm.packed_nbytes < 3_000_000
+    assert tokenizer.convert_ids_to_tokens(hmm.eos_token_id) == tokenizer.eos_token == assets.END_OF_TURN
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "What do people like about the moon?"}], add_generation_prompt=True
+    )
+    constraint = Keywords([["tide", "tides"]]) & WordCount(10, 20)
+    (guided,) = generate(model, tokenizer, hmm, constraint, prompt, num_beams=4, progress=False)
+    (alone,) = generate(
+        model, tokenizer, None, constraint, prompt, num_beams=4, progress=False, eos_token_id=hmm.eos_token_id
+    )
+    assert guided.satisfied and alone.satisfied
+    assert "tide" in guided.text and 10 <= len(guided.text.split()) <= 20
+    assert guided.log_prob > alone.log_prob
 
 
 def test_import_is_light() -> None:

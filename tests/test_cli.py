@@ -31,6 +31,15 @@ def test_generate_keeps_what_it_promises() -> None:
     assert set(result["timing"]) == {"preparation", "symbolic", "neural", "steps"}
 
 
+def test_generate_answers_a_prompt() -> None:
+    """The model 'instruct' takes its own HMM, reads the prompt as a user's turn, and may write several sentences."""
+    question = ["generate", "--model", "instruct", "--prompt", "Write a story about a lighthouse.", "--beams", "4"]
+    (result,) = json.loads(run(*question, "--keywords", "storm|gale", "--words", "25..40", "--json"))
+    assert result["satisfied"] and 25 <= len(result["text"].split()) <= 40
+    assert "storm" in result["text"] or "gale" in result["text"]
+    assert "lighthouse" in result["text"].lower()
+
+
 def test_a_refused_compression_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="bits is 9"):
         run("quantize", "default", str(tmp_path / "out"), "--bits", "9")
@@ -69,6 +78,8 @@ def test_evaluate_scores_files_side_by_side(tmp_path: Path) -> None:
     [
         (["generate"], "no promise"),
         (["generate", "--words", "many"], "no range"),
+        (["generate", "--keywords", "dog", "--model", "instruct"], "no --prompt"),
+        (["generate", "--keywords", "dog", "--chat-template"], "no --prompt"),
         (["generate", "--keywords", "dog", "--exclude", "dog"], "dog"),
         (["generate", "--keywords", "dog", "--hmm", "/nowhere"], "/nowhere"),
         (["quantize", "/nowhere", "/dev/null/folder"], "cannot make the folder /dev/null"),
