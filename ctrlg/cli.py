@@ -83,7 +83,10 @@ def generate(
     max_new_tokens: Annotated[
         int | None, typer.Option(help="Most tokens between prefix and suffix; by default 32, or twice the most words.")
     ] = None,
-    strength: Annotated[float, typer.Option(help="How strongly the HMM pulls; above 1, words come earlier.")] = 1.0,
+    strength: Annotated[
+        float | None,
+        typer.Option(help="How strongly the HMM pulls; above 1, words come earlier. Default: the HMM's own."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

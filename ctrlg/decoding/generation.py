@@ -14,6 +14,7 @@ from transformers import LogitsProcessorList
 from ctrlg.arguments import AboveZero, LanguageModel, Natural, Positive, Seed, Tokenizer, checked
 from ctrlg.constraints import Constraint
 from ctrlg.decoding.limits import require_context, require_memory
+from ctrlg.decoding.lookahead import TABLE_BYTES
 from ctrlg.decoding.model import HiddenMarkovModel
 from ctrlg.decoding.options import KEEP_SCORES, check_options
 from ctrlg.decoding.path_scores import PathScores
@@ -26,6 +27,7 @@ from ctrlg.decoding.tasks import Promise, Task, contents_of, task_of
 from ctrlg.errors import ArgumentError
 
 DEFAULT_BEAMS = 8
+LEAST_TABLE_BYTES = 1 << 26  # that each of many promises side by side may keep; together they share TABLE_BYTES
 LENGTH_PENALTY = 0.5
 """Half way between likelihood, which likes short texts best, and the mean over tokens, which likes long ones best."""
 
@@ -82,7 +84,7 @@ def generate(
     max_states: Positive = 20_000,
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
-    strength: AboveZero = 1.0,
+    strength: AboveZero | None = None,
     length_penalty: float = LENGTH_PENALTY,
     **options: Any,
 ) -> list[GenerationResult]:
@@ -105,7 +107,8 @@ def generate(
     eos_token_id: the token that ends a text; by default the HMM's, without an HMM the tokenizer's.
     soft_mask: the HMM alone steers, as in Ctrl-G; then texts come back that break the promise, `satisfied` says which.
     strength: how strongly the HMM pulls, > 0: its log-ratio is multiplied by it. 1 is Ctrl-G's; above it, what is
-        promised comes earlier in the text. Without an HMM it means nothing.
+        promised comes earlier in the text. By default what suits the HMM (its attribute `strength`, 1 where it has
+        none). Without an HMM it means nothing.
     length_penalty: of the search and of the order: log-probabilities are divided by the number of tokens to this power.
         0 is the likelihood of the text, 1 the mean over tokens, transformers' default, which prefers long texts: a
         search then fills them up with what is cheap (docs/results.md, "Better sentences").
@@ -164,7 +167,7 @@ def generate_many(
     max_states: Positive = 20_000,
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
-    strength: AboveZero = 1.0,
+    strength: AboveZero | None = None,
     length_penalty: float = LENGTH_PENALTY,
     **options: Any,
 ) -> list[list[GenerationResult]]:
@@ -210,9 +213,10 @@ def generate_many(
             task.suffix_ids,
             temperature,
             eos_token_id=end,
+            table_bytes=max(TABLE_BYTES // len(tasks), LEAST_TABLE_BYTES),
             mask=None if soft_mask else task.mask,
             soft_mask=soft_mask,
-            strength=strength,
+            strength=getattr(hmm, "strength", 1.0) if strength is None else strength,
         )
         for task in tasks
     ]

@@ -10,6 +10,7 @@ what they sum up to, so that the error names the fault rather than the checksum.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +45,7 @@ class StoredHMM(NamedTuple):
     bits: int
     fingerprint: str | None
     settings: Mapping[str, Any]
+    strength: float
 
 
 def write(folder: Path, stored: StoredHMM) -> None:
@@ -72,6 +74,9 @@ def read(folder: Path) -> StoredHMM:
     settings = config.get("settings", {})
     if not isinstance(settings, dict):
         raise CheckpointError(f"settings in config.json are {settings!r}"[:160], hint="an object")
+    strength = config.get("strength", 1.0)
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 < strength < math.inf:
+        raise CheckpointError(f"strength in config.json is {strength!r}"[:160], hint="a number above 0, such as 1")
     tensors = load_tensors(folder / TENSORS_FILE)
     shapes = {"transition": (states, states), "emission": (states, vocabulary)}
     if config["format_version"] == CODED_INITIAL:
@@ -92,6 +97,7 @@ def read(folder: Path) -> StoredHMM:
         bits,
         fingerprint,
         settings,
+        strength,
     )
 
 
@@ -120,6 +126,7 @@ def _encode(stored: StoredHMM) -> tuple[bytes, dict[str, Any]]:
         "vocab_size": vocabulary,
         "eos_token_id": stored.eos_token_id,
         "fingerprint": stored.fingerprint,
+        **({} if stored.strength == 1 else {"strength": stored.strength}),
         **layouts,
         "sha256": hashlib.sha256(data).hexdigest(),
     }

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
-from ctrlg.arguments import checked
+from ctrlg.arguments import AboveZero, checked
 from ctrlg.errors import ArgumentError
 from ctrlg.files import fetch_checkpoint
 from ctrlg.hmm import HMM, SequenceModel
@@ -26,7 +26,8 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
     transition: p(z_{t+1} | z_t), [H, H]. emission: p(x_t | z_t), [H, V]. initial: p(z_1), float32 [H]; or, where it is
     compressed too, a matrix [1, H], which becomes `coded_initial` while `initial` is the same in float32.
     method, bits: how it was made; codes take `bits` bits on disk. fingerprint: of the vocabulary, None where unknown.
-    settings: further arguments of the method, kept for the record. Made by `ctrlg.quantize` or `from_pretrained`.
+    settings: further arguments of the method, kept for the record. strength: how strongly it should pull where a caller
+    does not say, > 0 (see `ctrlg.generate`). Made by `ctrlg.quantize` or `from_pretrained`.
     Raises ArgumentError for parts that do not fit together.
     """
 
@@ -42,6 +43,7 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
         bits: int,
         fingerprint: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        strength: AboveZero = 1.0,
     ) -> None:
         states, vocabulary = emission.shape
         self.coded_initial = initial if isinstance(initial, CompressedMatrix) else None
@@ -64,6 +66,7 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
         self.bits = bits
         self.fingerprint = fingerprint
         self.settings = dict(settings or {})
+        self.strength = strength
 
     def __repr__(self) -> str:
         return (
@@ -113,6 +116,7 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
             bits=self.bits,
             fingerprint=self.fingerprint,
             settings=self.settings,
+            strength=self.strength,
         )
 
     def dequantize(self) -> HMM:
@@ -148,4 +152,5 @@ class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hm
             self.bits,
             self.fingerprint,
             self.settings,
+            self.strength,
         )

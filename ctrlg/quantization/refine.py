@@ -111,6 +111,7 @@ def em_step(model: QuantizedHMM, tokens: Tensor, prior: Prior, batch_size: int =
         bits=model.bits,
         fingerprint=model.fingerprint,
         settings=model.settings,
+        strength=model.strength,
     ), counts.log_likelihood / len(tokens)
 
 

@@ -123,6 +123,18 @@ def test_a_damaged_coded_initial_distribution_is_refused(
         load_hmm(tmp_path)
 
 
+def test_its_strength_is_kept(tmp_path: Path) -> None:
+    model = quantize(random_hmm(8, 300), "log-norm-q", 4)
+    model.strength = 1.5
+    model.save_pretrained(tmp_path)
+    again = QuantizedHMM.from_pretrained(tmp_path)
+    assert again.strength == again.to("cpu").strength == 1.5
+    for wrong in (0, -1, True, "1", float("inf"), float("nan"), None):
+        rewrite(tmp_path, lambda tensors, config, wrong=wrong: config.update(strength=wrong))
+        with pytest.raises(CheckpointError, match="strength in config.json is"):
+            load_hmm(tmp_path)
+
+
 def test_the_embedded_model_is_written_byte_for_byte_as_it_lies_there(tmp_path: Path) -> None:
     folder = assets.default_hmm_path()
     load_hmm("default").save_pretrained(tmp_path)
