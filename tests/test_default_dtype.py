@@ -1,4 +1,5 @@
-"""Nothing depends on torch's default dtype: models, compression, learning and generation are the same under any."""
+"""Nothing depends on torch's default dtype: models, compression, learning and generation are the same under any. Under
+autocast the language model computes as the caller wishes, and everything else as ever."""
 
 from __future__ import annotations
 
@@ -111,3 +112,27 @@ def test_checkpoints_do_not_depend_on_the_default_dtype(folder: Path, default_dt
     usual = loaded(folder)()
     torch.set_default_dtype(default_dtype)
     the_same(usual, loaded(folder)())
+
+
+@pytest.mark.parametrize("name", ["learning", "norm-q, dense", "log-norm-q, sparse"])
+def test_results_do_not_depend_on_autocast(name: str) -> None:
+    usual = WORK[name]()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        the_same(usual, WORK[name]())
+
+
+@pytest.mark.parametrize("name", ["search", "search with a compressed HMM", "sampling"])
+def test_promises_are_kept_under_autocast(name: str) -> None:
+    usual = WORK[name]()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        results = WORK[name]()
+    assert results and all(result.satisfied for result in results)
+    assert results[0].log_prob == pytest.approx(usual[0].log_prob, abs=0.1)
+
+
+def test_likelihood_does_not_depend_on_autocast() -> None:
+    tokens = torch.arange(12).view(2, 6)
+    small = quantize(HMM_MODEL, "log-norm-q", 3)
+    usual = [HMM_MODEL.log_likelihood(tokens), small.log_likelihood(tokens), *HMM_MODEL(tokens)]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        the_same(usual, [HMM_MODEL.log_likelihood(tokens), small.log_likelihood(tokens), *HMM_MODEL(tokens)])

@@ -36,6 +36,7 @@ from ctrlg.decoding.sequences import SequenceReader, Sequences, take
 from ctrlg.decoding.suffix import check_ids, suffix_probabilities, suffix_tokens
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.kernels.reference import finite_logits
+from ctrlg.precision import without_autocast
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):
@@ -73,6 +74,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     """
 
     @checked
+    @without_autocast()
     def __init__(
         self,
         hmm_model: HiddenMarkovModel | None,
@@ -131,6 +133,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         self._device_step: DeviceStep | None = None
         self.seconds = 0.0
 
+    @without_autocast()
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Log-probabilities of the next token, [B, W], -inf where it must not come.
 
@@ -207,6 +210,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return result.to(scores.device, scores.dtype)
 
     @torch.no_grad()
+    @without_autocast()
     def log_ratio(self, input_ids: Tensor) -> Tensor:
         """log p(promise, v | so far) - log p(v | so far) under the HMM for every token v, float32 [B, V].
 
@@ -215,6 +219,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return self._log_ratio(self._read(input_ids))
 
     @torch.no_grad()
+    @without_autocast()
     def log_ratios(self, text: Tensor) -> Tensor:
         """`log_ratio` before every token of one text and after the last, float32 [T + 1, V], in one pass.
 

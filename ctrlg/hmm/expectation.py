@@ -16,6 +16,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.hmm import passes
 from ctrlg.hmm.inference import MISSING, Parameters, check_tokens
 from ctrlg.matrices import DenseMatrix, StochasticMatrix
+from ctrlg.precision import without_autocast
 
 GROUP_BYTES = 2**24
 """Small batches are joined up to so many bytes of filtered and arriving states: 8,192 tokens of 256 float32 states."""
@@ -47,6 +48,7 @@ class TotalCounts(NamedTuple):
     sequences: int
 
 
+@without_autocast()
 def expected_counts(
     model: Parameters, tokens: Tensor, posterior: bool = False, product_dtype: torch.dtype | None = None
 ) -> ExpectedCounts:
@@ -76,6 +78,7 @@ def expected_counts(
     )
 
 
+@without_autocast()
 def total_counts(
     model: Parameters,
     batches: Iterable[Tensor],

@@ -16,6 +16,7 @@ from torch import Tensor
 from ctrlg.errors import VocabularyError
 from ctrlg.hmm import passes
 from ctrlg.matrices import StochasticMatrix
+from ctrlg.precision import without_autocast
 
 MISSING = -1  # id of a token that was not observed; its emission probability counts as 1
 
@@ -66,6 +67,7 @@ def check_tokens(tokens: Tensor, vocab_size: int) -> None:
         )
 
 
+@without_autocast()
 def filter_tokens(model: Parameters, tokens: Tensor) -> Filtered:
     """Forward pass: predictive states, probability of every token, log-likelihood.
 
@@ -82,6 +84,7 @@ def filter_tokens(model: Parameters, tokens: Tensor) -> Filtered:
     return Filtered(_log_likelihood(probability), predictive.transpose(0, 1), probability.T)
 
 
+@without_autocast()
 def smooth_tokens(model: Parameters, tokens: Tensor) -> Smoothed:
     """Forward and backward pass: posterior of every hidden state. Arguments and errors as for filter_tokens."""
     check_tokens(tokens, model.emission.shape[1])
@@ -94,6 +97,7 @@ def smooth_tokens(model: Parameters, tokens: Tensor) -> Smoothed:
     return Smoothed(_log_likelihood(forward.probability), posterior.transpose(0, 1))
 
 
+@without_autocast()
 def log_likelihood(model: Parameters, tokens: Tensor) -> Tensor:
     """log p(x_1..x_T) in nats, [B], keeping one step of states only. Arguments and errors as for filter_tokens."""
     check_tokens(tokens, model.emission.shape[1])

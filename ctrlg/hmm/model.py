@@ -22,6 +22,7 @@ from ctrlg.hmm.changes import Seen
 from ctrlg.hmm.inference import Parameters
 from ctrlg.hmm.sequences import SequenceModel
 from ctrlg.matrices import DenseMatrix
+from ctrlg.precision import without_autocast
 from ctrlg.weights import FLOAT_TYPES, load_tensors, metadata_of, read_json_object, require_tensors, whole_number
 
 ROW_SUM_TOLERANCE = 1e-2  # float32 rows of 50,000 probabilities, written as logs, do not sum to 1 exactly
@@ -140,6 +141,7 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
         """What the functions of `ctrlg.hmm.inference` take."""
         return Parameters(self.transition, self.emission, self.initial)
 
+    @without_autocast()
     def forward(self, input_ids: Tensor) -> list[Tensor]:
         """Log-probabilities of what follows, [H, B] from the last token to the first, and log-likelihoods in nats, [B].
 
@@ -147,6 +149,7 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
         """
         return flows.upward(self._log_parameters, input_ids.to(self.device))
 
+    @without_autocast()
     def backward(
         self, input_ids: Tensor, probs: Sequence[Tensor], alpha_flow: Tensor, beta_flow: Tensor, gamma_flow: Tensor
     ) -> None:

@@ -16,6 +16,7 @@ from ctrlg.arguments import refused
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.kernels import reference
 from ctrlg.kernels.token_classes import TokenClasses
+from ctrlg.precision import without_autocast
 
 MISSING = -1
 """The id of a missing token in `columns`, and of a dead next state in `row_of`."""
@@ -69,6 +70,7 @@ class StochasticMatrix(abc.ABC):
         """`columns` of ids that are known to be right: on a GPU, to check them is to wait for the device."""
         return reference.columns(self, ids)
 
+    @without_autocast()
     def class_sums(self, class_of: Tensor, num_classes: int) -> Tensor:
         """Mass of every class of columns: int [N] in [0, num_classes) -> float32 [num_classes, H].
 
@@ -78,6 +80,7 @@ class StochasticMatrix(abc.ABC):
         self._require_classes(class_of, num_classes)
         return reference.class_sums(self, class_of, num_classes)
 
+    @without_autocast()
     def scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
         """Next-token scores: the log of a ratio of two mixtures of rows, [B, N].
 
@@ -98,6 +101,7 @@ class StochasticMatrix(abc.ABC):
         """`scores` of arguments that fit."""
         return reference.scores(self, weights, predictive, row_of, class_of)
 
+    @without_autocast()
     def add_scores(
         self,
         log_probs: Tensor,

@@ -20,6 +20,7 @@ from ctrlg.kernels import cpu_kernels, gpu_kernels, reference
 from ctrlg.kernels.entries import EntryLists, entry_lists
 from ctrlg.kernels.token_classes import TokenClasses
 from ctrlg.matrices.base import StochasticMatrix
+from ctrlg.precision import without_autocast
 
 SMALL_INDEX = 65536
 """Up to so many values an index is stored as uint16, beyond as int32."""
@@ -187,11 +188,13 @@ class CompressedMatrix(StochasticMatrix):
         columns = torch.repeat_interleave(torch.arange(size, device=self.device), self.column_starts.long().diff())
         return RowEntries(indptr, columns[order].to(_index_dtype(size)), self.codes[order])
 
+    @without_autocast()
     def left(self, x: Tensor) -> Tensor:
         self._require("x", x, (None, self._shape[0]))
         kernels = self._kernels(x)
         return kernels.left(self, x) if kernels else super().left(x)
 
+    @without_autocast()
     def right(self, y: Tensor) -> Tensor:
         self._require("y", y, (None, self._shape[1]))
         kernels = self._kernels(y)
@@ -204,6 +207,7 @@ class CompressedMatrix(StochasticMatrix):
         kernels = self._kernels(ids)
         return kernels.columns(self, ids) if kernels else super().trusted_columns(ids)
 
+    @without_autocast()
     def class_sums(self, class_of: Tensor, num_classes: int) -> Tensor:
         self._require_classes(class_of, num_classes)
         kernels = self._kernels(class_of)
@@ -211,6 +215,7 @@ class CompressedMatrix(StochasticMatrix):
             return kernels.class_sums(self, class_of, num_classes)
         return super().class_sums(class_of, num_classes)
 
+    @without_autocast()
     def scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
         kernels = self._kernels(weights, predictive, row_of, class_of)
         if kernels is None:
@@ -218,6 +223,7 @@ class CompressedMatrix(StochasticMatrix):
         self._require_scores(weights, predictive, row_of, class_of)
         return kernels.scores(self, weights, predictive, row_of, class_of)
 
+    @without_autocast()
     def add_scores(
         self,
         log_probs: Tensor,

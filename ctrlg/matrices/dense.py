@@ -10,6 +10,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.kernels import TENSOR_CORE_TYPES, dense, gpu_kernels, reference
 from ctrlg.kernels.token_classes import TokenClasses
 from ctrlg.matrices.base import StochasticMatrix
+from ctrlg.precision import without_autocast
 
 
 class DenseMatrix(StochasticMatrix):
@@ -46,11 +47,13 @@ class DenseMatrix(StochasticMatrix):
     def column_block(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
         return self.probabilities[:, start:stop].to(dtype)
 
+    @without_autocast()
     def left(self, x: Tensor) -> Tensor:
         self._require("x", x, (None, self.shape[0]))
         product = self._product(x, self.probabilities)
         return super().left(x) if product is None else product
 
+    @without_autocast()
     def right(self, y: Tensor) -> Tensor:
         self._require("y", y, (None, self.shape[1]))
         product = self._product(y, self.probabilities.T)

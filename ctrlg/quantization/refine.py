@@ -21,6 +21,7 @@ from ctrlg.hmm import HMM, Parameters, log_likelihood
 from ctrlg.hmm.inference import MISSING, check_tokens
 from ctrlg.hmm.learning import total_counts
 from ctrlg.matrices import CompressedMatrix, DenseMatrix
+from ctrlg.precision import without_autocast
 from ctrlg.quantization.model import QuantizedHMM
 from ctrlg.quantization.restricted import (
     CodedRows,
@@ -53,6 +54,7 @@ class Prior(NamedTuple):
 
 @checked
 @torch.no_grad()
+@without_autocast()
 def refine(
     quantized: QuantizedHMM,
     data: Tensor | HMM,

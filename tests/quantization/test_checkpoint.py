@@ -131,7 +131,7 @@ def test_its_strength_is_kept(tmp_path: Path) -> None:
     assert again.strength == again.to("cpu").strength == 1.5
     for wrong in (0, -1, True, "1", float("inf"), float("nan"), None):
         rewrite(tmp_path, lambda tensors, config, wrong=wrong: config.update(strength=wrong))
-        with pytest.raises(CheckpointError, match="strength in config.json is"):
+        with pytest.raises(CheckpointError, match=r"strength in config\.json is"):
             load_hmm(tmp_path)
 
 
