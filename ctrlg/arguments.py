@@ -69,6 +69,8 @@ Natural = Annotated[int, Between(0, LARGEST_COUNT)]
 Seed = Annotated[int, Between(0, LARGEST_SEED)]
 NonNegative = Annotated[float, Between(0)]
 AboveZero = Annotated[float, Between(above=0)]
+Temperature = Annotated[float, Between(1e-4, 1e4)]  # beyond, float32 holds no distribution
+LengthPenalty = Annotated[float, Between(-10, 10)]  # beyond, powers of a length leave the range of floats
 
 
 def checked(target: C) -> C:

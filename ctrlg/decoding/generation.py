@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 
 from transformers import LogitsProcessorList
 
-from ctrlg.arguments import AboveZero, LanguageModel, Natural, Positive, Seed, Tokenizer, checked
+from ctrlg.arguments import (
+    AboveZero,
+    LanguageModel,
+    LengthPenalty,
+    Natural,
+    Positive,
+    Seed,
+    Temperature,
+    Tokenizer,
+    checked,
+)
 from ctrlg.constraints import Constraint
 from ctrlg.decoding.limits import require_context, require_memory
 from ctrlg.decoding.lookahead import TABLE_BYTES
@@ -79,13 +89,13 @@ def generate(
     do_sample: bool = False,
     num_return_sequences: Positive = 1,
     seed: Seed | None = None,
-    temperature: AboveZero = 1.0,
+    temperature: Temperature = 1.0,
     progress: bool | None = None,
     max_states: Positive = 20_000,
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
     strength: AboveZero | None = None,
-    length_penalty: float = LENGTH_PENALTY,
+    length_penalty: LengthPenalty = LENGTH_PENALTY,
     **options: Any,
 ) -> list[GenerationResult]:
     """Texts that keep a promise, best first by the language model's log-probability (see length_penalty).
@@ -162,13 +172,13 @@ def generate_many(
     do_sample: bool = False,
     num_return_sequences: Positive = 1,
     seed: Seed | None = None,
-    temperature: AboveZero = 1.0,
+    temperature: Temperature = 1.0,
     progress: bool | None = None,
     max_states: Positive = 20_000,
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
     strength: AboveZero | None = None,
-    length_penalty: float = LENGTH_PENALTY,
+    length_penalty: LengthPenalty = LENGTH_PENALTY,
     **options: Any,
 ) -> list[list[GenerationResult]]:
     """What `generate` returns for each of several promises, which are kept side by side in one search. That is faster

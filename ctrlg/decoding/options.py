@@ -3,38 +3,83 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal, Protocol
 
-from ctrlg.errors import ArgumentError
+from transformers import GenerationConfig
+from transformers.generation.configuration_utils import BaseWatermarkingConfig, CompileConfig
 
-OF_CONFIG = frozenset(
-    {
-        # search
-        "early_stopping", "max_time",
-        # sampling
-        "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff",
-        # changes of the scores
-        "repetition_penalty", "no_repeat_ngram_size", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens",
-        "sequence_bias", "guidance_scale", "exponential_decay_length_penalty", "watermarking_config",
-        "renormalize_logits", "remove_invalid_values",
-        # speed
-        "use_cache", "cache_implementation", "cache_config", "prefill_chunk_size", "compile_config", "disable_compile",
-    }
-)  # fmt: skip
-"""Options that go into a GenerationConfig."""
+from ctrlg.arguments import AboveZero, Between, Natural, Positive, checked, shown
+from ctrlg.errors import ArgumentError, CtrlGError
 
-OF_CALL = frozenset(
-    {
-        "logits_processor",
-        "stopping_criteria",
-        "streamer",
-        "prefix_allowed_tokens_fn",
-        "negative_prompt_ids",
-        "negative_prompt_attention_mask",
-    }
-)
-"""Options that `model.generate` takes beside a GenerationConfig."""
+Share = Annotated[float, Between(0, 1)]
+TokenId = Natural
+
+
+class Streamer(Protocol):
+    """What shows a text as it is written, as transformers' TextStreamer."""
+
+    def put(self, value: Any) -> None: ...
+
+    def end(self) -> None: ...
+
+
+@checked
+def _of_config(
+    *,
+    # search
+    early_stopping: bool | Literal["never"] | None = None,
+    max_time: AboveZero | None = None,
+    # sampling
+    top_k: Natural | None = None,
+    top_p: Share | None = None,
+    min_p: Share | None = None,
+    top_h: Share | None = None,
+    typical_p: Share | None = None,
+    epsilon_cutoff: Share | None = None,
+    eta_cutoff: Share | None = None,
+    # changes of the scores
+    repetition_penalty: AboveZero | None = None,
+    no_repeat_ngram_size: Natural | None = None,
+    bad_words_ids: Sequence[Sequence[TokenId]] | None = None,
+    suppress_tokens: Sequence[TokenId] | None = None,
+    begin_suppress_tokens: Sequence[TokenId] | None = None,
+    sequence_bias: Mapping[tuple[TokenId, ...], float] | Sequence[Any] | None = None,
+    guidance_scale: AboveZero | None = None,
+    exponential_decay_length_penalty: tuple[int, float] | None = None,
+    watermarking_config: BaseWatermarkingConfig | dict[str, Any] | None = None,
+    renormalize_logits: bool | None = None,
+    remove_invalid_values: bool | None = None,
+    # speed
+    use_cache: bool | None = None,
+    cache_implementation: str | None = None,
+    cache_config: dict[str, Any] | None = None,
+    prefill_chunk_size: Positive | None = None,
+    compile_config: CompileConfig | None = None,
+    disable_compile: bool | None = None,
+) -> None:
+    """Options that go into a GenerationConfig, and the values they take."""
+
+
+@checked
+def _of_call(
+    *,
+    logits_processor: Sequence[Callable[..., Any]] | None = None,
+    stopping_criteria: Sequence[Callable[..., Any]] | None = None,
+    streamer: Streamer | None = None,
+    prefix_allowed_tokens_fn: Callable[..., Any] | None = None,
+    negative_prompt_ids: Any = None,
+    negative_prompt_attention_mask: Any = None,
+) -> None:
+    """Options that `model.generate` takes beside a GenerationConfig, and the values they take."""
+
+
+OF_CONFIG = frozenset(inspect.signature(_of_config).parameters)
+OF_CALL = frozenset(inspect.signature(_of_call).parameters)
+OF_CALLER = frozenset({"logits_processor", "stopping_criteria", "streamer", "prefix_allowed_tokens_fn"})
+"""Options that are the caller's own code, whose errors are the caller's."""
 
 KEEP_SCORES = frozenset({"early_stopping", "max_time", "stopping_criteria", "streamer", "use_cache"})
 """Options under which a logits processor still sees the language model's own scores."""
@@ -70,8 +115,37 @@ def check_options(options: Mapping[str, Any], parameters: Iterable[str], rows: i
             close = difflib.get_close_matches(name, sorted({*parameters, *OF_CONFIG, *OF_CALL}), n=1)
             hint = f"did you mean {close[0]}?" if close else "the documentation of ctrlg.generate lists what there is"
             raise ArgumentError(f"{name} is no option of generate", hint=_INSTEAD.get(name, hint))
+    config = {name: value for name, value in options.items() if name in OF_CONFIG}
+    _of_config(**config)
+    _of_call(**{name: value for name, value in options.items() if name in OF_CALL})
+    with options_explained(config):
+        GenerationConfig(**config).validate()
     if options.get("streamer") is not None and (rows > 1 or beams > 1):
         raise ArgumentError(
             f"a streamer for {rows} texts with {beams} beams",
             hint="a streamer shows one text as it is written: set num_beams=1 and num_return_sequences=1",
         )
+
+
+@contextmanager
+def options_explained(options: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, what transformers makes of options that it cannot use becomes an ArgumentError that names them. Errors
+    that may be of the caller's own code stay as they are."""
+    try:
+        yield
+    except CtrlGError:
+        raise
+    except _OF_TRANSFORMERS as error:
+        if not options or OF_CALLER.intersection(options):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ArgumentError(
+            f"generate cannot work with {', '.join(f'{name}={shown(value)}' for name, value in options.items())}: "
+            f"{reason}",
+            hint="transformers' documentation of GenerationConfig says which values these take",
+        ) from error
+
+
+_OF_TRANSFORMERS = (
+    TypeError, ValueError, AttributeError, LookupError, ImportError, AssertionError, NotImplementedError,
+)  # fmt: skip

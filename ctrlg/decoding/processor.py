@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from ctrlg.arguments import AboveZero, Natural, Positive, checked
+from ctrlg.arguments import AboveZero, Natural, Positive, Temperature, checked
 from ctrlg.automata.algebra import pairs
 from ctrlg.automata.classes import first_tokens
 from ctrlg.automata.dfa import DFA
@@ -84,7 +84,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         prompt_ids: Sequence[int],
         prefix_ids: Sequence[int] = (),
         suffix_ids: Sequence[int] = (),
-        temperature: AboveZero = 1.0,
+        temperature: Temperature = 1.0,
         token_ranges: Sequence[Sequence[int]] | None = None,
         hmm_batch_size: Positive | None = None,
         *,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.arguments import LanguageModel, Natural, checked
+from ctrlg.arguments import LanguageModel, LengthPenalty, Natural, checked
 from ctrlg.decoding.plain_model import plain_model
 from ctrlg.errors import ArgumentError
 
@@ -57,7 +57,7 @@ def rank_generated_ids(
     suffix_ids: Sequence[int],
     suffix_logits_only: bool = False,
     suffix_length_cap: Natural | None = None,
-    length_penalty: float = 1.0,
+    length_penalty: LengthPenalty = 1.0,
 ) -> list[tuple[int, ...]]:
     """The contents, best first by the language model's log-probability of content and suffix after the prompt.
 
@@ -80,7 +80,7 @@ def score_generated_ids(
     suffix_ids: Sequence[int],
     suffix_logits_only: bool = False,
     suffix_length_cap: Natural | None = None,
-    length_penalty: float = 1.0,
+    length_penalty: LengthPenalty = 1.0,
 ) -> list[ScoredIds]:
     """The contents with their scores, in the order given; arguments as in `rank_generated_ids`.
 

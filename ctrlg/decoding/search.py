@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from ctrlg.decoding.options import OF_CALL, OF_CONFIG
+from ctrlg.decoding.options import OF_CALL, OF_CONFIG, options_explained
 
 
 class SearchSettings(NamedTuple):
@@ -47,7 +47,11 @@ def search(
     attended = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     options = settings.options
     own = {"logits_processor", "stopping_criteria"}
-    with _progress_bar(settings) as bar, _own_draws(settings.seed, model.device) as (begin, end):
+    with (
+        _progress_bar(settings) as bar,
+        _own_draws(settings.seed, model.device) as (begin, end),
+        options_explained(options),
+    ):
         outputs = model.generate(
             input_ids,
             attention_mask=attended.to(model.device),

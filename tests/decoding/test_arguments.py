@@ -107,6 +107,61 @@ def test_other_options_are_refused_by_name(name: str) -> None:
     assert refused.value.hint and hint in refused.value.hint
 
 
+WRONG_VALUES: list[dict[str, Any]] = [
+    *({"do_sample": True, name: value} for name, value in (
+        ("top_k", -1), ("top_k", 0.5), ("min_p", 3), ("top_h", 9.0), ("top_p", "x"), ("top_p", 2.0), ("typical_p", "a"),
+        ("temperature", 1e-40), ("temperature", 1e300),
+    )),
+    *({name: value} for name, value in (
+        ("repetition_penalty", 0), ("repetition_penalty", -2.0), ("repetition_penalty", "a"), ("top_p", 2.0),
+        ("no_repeat_ngram_size", "a"), ("max_time", "x"), ("guidance_scale", "x"),
+        ("exponential_decay_length_penalty", 5), ("bad_words_ids", 5), ("bad_words_ids", [["a"]]),
+        ("bad_words_ids", []), ("bad_words_ids", [[10**6]]), ("sequence_bias", {"a": 1}), ("sequence_bias", {(10**6,): 1.0}),
+        ("suppress_tokens", "a"), ("suppress_tokens", [-1]), ("begin_suppress_tokens", [1.5]),
+        ("early_stopping", "sometimes"), ("early_stopping", 5), ("watermarking_config", 5), ("use_cache", "a"),
+        ("renormalize_logits", "x"), ("cache_implementation", "bad"), ("cache_config", 5), ("disable_compile", 3),
+        ("prefill_chunk_size", 0), ("prefill_chunk_size", "a"), ("compile_config", 5), ("logits_processor", 5),
+        ("logits_processor", lambda ids, scores: scores), ("logits_processor", [5]), ("stopping_criteria", 5),
+        ("stopping_criteria", [5]), ("prefix_allowed_tokens_fn", 5), ("length_penalty", 1e308),
+        ("length_penalty", -300), ("temperature", 1e-300),
+    )),
+    {"num_beams": 1, "streamer": 5},
+    {"num_beams": 1, "streamer": "x"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", WRONG_VALUES, ids=str)
+def test_values_of_options_are_refused_by_name(options: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        write(**options)
+    assert any(name in str(caught.value) for name in options) and caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"top_k": 5, "top_p": 0.9, "min_p": 0.01, "do_sample": True},
+        {"typical_p": 0.9, "epsilon_cutoff": 1e-4, "eta_cutoff": 1e-4, "do_sample": True, "seed": 1},
+        {"repetition_penalty": 1.2, "no_repeat_ngram_size": 2, "bad_words_ids": [[3], [4, 5]], "suppress_tokens": [6]},
+        {"sequence_bias": {(7,): -1.0}, "begin_suppress_tokens": np.array([8]), "renormalize_logits": True},
+        {"sequence_bias": [[[7], -1.0]], "exponential_decay_length_penalty": (2, 1.5), "early_stopping": "never"},
+        {"early_stopping": True, "max_time": 60, "use_cache": False, "remove_invalid_values": True, "top_k": None},
+    ],
+    ids=str,
+)
+def test_values_that_transformers_takes_work(options: dict[str, Any]) -> None:
+    assert all(result.satisfied for result in write(**options))
+
+
+def test_an_error_of_the_callers_own_processor_is_the_callers() -> None:
+    def broken(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine") as caught:
+        write(logits_processor=[broken])
+    assert not isinstance(caught.value, ArgumentError)
+
+
 @pytest.mark.parametrize("seed", [-1, 2**64, 2**70])
 def test_seeds_out_of_range_are_refused(seed: int) -> None:
     with pytest.raises(ArgumentError, match="seed is"):
