@@ -1,10 +1,11 @@
-"""Columns of concept sets and of what was written for them: the number of a set, and its concepts."""
+"""Columns of concept sets and of what was written for them: the number of a set, its concepts, and texts."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from ctrlg.errors import DataError
@@ -43,6 +44,19 @@ def concepts_of(value: Any, place: str) -> tuple[str, ...]:
     for part in parts:
         distinct.setdefault(part.casefold(), part)
     return tuple(distinct.values())
+
+
+def whole_texts(values: Sequence[str], place: str, column: str) -> tuple[str, ...]:
+    """The texts. Raises DataError for half of a character (a lone surrogate, which JSON can spell): no scorer reads
+    it."""
+    for value in values:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{place}: {column} holds half of a character: {value!r}"[:300], hint="a text of whole characters"
+            ) from None
+    return tuple(values)
 
 
 def _listed(text: str, place: str) -> list[Any]:

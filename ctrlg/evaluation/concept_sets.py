@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ctrlg.constraints import Keywords, WordCount
 from ctrlg.constraints.base import Constraint
 from ctrlg.errors import ArgumentError, DataError
-from ctrlg.evaluation.columns import concepts_of, set_number
+from ctrlg.evaluation.columns import concepts_of, set_number, whole_texts
 from ctrlg.evaluation.rows import Rows, read_rows
 
 COLUMNS = ("concept_set_idx", "concepts", "references")
@@ -51,16 +51,14 @@ def _joined(rows: Rows) -> list[ConceptSet]:
     index_of: dict[int, int] = {}
     for place, record in rows:
         found = _concept_set(record, place)
-        if "references" in record:
-            sets.append(found)
-        elif found.number in index_of:
-            earlier = sets[index_of[found.number]]
-            if set(found.concepts) != set(earlier.concepts):
-                raise DataError(
-                    f"{place}: concept set {found.number} is {', '.join(found.concepts)} here and "
-                    f"{', '.join(earlier.concepts)} above",
-                    hint="a number of its own for every concept set",
-                )
+        earlier = sets[index_of[found.number]] if found.number in index_of else found
+        if set(found.concepts) != set(earlier.concepts):
+            raise DataError(
+                f"{place}: concept set {found.number} is {', '.join(found.concepts)} here and "
+                f"{', '.join(earlier.concepts)} above",
+                hint="a number of its own for every concept set",
+            )
+        if earlier is not found and "references" not in record:
             sets[index_of[found.number]] = earlier._replace(references=earlier.references + found.references)
         else:
             index_of[found.number] = len(sets)
@@ -78,8 +76,10 @@ def _concept_set(record: Mapping[str, Any], place: str) -> ConceptSet:
     references = _texts(record["references"]) if "references" in record else [record["target"]] * bool(record["target"])
     if not isinstance(references, list) or not all(isinstance(text, str) for text in references):
         raise DataError(f"{place}: references is no list of texts", hint="in CSV, one reference a row, as 'target'")
+    if not all(map(str.strip, references)):
+        raise DataError(f"{place}: references holds an empty text", hint="leave it out: a sentence, or none")
     number, concepts = set_number(record["concept_set_idx"], place), concepts_of(record["concepts"], place)
-    return ConceptSet(number, concepts, tuple(references))
+    return ConceptSet(number, concepts, whole_texts(references, place, "references"))
 
 
 def _texts(value: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ctrlg.errors import DataError
-from ctrlg.evaluation.columns import concepts_of, set_number
+from ctrlg.evaluation.columns import concepts_of, set_number, whole_texts
 from ctrlg.reading import parse_json, parse_json_lines, read_text
 
 REQUIRED = ("concept_set_idx", "concepts")
@@ -38,7 +38,7 @@ class Written(NamedTuple):
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise DataError(f"{place}: 'sentences' holds no text", hint="a list of sentences")
         number, concepts = set_number(record["concept_set_idx"], place), concepts_of(record["concepts"], place)
-        return cls(number, concepts, tuple(texts))
+        return cls(number, concepts, whole_texts(texts, place, "sentences"))
 
 
 def read_results(path: str | Path) -> list[Written]:

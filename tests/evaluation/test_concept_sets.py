@@ -115,6 +115,19 @@ def test_the_promise_is_every_concept_in_some_form_and_a_number_of_words() -> No
         ("[]", "line 1 has no column 'concept_set_idx'"),
         ('{"concept_set_idx": 1, "concepts": [], "references": []}', "line 1: concepts is .*there is none"),
         ('{"concept_set_idx": 1, "concepts": ["dog", " "], "references": []}', "line 1: concepts is"),
+        (
+            '{"concept_set_idx": 1, "concepts": ["dog"], "references": ["A dog.", " "]}',
+            "line 1: references holds an em",
+        ),
+        (
+            '{"concept_set_idx": 1, "concepts": ["dog"], "target": "\\ud83d dog"}',
+            "line 1: references holds half of a ch",
+        ),
+        (
+            '{"concept_set_idx": 1, "concepts": ["dog"], "references": ["A dog."]}\n'
+            '{"concept_set_idx": 1, "concepts": ["cat"], "references": ["A cat."]}',
+            "line 2: concept set 1 is cat here and dog above",
+        ),
         ('{"concept_set_idx": 1, "concepts": [["dog"]], "references": []}', "line 1: concepts is no list of texts"),
         ('{"concept_set_idx": 1, "concepts": null, "references": []}', "line 1: concepts is no list of texts"),
         ('{"concept_set_idx": 1, "concepts": ["dog"], "references": [null]}', "line 1: references is no list"),

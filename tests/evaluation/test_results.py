@@ -38,6 +38,7 @@ def test_a_single_sentence_may_stand_alone(tmp_path: Path) -> None:
         ('{"concept_set_idx": 1, "sentences": []}', "line 1 has no column 'concepts'"),
         ('[{"concept_set_idx": 1, "concepts": []}]', "record 1 has no column 'sentences'"),
         ('{"concept_set_idx": 1, "concepts": [], "sentences": [3]}', "'sentences' holds no text"),
+        ('{"concept_set_idx": 1, "concepts": ["dog"], "sentence": "\\ud83d"}', "sentences holds half of a character"),
         ("[[1]]", "record 1 is a list"),
     ],
 )
