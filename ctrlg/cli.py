@@ -35,6 +35,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 
+ANSWERS_REPEAT_NO = 3
+"""Tokens in a row that an answer does not repeat: small models fall into loops (docs/results.md)."""
+
 GENERATE_EXAMPLES = """
 Examples:
 
@@ -87,6 +90,12 @@ def generate(
         float | None,
         typer.Option(help="How strongly the HMM pulls; above 1, words come earlier. Default: the HMM's own."),
     ] = None,
+    no_repeat: Annotated[
+        int | None,
+        typer.Option(
+            help="No so many tokens twice in the same order, 0: any may; by default 3 in an answer to a prompt."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -108,6 +117,9 @@ def generate(
         constraint = constraint & OneSentence()
     if max_new_tokens is None:
         max_new_tokens = max(32, 2 * word_range(words)[1] if words else 0)
+    if no_repeat is None:
+        no_repeat = ANSWERS_REPEAT_NO if turn else 0
+    Between(0, LARGEST_COUNT)("--no-repeat", no_repeat)
     options: dict[str, Any] = {
         "prompt": prompt,
         "prefix": prefix,
@@ -126,6 +138,8 @@ def generate(
     language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
     if prompt is not None and turn:
         (options["prompt"],) = encode_prompts(tokenizer, [prompt], chat_template=True)
+    if no_repeat:
+        options["no_repeat_ngram_size"] = no_repeat
     results = write(language_model, tokenizer, guide, constraint, **options)
     if as_json:
         named = [asdict(result) | {"timing": result.timing._asdict()} for result in results]

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
             "--number": WHOLE,
             "--min-new-tokens": NATURAL,
             "--max-new-tokens": NATURAL,
+            "--no-repeat": NATURAL,
             "--seed": NATURAL,
             "--strength": (*REAL, "0"),
             "--words": ("-1", "5..2", "x", HUGE, "nan"),
