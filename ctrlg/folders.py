@@ -101,6 +101,19 @@ def damaged_files(folder: Path) -> list[Path]:
     ]
 
 
+def check_hmm_files(folder: Path) -> None:
+    """Make sure that an HMM may be saved into a folder, over no files but those of an HMM. Raises ArgumentError where
+    config.json or model.safetensors is somebody else's, with nothing changed, and where the folder cannot be written.
+    """
+    there = [name for name in ("config.json", "model.safetensors") if _exists(folder / name)]
+    if there and not _hmm_config(folder):
+        raise ArgumentError(
+            f"{folder} holds a {there[0]} that is not that of an HMM",
+            hint="choose another folder, or move away what is there",
+        )
+    writable_folder(folder)
+
+
 def remove_folder(path: str | Path, kind: FolderKind) -> None:
     """Remove a folder that `check_folder` would let be replaced; any other stays."""
     target = _absolute(path)
@@ -282,17 +295,25 @@ def _synchronise_all(folder: Path) -> None:
     synchronise(folder)
 
 
+def _hmm_config(folder: Path) -> dict[str, Any]:
+    """config.json of an HMM, of Ctrl-G's too; empty where there is none."""
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) and {"hidden_states", "vocab_size", "eos_token_id"} <= set(config) else {}
+
+
 def _has_hmm_config(folder: Path) -> bool:
     """Whether config.json and README.md are as an HMM of ours was saved."""
+    card = folder / "README.md"
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        card = folder / "README.md"
         if card.exists() and "model_hub_mixin" not in card.read_text(encoding="utf-8"):
             return False
     except (OSError, ValueError):
         return False
-    sizes = {"hidden_states", "vocab_size", "eos_token_id"}
-    return isinstance(config, dict) and sizes | {"fingerprint"} <= set(config)
+    return "fingerprint" in _hmm_config(folder)
 
 
 def _is_beside_a_run(folder: Path) -> bool:

@@ -20,7 +20,7 @@ from ctrlg.files import fetch_checkpoint, write_tensors
 from ctrlg.hmm import flows
 from ctrlg.hmm.changes import Seen
 from ctrlg.hmm.inference import Parameters
-from ctrlg.hmm.sequences import SequenceModel
+from ctrlg.hmm.sequences import SavedOverHMMs, SequenceModel
 from ctrlg.matrices import DenseMatrix
 from ctrlg.weights import FLOAT_TYPES, load_tensors, metadata_of, read_json_object, require_tensors, whole_number
 
@@ -30,7 +30,7 @@ CHECKSUM = "sha256"  # entry of the metadata of our files
 _HEX_DIGEST = re.compile("[0-9a-f]{64}")
 
 
-class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
+class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
     """Hidden Markov model with H hidden states over V tokens, dense, float32.
 
     alpha_exp: transition probabilities [H, H]. beta: log emission probabilities [H, V]. gamma: log initial
