@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ctrlg.arguments import Positive, Tokenizer, checked, refused
+from ctrlg.arguments import Positive, Tokenizer, VocabularySize, checked, refused
 from ctrlg.automata.algebra import MAX_STATES, product
 from ctrlg.automata.characters import SYMBOLS
 from ctrlg.automata.dfa import DFA
@@ -43,7 +43,7 @@ class Constraint(abc.ABC):
     def compile(
         self,
         tokenizer_or_vocabulary: Vocabulary | Tokenizer,
-        vocab_size: Positive | None = None,
+        vocab_size: VocabularySize | None = None,
         *,
         prefix: str = "",
         suffix: str = "",
