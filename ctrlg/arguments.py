@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 import numpy as np
 from torch import Tensor
 
+from ctrlg.disk import nameable
 from ctrlg.errors import ArgumentError
 
 LARGEST_COUNT = 2**31 - 1
@@ -216,7 +217,7 @@ def path(name: str, value: Any) -> Path:
     if not isinstance(value, (str, Path)) or "\0" in str(value) or str(value) == "":
         raise refused(name, value, "a path")
     text(name, str(value))
-    return Path(value)
+    return nameable(value)
 
 
 def several(name: str, value: Any, what: str = "a list") -> list[Any]:

@@ -19,7 +19,16 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from ctrlg.disk import saving, sha256, synchronise, temporaries, temporary_name, writable_folder
+from ctrlg.disk import (
+    TEMPORARY_BYTES,
+    nameable,
+    saving,
+    sha256,
+    synchronise,
+    temporaries,
+    temporary_name,
+    writable_folder,
+)
 from ctrlg.errors import ArgumentError
 from ctrlg.json_text import json_text
 from ctrlg.locks import Lock
@@ -75,9 +84,9 @@ def check_folder(path: str | Path, kind: FolderKind, sources: Iterable[str | Pat
 
     sources: files and folders that are read; what is no path is not looked at. Raises ArgumentError where the rule of
     this module forbids it, where a source lies in the folder or the folder in a source, and where the folder cannot be
-    replaced at all (a file, a link, a mount point, the working directory). Nothing is changed.
+    replaced at all (a file, a link, a mount point, the working directory) or has too long a name. Nothing is changed.
     """
-    target = _absolute(path)
+    target = nameable(_absolute(path), TEMPORARY_BYTES)
     for source in map(Path, sources):
         if _exists(source) and (_is_inside(source, target) or _is_inside(target, source)):
             raise ArgumentError(
@@ -124,7 +133,7 @@ def remove_folder(path: str | Path, kind: FolderKind) -> None:
 def restore_folder(path: str | Path) -> None:
     """Put back a folder that a killed process had moved aside; does nothing where the folder is there."""
     target = _absolute(path)
-    if not _exists(target) and _retired(target).is_dir():
+    if not _exists(target) and _exists(_retired(target)) and _retired(target).is_dir():
         with Lock(target):
             if not _exists(target):
                 _retired(target).rename(target)
@@ -168,7 +177,7 @@ def _retired(target: Path) -> Path:
 
 def _absolute(path: str | Path) -> Path:
     """Without "." and "..", with the links above the folder followed; the folder itself may be a link."""
-    path = Path(path)
+    path = nameable(path)
     if path.name in ("", ".."):
         return Path(os.path.realpath(path))
     return Path(os.path.realpath(path.parent)) / path.name
