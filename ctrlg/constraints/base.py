@@ -39,6 +39,11 @@ class Target(NamedTuple):
 class Constraint(abc.ABC):
     """A promise about a text. Combine with `&`, `|` and `~`; `str` reads it out."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "holds" in vars(cls):
+            cls.holds = checked(cls.holds)
+
     @checked
     def compile(
         self,
@@ -71,7 +76,7 @@ class Constraint(abc.ABC):
 
     @abc.abstractmethod
     def holds(self, text: str) -> bool:
-        """Whether a finished text keeps the promise, checked without automata."""
+        """Whether a finished text keeps the promise, checked without automata. ArgumentError for what is no text."""
 
     @abc.abstractmethod
     def automaton(self, target: Target, kept: bool = True) -> DFA:

@@ -68,6 +68,7 @@ class Keywords(_Phrases):
         """See Constraint."""
         return all(any(occurrences(text, forms, _rule(self.whole_word, sure=True))) for forms in self.forms)
 
+    @checked
     def kept_spans(self, text: str) -> list[Span]:
         """Start and end of every phrase that counts, from left to right, the longer one where two overlap."""
         found = (span for forms in self.forms for span in occurrences(text, forms, _rule(self.whole_word, sure=True)))
@@ -101,6 +102,7 @@ class Ordered(_Phrases):
         """See Constraint."""
         return len(self.kept_spans(text)) == len(self.forms)
 
+    @checked
     def kept_spans(self, text: str) -> list[Span]:
         """Start and end of the first phrases that keep the promise, as many groups as are kept."""
         spans: list[Span] = []

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, Ordered, WordCount
+from ctrlg.constraints import (
+    AllOf,
+    AnyOf,
+    Constraint,
+    EndsWith,
+    Exclude,
+    Keywords,
+    OneLine,
+    OneSentence,
+    Ordered,
+    WordCount,
+)
 from ctrlg.errors import ArgumentError, BudgetError, UnsatisfiableError, VocabularyError
 
 DOG, PARK, NO_CAT, SHORT = Keywords(["dog"]), Keywords(["park"]), Exclude("cat"), WordCount(1, 3)
@@ -18,6 +31,18 @@ def test_reads_out() -> None:
     assert str(Ordered(["a", "b"], inflect=True)) == "contains a, then b (inflected)"
     assert [str(part) for part in both.parts()[:2]] == ["contains dog/dogs + park", "8 to 12 words"]
     assert DOG.parts() == [DOG]
+
+
+@pytest.mark.parametrize("text", [None, 5, b"dog", ["dog"]])
+def test_what_is_no_text_is_refused(text: Any) -> None:
+    dog = Keywords(["dog"])
+    promises: list[Constraint] = [Ordered(["dog"]), Exclude("dog"), EndsWith("dog"), WordCount(1), OneLine()]
+    for promise in (dog, *promises, OneSentence(), dog & WordCount(1), dog | WordCount(1), ~dog, AllOf(()), AnyOf(())):
+        with pytest.raises(ArgumentError, match="holds: text is") as refused:
+            promise.holds(text)
+        assert refused.value.hint
+    with pytest.raises(ArgumentError, match="kept_spans: text is"):
+        dog.kept_spans(text)
 
 
 def test_algebra_of_text_checks() -> None:
