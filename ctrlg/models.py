@@ -67,7 +67,7 @@ def _loaded(
         return tokenizer, *loaded
 
     tokenizer, model, found = foreign_errors(load, f"the language model {name}")
-    check_loaded(model, found["missing_keys"], f"the language model {name}")
+    check_loaded(model, found["missing_keys"], found["unexpected_keys"], f"the language model {name}")
     if files:
         _forget_quantizer(model)
     return model, tokenizer
