@@ -20,10 +20,11 @@ from ctrlg.automata.characters import SYMBOLS
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.errors import BudgetError, UnsatisfiableError
+from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
 
 _NAME_CHARACTERS = 160  # of a promise, in an error
 _NAMES = 8  # promises listed in an error
+_MOST_LEVELS = 100  # of promises in promises, which Python's stack has room for; a chain of & or of | is one level
 _TOGETHER = 32  # promises combined at a time, so that hundreds are refused before all their automata are built
 
 
@@ -38,6 +39,8 @@ class Target(NamedTuple):
 
 class Constraint(abc.ABC):
     """A promise about a text. Combine with `&`, `|` and `~`; `str` reads it out."""
+
+    _levels: int = 0  # of promises inside of this one
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -110,9 +113,12 @@ class Constraint(abc.ABC):
 @checked
 @dataclass(frozen=True)
 class AllOf(Constraint):
-    """Every part is kept; what `&` makes."""
+    """Every part is kept; what `&` makes. Raises ConstraintError beyond 100 levels of promises in promises."""
 
     constraints: tuple[Constraint, ...]
+
+    def __post_init__(self) -> None:
+        _count_levels(self, self.constraints)
 
     def holds(self, text: str) -> bool:
         """See Constraint."""
@@ -137,9 +143,12 @@ class AllOf(Constraint):
 @checked
 @dataclass(frozen=True)
 class AnyOf(Constraint):
-    """At least one alternative is kept; what `|` makes."""
+    """At least one alternative is kept; what `|` makes. Raises ConstraintError as AllOf."""
 
     constraints: tuple[Constraint, ...]
+
+    def __post_init__(self) -> None:
+        _count_levels(self, self.constraints)
 
     def holds(self, text: str) -> bool:
         """See Constraint."""
@@ -156,9 +165,12 @@ class AnyOf(Constraint):
 @checked
 @dataclass(frozen=True)
 class Not(Constraint):
-    """The promise is not kept; what `~` makes."""
+    """The promise is not kept; what `~` makes. Raises ConstraintError as AllOf."""
 
     constraint: Constraint
+
+    def __post_init__(self) -> None:
+        _count_levels(self, [self.constraint])
 
     def holds(self, text: str) -> bool:
         """See Constraint."""
@@ -217,6 +229,16 @@ def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
             hint="make the promise simpler, or raise max_states",
         )
     return minimal
+
+
+def _count_levels(constraint: Constraint, inside: Sequence[Constraint]) -> None:
+    levels = 1 + max((part._levels for part in inside), default=0)
+    if levels > _MOST_LEVELS:
+        raise ConstraintError(
+            f"promises inside of promises, more than {_MOST_LEVELS} levels deep",
+            hint="a & b & c is one level, a & ~(b & ~(c ...)) many: write it with fewer brackets",
+        )
+    object.__setattr__(constraint, "_levels", levels)
 
 
 def _operand(operator: str, value: Any) -> Constraint:

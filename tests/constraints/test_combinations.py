@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from ctrlg.constraints import (
     EndsWith,
     Exclude,
     Keywords,
+    Not,
     OneLine,
     OneSentence,
     Ordered,
     WordCount,
 )
-from ctrlg.errors import ArgumentError, BudgetError, UnsatisfiableError, VocabularyError
+from ctrlg.errors import ArgumentError, BudgetError, ConstraintError, UnsatisfiableError, VocabularyError
 
 DOG, PARK, NO_CAT, SHORT = Keywords(["dog"]), Keywords(["park"]), Exclude("cat"), WordCount(1, 3)
 
@@ -43,6 +45,34 @@ def test_what_is_no_text_is_refused(text: Any) -> None:
         assert refused.value.hint
     with pytest.raises(ArgumentError, match="kept_spans: text is"):
         dog.kept_spans(text)
+
+
+def nested(levels: int) -> Constraint:
+    promise: Constraint = DOG
+    for _ in range(levels // 2):
+        promise = ~(promise & PARK)
+    return promise
+
+
+def test_promises_in_promises_work_to_a_depth_and_are_refused_beyond(synthetic: Vocabulary) -> None:
+    deep = nested(100)
+    assert deep.holds("the dog park") and not deep.holds("the park") and str(deep).count("not") == 50
+    assert deep == nested(100) and hash(deep) == hash(nested(100)) and "Not" in repr(deep)
+    dfa = deep.compile(synthetic)
+    assert [dfa.accepts(ids or ()) for ids in synthetic.spell([" dog park", " park"])] == [True, False]
+    assert pickle.loads(pickle.dumps(deep)) == deep
+    for deeper in (lambda: nested(3000), lambda: deep & DOG, lambda: DOG | deep, lambda: Not(deep)):
+        with pytest.raises(ConstraintError, match="100 levels deep") as refused:
+            deeper()
+        assert refused.value.hint
+
+
+def test_a_long_chain_is_one_level() -> None:
+    chain = PARK
+    for _ in range(1000):
+        chain = chain & DOG
+    assert chain.holds("a dog park") and str(chain).count("and") == 1000
+    assert (~chain | DOG).holds("")
 
 
 def test_algebra_of_text_checks() -> None:
