@@ -24,9 +24,11 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 import numpy as np
 from torch import Tensor
 
+from ctrlg.disk import nameable
 from ctrlg.errors import ArgumentError
 
 LARGEST_COUNT = 2**31 - 1
+LARGEST_VOCABULARY = 10_000_000  # far above any tokenizer, and what holds an entry for every token fits into memory
 LARGEST_SEED = 2**32 - 1  # as for numpy and scikit-learn; other seeds are derived from one, and still fit 64 bits
 _SHOWN_CHARACTERS = 60
 
@@ -66,6 +68,7 @@ class OneOf(NamedTuple):
 Positive = Annotated[int, Between(1, LARGEST_COUNT)]
 TwoOrMore = Annotated[int, Between(2, LARGEST_COUNT)]
 Natural = Annotated[int, Between(0, LARGEST_COUNT)]
+VocabularySize = Annotated[int, Between(1, LARGEST_VOCABULARY)]
 Seed = Annotated[int, Between(0, LARGEST_SEED)]
 NonNegative = Annotated[float, Between(0)]
 AboveZero = Annotated[float, Between(above=0)]
@@ -216,7 +219,7 @@ def path(name: str, value: Any) -> Path:
     if not isinstance(value, (str, Path)) or "\0" in str(value) or str(value) == "":
         raise refused(name, value, "a path")
     text(name, str(value))
-    return Path(value)
+    return nameable(value)
 
 
 def several(name: str, value: Any, what: str = "a list") -> list[Any]:

@@ -18,8 +18,29 @@ from pathlib import Path
 from ctrlg.errors import ArgumentError, CtrlGError, DataError
 
 _DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+LONGEST_NAME, LONGEST_PATH = 255, 3_800  # bytes; Linux takes 4,095, some of which the files of a folder need
+TEMPORARY_BYTES = len("..ctrlg-XXXXXXXX")  # that `temporary_name` adds
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.ctrlg-[0-9a-f]{8}")
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # how safetensors and tokenizers tell of an errno
+
+
+def nameable(path: str | Path, room: int = 0) -> Path:
+    """The path, if a file system can hold its names, each with `room` bytes more. Raises ArgumentError.
+
+    Asked before the system is: it raises an OSError for longer names even where it is only asked whether they exist.
+    """
+    whole = str(path)
+    longest = max(map(_bytes, Path(path).parts), default=0)
+    if longest + room > LONGEST_NAME or _bytes(whole) > LONGEST_PATH:
+        raise ArgumentError(
+            f"a name is too long: {whole[:400]!r}, {len(whole):,} characters in all",
+            hint=f"{LONGEST_NAME - room} bytes at most between two slashes, {LONGEST_PATH:,} in all; is it a path?",
+        )
+    return Path(path)
+
+
+def _bytes(name: str) -> int:
+    return len(name.encode(errors="surrogatepass"))
 
 
 @contextmanager
@@ -65,10 +86,10 @@ def writable_folder(folder: str | Path) -> Path:
 def writable_file(path: str | Path) -> Path:
     """Where a file of this name is to be written: the target of a symbolic link, else `path` itself.
 
-    Raises ArgumentError where the folder cannot be written, and where something stands there that is no regular file or
-    may not be written.
+    Raises ArgumentError for a name that is too long, where the folder cannot be written, and where something stands
+    there that is no regular file or may not be written.
     """
-    path = Path(path)
+    path = nameable(path, TEMPORARY_BYTES)
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     writable_folder(target.parent)
     if target.is_symlink() or (target.exists() and not target.is_file()):

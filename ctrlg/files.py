@@ -18,7 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ctrlg.disk import saving, synchronise, temporaries, temporary_name, writable_file
+from ctrlg.disk import nameable, saving, synchronise, temporaries, temporary_name, writable_file
 from ctrlg.disk import writable_folder as writable_folder
 from ctrlg.errors import ArgumentError, CheckpointError, DataError
 from ctrlg.folders import restore_folder
@@ -92,7 +92,7 @@ def append_line(path: str | Path, record: Mapping[str, Any]) -> None:
     Raises DataError for a full disk; the file is then as it was.
     """
     line = (json_text(record) + "\n").encode()
-    with saving(path), Path(path).open("a+b", buffering=0) as file:
+    with saving(path), nameable(path).open("a+b", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         start = _end_of_records(file, end)
         missing = b"\n" if start and os.pread(file.fileno(), 1, start - 1) != b"\n" else b""
@@ -123,7 +123,7 @@ def read_lines(path: str | Path, first: str = "") -> list[dict[str, Any]]:
 
     first: name with which every record begins, where that is known. Raises DataError for other files.
     """
-    path = Path(path)
+    path = nameable(path)
     if not path.exists():
         return []
     if not path.is_file():

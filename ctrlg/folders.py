@@ -19,7 +19,16 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from ctrlg.disk import saving, sha256, synchronise, temporaries, temporary_name, writable_folder
+from ctrlg.disk import (
+    TEMPORARY_BYTES,
+    nameable,
+    saving,
+    sha256,
+    synchronise,
+    temporaries,
+    temporary_name,
+    writable_folder,
+)
 from ctrlg.errors import ArgumentError
 from ctrlg.json_text import json_text
 from ctrlg.locks import Lock
@@ -75,9 +84,9 @@ def check_folder(path: str | Path, kind: FolderKind, sources: Iterable[str | Pat
 
     sources: files and folders that are read; what is no path is not looked at. Raises ArgumentError where the rule of
     this module forbids it, where a source lies in the folder or the folder in a source, and where the folder cannot be
-    replaced at all (a file, a link, a mount point, the working directory). Nothing is changed.
+    replaced at all (a file, a link, a mount point, the working directory) or has too long a name. Nothing is changed.
     """
-    target = _absolute(path)
+    target = nameable(_absolute(path), TEMPORARY_BYTES)
     for source in map(Path, sources):
         if _exists(source) and (_is_inside(source, target) or _is_inside(target, source)):
             raise ArgumentError(
@@ -101,6 +110,19 @@ def damaged_files(folder: Path) -> list[Path]:
     ]
 
 
+def check_hmm_files(folder: Path) -> None:
+    """Make sure that an HMM may be saved into a folder, over no files but those of an HMM. Raises ArgumentError where
+    config.json or model.safetensors is somebody else's, with nothing changed, and where the folder cannot be written.
+    """
+    there = [name for name in ("config.json", "model.safetensors") if _exists(folder / name)]
+    if there and not _hmm_config(folder):
+        raise ArgumentError(
+            f"{folder} holds a {there[0]} that is not that of an HMM",
+            hint="choose another folder, or move away what is there",
+        )
+    writable_folder(folder)
+
+
 def remove_folder(path: str | Path, kind: FolderKind) -> None:
     """Remove a folder that `check_folder` would let be replaced; any other stays."""
     target = _absolute(path)
@@ -111,7 +133,7 @@ def remove_folder(path: str | Path, kind: FolderKind) -> None:
 def restore_folder(path: str | Path) -> None:
     """Put back a folder that a killed process had moved aside; does nothing where the folder is there."""
     target = _absolute(path)
-    if not _exists(target) and _retired(target).is_dir():
+    if not _exists(target) and _exists(_retired(target)) and _retired(target).is_dir():
         with Lock(target):
             if not _exists(target):
                 _retired(target).rename(target)
@@ -155,7 +177,7 @@ def _retired(target: Path) -> Path:
 
 def _absolute(path: str | Path) -> Path:
     """Without "." and "..", with the links above the folder followed; the folder itself may be a link."""
-    path = Path(path)
+    path = nameable(path)
     if path.name in ("", ".."):
         return Path(os.path.realpath(path))
     return Path(os.path.realpath(path.parent)) / path.name
@@ -282,17 +304,25 @@ def _synchronise_all(folder: Path) -> None:
     synchronise(folder)
 
 
+def _hmm_config(folder: Path) -> dict[str, Any]:
+    """config.json of an HMM, of Ctrl-G's too; empty where there is none."""
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) and {"hidden_states", "vocab_size", "eos_token_id"} <= set(config) else {}
+
+
 def _has_hmm_config(folder: Path) -> bool:
     """Whether config.json and README.md are as an HMM of ours was saved."""
+    card = folder / "README.md"
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        card = folder / "README.md"
         if card.exists() and "model_hub_mixin" not in card.read_text(encoding="utf-8"):
             return False
     except (OSError, ValueError):
         return False
-    sizes = {"hidden_states", "vocab_size", "eos_token_id"}
-    return isinstance(config, dict) and sizes | {"fingerprint"} <= set(config)
+    return "fingerprint" in _hmm_config(folder)
 
 
 def _is_beside_a_run(folder: Path) -> bool:

@@ -8,6 +8,7 @@ than the files hold numbers, nothing is loaded.
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -98,8 +99,9 @@ def check_sizes(config: Any, held: Held, name: str) -> None:
     """Raise CheckpointError where the configuration asks for far more parameters than the files hold numbers."""
     from transformers import AutoModelForCausalLM
 
-    layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
-    if not isinstance(layers, int) or layers > held.tensors:
+    _check_counts(config, name)
+    layers = getattr(config.get_text_config(), "num_hidden_layers", None) or 0
+    if layers > held.tensors:
         raise CheckpointError(
             f"{name}: its configuration states {layers!r} layers, its files hold {held.tensors} tensors"[:200]
         )
@@ -117,8 +119,18 @@ def check_sizes(config: Any, held: Held, name: str) -> None:
         )
 
 
-def check_loaded(model: Any, missing: Iterable[str], name: str) -> None:
-    """Raise CheckpointError where parameters were not in the files, or are not finite."""
+def check_loaded(model: Any, missing: Iterable[str], unexpected: Iterable[str], name: str) -> None:
+    """Raise CheckpointError where parameters were not in the files or are not finite, and where the files hold layers
+    that the configuration leaves out. missing, unexpected: names, as transformers reports them."""
+    _check_counts(model.config, name)
+    parameters = [parameter for parameter, _ in model.named_parameters()]
+    kinds = {_unnumbered(parameter.removeprefix(start)) for parameter in parameters for start in _prefixes(model)}
+    left_out = sorted(key for key in unexpected if _unnumbered(key) in kinds)
+    if left_out:
+        raise CheckpointError(
+            f"{name}: its configuration leaves out {len(left_out)} tensors of its files, among them {left_out[0]}",
+            hint="num_hidden_layers in config.json is the number of layers in the files",
+        )
     lacking = sorted(missing)
     if lacking:
         raise CheckpointError(
@@ -129,6 +141,26 @@ def check_loaded(model: Any, missing: Iterable[str], name: str) -> None:
         ordinary = parameter.is_floating_point() and parameter.dtype.itemsize > 1 and not parameter.is_meta
         if ordinary and not all(bool(bound.isfinite()) for bound in torch.aminmax(parameter.detach())):
             raise CheckpointError(f"{parameter_name} of {name} holds a number that is not finite")
+
+
+def _check_counts(config: Any, name: str) -> None:
+    """Raise CheckpointError for a number of layers or of positions below 1; a model may state none."""
+    for count in ("num_hidden_layers", "max_position_embeddings"):
+        stated = getattr(config.get_text_config(), count, None)
+        if stated is not None and not (isinstance(stated, int) and stated >= 1):
+            raise CheckpointError(
+                f"{name}: its configuration states {count} {stated!r}"[:200], hint="1 or more, as the model has"
+            )
+
+
+def _prefixes(model: Any) -> tuple[str, str]:
+    """What names in files may lack at their beginning: they may be of the model without its head."""
+    return "", f"{model.base_model_prefix}."
+
+
+def _unnumbered(parameter: str) -> str:
+    """The name of a parameter without the numbers of its layer and the like."""
+    return re.sub(r"\b\d+\b", "#", parameter)
 
 
 def foreign_errors(load: Callable[[], Any], wanted: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ctrlg.arguments import checked, shown
+from ctrlg.disk import nameable
 from ctrlg.errors import ArgumentError
 from ctrlg.model_files import (
     Held,
@@ -66,7 +67,7 @@ def _loaded(
         return tokenizer, *loaded
 
     tokenizer, model, found = foreign_errors(load, f"the language model {name}")
-    check_loaded(model, found["missing_keys"], f"the language model {name}")
+    check_loaded(model, found["missing_keys"], found["unexpected_keys"], f"the language model {name}")
     if files:
         _forget_quantizer(model)
     return model, tokenizer
@@ -187,6 +188,7 @@ def _source_of(name: str | Path) -> tuple[str, dict[str, str]]:
             INSTRUCT: assets.instruct_model_path,
         }
         name = embedded[str(name)]()
+    nameable(name)
     if str(name).endswith(".gguf"):
         return str(Path(name).parent), {"gguf_file": Path(name).name}
     return str(name), {}

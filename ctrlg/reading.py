@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ctrlg.disk import nameable
 from ctrlg.errors import DataError
 
 _MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
@@ -26,7 +27,7 @@ def read_text(path: str | Path, hint: str = "give a file of text") -> str:
     hint: what the file should be. Raises DataError for a file that is missing or no regular file, and for content that
     is no text.
     """
-    path = Path(path)
+    path = nameable(path)
     if not path.is_file():
         problem = f"{path} is no regular file" if path.exists() else f"no such data file: {path}"
         raise DataError(problem, hint=hint)

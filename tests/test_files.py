@@ -97,6 +97,16 @@ def test_a_replaced_file_keeps_its_rights_and_a_link_stays_a_link(tmp_path: Path
     assert names(tmp_path / "deep") == ["a.txt"]
 
 
+@pytest.mark.parametrize("name", ["n" * 5000, "n" * 250, "n" * 250 + "/file", "n/" * 3000])
+def test_names_that_no_file_system_holds_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="too long") as caught:
+        write_json(tmp_path / name, {})
+    assert caught.value.hint and not list(tmp_path.iterdir())
+    if len(name) > 1000:
+        with pytest.raises(ArgumentError, match="too long"):
+            read_lines(tmp_path / name)
+
+
 def test_what_cannot_be_replaced_by_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")

@@ -180,6 +180,39 @@ def test_folders_of_earlier_versions_are_known_by_their_content(first: HMM, seco
     check_folder(adapter, ADAPTER_FOLDER)
 
 
+CONFIG_OF_CTRLG = '{"hidden_states": 3, "vocab_size": 5, "eos_token_id": 0}'
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"config.json": '{"model_type": "llama", "vocab_size": 5, "eos_token_id": 0}', "model.safetensors": "weights"},
+        {"config.json": "notes"},
+        {"config.json": "[" * 100_000},
+        {"model.safetensors": "weights"},
+    ],
+)
+@pytest.mark.parametrize("coded", [False, True])
+def test_an_hmm_is_not_saved_over_the_files_of_another(
+    files: dict[str, str], coded: bool, first: HMM, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    before = content(tmp_path)
+    with pytest.raises(ArgumentError, match="not that of an HMM") as caught:
+        (quantize(first, "norm-q", 4) if coded else first).save_pretrained(tmp_path)
+    assert caught.value.hint and content(tmp_path) == before
+
+
+def test_an_hmm_is_saved_over_another_beside_other_files(first: HMM, second: HMM, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "config.json").write_text(CONFIG_OF_CTRLG)
+    for hmm in (first, quantize(first, "norm-q", 4), second, second):
+        hmm.save_pretrained(str(tmp_path))
+    assert torch.equal(HMM.from_pretrained(tmp_path).alpha_exp, second.alpha_exp)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_files_that_arrive_meanwhile_stay_and_so_does_the_result(first: HMM, second: HMM, tmp_path: Path) -> None:
     save(first, tmp_path / "hmm")
     with pytest.raises(ArgumentError, match="by now") as caught, atomic_folder(tmp_path / "hmm", HMM_FOLDER) as folder:

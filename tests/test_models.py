@@ -11,6 +11,7 @@ import torch
 from fuzzing import make_checkpoints
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_language_model, tiny_tokenizer
+from transformers import GPT2Config, GPT2Model
 
 from ctrlg.distillation.processes import joined_processes
 from ctrlg.errors import ArgumentError, CheckpointError
@@ -99,6 +100,39 @@ def test_sizes_that_the_files_do_not_hold_are_refused_before_memory_is_taken(
     (language_model / "config.json").write_text(json.dumps(config | claim))
     with pytest.raises(CheckpointError, match="its configuration"):
         load_language_model(language_model)
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"num_hidden_layers": 1}, "leaves out 9 tensors of its files, among them model.layers.1.input"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers 0"),
+        ({"num_hidden_layers": -1}, "num_hidden_layers -1"),
+        ({"max_position_embeddings": 0}, "max_position_embeddings 0"),
+        ({"max_position_embeddings": -5}, "max_position_embeddings -5"),
+    ],
+)
+def test_sizes_below_those_of_the_files_are_refused(claim: dict[str, int], message: str, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    tiny_language_model(len(tokenizer), layers=2).save_pretrained(tmp_path)
+    load_language_model(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | claim))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_language_model(tmp_path)
+    assert caught.value.hint
+
+
+def test_layers_left_out_of_a_model_without_its_head_are_seen(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=8, n_head=2, n_layer=2, n_positions=32)
+    GPT2Model(config).save_pretrained(tmp_path)
+    load_language_model(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict() | {"n_layer": 1}))
+    with pytest.raises(CheckpointError, match=r"leaves out \d+ tensors of its files, among them (transformer\.)?h\.1"):
+        load_language_model(tmp_path)
 
 
 def test_weights_that_are_not_numbers_are_refused(language_model: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import numpy as np
 
-from ctrlg.arguments import Positive, checked
+from ctrlg.arguments import LARGEST_VOCABULARY, Between, VocabularySize, checked
 from ctrlg.automata import algebra
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import require_room, require_states
@@ -14,13 +15,13 @@ from ctrlg.errors import ConstraintError, VocabularyError
 
 
 @checked
-def trivial(vocab_size: int) -> DFA:
+def trivial(vocab_size: Annotated[int, Between(most=LARGEST_VOCABULARY)]) -> DFA:
     """Accepts every token string. VocabularyError for a vocabulary without tokens."""
     return algebra.constant(True, vocab_size)
 
 
 @checked
-def contains(patterns: Iterable[Sequence[int]], vocab_size: Positive) -> DFA:
+def contains(patterns: Iterable[Sequence[int]], vocab_size: VocabularySize) -> DFA:
     """Accepts strings in which at least one of the patterns (strings of token ids) occurs; minimal.
 
     Patterns may repeat, overlap, or contain each other. ConstraintError for no patterns or an empty one;

@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Any
 
-from ctrlg.arguments import Tokenizer, checked
+from ctrlg.arguments import Tokenizer, VocabularySize, checked
 from ctrlg.automata.characters import TokenSymbols, token_symbols
 from ctrlg.errors import VocabularyError
 
@@ -60,7 +60,10 @@ class Vocabulary:
     @classmethod
     @checked
     def of(
-        cls, tokenizer: Vocabulary | Tokenizer, vocab_size: int | None = None, eos_token_id: int | None = None
+        cls,
+        tokenizer: Vocabulary | Tokenizer,
+        vocab_size: VocabularySize | None = None,
+        eos_token_id: int | None = None,
     ) -> Vocabulary:
         """The vocabulary of a Hugging Face tokenizer (byte-level BPE, or SentencePiece with byte fallback).
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ctrlg.arguments import Positive, checked, whole
+from ctrlg.arguments import VocabularySize, checked, whole
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import as_dfa
 from ctrlg.compat.graphs import as_graph
@@ -29,7 +29,7 @@ class DFAModel(nn.Module):
     _placement: Tensor
 
     @checked
-    def __init__(self, dfa_graph: Any, vocab_size: Positive) -> None:
+    def __init__(self, dfa_graph: Any, vocab_size: VocabularySize) -> None:
         super().__init__()
         dfa = as_dfa(dfa_graph, vocab_size)
         self.dfa = dfa if isinstance(getattr(dfa_graph, "dfa", dfa_graph), DFA) else dfa.minimize()

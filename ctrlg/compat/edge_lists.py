@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ctrlg.arguments import LARGEST_VOCABULARY, Between, checked
 from ctrlg.automata.graph_conversion import Edge
 
 
-def set2npset(A: Iterable[int], n: int) -> NDArray[np.bool_]:
+@checked
+def set2npset(A: Iterable[int], n: Annotated[int, Between(0, LARGEST_VOCABULARY)]) -> NDArray[np.bool_]:
     """The mask of a set of numbers below n, bool [n]."""
     mask = np.zeros(n, dtype=bool)
     mask[list(A)] = True

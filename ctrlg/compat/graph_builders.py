@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ctrlg.arguments import Positive, Tokenizer, checked
+from ctrlg.arguments import Tokenizer, VocabularySize, checked
 from ctrlg.automata import builders
 from ctrlg.automata.algebra import MAX_STATES
 from ctrlg.automata.dfa import DFA
@@ -24,7 +24,7 @@ class KMPBuilder:
     """Graphs that ask for one token pattern."""
 
     @checked
-    def __init__(self, vocab_size: Positive) -> None:
+    def __init__(self, vocab_size: VocabularySize) -> None:
         self.vocab_size = vocab_size
 
     @checked
@@ -37,7 +37,7 @@ class AhoCorasickBuilder:
     """Graphs that ask for one of several token patterns. vocab_set: all tokens, bool [V]."""
 
     @checked
-    def __init__(self, vocab_size: Positive) -> None:
+    def __init__(self, vocab_size: VocabularySize) -> None:
         self.vocab_size = vocab_size
         self.vocab_set = np.ones(vocab_size, dtype=bool)
 
@@ -51,7 +51,7 @@ class TrivialBuilder:
     """The graph without a constraint; tokenizer and eos_token_id are there for compatibility and not used."""
 
     @checked
-    def __init__(self, tokenizer: Any, vocab_size: Positive, eos_token_id: int = 2) -> None:
+    def __init__(self, tokenizer: Any, vocab_size: VocabularySize, eos_token_id: int = 2) -> None:
         self.dfa_graph = as_graph(builders.trivial(vocab_size))
 
     def build(self) -> Graph:
@@ -63,7 +63,7 @@ class EOSBuilder:
     """The graph in which nothing but end-of-text follows end-of-text."""
 
     @checked
-    def __init__(self, vocab_size: Positive, eos_token_id: int) -> None:
+    def __init__(self, vocab_size: VocabularySize, eos_token_id: int) -> None:
         if not 0 <= eos_token_id < vocab_size:
             raise VocabularyError(
                 f"eos_token_id is {eos_token_id}, the vocabulary has {vocab_size} tokens",
@@ -95,7 +95,7 @@ class WordCountBuilder:
     """
 
     @checked
-    def __init__(self, tokenizer: Tokenizer, vocab_size: Positive, sep: str | Sequence[str] = SEPARATORS) -> None:
+    def __init__(self, tokenizer: Tokenizer, vocab_size: VocabularySize, sep: str | Sequence[str] = SEPARATORS) -> None:
         for separator in sep:
             if len(separator) != 1:
                 raise ArgumentError(f"the separator {separator!r} is not one character", hint="pass single ones")

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrlg.arguments import Positive, checked
+from ctrlg.arguments import VocabularySize, checked
 from ctrlg.automata import algebra
 from ctrlg.automata.concatenation import concatenate
 from ctrlg.automata.dfa import DFA
@@ -61,7 +61,7 @@ def _too_large(dfa: DFA, why: str) -> BudgetError:
 def DFA_prod(
     dfa_graphs: Sequence[Any],
     mode: Literal["intersection", "union"] = "intersection",
-    vocab_size: Positive | None = None,
+    vocab_size: VocabularySize | None = None,
 ) -> Graph | list[Any]:
     """Strings that all graphs accept, or (`mode="union"`) at least one; minimised.
 
@@ -81,7 +81,7 @@ def DFA_prod_binary(A: Any, B: Any, mode: Literal["intersection", "union"] = "in
 
 
 @checked
-def DFA_concatenate(dfa_graphs: Sequence[Any], vocab_size: Positive | None = None) -> Graph | list[Any]:
+def DFA_concatenate(dfa_graphs: Sequence[Any], vocab_size: VocabularySize | None = None) -> Graph | list[Any]:
     """Strings made of one that the first graph accepts, then one of the second, and so on; minimised.
 
     An empty list gives `[]`, as in Ctrl-G; with `vocab_size`, the graph of the empty string.

@@ -14,16 +14,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ctrlg.arguments import Positive, Tokenizer, checked, refused
+from ctrlg.arguments import Positive, Tokenizer, VocabularySize, checked, refused
 from ctrlg.automata.algebra import MAX_STATES, product
 from ctrlg.automata.characters import SYMBOLS
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.errors import BudgetError, UnsatisfiableError
+from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
 
 _NAME_CHARACTERS = 160  # of a promise, in an error
 _NAMES = 8  # promises listed in an error
+_MOST_LEVELS = 100  # of promises in promises, which Python's stack has room for; a chain of & or of | is one level
 _TOGETHER = 32  # promises combined at a time, so that hundreds are refused before all their automata are built
 
 
@@ -39,11 +40,18 @@ class Target(NamedTuple):
 class Constraint(abc.ABC):
     """A promise about a text. Combine with `&`, `|` and `~`; `str` reads it out."""
 
+    _levels: int = 0  # of promises inside of this one
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "holds" in vars(cls):
+            cls.holds = checked(cls.holds)
+
     @checked
     def compile(
         self,
         tokenizer_or_vocabulary: Vocabulary | Tokenizer,
-        vocab_size: Positive | None = None,
+        vocab_size: VocabularySize | None = None,
         *,
         prefix: str = "",
         suffix: str = "",
@@ -71,7 +79,7 @@ class Constraint(abc.ABC):
 
     @abc.abstractmethod
     def holds(self, text: str) -> bool:
-        """Whether a finished text keeps the promise, checked without automata."""
+        """Whether a finished text keeps the promise, checked without automata. ArgumentError for what is no text."""
 
     @abc.abstractmethod
     def automaton(self, target: Target, kept: bool = True) -> DFA:
@@ -105,9 +113,12 @@ class Constraint(abc.ABC):
 @checked
 @dataclass(frozen=True)
 class AllOf(Constraint):
-    """Every part is kept; what `&` makes."""
+    """Every part is kept; what `&` makes. Raises ConstraintError beyond 100 levels of promises in promises."""
 
     constraints: tuple[Constraint, ...]
+
+    def __post_init__(self) -> None:
+        _count_levels(self, self.constraints)
 
     def holds(self, text: str) -> bool:
         """See Constraint."""
@@ -132,9 +143,12 @@ class AllOf(Constraint):
 @checked
 @dataclass(frozen=True)
 class AnyOf(Constraint):
-    """At least one alternative is kept; what `|` makes."""
+    """At least one alternative is kept; what `|` makes. Raises ConstraintError as AllOf."""
 
     constraints: tuple[Constraint, ...]
+
+    def __post_init__(self) -> None:
+        _count_levels(self, self.constraints)
 
     def holds(self, text: str) -> bool:
         """See Constraint."""
@@ -151,9 +165,12 @@ class AnyOf(Constraint):
 @checked
 @dataclass(frozen=True)
 class Not(Constraint):
-    """The promise is not kept; what `~` makes."""
+    """The promise is not kept; what `~` makes. Raises ConstraintError as AllOf."""
 
     constraint: Constraint
+
+    def __post_init__(self) -> None:
+        _count_levels(self, [self.constraint])
 
     def holds(self, text: str) -> bool:
         """See Constraint."""
@@ -212,6 +229,16 @@ def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
             hint="make the promise simpler, or raise max_states",
         )
     return minimal
+
+
+def _count_levels(constraint: Constraint, inside: Sequence[Constraint]) -> None:
+    levels = 1 + max((part._levels for part in inside), default=0)
+    if levels > _MOST_LEVELS:
+        raise ConstraintError(
+            f"promises inside of promises, more than {_MOST_LEVELS} levels deep",
+            hint="a & b & c is one level, a & ~(b & ~(c ...)) many: write it with fewer brackets",
+        )
+    object.__setattr__(constraint, "_levels", levels)
 
 
 def _operand(operator: str, value: Any) -> Constraint:

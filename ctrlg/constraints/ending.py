@@ -9,7 +9,7 @@ from ctrlg.arguments import checked
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Constraint, Target, named, within_budget
 from ctrlg.constraints.phrases import PhraseSearch
-from ctrlg.constraints.words import STRICT, as_phrases, occurrences
+from ctrlg.constraints.words import STRICT, as_phrases, distinct, occurrences
 from ctrlg.errors import ConstraintError
 
 
@@ -30,7 +30,7 @@ class EndsWith(Constraint):
         phrases = as_phrases(self.phrases)
         if not phrases:
             raise ConstraintError("EndsWith without phrases", hint="name at least one phrase, as EndsWith('the park')")
-        object.__setattr__(self, "phrases", phrases)
+        object.__setattr__(self, "phrases", distinct(phrases))
 
     def holds(self, text: str) -> bool:
         """See Constraint."""

@@ -9,7 +9,7 @@ from ctrlg.arguments import checked
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Constraint, Target, combine
 from ctrlg.constraints.keywords import Ordered
-from ctrlg.constraints.words import ANYWHERE, LENIENT, as_phrases, occurrences
+from ctrlg.constraints.words import ANYWHERE, LENIENT, as_phrases, distinct, occurrences
 
 
 @checked
@@ -28,7 +28,7 @@ class Exclude(Constraint):
     whole_word: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "phrases", as_phrases(self.phrases))
+        object.__setattr__(self, "phrases", distinct(as_phrases(self.phrases)))
 
     def holds(self, text: str) -> bool:
         """See Constraint."""

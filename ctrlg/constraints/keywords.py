@@ -11,7 +11,17 @@ from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Constraint, Target, combine, named, within_budget
 from ctrlg.constraints.forms import forms_of
 from ctrlg.constraints.phrases import PhraseSearch
-from ctrlg.constraints.words import ANYWHERE, LENIENT, STRICT, JoiningRule, as_phrases, occurrences
+from ctrlg.constraints.words import (
+    ANYWHERE,
+    LENIENT,
+    STRICT,
+    JoiningRule,
+    as_phrases,
+    distinct,
+    first_of_each,
+    meaning,
+    occurrences,
+)
 from ctrlg.errors import ConstraintError
 
 Span = tuple[int, int]
@@ -26,7 +36,7 @@ class _Phrases(Constraint):
     whole_word: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "groups", _groups(self.groups))
+        object.__setattr__(self, "groups", tuple(map(distinct, _groups(self.groups))))
 
     @cached_property
     def forms(self) -> tuple[tuple[str, ...], ...]:
@@ -46,13 +56,19 @@ class Keywords(_Phrases):
 
     Case does not matter. The automaton counts phrases behind white space (and opening punctuation) or at the start of
     the content, cut into tokens as the tokenizer itself would cut them; a rarer spelling merely does not count.
-    Raises ConstraintError for empty groups or phrases.
+    A group that is given twice is one promise. Raises ConstraintError for empty groups or phrases.
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        groups = first_of_each(_groups(self.groups), lambda group: frozenset(map(meaning, group)))
+        object.__setattr__(self, "groups", groups)
 
     def holds(self, text: str) -> bool:
         """See Constraint."""
         return all(any(occurrences(text, forms, _rule(self.whole_word, sure=True))) for forms in self.forms)
 
+    @checked
     def kept_spans(self, text: str) -> list[Span]:
         """Start and end of every phrase that counts, from left to right, the longer one where two overlap."""
         found = (span for forms in self.forms for span in occurrences(text, forms, _rule(self.whole_word, sure=True)))
@@ -86,6 +102,7 @@ class Ordered(_Phrases):
         """See Constraint."""
         return len(self.kept_spans(text)) == len(self.forms)
 
+    @checked
     def kept_spans(self, text: str) -> list[Span]:
         """Start and end of the first phrases that keep the promise, as many groups as are kept."""
         spans: list[Span] = []

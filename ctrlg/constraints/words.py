@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from ctrlg.automata.characters import SYMBOLS
 from ctrlg.errors import ConstraintError
 
+T = TypeVar("T")
 _ASSIGNED = 0x34000  # no letter, digit or space has a code point above
 _SOFT_HYPHEN = 0xAD
 _LATIN = ((0x0000, 0x024F), (0x1E00, 0x1EFF))  # first and last code point
@@ -146,6 +148,26 @@ def as_phrases(phrases: Iterable[str] | str) -> tuple[str, ...]:
     for phrase in several:
         words_of(phrase)
     return several
+
+
+def distinct(phrases: Iterable[str]) -> tuple[str, ...]:
+    """The phrases, the first of those that mean the same."""
+    return first_of_each(phrases, meaning)
+
+
+def first_of_each(items: Iterable[T], meaning: Callable[[T], Hashable]) -> tuple[T, ...]:
+    """The items, in order, without those that mean what an earlier one does."""
+    first: dict[Hashable, T] = {}
+    for item in items:
+        first.setdefault(meaning(item), item)
+    return tuple(first.values())
+
+
+@lru_cache(maxsize=4096)
+def meaning(phrase: str) -> Hashable:
+    """What two phrases have in common where every text has the same places of both, and they the same inflections."""
+    alike = frozenset(tuple(map(variants, spelling)) for spelling in spellings([phrase]))
+    return alike, " ".join(words_of(phrase)).lower()
 
 
 def spellings(phrases: Iterable[str]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from ctrlg.decoding.options import KEEP_SCORES, check_options
 from ctrlg.decoding.path_scores import PathScores
 from ctrlg.decoding.plain_model import plain_model
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
-from ctrlg.decoding.prompts import Prompt, prompts_of
+from ctrlg.decoding.prompts import Prompt, prompt_ids, prompts_of
 from ctrlg.decoding.ranking import ScoredIds, score_generated_ids
 from ctrlg.decoding.search import SearchSettings, search
 from ctrlg.decoding.tasks import Promise, Task, contents_of, task_of
@@ -194,6 +194,7 @@ def generate_many(
             f"{len(constraints)} promises, {len(each)} prompts",
             hint="at least one promise, and a prompt for each or none",
         )
+    each = [prompt if prompt is None else prompt_ids(prompt, tokenizer) for prompt in each]
     beams = _checked_beams(num_beams, do_sample, num_return_sequences)
     _check_seed(seed)
     sampled = num_return_sequences * len(constraints) if do_sample else len(constraints)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from ctrlg.arguments import text
+from ctrlg.arguments import several, text, whole
 from ctrlg.errors import ArgumentError
 
 Prompt = str | Sequence[int] | Any
@@ -33,11 +34,7 @@ def prompts_of(prompts: Any) -> list[Prompt]:
     """Several prompts, one by one: a list of them, or a batch as a BatchEncoding or a tensor [B, T]."""
     if isinstance(prompts, Mapping) or hasattr(prompts, "shape"):
         return list(_rows(prompts))
-    if isinstance(prompts, str):
-        raise ArgumentError(
-            f"prompts is the text {prompts[:40]!r}", hint="pass a list with a prompt for each constraint"
-        )
-    return list(prompts)
+    return several("prompts", prompts, "a list with a prompt for each constraint")
 
 
 def _rows(prompt: Any) -> list[list[int]]:
@@ -58,14 +55,21 @@ def _rows(prompt: Any) -> list[list[int]]:
 
 def _matrix(values: Any) -> list[list[int]]:
     """Rows of whole numbers, from a vector or a matrix."""
-    if hasattr(values, "tolist"):
+    if hasattr(values, "tolist") and not isinstance(values, type):
         values = values.tolist()
-    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
+    if not _is_row(values):
         raise ArgumentError(f"the prompt is {type(values).__name__}: {values!r}"[:200], hint=_HINT)
-    nested = bool(values) and isinstance(values[0], Sequence | np.ndarray) and not isinstance(values[0], str)
-    rows = values if nested else [values]
+    rows = values if values and _is_row(values[0]) else [values]
     for row in rows:
-        wrong = [token for token in row if isinstance(token, bool) or not hasattr(token, "__index__")]
-        if wrong:
-            raise ArgumentError(f"the prompt holds {wrong[0]!r}, which is no token id"[:200], hint=_HINT)
-    return [[int(token) for token in row] for row in rows]
+        if not _is_row(row):
+            raise ArgumentError(f"the prompt holds {row!r} beside lists of token ids"[:200], hint=_HINT)
+    try:
+        return [[whole("a token of the prompt", token) for token in row] for row in rows]
+    except ArgumentError as error:
+        raise ArgumentError(error.message, hint=_HINT) from None
+
+
+def _is_row(values: Any) -> bool:
+    if isinstance(values, (np.ndarray, Tensor)):
+        return values.ndim > 0
+    return isinstance(values, Sequence) and not isinstance(values, (str, bytes, bytearray))

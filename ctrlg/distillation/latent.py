@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ctrlg.arguments import Natural, NonNegative, Positive, Seed, TwoOrMore, checked
+from ctrlg.arguments import Natural, NonNegative, Positive, Seed, TwoOrMore, VocabularySize, checked
 from ctrlg.distillation.clusters import nearest_centroids, share_of_sample, train_centroids
 from ctrlg.distillation.sampling import token_mask
 from ctrlg.distillation.state_counts import StateCounts
@@ -55,7 +55,7 @@ class LatentSettings:
     """
 
     hidden_states: TwoOrMore
-    vocab_size: Positive
+    vocab_size: VocabularySize
     eos_token_id: Natural
     iterations: Positive = 20
     vectors_per_state: Positive = 256

@@ -56,10 +56,10 @@ def promise_pattern(
     which automata cannot do. words: least and most.
     Raises ArgumentError for no concept, for a range without room for them, and for a form of several words.
     """
-    least, most = words[0] - len(concepts), words[1] - len(concepts)
-    if not concepts or most < max(0, least):
-        raise ArgumentError(f"{len(concepts)} concepts in {words} words", hint="least and most, with room for them all")
     pieces = tuple(_concept(forms) for forms in Keywords([[concept] for concept in concepts], inflect=True).forms)
+    least, most = words[0] - len(pieces), words[1] - len(pieces)
+    if not pieces or most < max(0, least):
+        raise ArgumentError(f"{len(pieces)} concepts in {words} words", hint="least and most, with room for them all")
     gaps = _gaps(counting, len(pieces), max(0, least), most)
     return rf"{_text(pieces, gaps, any_order)}\."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ctrlg.constraints import Keywords
+from ctrlg.constraints import Keywords, Ordered
 
 
 def covered(sentence: str, concepts: Sequence[str], substring: bool = False) -> list[bool]:
@@ -16,8 +16,8 @@ def covered(sentence: str, concepts: Sequence[str], substring: bool = False) -> 
     """
     if substring:
         lowered = sentence.lower()
-        return [any(form.lower() in lowered for form in forms) for forms in _keywords(concepts).forms]
-    return [bool(Keywords([list(forms)]).holds(sentence)) for forms in _keywords(concepts).forms]
+        return [any(form.lower() in lowered for form in forms) for forms in _forms(concepts)]
+    return [bool(Keywords([list(forms)]).holds(sentence)) for forms in _forms(concepts)]
 
 
 def constraints_kept(sentence: str, concepts: Sequence[str]) -> bool:
@@ -35,5 +35,6 @@ def _inflected(word: str) -> frozenset[str]:
     return frozenset(form for forms in lemminflect.getAllInflections(word).values() for form in forms)
 
 
-def _keywords(concepts: Sequence[str]) -> Keywords:
-    return Keywords([[concept] for concept in concepts], inflect=True)
+def _forms(concepts: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """The forms of every concept, one that is given twice included."""
+    return Ordered([[concept] for concept in concepts], inflect=True).forms

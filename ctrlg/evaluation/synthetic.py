@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctrlg.arguments import LARGEST_VOCABULARY
 from ctrlg.automata.dfa import DFA
 from ctrlg.errors import ArgumentError
 from ctrlg.kernels.reference import BLOCK_ENTRIES
@@ -84,7 +85,7 @@ def synthetic_hmm(hidden_states: int, vocab_size: int, entries: int, bits: int, 
     """
     for name, value, least, most in (
         ("hidden_states", hidden_states, 1, None),
-        ("vocab_size", vocab_size, 2, None),
+        ("vocab_size", vocab_size, 2, LARGEST_VOCABULARY),
         ("entries", entries, 1, None),
         ("bits", bits, 1, 8),
     ):

@@ -14,7 +14,7 @@ from ctrlg.hmm.inference import (
 )
 from ctrlg.hmm.learning import Estimate, Prior, maximise
 from ctrlg.hmm.model import HMM
-from ctrlg.hmm.sequences import SequenceModel
+from ctrlg.hmm.sequences import SavedOverHMMs, SequenceModel
 
 __all__ = [
     "HMM",
@@ -24,6 +24,7 @@ __all__ = [
     "Filtered",
     "Parameters",
     "Prior",
+    "SavedOverHMMs",
     "SequenceModel",
     "Smoothed",
     "TotalCounts",

@@ -14,24 +14,24 @@ from huggingface_hub import PyTorchModelHubMixin
 from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 from torch import Tensor, nn
 
-from ctrlg.arguments import Natural, Positive, checked
+from ctrlg.arguments import LARGEST_VOCABULARY, Natural, Positive, VocabularySize, checked
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.files import fetch_checkpoint, write_tensors
 from ctrlg.hmm import flows
 from ctrlg.hmm.changes import Seen
 from ctrlg.hmm.inference import Parameters
-from ctrlg.hmm.sequences import SequenceModel
+from ctrlg.hmm.sequences import SavedOverHMMs, SequenceModel
 from ctrlg.matrices import DenseMatrix
 from ctrlg.precision import without_autocast
 from ctrlg.weights import FLOAT_TYPES, load_tensors, metadata_of, read_json_object, require_tensors, whole_number
 
 ROW_SUM_TOLERANCE = 1e-2  # float32 rows of 50,000 probabilities, written as logs, do not sum to 1 exactly
-MOST_STATES, MOST_TOKENS = 2**24, 2**24  # of a checkpoint: far above any HMM, and an index of them fits into memory
+MOST_STATES = 2**24  # of a checkpoint: far above any HMM, and an index of them fits into memory
 CHECKSUM = "sha256"  # entry of the metadata of our files
 _HEX_DIGEST = re.compile("[0-9a-f]{64}")
 
 
-class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
+class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
     """Hidden Markov model with H hidden states over V tokens, dense, float32.
 
     alpha_exp: transition probabilities [H, H]. beta: log emission probabilities [H, V]. gamma: log initial
@@ -44,7 +44,7 @@ class HMM(nn.Module, PyTorchModelHubMixin, SequenceModel):
 
     @checked
     def __init__(
-        self, hidden_states: Positive, vocab_size: Positive, eos_token_id: Natural, fingerprint: str | None = None
+        self, hidden_states: Positive, vocab_size: VocabularySize, eos_token_id: Natural, fingerprint: str | None = None
     ) -> None:
         super().__init__()
         if eos_token_id >= vocab_size:
@@ -237,7 +237,7 @@ def read_sizes(folder: Path, config: dict[str, Any]) -> tuple[int, int, int, str
     """hidden_states, vocab_size, eos_token_id, fingerprint of a config, each in its range. Raises CheckpointError."""
     place = folder / "config.json"
     states = whole_number(config, "hidden_states", 1, MOST_STATES, place)
-    vocabulary = whole_number(config, "vocab_size", 1, MOST_TOKENS, place)
+    vocabulary = whole_number(config, "vocab_size", 1, LARGEST_VOCABULARY, place)
     end = whole_number(config, "eos_token_id", 0, vocabulary - 1, place)
     fingerprint = config.get("fingerprint")
     if fingerprint is not None and not (isinstance(fingerprint, str) and _HEX_DIGEST.fullmatch(fingerprint)):

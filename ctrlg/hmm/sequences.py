@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from ctrlg.arguments import Positive, checked
+from ctrlg.arguments import Positive, checked, path
+from ctrlg.folders import check_hmm_files
 from ctrlg.hmm import inference
 from ctrlg.hmm.inference import Parameters
+
+
+class SavedOverHMMs:
+    """Before a mixin of the Hugging Face hub: `save_pretrained` then replaces no files but those of an HMM."""
+
+    @checked
+    def save_pretrained(self, save_directory: Annotated[str | Path, path], **options: Any) -> str | None:
+        """Write config.json, model.safetensors and, where there is none, README.md; other files of the folder stay.
+
+        options: of `huggingface_hub.ModelHubMixin.save_pretrained`. Raises ArgumentError, with nothing changed, where
+        config.json or model.safetensors is there and not of an HMM, and where the folder cannot be written.
+        """
+        check_hmm_files(Path(save_directory))
+        return super().save_pretrained(save_directory, **options)  # type: ignore[misc]
 
 
 class SequenceModel(ABC):

@@ -13,14 +13,14 @@ from torch import Tensor
 from ctrlg.arguments import AboveZero, checked
 from ctrlg.errors import ArgumentError
 from ctrlg.files import fetch_checkpoint
-from ctrlg.hmm import HMM, SequenceModel
+from ctrlg.hmm import HMM, SavedOverHMMs, SequenceModel
 from ctrlg.hmm.inference import Parameters
 from ctrlg.matrices import CompressedMatrix
 from ctrlg.quantization import checkpoint
 from ctrlg.quantization.checkpoint import StoredHMM
 
 
-class QuantizedHMM(ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hmm", "norm-q"]):
+class QuantizedHMM(SavedOverHMMs, ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hmm", "norm-q"]):
     """A hidden Markov model with H states over V tokens whose matrices stay compressed while it runs.
 
     transition: p(z_{t+1} | z_t), [H, H]. emission: p(x_t | z_t), [H, V]. initial: p(z_1), float32 [H]; or, where it is

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
 import pytest
 
 from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, Ordered, WordCount
-from ctrlg.errors import ArgumentError, BudgetError, UnsatisfiableError, VocabularyError
+from ctrlg.constraints import (
+    AllOf,
+    AnyOf,
+    Constraint,
+    EndsWith,
+    Exclude,
+    Keywords,
+    Not,
+    OneLine,
+    OneSentence,
+    Ordered,
+    WordCount,
+)
+from ctrlg.errors import ArgumentError, BudgetError, ConstraintError, UnsatisfiableError, VocabularyError
 
 DOG, PARK, NO_CAT, SHORT = Keywords(["dog"]), Keywords(["park"]), Exclude("cat"), WordCount(1, 3)
 
@@ -18,6 +33,46 @@ def test_reads_out() -> None:
     assert str(Ordered(["a", "b"], inflect=True)) == "contains a, then b (inflected)"
     assert [str(part) for part in both.parts()[:2]] == ["contains dog/dogs + park", "8 to 12 words"]
     assert DOG.parts() == [DOG]
+
+
+@pytest.mark.parametrize("text", [None, 5, b"dog", ["dog"]])
+def test_what_is_no_text_is_refused(text: Any) -> None:
+    dog = Keywords(["dog"])
+    promises: list[Constraint] = [Ordered(["dog"]), Exclude("dog"), EndsWith("dog"), WordCount(1), OneLine()]
+    for promise in (dog, *promises, OneSentence(), dog & WordCount(1), dog | WordCount(1), ~dog, AllOf(()), AnyOf(())):
+        with pytest.raises(ArgumentError, match="holds: text is") as refused:
+            promise.holds(text)
+        assert refused.value.hint
+    with pytest.raises(ArgumentError, match="kept_spans: text is"):
+        dog.kept_spans(text)
+
+
+def nested(levels: int) -> Constraint:
+    promise: Constraint = DOG
+    for _ in range(levels // 2):
+        promise = ~(promise & PARK)
+    return promise
+
+
+def test_promises_in_promises_work_to_a_depth_and_are_refused_beyond(synthetic: Vocabulary) -> None:
+    deep = nested(100)
+    assert deep.holds("the dog park") and not deep.holds("the park") and str(deep).count("not") == 50
+    assert deep == nested(100) and hash(deep) == hash(nested(100)) and "Not" in repr(deep)
+    dfa = deep.compile(synthetic)
+    assert [dfa.accepts(ids or ()) for ids in synthetic.spell([" dog park", " park"])] == [True, False]
+    assert pickle.loads(pickle.dumps(deep)) == deep
+    for deeper in (lambda: nested(3000), lambda: deep & DOG, lambda: DOG | deep, lambda: Not(deep)):
+        with pytest.raises(ConstraintError, match="100 levels deep") as refused:
+            deeper()
+        assert refused.value.hint
+
+
+def test_a_long_chain_is_one_level() -> None:
+    chain = PARK
+    for _ in range(1000):
+        chain = chain & DOG
+    assert chain.holds("a dog park") and str(chain).count("and") == 1000
+    assert (~chain | DOG).holds("")
 
 
 def test_algebra_of_text_checks() -> None:

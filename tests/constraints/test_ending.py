@@ -42,3 +42,7 @@ def test_the_prefix_can_be_the_ending(synthetic: Vocabulary) -> None:
     dfa = EndsWith("the park").compile(synthetic, prefix="In the park", suffix=".")
     assert dfa.accepts([])
     assert not dfa.accepts(synthetic.spell([" a"])[0] or ())
+
+
+def test_the_same_given_twice_is_one_ending() -> None:
+    assert EndsWith(["the park", "The  Park"] * 1000) == EndsWith("the park")

@@ -127,6 +127,10 @@ def test_many_phrases(synthetic: Vocabulary) -> None:
     assert not any(dfa.accepts(ids or ()) for ids in synthetic.spell(words))
 
 
+def test_the_same_given_twice_is_banned_once() -> None:
+    assert Exclude(["dog", "Dog", "the cat", "the  cat"] * 1000) == Exclude(["dog", "the cat"])
+
+
 def test_refusals(synthetic: Vocabulary) -> None:
     for phrases in ([""], ["dog", " "]):
         with pytest.raises(ConstraintError, match="is no phrase"):

@@ -138,6 +138,18 @@ def test_five_concepts_with_a_word_count_stay_small_and_quick(gpt2: Vocabulary) 
     assert not accepts(dfa, gpt2, " A skier skied down a snowy mountain, jumping")
 
 
+def test_the_same_given_twice_is_one_promise(synthetic: Vocabulary) -> None:
+    assert Keywords(["dog"] * 3000) == Keywords(["dog"])
+    twice = [["dog", "the  cat"], ["the cat", "DOG", "dog"], "the\tcat", "café", "cafe\u0301", "dog"]
+    once = [["dog", "the  cat"], "the\tcat", "café", "cafe\u0301", "dog"]
+    assert Keywords(twice).groups == Keywords(once).groups
+    assert len(Keywords(["dog", "Dog", "dogs", ["dog", "dogs"]]).groups) == 3
+    assert Keywords(["Dog", "dog"], inflect=True).forms == Keywords(["Dog"], inflect=True).forms
+    assert Ordered(["dog", "dog"]).compile(synthetic).num_states > Ordered(["dog"]).compile(synthetic).num_states
+    assert Ordered([["dog", "DOG"], "dog"]).groups == (("dog",), ("dog",))
+    assert not Ordered(["dog", "dog"]).holds("a dog")
+
+
 def test_refusals() -> None:
     with pytest.raises(ArgumentError, match="groups is 'dog'"):
         Keywords("dog")

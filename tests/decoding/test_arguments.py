@@ -34,6 +34,7 @@ PROMPTS: dict[str, Any] = {
     "a tuple of numpy integers": tuple(np.array(IDS)),
     "a row of a batch": [IDS],
     "an array": np.array(IDS),
+    "a list of a tensor": [torch.tensor(IDS)],
     "a tensor": torch.tensor(IDS),
     "a tensor with a batch of one": torch.tensor([IDS]),
     "an encoding": TOKENIZER("the dog run\n"),
@@ -70,6 +71,13 @@ WRONG_PROMPTS: dict[str, tuple[Any, str]] = {
     "another mapping": ({"ids": IDS}, "mapping of ids"),
     "other masks": ({"input_ids": IDS, "attention_mask": [1]}, "differ in shape"),
     "empty": ([], "no list of tokens"),
+    "a row beside a number": ([[1], 2], "beside lists"),
+    "a row beside bytes": ([[1], b"dog"], "beside lists"),
+    "a list of bytes": ([b"dog"], "b'dog'"),
+    "true": ([True], "True"),
+    "three dimensions": ([[[1]]], "a list"),
+    "arrays without a dimension": ([np.array("dog")], "ndarray"),
+    "a class": (torch.Tensor, "class 'torch.Tensor'"),
     "negative": ([-1], "no list of tokens"),
 }
 
@@ -79,6 +87,13 @@ def test_other_prompts_are_refused(name: str) -> None:
     prompt, message = WRONG_PROMPTS[name]
     with pytest.raises(ArgumentError, match=message) as refused:
         write(prompt=prompt)
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize("prompts", [5, "text", b"text", MODEL, torch.Tensor, torch.tensor(5), ["a", 5], {"a": 1}])
+def test_what_is_no_list_of_prompts_is_refused(prompts: Any) -> None:
+    with pytest.raises(ArgumentError) as refused:
+        generate_many(MODEL, TOKENIZER, None, [Keywords(["dog"])] * 2, prompts, eos_token_id=EOS)
     assert refused.value.hint
 
 

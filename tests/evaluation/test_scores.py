@@ -172,6 +172,7 @@ def test_concepts_count_as_whole_words_in_any_inflection() -> None:
     assert covered("Two MEN were cooking.", ("man", "cook", "kitchen")) == [True, True, False]
     assert covered("A party of artists.", ("art", "party")) == [False, True]
     assert covered("A party of artists.", ("art", "party"), substring=True) == [True, True]
+    assert covered("Dogs.", ("dog", "cat", "cat")) == [True, False, False]
 
 
 def test_constraints_accuracy_is_norm_qs_check() -> None:
