@@ -55,11 +55,10 @@ def _rows(prompt: Any) -> list[list[int]]:
 
 def _matrix(values: Any) -> list[list[int]]:
     """Rows of whole numbers, from a vector or a matrix."""
-    if hasattr(values, "tolist") and not isinstance(values, type):
-        values = values.tolist()
-    if not _is_row(values):
+    listed: Any = values.tolist() if hasattr(values, "tolist") and not isinstance(values, type) else values
+    if not _is_row(listed):
         raise ArgumentError(f"the prompt is {type(values).__name__}: {values!r}"[:200], hint=_HINT)
-    rows = values if values and _is_row(values[0]) else [values]
+    rows = listed if listed and _is_row(listed[0]) else [listed]
     for row in rows:
         if not _is_row(row):
             raise ArgumentError(f"the prompt holds {row!r} beside lists of token ids"[:200], hint=_HINT)
