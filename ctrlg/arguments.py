@@ -73,7 +73,7 @@ Seed = Annotated[int, Between(0, LARGEST_SEED)]
 NonNegative = Annotated[float, Between(0)]
 AboveZero = Annotated[float, Between(above=0)]
 Temperature = Annotated[float, Between(1e-4, 1e4)]  # beyond, float32 holds no distribution
-LengthPenalty = Annotated[float, Between(-10, 10)]  # beyond, powers of a length leave the range of floats
+LengthPenalty = Annotated[float, Between(-1, 5)]  # below, transformers' search prefers its filler to long texts
 
 
 def checked(target: C) -> C:

@@ -41,7 +41,9 @@ def main() -> None:
         check_figure_path(arguments.plot)
     samples = torch.cat([read_sequences(path) for path in arguments.samples]).long()
     words = chosen_words(samples, load_tokenizer(arguments.base_model), arguments.words)
-    predicted, happened, open_ = outcomes(load_hmm(arguments.hmm), samples, words, arguments.read, arguments.within)
+    predicted, happened, open_ = outcomes(
+        load_hmm(arguments.hmm, device=arguments.device), samples, words, arguments.read, arguments.within
+    )
     rows: list[list[Any]] = [["within r tokens", "HMM's mean p", "came", "ratio", "slope"]]
     for index, within in enumerate(arguments.within):
         rows.append([within, *summary(predicted[index], happened[index], open_, arguments.seed)])
@@ -72,17 +74,17 @@ def outcomes(
     """What the HMM expects and what happened, [r, samples, words], and where the word had not come yet."""
     model = hmm.inference_parameters
     if read:
-        predictive = filter_tokens(model, samples[:, :read]).predictive[:, -1]
+        predictive = filter_tokens(model, samples[:, :read].to(model.initial.device)).predictive[:, -1]
     else:
         predictive = model.initial.expand(len(samples), -1)
     transition = model.transition.to_dense().double()
-    otherwise = 1 - model.emission.to_dense()[:, torch.from_numpy(words)].double()
+    otherwise = 1 - model.emission.to_dense()[:, torch.from_numpy(words).to(model.initial.device)].double()
     absent = torch.ones_like(otherwise)
     expected = {}
     for length in range(1, max(within) + 1):
         absent = otherwise * (absent if length == 1 else transition @ absent)
         if length in within:
-            expected[length] = 1 - predictive.double() @ absent
+            expected[length] = (1 - predictive.double() @ absent).cpu()
     is_word = samples.numpy()[:, :, None] == words
     came = [is_word[:, read : read + length].any(axis=1) for length in within]
     return np.stack([expected[length].numpy() for length in within]), np.stack(came), ~is_word[:, :read].any(axis=1)
@@ -162,6 +164,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--within", type=int, nargs="+", default=[8, 32, 64, 128], help="r (8 32 64 128)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", help="figure")
+    parser.add_device()
     return parser.parse_args()
 
 
