@@ -71,8 +71,8 @@ class Vocabulary:
             the tokens are padding; special and added tokens beyond the logits are left out.
         eos_token_id: by default the tokenizer's own.
         A Vocabulary passed in is returned as it is, if the sizes fit. The last few are kept, a second call is free.
-        Raises VocabularyError for other kinds of tokenizers, where ordinary tokens have no logit, and where no
-        end-of-text token is known.
+        Raises VocabularyError for other kinds of tokenizers, for one whose decoder writes a token otherwise than such a
+        tokenizer's, where ordinary tokens have no logit, and where no end-of-text token is known.
         """
         if isinstance(tokenizer, Vocabulary):
             return _checked(tokenizer, vocab_size, eos_token_id)
@@ -84,7 +84,9 @@ class Vocabulary:
         key = (id(tokenizer), known, size, int(eos))
         with _cache_lock:
             if key not in _cache:
-                _cache[key] = cls(tuple(_read_token_bytes(tokenizer, size)), int(eos), tokenizer)
+                vocabulary = cls(tuple(_read_token_bytes(tokenizer, size)), int(eos), tokenizer)
+                _require_own_spelling(vocabulary)
+                _cache[key] = vocabulary
             _cache.move_to_end(key)
             if len(_cache) > _CACHED_VOCABULARIES:
                 _cache.popitem(last=False)
@@ -118,6 +120,15 @@ class Vocabulary:
         if self.tokenizer is None or spaced is None:
             return False
         return not self.tokenizer.decode([spaced], clean_up_tokenization_spaces=False).startswith(" ")
+
+    def drops_space_of(self, token: int) -> bool:
+        """Whether decoding drops the space of a token that a text begins with. With some decoders the mark of a space
+        is dropped and the byte of one is not."""
+        data = self.token_bytes[token]
+        if not data or data[:1] != b" " or not self.drops_first_space:
+            return False
+        decoded = self.tokenizer.decode([token], clean_up_tokenization_spaces=False)
+        return decoded != data.decode("utf-8", errors="replace")
 
     def join(self, ids: Iterable[int]) -> bytes:
         """The bytes of some ids; ids that are not content add nothing. VocabularyError for an id outside [0, V)."""
@@ -223,6 +234,49 @@ def _checked(vocabulary: Vocabulary, vocab_size: int | None, eos_token_id: int |
                 f"{name} is {wanted}, the vocabulary has {has}", hint=f"leave {name} out, or make it {has}"
             )
     return vocabulary
+
+
+def _require_own_spelling(vocabulary: Vocabulary) -> None:
+    """VocabularyError where the tokenizer's decoder writes a token otherwise than `token_bytes` has it, at the start of
+    a text (but for a space that is dropped there) or behind a word. Parts of characters are not looked at."""
+    backend = getattr(vocabulary.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return
+    read = [(token, _text_of(data)) for token, data in enumerate(vocabulary.token_bytes) if data]
+    texts = {token: text for token, text in read if text}
+    drops = vocabulary.drops_first_space
+    # Where the first of two spaces is dropped, they never begin a text: see `decoding.tasks`.
+    inner = [token for token, text in texts.items() if " " in text[1:] and not (drops and text[:2] == "  ")]
+    for token, found in zip(inner, _written(backend, [[token] for token in inner]), strict=True):
+        if found != texts[token][drops and texts[token][0] == " " and found[:1] != " " :]:
+            raise _written_otherwise(token, texts[token], found)
+    word = next((token for token, text in texts.items() if text.isalpha()), None)
+    # All at once first: a call for each takes half a second.
+    if word is None or _written(backend, [[word, *texts]]) == [texts[word] + "".join(texts.values())]:
+        return
+    for token, found in zip(texts, _written(backend, [[word, token] for token in texts]), strict=True):
+        if found != texts[word] + texts[token]:
+            raise _written_otherwise(token, texts[token], found.removeprefix(texts[word]))
+
+
+def _written(backend: Any, rows: list[list[int]]) -> list[str]:
+    return backend.decode_batch(rows, skip_special_tokens=False)
+
+
+def _written_otherwise(token: int, text: str, found: str) -> VocabularyError:
+    return VocabularyError(
+        f"token {token} should read {text!r}; the tokenizer's decoder writes {found!r}",
+        hint="use a byte-level BPE, or SentencePiece with \u2581 for spaces and ByteFallback for bytes <0xNN>; or "
+        "build a Vocabulary from token bytes",
+    )
+
+
+def _text_of(data: bytes) -> str | None:
+    """None for parts of characters."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _read_token_bytes(tokenizer: Any, size: int) -> list[bytes | None]:

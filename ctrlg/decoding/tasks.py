@@ -45,8 +45,9 @@ class Task(NamedTuple):
 
     def text(self, content: Iterable[int]) -> str:
         """Prefix, content and suffix as the tokenizer decodes them; characters may be cut between tokens."""
-        written = self.vocabulary.join([*content, *self.suffix_ids]).decode("utf-8", errors="replace")
-        return self.prefix + (written.removeprefix(" ") if self.drops_space else written)
+        ids = [*content, *self.suffix_ids]
+        written = self.vocabulary.join(ids).decode("utf-8", errors="replace")
+        return self.prefix + written[self.drops_space and self.vocabulary.drops_space_of(ids[0]) :]
 
 
 def task_of(

@@ -132,6 +132,40 @@ def test_refusals() -> None:
         Vocabulary.of(tokenizer)
 
 
+def marked(pieces: list[str], decoder: Any) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), ("</s>", 0.0), *((piece, -1.0) for piece in pieces)], 0))
+    tokenizer.decoder = decoder
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>")
+
+
+SPACES = decoders.Metaspace(prepend_scheme="always")
+BYTES = decoders.ByteFallback()
+UNLIKE_THEIR_DECODER: dict[str, tuple[list[str], Any, str]] = {
+    "another mark": (
+        ["dog", "_dog"],
+        decoders.Metaspace(replacement="_"),
+        r"token 3 should read '_dog'.* writes ' dog'",
+    ),
+    "another mark, behind a word": (["dog", "d_"], decoders.Metaspace("_", "never"), "'d_'.* writes 'd '"),
+    "bytes without fallback": (["dog", "<0x59>"], SPACES, "should read 'Y'.* writes '<0x59>'"),
+    "two marks": (["dog", "▁dog", "▁A▁"], decoders.Sequence([BYTES, SPACES]), "should read ' A '.* writes 'A'"),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE_THEIR_DECODER)
+def test_tokens_that_their_decoder_writes_otherwise_are_refused(name: str) -> None:
+    pieces, decoder, message = UNLIKE_THEIR_DECODER[name]
+    with pytest.raises(VocabularyError, match=message) as refused:
+        Vocabulary.of(marked(pieces, decoder))
+    assert "ByteFallback" in refused.value.hint
+
+
+def test_the_byte_of_a_space_may_stay_where_its_mark_is_dropped() -> None:
+    tokenizer = marked(["dog", "▁dog", "▁", "▁▁", "<0x20>"], decoders.Sequence([BYTES, SPACES]))
+    vocabulary = Vocabulary.of(tokenizer)
+    assert [vocabulary.drops_space_of(token) for token in range(2, 7)] == [False, True, True, True, False]
+
+
 def test_word_piece_is_refused() -> None:
     tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0, "dog": 1, "##s": 2, "[SEP]": 3}, unk_token="[UNK]"))
     tokenizer.decoder = decoders.WordPiece()

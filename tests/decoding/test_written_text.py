@@ -77,6 +77,20 @@ def test_what_is_spelled_decodes_to_the_text(name: str, text: str) -> None:
     assert beginning is not None and tokenizer.decode(beginning, clean_up_tokenization_spaces=False) == text
 
 
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_the_text_is_what_the_tokens_decode_to_whatever_comes_first(name: str) -> None:
+    tokenizer: Any = TOKENIZERS[name]
+    vocabulary = Vocabulary.of(tokenizer)
+    task = task_of(MODELS[name], tokenizer, None, Keywords(["dog"]), None, "", ".", 1000, None)
+    (dog,) = vocabulary.spell(["dog"])
+    assert dog is not None
+    for first, data in enumerate(vocabulary.token_bytes):
+        if data and data.isascii() and not (task.drops_space and data.startswith(b"  ")):
+            ids = [first, *dog]
+            whole = [*ids, *task.suffix_ids[:-1]]
+            assert task.text(ids) == tokenizer.decode(whole, clean_up_tokenization_spaces=False)
+
+
 def test_a_spelling_is_found_wherever_there_is_one() -> None:
     vocabulary = Vocabulary((b"ab", b"abc", b"cd", b"a", None), eos_token_id=4)
     assert vocabulary.spell(["abcd", "aabc", "abcb"]) == [(0, 2), (3, 1), None]
