@@ -108,6 +108,8 @@ def generate(
     from ctrlg.quantization import load_hmm
 
     turn = prompt is not None and (model == INSTRUCT if chat_template is None else chat_template)
+    if prompt is not None and not prompt:
+        raise ArgumentError("--prompt is empty", hint="leave it out: the text then begins with the prefix")
     if prompt is None and (chat_template or model == INSTRUCT):
         raise ArgumentError("there is no --prompt to answer", hint="--prompt 'Write a story about a lighthouse.'")
     constraint = promise(keywords or [], ordered, inflect, exclude or [], words)

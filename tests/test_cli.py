@@ -79,6 +79,7 @@ def test_evaluate_scores_files_side_by_side(tmp_path: Path) -> None:
         (["generate"], "no promise"),
         (["generate", "--words", "many"], "no range"),
         (["generate", "--keywords", "dog", "--model", "instruct"], "no --prompt"),
+        (["generate", "--keywords", "dog", "--prompt", ""], "--prompt is empty"),
         (["generate", "--keywords", "dog", "--chat-template"], "no --prompt"),
         (["generate", "--keywords", "dog", "--exclude", "dog"], "dog"),
         (["generate", "--keywords", "dog", "--hmm", "/nowhere"], "/nowhere"),
