@@ -26,7 +26,7 @@ from ctrlg.constraints import Constraint
 from ctrlg.decoding.limits import require_context, require_memory
 from ctrlg.decoding.lookahead import TABLE_BYTES
 from ctrlg.decoding.model import HiddenMarkovModel
-from ctrlg.decoding.options import KEEP_SCORES, check_options
+from ctrlg.decoding.options import KEEP_SCORES, checked_options
 from ctrlg.decoding.path_scores import PathScores
 from ctrlg.decoding.plain_model import plain_model
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
@@ -198,7 +198,7 @@ def generate_many(
     beams = _checked_beams(num_beams, do_sample, num_return_sequences)
     _check_seed(seed)
     sampled = num_return_sequences * len(constraints) if do_sample else len(constraints)
-    check_options(options, inspect.signature(generate).parameters, sampled, beams)
+    options = checked_options(options, inspect.signature(generate).parameters, sampled, beams)
     rows = max(beams, num_return_sequences)
     require_context(model, 1, max_new_tokens)
     require_memory(model, len(constraints), rows, max_new_tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, Protocol
@@ -11,11 +12,19 @@ from typing import Annotated, Any, Literal, Protocol
 from transformers import GenerationConfig
 from transformers.generation.configuration_utils import BaseWatermarkingConfig, CompileConfig
 
-from ctrlg.arguments import AboveZero, Between, Natural, Positive, checked, shown
+from ctrlg.arguments import AboveZero, Between, Natural, Positive, checked, number, shown
 from ctrlg.errors import ArgumentError, CtrlGError
 
 Share = Annotated[float, Between(0, 1)]
 TokenId = Natural
+
+
+def _bias(name: str, value: Any) -> float:
+    """What is added to a score: a number, infinity as well."""
+    return float(value) if isinstance(value, float) and math.isinf(value) else number(name, value)
+
+
+Bias = Annotated[Any, _bias]
 
 
 class Streamer(Protocol):
@@ -46,7 +55,7 @@ def _of_config(
     bad_words_ids: Sequence[Sequence[TokenId]] | None = None,
     suppress_tokens: Sequence[TokenId] | None = None,
     begin_suppress_tokens: Sequence[TokenId] | None = None,
-    sequence_bias: Mapping[tuple[TokenId, ...], float] | Sequence[Any] | None = None,
+    sequence_bias: Mapping[tuple[TokenId, ...], Bias] | Sequence[Any] | None = None,
     guidance_scale: AboveZero | None = None,
     exponential_decay_length_penalty: tuple[int, float] | None = None,
     watermarking_config: BaseWatermarkingConfig | dict[str, Any] | None = None,
@@ -59,8 +68,12 @@ def _of_config(
     prefill_chunk_size: Positive | None = None,
     compile_config: CompileConfig | None = None,
     disable_compile: bool | None = None,
-) -> None:
-    """Options that go into a GenerationConfig, and the values they take."""
+) -> dict[str, Any]:
+    """Options that go into a GenerationConfig, and the values they take. Returns them as transformers wants them."""
+    given = dict(locals())
+    if isinstance(sequence_bias, Mapping):
+        given["sequence_bias"] = {tuple(tokens): float(bias) for tokens, bias in sequence_bias.items()}
+    return given
 
 
 @checked
@@ -105,8 +118,9 @@ _INSTEAD = {
 }
 
 
-def check_options(options: Mapping[str, Any], parameters: Iterable[str], rows: int, beams: int) -> None:
-    """ArgumentError, naming it, for an option that does not exist here or cannot work.
+def checked_options(options: Mapping[str, Any], parameters: Iterable[str], rows: int, beams: int) -> dict[str, Any]:
+    """The options, their values as transformers takes them. ArgumentError, naming it, for an option that does not exist
+    here or cannot work.
 
     parameters: names that the called function takes itself. rows: texts written at a time, all prompts together.
     """
@@ -116,15 +130,17 @@ def check_options(options: Mapping[str, Any], parameters: Iterable[str], rows: i
             hint = f"did you mean {close[0]}?" if close else "the documentation of ctrlg.generate lists what there is"
             raise ArgumentError(f"{name} is no option of generate", hint=_INSTEAD.get(name, hint))
     config = {name: value for name, value in options.items() if name in OF_CONFIG}
-    _of_config(**config)
+    plain = _of_config(**config)
+    config = {name: plain[name] for name in config}
     _of_call(**{name: value for name, value in options.items() if name in OF_CALL})
     with options_explained(config):
-        GenerationConfig(**config).validate()
+        GenerationConfig(do_sample=True, num_beams=2, **config).validate()  # which warn of no option
     if options.get("streamer") is not None and (rows > 1 or beams > 1):
         raise ArgumentError(
             f"a streamer for {rows} texts with {beams} beams",
             hint="a streamer shows one text as it is written: set num_beams=1 and num_return_sequences=1",
         )
+    return {**options, **config}
 
 
 @contextmanager
@@ -147,5 +163,5 @@ def options_explained(options: Mapping[str, Any]) -> Iterator[None]:
 
 
 _OF_TRANSFORMERS = (
-    TypeError, ValueError, AttributeError, LookupError, ImportError, AssertionError, NotImplementedError,
+    TypeError, ValueError, AttributeError, LookupError, OverflowError, ImportError, AssertionError, NotImplementedError,
 )  # fmt: skip

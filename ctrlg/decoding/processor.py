@@ -234,6 +234,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return result
 
     @property
+    @without_autocast()
     def log_probability(self) -> list[float]:
         """log p(promise | prefix) under the HMM, in nats, for each of `token_ranges`; a `mask` takes no part.
 

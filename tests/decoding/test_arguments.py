@@ -161,6 +161,8 @@ def test_values_of_options_are_refused_by_name(options: dict[str, Any]) -> None:
         {"repetition_penalty": 1.2, "no_repeat_ngram_size": 2, "bad_words_ids": [[3], [4, 5]], "suppress_tokens": [6]},
         {"sequence_bias": {(7,): -1.0}, "begin_suppress_tokens": np.array([8]), "renormalize_logits": True},
         {"sequence_bias": [[[7], -1.0]], "exponential_decay_length_penalty": (2, 1.5), "early_stopping": "never"},
+        {"repetition_penalty": 2, "no_repeat_ngram_size": np.int64(3), "bad_words_ids": ((3,), (4, 5))},
+        {"sequence_bias": {(1, 2): 1, (3,): float("-inf")}, "do_sample": True, "top_k": np.int32(4)},
         {"early_stopping": True, "max_time": 60, "use_cache": False, "remove_invalid_values": True, "top_k": None},
     ],
     ids=str,
