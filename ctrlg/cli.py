@@ -35,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 
-ANSWERS_REPEAT_NO = 3
+NO_REPEAT_IN_ANSWERS = 3
 """Tokens in a row that an answer does not repeat: small models fall into loops (docs/results.md)."""
 
 GENERATE_EXAMPLES = """
@@ -120,7 +120,7 @@ def generate(
     if max_new_tokens is None:
         max_new_tokens = max(32, 2 * word_range(words)[1] if words else 0)
     if no_repeat is None:
-        no_repeat = ANSWERS_REPEAT_NO if turn else 0
+        no_repeat = NO_REPEAT_IN_ANSWERS if turn else 0
     Between(0, LARGEST_COUNT)("--no-repeat", no_repeat)
     options: dict[str, Any] = {
         "prompt": prompt,
