@@ -23,11 +23,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
-from ctrlg.console import add_device_flag
-from ctrlg.distillation.adapters import TrainableModel, with_new_adapter
-from ctrlg.distillation.sentences import encode_sentences, end_of_text_id, read_sentences, split_groups
+from ctrlg.adaptation.adapters import TrainableModel, with_new_adapter
+from ctrlg.adaptation.sentences import encode_sentences, end_of_text_id, read_sentences, split_groups
+from ctrlg.devices import fast_dtype, wait_for
 from ctrlg.distillation.token_loss import IGNORED, has_plain_head, held_out_loss, token_batch, token_loss
-from ctrlg.models import DEFAULT_BASE, fast_dtype, load_language_model, wait_for
+from ctrlg.loading.language_models import DEFAULT_BASE, load_language_model
+from ctrlg.terminal.flags import add_device_flag
 
 RANK = 6
 LEARNING_RATE = 1e-3

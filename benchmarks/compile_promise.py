@@ -13,8 +13,9 @@ import argparse
 import time
 
 import ctrlg
-from ctrlg.console import add_device_flag
-from ctrlg.models import load_tokenizer, wait_for
+from ctrlg.devices import wait_for
+from ctrlg.loading.language_models import load_tokenizer
+from ctrlg.terminal.flags import add_device_flag
 
 
 def main() -> None:

@@ -30,11 +30,11 @@ import torch
 from reference_step import compare_with_reference
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.console import add_device_flag
 from ctrlg.decoding import ConstraintLogitsProcessor
+from ctrlg.devices import wait_for
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words, synthetic_hmm
 from ctrlg.kernels import threads
-from ctrlg.models import wait_for
+from ctrlg.terminal.flags import add_device_flag
 
 LEAST_TOKENS = 5  # of the promised texts
 SUFFIX_TOKEN = 7

@@ -26,7 +26,7 @@ import numpy as np
 import reference_em
 from reference_em import Way, Work
 
-from ctrlg.console import add_device_flag
+from ctrlg.terminal.flags import add_device_flag
 
 WAYS = {"kept": Way(None, False, "float32"), "own": Way(None, True, "float32"), "bfloat16": Way(None, True, "bfloat16")}
 

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.console import add_device_flag
+from ctrlg.devices import wait_for
 from ctrlg.evaluation.synthetic import compressed_matrix, keywords_and_words
 from ctrlg.matrices import CompressedMatrix
-from ctrlg.models import wait_for
+from ctrlg.terminal.flags import add_device_flag
 
 TOLERANCE = 1e-4
 """Largest relative difference between a product and the dense one."""

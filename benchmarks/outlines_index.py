@@ -3,10 +3,10 @@
     python benchmarks/outlines_index.py --output runs/outlines_index.jsonl --seconds 600 --gigabytes 8
 
 A promise: that many concepts in any inflection, in any order or in the one given, 6 to 16 words, counted in the three
-ways of `ctrlg.evaluation.alternatives`. Every index is built in a process of its own, which ends after so many seconds
-of processor time or with so much memory: "finished" is false then. Seconds are the processor's, so that a busy machine
-does not count. Beside it, the automaton of the whole promise that `Constraint.compile` makes. What is in OUTPUT already
-is not measured again.
+ways of `studies.alternatives.expressions`. Every index is built in a process of its own, which ends after so many
+seconds of processor time or with so much memory: "finished" is false then. Seconds are the processor's, so that a
+busy machine does not count. Beside it, the automaton of the whole promise that `Constraint.compile` makes. What is in
+OUTPUT already is not measured again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from ctrlg.console import as_program
-from ctrlg.evaluation.alternatives import Counting, promise_pattern
 from ctrlg.evaluation.concept_sets import ConceptSet
-from ctrlg.evaluation.outlines_generation import require_outlines
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS
-from ctrlg.models import load_tokenizer
-from ctrlg.studies import StudyLines, markdown_rows
+from ctrlg.files.records import StudyLines, markdown_rows
+from ctrlg.loading.language_models import load_tokenizer
+from ctrlg.terminal.console import as_program
+from studies.alternatives.expressions import Counting, promise_pattern
+from studies.alternatives.outlines_generation import require_outlines
 
 CONCEPTS = ("dog", "catch", "frisbee", "throw", "park")
 WORDS = (LEAST_WORDS, MOST_WORDS)
@@ -85,7 +85,7 @@ def _build(
 ) -> None:
     from outlines_core import Index
 
-    from ctrlg.models import load_tokenizer
+    from ctrlg.loading.language_models import load_tokenizer
 
     vocabulary = _vocabulary(load_tokenizer("default"))
     pattern = promise_pattern(CONCEPTS[:count], WORDS, counting, any_order)

@@ -15,12 +15,12 @@ import time
 
 import torch
 
-from ctrlg.console import add_device_flag
+from ctrlg.cli.demo import CONCEPT_SETS, MAX_NEW_TOKENS, WORDS
 from ctrlg.constraints import Keywords, WordCount
-from ctrlg.decoding import generate_many
-from ctrlg.demo import CONCEPT_SETS, MAX_NEW_TOKENS, WORDS
-from ctrlg.models import DEFAULT, load_language_model
-from ctrlg.quantization import load_hmm
+from ctrlg.generation import generate_many
+from ctrlg.loading import load_hmm
+from ctrlg.loading.language_models import DEFAULT, load_language_model
+from ctrlg.terminal.flags import add_device_flag
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ import torch
 from reference_step import import_checkout
 from torch import Tensor
 
+from ctrlg.devices import wait_for
 from ctrlg.hmm import Parameters, maximise, total_counts
 from ctrlg.hmm.expectation import GROUP_BYTES
 from ctrlg.matrices import DenseMatrix
-from ctrlg.models import wait_for
 
 PSEUDOCOUNT = 0.001
 PRODUCT_REPEATS = 8

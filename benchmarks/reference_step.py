@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ctrlg.models import wait_for
+from ctrlg.devices import wait_for
 
 NAME = "reference_ctrlg"  # what Ctrl-G's package is called in its process
 STEPS = 3  # decoding steps that are timed and compared

@@ -23,11 +23,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from ctrlg.console import add_device_flag
-from ctrlg.distillation.prompts import end_of_text
-from ctrlg.distillation.sampling import SamplingSettings, sample, token_mask
-from ctrlg.files import write_json
-from ctrlg.models import fast_dtype, load_language_model, wait_for
+from ctrlg.devices import fast_dtype, wait_for
+from ctrlg.distillation.sampling.prompts import end_of_text
+from ctrlg.distillation.sampling.samples import SamplingSettings, sample, token_mask
+from ctrlg.files.atomic import write_json
+from ctrlg.loading.language_models import load_language_model
+from ctrlg.terminal.flags import add_device_flag
 
 
 class Run(NamedTuple):

@@ -17,10 +17,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ctrlg.console import add_device_flag
-from ctrlg.distillation.next_tokens import credit_in_torch, credit_next_tokens
+from ctrlg.devices import wait_for
+from ctrlg.distillation.sampling.next_tokens import credit_in_torch, credit_next_tokens
 from ctrlg.matrices import DenseMatrix
-from ctrlg.models import wait_for
+from ctrlg.terminal.flags import add_device_flag
 
 SHARPNESS = 3.0  # standard deviation of the logits: about 25 distinct tokens among 32 draws
 

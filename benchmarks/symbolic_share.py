@@ -16,13 +16,14 @@ from typing import Any
 
 import torch
 
-from ctrlg.console import add_device_flag
+from ctrlg.cli.demo import CONCEPT_SETS, MAX_NEW_TOKENS, WORDS
 from ctrlg.constraints import Keywords, WordCount
-from ctrlg.decoding import generate
-from ctrlg.demo import CONCEPT_SETS, MAX_NEW_TOKENS, WORDS
+from ctrlg.generation import generate
 from ctrlg.hmm import HMM
-from ctrlg.models import DEFAULT, load_language_model
-from ctrlg.quantization import QuantizedHMM, load_hmm
+from ctrlg.loading import load_hmm
+from ctrlg.loading.language_models import DEFAULT, load_language_model
+from ctrlg.quantization import QuantizedHMM
+from ctrlg.terminal.flags import add_device_flag
 
 
 def main() -> None:

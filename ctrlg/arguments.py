@@ -24,12 +24,12 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 import numpy as np
 from torch import Tensor
 
-from ctrlg.disk import nameable
 from ctrlg.errors import ArgumentError
 
 LARGEST_COUNT = 2**31 - 1
 LARGEST_VOCABULARY = 10_000_000  # far above any tokenizer, and what holds an entry for every token fits into memory
 LARGEST_SEED = 2**32 - 1  # as for numpy and scikit-learn; other seeds are derived from one, and still fit 64 bits
+LONGEST_NAME, LONGEST_PATH = 255, 3_800  # bytes; Linux takes 4,095, some of which the files of a folder need
 _SHOWN_CHARACTERS = 60
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -222,6 +222,25 @@ def path(name: str, value: Any) -> Path:
     return nameable(value)
 
 
+def nameable(path: str | Path, room: int = 0) -> Path:
+    """The path, if a file system can hold its names, each with `room` bytes more. Raises ArgumentError.
+
+    Asked before the system is: it raises an OSError for longer names even where it is only asked whether they exist.
+    """
+    whole = str(path)
+    longest = max(map(_bytes, Path(path).parts), default=0)
+    if longest + room > LONGEST_NAME or _bytes(whole) > LONGEST_PATH:
+        raise ArgumentError(
+            f"a name is too long: {whole[:400]!r}, {len(whole):,} characters in all",
+            hint=f"{LONGEST_NAME - room} bytes at most between two slashes, {LONGEST_PATH:,} in all; is it a path?",
+        )
+    return Path(path)
+
+
+def _bytes(name: str) -> int:
+    return len(name.encode(errors="surrogatepass"))
+
+
 def several(name: str, value: Any, what: str = "a list") -> list[Any]:
     """The elements of a list, tuple, set, generator, array ...; a text is no list of its letters."""
     if isinstance(value, (str, bytes)):
@@ -239,7 +258,7 @@ def language_model(name: str, value: Any) -> Any:
     if isinstance(value, type) or not callable(getattr(value, "generate", None)) or head is None or head() is None:
         raise _WrongKind(
             f"{name} is {shown(value)}",
-            hint="a causal language model of transformers; ctrlg.models.load_language_model opens one by name",
+            hint="a causal language model of transformers; ctrlg.loading.load_language_model opens one by name",
         )
     return value
 

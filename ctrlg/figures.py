@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ctrlg.console import visible
 from ctrlg.errors import ArgumentError
-from ctrlg.files import atomic_file
-from ctrlg.outputs import check_output_file, require_packages
+from ctrlg.files.atomic import atomic_file
+from ctrlg.files.outputs import check_output_file, require_packages
+from ctrlg.terminal.text import visible
 
 _COMMAND_FIELD = {".png": "Description", ".svg": "Description", ".pdf": "Subject"}
 DARK, MIDDLE, LIGHT = "#1b3a5c", "#c2571a", "#9dc3a2"  # luminance about 20, 45 and 75 %

@@ -22,4 +22,4 @@ from ctrlg.compat import (
     q_matmul_loga_b,
     symq,
 )
-from ctrlg.decoding import extract_generated_ids, rank_generated_ids
+from ctrlg.generation import extract_generated_ids, rank_generated_ids

@@ -18,8 +18,11 @@ from typing import Any
 
 import torch
 
-from ctrlg.console import LineConsole, PlainArgumentParser, as_program, new_console
-from ctrlg.distillation.adaptation import (
+from ctrlg.adaptation.adapters import ALL_LINEAR, merge_adapter
+from ctrlg.adaptation.figure import draw_adaptation
+from ctrlg.adaptation.log import LOG_FILE, read_log
+from ctrlg.adaptation.sentences import encode_sentences, end_of_text_id, read_sentences, split_groups
+from ctrlg.adaptation.training import (
     ADAPTER,
     MODEL,
     AdaptationResult,
@@ -27,15 +30,14 @@ from ctrlg.distillation.adaptation import (
     AdaptationStep,
     adapt,
 )
-from ctrlg.distillation.adaptation_figure import draw_adaptation
-from ctrlg.distillation.adaptation_log import LOG_FILE, read_log
-from ctrlg.distillation.adapters import ALL_LINEAR, merge_adapter
-from ctrlg.distillation.sentences import encode_sentences, end_of_text_id, read_sentences, split_groups
+from ctrlg.devices import fast_dtype
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
-from ctrlg.files import writable_folder
-from ctrlg.folders import MODEL_FOLDER, check_folder
-from ctrlg.models import DEFAULT_BASE, fast_dtype, load_language_model
+from ctrlg.files.atomic import writable_folder
+from ctrlg.files.folders import MODEL_FOLDER, check_folder
+from ctrlg.loading.language_models import DEFAULT_BASE, load_language_model
+from ctrlg.terminal.console import LineConsole, as_program, new_console
+from ctrlg.terminal.flags import PlainArgumentParser
 
 MERGED = "merged"  # folder in the output
 FULL_LEARNING_RATE = 2e-5

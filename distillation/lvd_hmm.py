@@ -15,18 +15,20 @@ import argparse
 
 import torch
 
-from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.console import PlainArgumentParser, as_program, say
-from ctrlg.distillation.latent import LatentSettings, latent_variable_distillation, paired_files
-from ctrlg.distillation.latent_figure import draw_states
-from ctrlg.distillation.next_tokens import describe_next_tokens
-from ctrlg.distillation.output_layer import output_layer, sampling_temperature
+from ctrlg.devices import checked_device, fast_dtype
+from ctrlg.distillation.first_hmm.figure import draw_states
+from ctrlg.distillation.first_hmm.latent import LatentSettings, latent_variable_distillation, paired_files
 from ctrlg.distillation.progress import StageBars
+from ctrlg.distillation.sampling.next_tokens import describe_next_tokens
+from ctrlg.distillation.sampling.output_layer import output_layer, sampling_temperature
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import check_figure_path
-from ctrlg.folders import HMM_FOLDER, atomic_folder, check_folder
-from ctrlg.models import checked_device, fast_dtype, load_language_model
-from ctrlg.outputs import check_input_file
+from ctrlg.files.folders import HMM_FOLDER, atomic_folder, check_folder
+from ctrlg.files.outputs import check_input_file
+from ctrlg.loading.language_models import load_language_model
+from ctrlg.terminal.console import as_program, say
+from ctrlg.terminal.flags import PlainArgumentParser
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 
 def main() -> None:

@@ -19,16 +19,17 @@ from typing import get_args
 
 import torch
 
-from ctrlg.console import PlainArgumentParser, as_program
-from ctrlg.distillation.drawing import DrawingSettings, draw_chunks
 from ctrlg.distillation.processes import joined_processes
 from ctrlg.distillation.progress import drawing_bar
-from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
-from ctrlg.distillation.sampling import SamplingSettings
-from ctrlg.distillation.storage import Format
+from ctrlg.distillation.sampling.chunks import DrawingSettings, draw_chunks
+from ctrlg.distillation.sampling.prompts import encode_prompts, end_of_text, read_prompts
+from ctrlg.distillation.sampling.samples import SamplingSettings
+from ctrlg.distillation.sampling.storage import Format
 from ctrlg.errors import ArgumentError
-from ctrlg.models import load_language_model, load_tokenizer
-from ctrlg.outputs import check_output_file
+from ctrlg.files.outputs import check_output_file
+from ctrlg.loading.language_models import load_language_model, load_tokenizer
+from ctrlg.terminal.console import as_program
+from ctrlg.terminal.flags import PlainArgumentParser
 
 
 def main() -> None:

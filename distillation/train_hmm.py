@@ -26,11 +26,12 @@ import argparse
 import sys
 from dataclasses import fields
 
-from ctrlg.console import PlainArgumentParser, as_program
+from ctrlg.distillation.em.plot import check_plot, plot_training
+from ctrlg.distillation.em.settings import TrainingSettings
+from ctrlg.distillation.em.trainer import train
 from ctrlg.distillation.processes import TIMEOUT_SECONDS, joined_processes
-from ctrlg.distillation.trainer import train
-from ctrlg.distillation.training_plot import check_plot, plot_training
-from ctrlg.distillation.training_settings import TrainingSettings
+from ctrlg.terminal.console import as_program
+from ctrlg.terminal.flags import PlainArgumentParser
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ import importlib
 from typing import Any
 
 from ctrlg.errors import ArgumentError
-from ctrlg.evaluation.bleu import ORDERS
-from ctrlg.evaluation.tokens import require_scorers
+from ctrlg.evaluation.metrics.bleu import ORDERS
+from ctrlg.evaluation.metrics.tokens import require_scorers
 from eval_metrics.corpus import Texts, check_corpus
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ctrlg.errors import ArgumentError, DataError
-from ctrlg.evaluation.bleu import ORDERS
-from ctrlg.evaluation.tokens import require_scorers
+from ctrlg.evaluation.metrics.bleu import ORDERS
+from ctrlg.evaluation.metrics.tokens import require_scorers
 from eval_metrics.corpus import Texts, check_corpus
 
 

@@ -1,4 +1,4 @@
-"""SPICE of sentences (Anderson et al. 2016), by its official jar; see `ctrlg.evaluation.spice`."""
+"""SPICE of sentences (Anderson et al. 2016), by its official jar; see `ctrlg.evaluation.metrics.spice`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ctrlg.evaluation.spice import require_spice, spice_scores
+from ctrlg.evaluation.metrics.spice import require_spice, spice_scores
 from eval_metrics.corpus import Texts, check_corpus
 
 

@@ -14,7 +14,7 @@ import argparse
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ctrlg.console import as_program
+from ctrlg.terminal.console import as_program
 from normtweaking import DataGenerator
 
 

@@ -16,7 +16,7 @@ import argparse
 
 from rich.console import Console
 
-from ctrlg.console import as_program
+from ctrlg.terminal.console import as_program
 from normtweaking.compat.tweaking import QUANTIZERS, quantizer_of, tweak_into
 from normtweaking.grid import Grid
 from normtweaking.measured import Measured

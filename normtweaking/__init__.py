@@ -9,14 +9,14 @@ tweaker.save("tweaked", tokenizer, result)
 repository (`normtweaking.compat`).
 """
 
-from normtweaking.calibration import CalibrationData, calibration_from_text, read_tokens
-from normtweaking.chain import LayerChain
 from normtweaking.compat import DataGenerator, LinearQuantizer, NormTweaker, PreComputedQuantizer
-from normtweaking.generation import CalibrationSettings, generate_calibration
 from normtweaking.perplexity import Perplexity, sliding_window_perplexity
-from normtweaking.rounding import KMeans, Precomputed, Quantizer, RoundToNearest, Weight, quantize_model
-from normtweaking.settings import LayerTweak, TweakResult, TweakSettings
-from normtweaking.tweaker import ModelTweaker
+from normtweaking.rounding.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, Weight, quantize_model
+from normtweaking.texts.calibration import CalibrationData, calibration_from_text, read_tokens
+from normtweaking.texts.generation import CalibrationSettings, generate_calibration
+from normtweaking.tweaking.chain import LayerChain
+from normtweaking.tweaking.settings import LayerTweak, TweakResult, TweakSettings
+from normtweaking.tweaking.tweaker import ModelTweaker
 
 __all__ = [
     "CalibrationData",

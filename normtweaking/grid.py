@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from ctrlg.arguments import NonNegative, checked
 from ctrlg.errors import ArgumentError
-from ctrlg.studies import StudyLines
-from normtweaking.calibration import CalibrationData
-from normtweaking.settings import LayerTweak, TweakResult, TweakSettings
-from normtweaking.tweaker import ModelTweaker
+from ctrlg.files.records import StudyLines
+from normtweaking.texts.calibration import CalibrationData
+from normtweaking.tweaking.settings import LayerTweak, TweakResult, TweakSettings
+from normtweaking.tweaking.tweaker import ModelTweaker
 
 COLUMNS = ("run", "learning_rate", "scale")
 Report = Callable[[LayerTweak], None]

@@ -12,21 +12,22 @@ from typing import Any
 import torch
 
 from ctrlg.arguments import Natural, Positive, Seed, TwoOrMore, checked
-from ctrlg.disk import writable_file
 from ctrlg.errors import ArgumentError, DataError
-from ctrlg.files import read_lines
-from ctrlg.folders import TWEAKED_FOLDER, check_folder
-from ctrlg.locks import Lock
-from ctrlg.models import load_language_model, weights_digest
-from ctrlg.outputs import check_input_file, check_output_file
-from normtweaking.calibration import CalibrationData, calibration_from_text, text_ends
-from normtweaking.export import FORMATS, check_exportable, write_gguf
-from normtweaking.generation import CalibrationSettings, generate_calibration
+from ctrlg.files.atomic import read_lines
+from ctrlg.files.disk import writable_file
+from ctrlg.files.folders import TWEAKED_FOLDER, check_folder
+from ctrlg.files.locks import Lock
+from ctrlg.files.outputs import check_input_file, check_output_file
+from ctrlg.loading.language_models import load_language_model
+from ctrlg.loading.opening import weights_digest
 from normtweaking.grid import Grid, grid_search, table_of
 from normtweaking.measured import Measured, MeasuredText
-from normtweaking.rounding import KMeans, Precomputed, Quantizer, RoundToNearest, quantize_model
-from normtweaking.settings import LayerTweak, TweakResult, TweakSettings
-from normtweaking.tweaker import RESULT_FILE, ModelTweaker
+from normtweaking.rounding.export import FORMATS, check_exportable, write_gguf
+from normtweaking.rounding.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, quantize_model
+from normtweaking.texts.calibration import CalibrationData, calibration_from_text, text_ends
+from normtweaking.texts.generation import CalibrationSettings, generate_calibration
+from normtweaking.tweaking.settings import LayerTweak, TweakResult, TweakSettings
+from normtweaking.tweaking.tweaker import RESULT_FILE, ModelTweaker
 
 QUANTIZERS = ("rtn", "k-means", "file")
 Say = Callable[[str], None]

@@ -8,8 +8,8 @@ from typing import Any
 
 from ctrlg.arguments import Positive, TwoOrMore, checked
 from ctrlg.errors import ArgumentError
-from normtweaking.calibration import read_tokens
 from normtweaking.perplexity import check_windows, sliding_window_perplexity
+from normtweaking.texts.calibration import read_tokens
 
 LONGEST_WINDOW = 1024  # tokens, where no window is asked for
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ctrlg.arguments import LanguageModel, checked
 from ctrlg.errors import ArgumentError, DataError
-from normtweaking.chain import logits_at
+from normtweaking.tweaking.chain import logits_at
 
 
 class Perplexity(NamedTuple):

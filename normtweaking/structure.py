@@ -26,7 +26,7 @@ def decoder(name: str, value: Any) -> Any:
     if not isinstance(value, nn.Module) or not hasattr(value, "config") or not hasattr(value, "get_input_embeddings"):
         raise ArgumentError(
             f"{name} is {shown(value)}",
-            hint="a causal language model of transformers; ctrlg.models.load_language_model opens one by name",
+            hint="a causal language model of transformers; ctrlg.loading.load_language_model opens one by name",
         )
     return value
 

@@ -16,11 +16,12 @@ import logging
 import time
 from collections.abc import Mapping
 
-from ctrlg.console import PlainArgumentParser, as_program, say
-from ctrlg.files import write_json
-from ctrlg.models import load_language_model
-from ctrlg.outputs import check_input_file, check_output_file
-from ctrlg.studies import markdown_rows
+from ctrlg.files.atomic import write_json
+from ctrlg.files.outputs import check_input_file, check_output_file
+from ctrlg.files.records import markdown_rows
+from ctrlg.loading.language_models import load_language_model
+from ctrlg.terminal.console import as_program, say
+from ctrlg.terminal.flags import PlainArgumentParser
 from normtweaking.harness import Score, evaluate_tasks, require_harness
 
 

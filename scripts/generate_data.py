@@ -16,11 +16,12 @@ import argparse
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ctrlg.console import PlainArgumentParser, as_program
-from ctrlg.models import load_language_model, load_tokenizer
-from ctrlg.outputs import check_input_file, check_output_file
+from ctrlg.files.outputs import check_input_file, check_output_file
+from ctrlg.loading.language_models import load_language_model, load_tokenizer
+from ctrlg.terminal.console import as_program
+from ctrlg.terminal.flags import PlainArgumentParser
 from normtweaking import CalibrationSettings, calibration_from_text, generate_calibration
-from normtweaking.languages import language_names
+from normtweaking.texts.languages import language_names
 
 
 def main() -> None:

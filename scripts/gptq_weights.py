@@ -16,11 +16,12 @@ import argparse
 
 import torch
 
-from ctrlg.console import PlainArgumentParser, as_program
-from ctrlg.models import load_language_model
-from ctrlg.outputs import check_output_file
+from ctrlg.files.outputs import check_output_file
+from ctrlg.loading.language_models import load_language_model
+from ctrlg.terminal.console import as_program
+from ctrlg.terminal.flags import PlainArgumentParser
 from normtweaking import CalibrationData, RoundToNearest
-from normtweaking.gptq import require_llmcompressor, write_gptq_weights
+from normtweaking.rounding.gptq import require_llmcompressor, write_gptq_weights
 
 
 def main() -> None:

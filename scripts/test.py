@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 
 import ctrlg
-from ctrlg.console import PlainArgumentParser, as_program, say
+from ctrlg.devices import fast_dtype
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark import float_hmm, guide, parse_grid
-from ctrlg.models import fast_dtype, load_language_model
+from ctrlg.loading.language_models import load_language_model
+from ctrlg.terminal.console import as_program, say
+from ctrlg.terminal.flags import PlainArgumentParser
 
 
 def main() -> None:

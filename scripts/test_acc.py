@@ -24,18 +24,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctrlg.console import PlainArgumentParser, as_program, say
+from ctrlg.cli.evaluation import named_source
 from ctrlg.errors import DataError
-from ctrlg.evaluation.commands import named_source
 from ctrlg.evaluation.concept_sets import read_concept_sets
+from ctrlg.evaluation.metrics.success import covered
+from ctrlg.evaluation.metrics.tokens import require_scorers
 from ctrlg.evaluation.paired import paired_markdown, paired_rows
 from ctrlg.evaluation.results import Written, read_records
-from ctrlg.evaluation.success import covered
 from ctrlg.evaluation.tables import group_of, markdown, norm_q_markdown, plot, rows_of
-from ctrlg.evaluation.tokens import require_scorers
 from ctrlg.figures import check_figure_path
-from ctrlg.files import write_lines
-from ctrlg.outputs import check_output_file
+from ctrlg.files.atomic import write_lines
+from ctrlg.files.outputs import check_output_file
+from ctrlg.terminal.console import as_program, say
+from ctrlg.terminal.flags import PlainArgumentParser
 
 
 def main() -> None:

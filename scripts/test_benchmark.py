@@ -24,11 +24,12 @@ from __future__ import annotations
 
 import argparse
 
-from ctrlg.console import PlainArgumentParser, as_program
+from ctrlg.cli.evaluation import named_source, word_limit, write_benchmark
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid
-from ctrlg.evaluation.commands import named_source, word_limit, write_benchmark
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER
+from ctrlg.terminal.console import as_program
+from ctrlg.terminal.flags import PlainArgumentParser
 
 
 def main() -> None:

@@ -21,16 +21,17 @@ import argparse
 
 import torch
 
-from ctrlg.console import PlainArgumentParser, as_program, say
 from ctrlg.evaluation.benchmark import float_hmm
-from ctrlg.folders import HMM_FOLDER, atomic_folder, check_folder
+from ctrlg.files.folders import HMM_FOLDER, atomic_folder, check_folder
 from ctrlg.hmm import HMM
-from ctrlg.quantization import kl_sequence
-from ctrlg.quantization.cluster_files import check_cluster_folder, write_clusters
-from ctrlg.quantization.k_means import Clusters, cluster, cluster_logs
-from ctrlg.quantization.loading import hmm_folder
+from ctrlg.inspection import kl_sequence
+from ctrlg.loading.hmms import hmm_folder
+from ctrlg.quantization.baselines.cluster_files import check_cluster_folder, write_clusters
+from ctrlg.quantization.baselines.k_means import Clusters, cluster, cluster_logs
 from ctrlg.quantization.norm_q import EPS
 from ctrlg.quantization.rows import check_bits, normalise_rows_
+from ctrlg.terminal.console import as_program, say
+from ctrlg.terminal.flags import PlainArgumentParser
 
 LOGS = {"alpha_exp": False, "beta": True, "gamma": True}
 """Which of Ctrl-G's parameters are logarithms."""

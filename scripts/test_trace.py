@@ -20,16 +20,17 @@ from typing import Any
 
 import torch
 
-from ctrlg.console import PlainArgumentParser, as_program
+from ctrlg.devices import checked_device, lacking_memory
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.synthetic import SyntheticHMM, float_bytes, synthetic_hmm
-from ctrlg.evaluation.tracing import TracedGeneration, check_tokens
-from ctrlg.evaluation.tracing_figure import KINDS, draw_trace
 from ctrlg.figures import check_figure_path
-from ctrlg.memory import lacking_memory
-from ctrlg.models import checked_device, load_language_model
-from ctrlg.studies import StudyLines
-from ctrlg.terminal import PlainConsole
+from ctrlg.files.records import StudyLines
+from ctrlg.loading.language_models import load_language_model
+from ctrlg.terminal.console import as_program
+from ctrlg.terminal.flags import PlainArgumentParser
+from ctrlg.terminal.plain_console import PlainConsole
+from studies.tracing.figure import KINDS, draw_trace
+from studies.tracing.tracing import TracedGeneration, check_tokens
 
 COLUMNS = (
     *("hidden_states", "kind", "beams"),

@@ -23,15 +23,16 @@ import argparse
 
 import torch
 
-from ctrlg.console import PlainArgumentParser, as_program
-from ctrlg.terminal import PlainConsole
+from ctrlg.terminal.console import as_program
+from ctrlg.terminal.flags import PlainArgumentParser
+from ctrlg.terminal.plain_console import PlainConsole
 from normtweaking import TweakSettings
 from normtweaking.grid import grid_of
 from normtweaking.job import QUANTIZERS, Texts, TweakJob, quantizer_of, tweak_model
-from normtweaking.languages import language_names
 from normtweaking.measured import Measured
-from normtweaking.moments import LOSSES
-from normtweaking.settings import CLOSED_FORMS
+from normtweaking.texts.languages import language_names
+from normtweaking.tweaking.moments import LOSSES
+from normtweaking.tweaking.settings import CLOSED_FORMS
 
 
 def main() -> None:

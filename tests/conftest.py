@@ -43,6 +43,6 @@ def default_model() -> tuple[Any, Any]:
 @pytest.fixture(scope="session")
 def default_hmm() -> Any:
     """The embedded compressed HMM."""
-    from ctrlg.quantization import load_hmm
+    from ctrlg.loading import load_hmm
 
     return load_hmm("default")

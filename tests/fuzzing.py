@@ -36,8 +36,8 @@ def make_checkpoints(folder: Path) -> None:
     """One whole checkpoint of every kind."""
     import numpy as np
     from gguf import GGUFWriter
-    from random_hmms import random_hmm
-    from tiny_models import tiny_language_model, tiny_tokenizer
+    from helpers.random_hmms import random_hmm
+    from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 
     from ctrlg.quantization import quantize
 
@@ -209,8 +209,8 @@ def try_loading(kind: str, folder: Path) -> str:
     import torch
 
     from ctrlg.errors import CtrlGError
-    from ctrlg.models import load_language_model
-    from ctrlg.quantization import load_hmm
+    from ctrlg.loading import load_hmm
+    from ctrlg.loading.language_models import load_language_model
 
     try:
         if kind in ("hmm", "compressed"):

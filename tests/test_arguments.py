@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.random_hmms import random_hmm, random_rows
+from helpers.tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
+from helpers.wrong_calls import RIGHT, WRONG, lines_of
 from hypothesis import given
 from hypothesis import strategies as st
-from random_hmms import random_hmm, random_rows
-from tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
-from wrong_calls import RIGHT, WRONG, lines_of
 
 import ctrlg
 import normtweaking
 from ctrlg.arguments import Between, Positive, check, checked, shown
 from ctrlg.errors import ArgumentError, CtrlGError
 from ctrlg.hmm import HMM
-from ctrlg.models import load_language_model, load_tokenizer
+from ctrlg.loading.language_models import load_language_model, load_tokenizer
 from ctrlg.quantization import quantize
 
 

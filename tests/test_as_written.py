@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 from safetensors.torch import load_file
-from tiny_models import tiny_language_model, tiny_tokenizer
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from ctrlg.hmm import HMM

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import tiny_language_model, tiny_tokenizer
+from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.constraints import Keywords, WordCount
-from ctrlg.decoding import generate
+from ctrlg.generation import generate
 from ctrlg.hmm import HMM
 from ctrlg.hmm.expectation import total_counts
 from ctrlg.hmm.inference import Parameters, sample_tokens
 from ctrlg.hmm.learning import maximise
-from ctrlg.quantization import load_hmm, quantize
-from normtweaking.codebooks import nearest_levels
+from ctrlg.loading import load_hmm
+from ctrlg.quantization import quantize
+from normtweaking.rounding.codebooks import nearest_levels
 
 TOKENIZER: Any = tiny_tokenizer()
 SIZE = len(TOKENIZER)

@@ -10,24 +10,24 @@ from typing import Any
 
 import pytest
 import torch
-from random_hmms import random_hmm
+from helpers.random_hmms import random_hmm
+from helpers.tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
 from rich.console import Console
-from tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from ctrlg.distillation import pipeline
 from ctrlg.distillation.pipeline import RECORD, distill
 from ctrlg.distillation.pipeline_settings import DistillationSettings
-from ctrlg.distillation.sampling import Samples
-from ctrlg.distillation.storage import write_samples
+from ctrlg.distillation.sampling.samples import Samples
+from ctrlg.distillation.sampling.storage import write_samples
 from ctrlg.errors import ArgumentError, CtrlGError, DataError, VocabularyError
 from ctrlg.evaluation import benchmark
 from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid, run_benchmark
 from ctrlg.figures import check_figure_path
-from ctrlg.outputs import check_input_file, check_output_file
+from ctrlg.files.outputs import check_input_file, check_output_file
+from ctrlg.files.records import StudyLines
 from ctrlg.quantization.quantize import least_bytes, quantize
-from ctrlg.studies import StudyLines
 from normtweaking import RoundToNearest
 from normtweaking import job as tweaking
 from normtweaking.grid import Grid

@@ -6,12 +6,10 @@ from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import as_dfa
 from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.utf8 import whole_characters
-from ctrlg.automata.vocabulary import Vocabulary
 
 __all__ = [
     "DFA",
     "TextDFA",
-    "Vocabulary",
     "as_dfa",
     "contains",
     "lift",

@@ -1,26 +1,19 @@
-"""Boolean algebra of automata: products over joint token classes, built from the start state outwards.
+"""Boolean algebra of several automata at once; `ctrlg.automata.intersection` builds the products.
 
-A pair of states (a, b) goes to (delta_a[a, i], delta_b[b, j]) for every pair (i, j) of classes that some
-token has; only pairs that are reached, and from which both can still accept, become states. A union is the
-complement of the product of complements, so it too stops expanding where its outcome is settled.
+A union is the complement of the product of complements, so it too stops expanding where its outcome is settled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ctrlg.arguments import Positive, checked
-from ctrlg.automata.classes import joint
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.exploration import DEAD, explore
-from ctrlg.automata.minimization import minimize
+from ctrlg.automata.intersection import MAX_STATES, intersect, require_vocabulary
 from ctrlg.errors import ConstraintError, VocabularyError
-
-MAX_STATES = 200_000
 
 
 @checked
@@ -46,16 +39,12 @@ def product(
         raise ConstraintError(
             "an empty product does not know its vocabulary", hint="pass vocab_size, or at least one automaton"
         )
-    size = dfas[0].vocab_size if vocab_size is None else vocab_size
-    for dfa in dfas:
-        require_vocabulary(dfa, size)
-    if not dfas:
-        return constant(True, size)
-    first, *others = sorted(dfas, key=lambda dfa: dfa.num_states)
-    result = first
-    for position, other in enumerate(others):
-        result = _intersection(minimize(result) if position else result, other, max_states)
-    return result
+    if vocab_size is not None:
+        for dfa in dfas:
+            require_vocabulary(dfa, vocab_size)
+        if not dfas:
+            return constant(True, vocab_size)
+    return intersect(dfas, max_states)
 
 
 def constant(accepted: bool, vocab_size: int) -> DFA:
@@ -68,57 +57,3 @@ def constant(accepted: bool, vocab_size: int) -> DFA:
 def empty_string(vocab_size: int) -> DFA:
     """Accepts the empty string alone."""
     return DFA(np.zeros(vocab_size, np.int32), np.ones((2, 1), np.int32), 0, np.array([True, False]))
-
-
-@checked
-def forbid(dfa: DFA, token_ids: Iterable[int]) -> DFA:
-    """`dfa` with the given tokens leading to a dead state. VocabularyError for an id outside [0, V)."""
-    ids = np.array(sorted({int(token) for token in token_ids}), dtype=np.int64)
-    if not len(ids):
-        return dfa
-    if ids[0] < 0 or ids[-1] >= dfa.vocab_size:
-        wrong = ids[0] if ids[0] < 0 else ids[-1]
-        raise VocabularyError(
-            f"token id {wrong} is outside the automaton's vocabulary of {dfa.vocab_size} tokens",
-            hint=f"token ids run from 0 to {dfa.vocab_size - 1}",
-        )
-    class_of = dfa.class_of.copy()
-    class_of[ids] = dfa.num_classes
-    dead = dfa.num_states
-    delta = np.full((dfa.num_states + 1, dfa.num_classes + 1), dead, dtype=np.int32)
-    delta[:-1, :-1] = dfa.delta
-    return DFA(class_of, delta, dfa.initial, np.append(dfa.accepting, False))
-
-
-def require_vocabulary(dfa: DFA, vocab_size: int) -> None:
-    """VocabularyError unless the automaton reads `vocab_size` tokens."""
-    if dfa.vocab_size != vocab_size:
-        raise VocabularyError(
-            f"automata over {vocab_size} and {dfa.vocab_size} tokens cannot be combined",
-            hint="build all of them with the vocab_size of the HMM",
-        )
-
-
-def _intersection(first: DFA, second: DFA, max_states: int) -> DFA:
-    return pairs(first, second, max_states)[0]
-
-
-def pairs(first: DFA, second: DFA, max_states: int = MAX_STATES) -> tuple[DFA, NDArray[np.int64]]:
-    """The automaton that accepts what both accept, not minimized, and the state of `first` in each of its states (some
-    state where nothing is accepted any more). BudgetError beyond max_states states."""
-    class_of, first_class, second_class = joint(first.class_of, second.class_of, first.num_classes, second.num_classes)
-    first_delta, second_delta = first.delta[:, first_class], second.delta[:, second_class]
-    first_live = first.distances() < DFA.UNREACHABLE
-    second_live = second.distances() < DFA.UNREACHABLE
-    width = second.num_states
-
-    def follow(names: NDArray[np.int64]) -> NDArray[np.int64]:
-        following_first, following_second = first_delta[names // width], second_delta[names % width]
-        live = first_live[following_first] & second_live[following_second] & (names >= 0)[:, None]
-        return np.where(live, following_first.astype(np.int64) * width + following_second, DEAD)
-
-    start_live = first_live[first.initial] and second_live[second.initial]
-    start = first.initial * width + second.initial if start_live else DEAD
-    names, delta = explore(start, follow, max_states, f"product of {first!r} and {second!r}")
-    accepting = first.accepting[names // width] & second.accepting[names % width] & (names >= 0)
-    return DFA(class_of, delta, 0, accepting), np.maximum(names, 0) // width

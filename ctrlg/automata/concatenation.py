@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrlg.automata import paths
-from ctrlg.automata.algebra import MAX_STATES, require_vocabulary
 from ctrlg.automata.classes import joint
-from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import explore
+from ctrlg.automata.intersection import MAX_STATES, A, require_vocabulary
 from ctrlg.automata.minimization import minimize
+from ctrlg.automata.table import Automaton
 from ctrlg.errors import BudgetError
 
 _PAIR_WORK = 2**24  # transitions of pairs looked at, about two seconds
@@ -29,7 +29,7 @@ _SET_BYTES = 2**30  # for all sets of states together
 _SET_BLOCK = 2**24  # bytes of sets of states, computed at a time
 
 
-def concatenate(first: DFA, second: DFA, *, max_states: int = MAX_STATES) -> DFA:
+def concatenate(first: A, second: A, *, max_states: int = MAX_STATES) -> A:
     """Accepts every string that splits into one `first` accepts and one `second` accepts; both may be empty.
 
     The result is not minimised. VocabularyError where vocabularies differ in size; BudgetError where more than
@@ -46,7 +46,7 @@ def concatenate(first: DFA, second: DFA, *, max_states: int = MAX_STATES) -> DFA
     sets = _StateSets(second, what)
     over = first.num_states  # the first part can no longer end, or no longer matters
     width = first.num_states + 1
-    live = first.distances() < DFA.UNREACHABLE
+    live = first.distances() < paths.UNREACHABLE
     following = np.full((width, len(first_class)), over, dtype=np.int64)
     following[:over] = np.where(live[following_first], following_first, over)
     ends = np.append(first.accepting, False)
@@ -60,10 +60,10 @@ def concatenate(first: DFA, second: DFA, *, max_states: int = MAX_STATES) -> DFA
 
     start = name(np.array([first.initial]), sets.starting(bool(first.accepting[first.initial])))
     names, delta = explore(int(start[0]), follow, max_states, what)
-    return DFA(class_of, delta, 0, sets.accepting(names // width))
+    return type(first)(class_of, delta, 0, sets.accepting(names // width))
 
 
-def _any_prefix_keeps(dfa: DFA) -> bool:
+def _any_prefix_keeps(dfa: Automaton) -> bool:
     """Whether every accepted string stays accepted whatever is put before it; False also where that is hard to say.
 
     Compares the start with the states one token away from it, along all strings that tell them apart.
@@ -85,8 +85,8 @@ def _any_prefix_keeps(dfa: DFA) -> bool:
 
 
 def _at_the_earliest_seam(
-    first: DFA, second: DFA, class_of: NDArray[np.int32], following_first: np.ndarray, following_second: np.ndarray
-) -> DFA:
+    first: A, second: A, class_of: NDArray[np.int32], following_first: np.ndarray, following_second: np.ndarray
+) -> A:
     """The first automaton until it accepts, and the second from then on."""
     offset = first.num_states
     delta = np.concatenate([following_first, following_second + offset])
@@ -98,16 +98,16 @@ def _at_the_earliest_seam(
     reached = paths.breadth_first(delta, start)
     number = np.zeros(len(delta), dtype=np.int32)
     number[reached] = np.arange(len(reached))
-    return DFA(class_of, number[delta[reached]], 0, accepting[reached])
+    return type(first)(class_of, number[delta[reached]], 0, accepting[reached])
 
 
 class _StateSets:
     """Sets of states of a minimal automaton, numbered as they are met; what each becomes is computed once."""
 
-    def __init__(self, dfa: DFA, what: str) -> None:
+    def __init__(self, dfa: Automaton, what: str) -> None:
         self._dfa = dfa
         self._what = what
-        self._dead = np.flatnonzero(dfa.distances() == DFA.UNREACHABLE)
+        self._dead = np.flatnonzero(dfa.distances() == paths.UNREACHABLE)
         self._universal = _universal(dfa)
         self._contained = _strictly_contained(dfa)
         self._number: dict[bytes, int] = {}
@@ -173,13 +173,13 @@ class _StateSets:
         return numbers
 
 
-def _universal(dfa: DFA) -> NDArray[np.int64]:
+def _universal(dfa: Automaton) -> NDArray[np.int64]:
     """States of a minimal automaton that accept whatever follows: at most one."""
     stays = (dfa.delta == np.arange(dfa.num_states)[:, None]).all(axis=1)
     return np.flatnonzero(stays & dfa.accepting)
 
 
-def _strictly_contained(dfa: DFA) -> NDArray[np.float32] | None:
+def _strictly_contained(dfa: Automaton) -> NDArray[np.float32] | None:
     """1 where the language of state s is a proper part of that of state t, float32 [S, S]; `dfa` is minimal.
 
     None where finding out takes more than _INCLUSION_WORK steps.

@@ -1,4 +1,4 @@
-"""A deterministic finite automaton over token classes: the form every promise takes before decoding sees it.
+"""A deterministic finite automaton over token classes: the form every constraint takes before decoding sees it.
 
 Tokens that behave alike in every state share a class, so a step is `delta[state, class_of[token]]` and every
 algorithm works on a few dozen classes instead of the whole vocabulary.
@@ -7,131 +7,27 @@ algorithm works on a few dozen classes instead of the whole vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from ctrlg.arguments import refused, whole
-from ctrlg.automata import paths
-from ctrlg.errors import ConstraintError, VocabularyError
+from ctrlg.arguments import refused
+from ctrlg.automata import concatenation, intersection, minimization
+from ctrlg.automata.table import Automaton
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class DFA:
-    """An immutable, total automaton; arrays are copied where needed and read-only afterwards.
-
-    class_of: int32 [V], the class of every token, in [0, K). Classes without a token are dropped.
-    delta: int32 [S, K], the next state, in [0, S).
-    initial: the start state.
-    accepting: bool [S]; a token string is accepted when its run ends in such a state.
-
-    ConstraintError for arrays of other shapes or numbers outside their range.
-    """
-
-    UNREACHABLE: ClassVar[int] = paths.UNREACHABLE
-    """What `distances` holds for a state from which nothing is accepted."""
-
-    class_of: np.ndarray
-    delta: np.ndarray
-    initial: int
-    accepting: np.ndarray
-
-    def __post_init__(self) -> None:
-        class_of = _integers("class_of", self.class_of, dimensions=1)
-        delta = _integers("delta", self.delta, dimensions=2)
-        accepting = _array("accepting", self.accepting)
-        states, classes = delta.shape
-        if accepting.dtype != np.bool_ or accepting.shape != (states,):
-            raise ConstraintError(
-                f"accepting is {accepting.dtype} {list(accepting.shape)}, delta has {states} states",
-                hint="pass one bool for every state",
-            )
-        _require_range("class_of", class_of, classes, "token classes")
-        _require_range("delta", delta, states, "states")
-        initial = _array("initial", self.initial)
-        if initial.shape != () or initial.dtype.kind not in "iu" or not 0 <= initial < states:
-            raise ConstraintError(
-                f"initial is {self.initial!r}, the automaton has {states} states",
-                hint=f"pass a state between 0 and {states - 1}",
-            )
-        used = np.bincount(class_of, minlength=classes) > 0
-        if not used.all():
-            class_of = (np.cumsum(used) - 1)[class_of]
-            delta = delta[:, used]
-        object.__setattr__(self, "class_of", _frozen(class_of, np.int32))
-        object.__setattr__(self, "delta", _frozen(delta, np.int32))
-        object.__setattr__(self, "initial", int(initial))
-        object.__setattr__(self, "accepting", _frozen(accepting, np.bool_))
-
-    @property
-    def vocab_size(self) -> int:
-        return self.class_of.shape[0]
-
-    @property
-    def num_states(self) -> int:
-        return self.delta.shape[0]
-
-    @property
-    def num_classes(self) -> int:
-        return self.delta.shape[1]
-
-    def __repr__(self) -> str:
-        return f"DFA({self.num_states} states, {self.num_classes} token classes, {self.vocab_size} tokens)"
-
-    def step(self, state: int, token: int) -> int:
-        """The state after one token. ConstraintError, VocabularyError for a state or token out of range."""
-        return self.run((token,), state)
-
-    def run(self, ids: Iterable[int], state: int | None = None) -> int:
-        """The state after `ids`, from `state` or from the start. Errors as in `step`."""
-        here = self.initial if state is None else self._require_state(state)
-        for token in _iterated(ids):
-            if not 0 <= whole("a token id", token) < self.vocab_size:
-                raise VocabularyError(
-                    f"token id {token} is outside the automaton's vocabulary of {self.vocab_size} tokens",
-                    hint=f"token ids run from 0 to {self.vocab_size - 1}",
-                )
-            here = int(self.delta[here, self.class_of[token]])
-        return here
-
-    def accepts(self, ids: Iterable[int]) -> bool:
-        """Whether the whole token string is accepted. VocabularyError for an id outside [0, V)."""
-        return bool(self.accepting[self.run(ids)])
-
-    def distances(self) -> NDArray[np.int32]:
-        """Fewest tokens from every state to acceptance, int32 [S]; `UNREACHABLE` where there is no way."""
-        return self._distances
-
-    def shortest_length(self, state: int | None = None) -> int | None:
-        """Fewest tokens from `state` (or the start) to acceptance, None where there is no way."""
-        here = self.initial if state is None else self._require_state(state)
-        distance = int(self.distances()[here])
-        return None if distance == self.UNREACHABLE else distance
-
-    def shortest_accepted(self) -> list[int] | None:
-        """A shortest accepted token string, of the smallest ids from the left; None if there is none."""
-        return paths.shortest_string(self)
+class DFA(Automaton):
+    """An `Automaton` with its algebra: `&`, `|`, `~`, `then`, `minimize` and `forbid`."""
 
     def forbid(self, token_ids: Iterable[int]) -> DFA:
         """The same automaton, these tokens leading to a dead state. VocabularyError for ids out of range."""
-        from ctrlg.automata import algebra
-
-        return algebra.forbid(self, token_ids)
+        return intersection.forbid(self, token_ids)
 
     def __and__(self, other: DFA) -> DFA:
         """Accepts what both accept. VocabularyError where vocabularies differ in size."""
-        from ctrlg.automata import algebra
-
-        return algebra.product([self, _operand("&", other)])
+        return intersection.intersect([self, _operand("&", other)])
 
     def __or__(self, other: DFA) -> DFA:
         """Accepts what either accepts. VocabularyError where vocabularies differ in size."""
-        from ctrlg.automata import algebra
-
-        return algebra.product([self, _operand("|", other)], mode="union")
+        return ~intersection.intersect([~self, ~_operand("|", other)])
 
     # Called for operands that are not automata: their own operators would raise another error.
     def __rand__(self, other: Any) -> DFA:
@@ -140,76 +36,16 @@ class DFA:
     def __ror__(self, other: Any) -> DFA:
         return _operand("|", other) | self
 
-    def __invert__(self) -> DFA:
-        """Accepts what this one does not."""
-        return DFA(self.class_of, self.delta, self.initial, ~self.accepting)
-
     def then(self, other: DFA) -> DFA:
         """Accepts every string this one accepts followed by one the other accepts (either may be empty)."""
-        from ctrlg.automata import concatenation
-
         return concatenation.concatenate(self, _operand("then", other))
 
     def minimize(self) -> DFA:
         """The smallest automaton for the same strings; its arrays are equal where the strings are."""
-        from ctrlg.automata import minimization
-
         return minimization.minimize(self)
-
-    @cached_property
-    def _distances(self) -> NDArray[np.int32]:
-        return _frozen(paths.distances_in(self.delta, self.accepting), np.int32)
-
-    def _require_state(self, state: int) -> int:
-        if not 0 <= whole("state", state) < self.num_states:
-            raise ConstraintError(
-                f"state {state} is outside the automaton's {self.num_states} states",
-                hint=f"states run from 0 to {self.num_states - 1}",
-            )
-        return int(state)
 
 
 def _operand(operator: str, value: Any) -> DFA:
     if not isinstance(value, DFA):
         raise refused(f"an operand of {operator}", value, "a DFA; ctrlg.automata.as_dfa makes one of Ctrl-G's graphs")
     return value
-
-
-def _iterated(ids: Any) -> Iterable[int]:
-    if isinstance(ids, str) or not isinstance(ids, Iterable):
-        raise refused("ids", ids, "a list of token ids")
-    return ids
-
-
-def _array(name: str, values: Any) -> np.ndarray:
-    try:
-        return np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:  # rows of different lengths, tensors elsewhere
-        raise ConstraintError(f"{name} is no array: {error}", hint="rows of one length") from error
-
-
-def _integers(name: str, values: ArrayLike, dimensions: int) -> NDArray[np.integer]:
-    array = _array(name, values)
-    if array.dtype.kind not in "iu" or array.ndim != dimensions or array.size == 0:
-        raise ConstraintError(
-            f"{name} is {array.dtype} {list(array.shape)}",
-            hint=f"pass whole numbers in an array with {dimensions} dimension(s), none of them empty",
-        )
-    return array
-
-
-def _require_range(name: str, array: NDArray[np.integer], stop: int, what: str) -> None:
-    if array.min() < 0 or array.max() >= stop:
-        wrong = array.min() if array.min() < 0 else array.max()
-        raise ConstraintError(
-            f"{name} holds {wrong}, the automaton has {stop} {what}", hint=f"use numbers from 0 to {stop - 1}"
-        )
-
-
-def _frozen(array: NDArray, dtype: type[np.generic]) -> NDArray:
-    """A read-only, contiguous array that nobody else can write to; copied unless it already is one."""
-    own = np.ascontiguousarray(array, dtype=dtype)
-    if own.flags.writeable or own.base is not None:
-        own = own.copy() if np.may_share_memory(own, array) else own
-        own.setflags(write=False)
-    return own

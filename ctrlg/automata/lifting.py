@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrlg.automata import paths
-from ctrlg.automata.characters import SYMBOLS
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import require_room
 from ctrlg.automata.token_strings import TokenStrings
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.errors import ConstraintError
+from ctrlg.vocabulary.characters import SYMBOLS
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 _ENTRIES_AT_ONCE = 2**21  # ends of strings computed together, 8 MB
 
 
 @dataclass(frozen=True, eq=False)
 class TextDFA:
-    """An automaton over the symbols of `ctrlg.automata.characters`.
+    """An automaton over the symbols of `ctrlg.vocabulary.characters`.
 
     class_of: integers [SYMBOLS], the class of every symbol, in [0, K).
     delta: int32 [S, K], the next state. initial: the start state. accepting: bool [S].

@@ -13,14 +13,18 @@ never a wrong answer.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ctrlg.automata import classes, paths
-from ctrlg.automata.dfa import DFA
+from ctrlg.automata.table import Automaton
+
+A = TypeVar("A", bound=Automaton)
 
 
-def minimize(dfa: DFA) -> DFA:
+def minimize(dfa: A) -> A:
     """The smallest automaton for the same strings.
 
     States are numbered by their shortest, then smallest string and classes by their smallest token, so that
@@ -34,7 +38,7 @@ def minimize(dfa: DFA) -> DFA:
     block = coarsest_partition(delta, accepting)
     representative = np.unique(block, return_index=True)[1]
     class_of, delta = classes.join_equal(class_of, block[delta[representative]])
-    return DFA(class_of, delta, 0, accepting[representative])
+    return type(dfa)(class_of, delta, 0, accepting[representative])
 
 
 def coarsest_partition(delta: NDArray[np.int32], accepting: NDArray[np.bool_]) -> NDArray[np.int32]:

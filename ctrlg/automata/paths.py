@@ -6,15 +6,10 @@ distinct pairs (state, next state): `distance[s] = 0` where accepting, else `1 +
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ctrlg.automata.classes import first_tokens
-
-if TYPE_CHECKING:
-    from ctrlg.automata.dfa import DFA
 
 UNREACHABLE = 2**30
 
@@ -98,19 +93,3 @@ def reachable(delta: NDArray[np.int32], initial: int) -> NDArray[np.bool_]:
     reached = np.zeros(len(delta), dtype=bool)
     reached[breadth_first(delta, initial)] = True
     return reached
-
-
-def shortest_string(dfa: DFA) -> list[int] | None:
-    """A shortest accepted token string, by the smallest token id at every step; None if there is none."""
-    distance = dfa.distances()
-    if distance[dfa.initial] == UNREACHABLE:
-        return None
-    first_token = first_tokens(dfa.class_of, dfa.num_classes)
-    string: list[int] = []
-    state = dfa.initial
-    while distance[state]:
-        nearer = np.flatnonzero(distance[dfa.delta[state]] == distance[state] - 1)
-        chosen = nearer[np.argmin(first_token[nearer])]
-        string.append(int(first_token[chosen]))
-        state = dfa.delta[state, chosen]
-    return string

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.vocabulary import Vocabulary
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 _CACHED_VOCABULARIES = 4
 _WHOLE, _ONE, _TWO, _THREE, _AFTER_E0, _AFTER_ED, _AFTER_F0, _AFTER_F4, _BROKEN = range(9)  # states, by bytes missing

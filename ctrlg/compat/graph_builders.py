@@ -13,9 +13,9 @@ from ctrlg.automata.algebra import MAX_STATES
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import require_states
 from ctrlg.automata.graph_conversion import Graph
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.compat.graphs import as_graph
 from ctrlg.errors import ArgumentError, ConstraintError, VocabularyError
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 SEPARATORS = tuple(' \n,.:;"/')
 

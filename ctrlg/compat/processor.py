@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ctrlg import decoding
 from ctrlg.compat.log_products import NEGINF
-from ctrlg.decoding.model import HiddenMarkovModel
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm.changes import Seen
 from ctrlg.hmm.inference import Parameters, filter_tokens
 from ctrlg.hmm.model import HMM
+from ctrlg.look_ahead.model import HiddenMarkovModel
 from ctrlg.quantization.comparison import comparison_hmm
 from ctrlg.quantization.model import QuantizedHMM
 

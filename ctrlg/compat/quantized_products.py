@@ -1,7 +1,7 @@
 """Norm-Q's experiments with quantised matrix products (`ctrlg.mytest` there), operands in [0, 1] rounded up to b bits.
 
-Norm-Q's decoder did not use them in the end: its calls are commented out. `ctrlg.quantization.integer` is the method
-they led to, as it can be compared with the others (docs/methods.md).
+Norm-Q's decoder did not use them in the end: its calls are commented out. `ctrlg.quantization.baselines.integer` is the
+method they led to, as it can be compared with the others (docs/methods.md).
 """
 
 from __future__ import annotations

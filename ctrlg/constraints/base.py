@@ -16,11 +16,11 @@ import numpy as np
 
 from ctrlg.arguments import Positive, Tokenizer, VocabularySize, checked, refused
 from ctrlg.automata.algebra import MAX_STATES, product
-from ctrlg.automata.characters import SYMBOLS
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
+from ctrlg.vocabulary.characters import SYMBOLS
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 _NAME_CHARACTERS = 160  # of a promise, in an error
 _NAMES = 8  # promises listed in an error

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrlg.arguments import checked
-from ctrlg.automata.characters import CONTINUATION, completions
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints.base import Constraint, Target, within_budget
 from ctrlg.constraints.words import over_symbols, which
+from ctrlg.vocabulary.characters import CONTINUATION, completions
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 _OTHER, _SPACE, _STRAY, _DOUBTFUL, _TAIL, _SPACE_TAIL = range(6)  # classes of characters and their halves
 _INSIDE, _BEHIND_SPACE, _IN_DOUBT, _BROKEN = range(4)  # states

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrlg.arguments import checked
-from ctrlg.automata.characters import SYMBOLS
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.constraints.base import Constraint, Target, within_budget
+from ctrlg.vocabulary.characters import SYMBOLS
 
 ENDS = ".!?"
 """What a sentence ends with; inside, only a letter, a digit or a character beyond ASCII may follow ("3.5", "U.S")."""

@@ -16,13 +16,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ctrlg.automata.characters import symbols_of
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import explore_one_by_one
 from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.constraints.base import Target
 from ctrlg.constraints.tries import Symbols, Trie
 from ctrlg.constraints.words import JoiningRule, spellings
+from ctrlg.vocabulary.characters import symbols_of
 
 Reading = Literal["sure", "possible"]
 _NONE: frozenset[int] = frozenset()

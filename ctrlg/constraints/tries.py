@@ -15,10 +15,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrlg.automata.characters import CONTINUATION, completions, unfinished_symbol
 from ctrlg.automata.classes import compacted
 from ctrlg.automata.exploration import require_states
 from ctrlg.constraints.words import JoiningRule, over_symbols, variants, which
+from ctrlg.vocabulary.characters import CONTINUATION, completions, unfinished_symbol
 
 
 class Symbols(NamedTuple):

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ctrlg.arguments import Natural, checked
-from ctrlg.automata.characters import CONTINUATION, completions
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints.base import Constraint, Target, combine, within_budget
 from ctrlg.constraints.words import STRICT, count_words, over_symbols, which
 from ctrlg.errors import ArgumentError, BudgetError
+from ctrlg.vocabulary.characters import CONTINUATION, completions
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 _SIGN, _WORD, _SPACE, _UNFINISHED_SIGN, _UNFINISHED, _TAIL, _SPACE_TAIL = range(7)
 

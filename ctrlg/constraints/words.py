@@ -27,8 +27,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrlg.automata.characters import SYMBOLS
 from ctrlg.errors import ConstraintError
+from ctrlg.vocabulary.characters import SYMBOLS
 
 T = TypeVar("T")
 _ASSIGNED = 0x34000  # no letter, digit or space has a code point above

@@ -1,15 +1,5 @@
-"""Decoding under a promise: look-ahead tables, the logits processor, `generate` and ranking."""
+"""One step of decoding under a constraint: what the automaton allows, and how the HMM weighs it."""
 
-from ctrlg.decoding.generation import GenerationResult, generate, generate_many
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
-from ctrlg.decoding.ranking import extract_generated_ids, rank_generated_ids, score_generated_ids
 
-__all__ = [
-    "ConstraintLogitsProcessor",
-    "GenerationResult",
-    "extract_generated_ids",
-    "generate",
-    "generate_many",
-    "rank_generated_ids",
-    "score_generated_ids",
-]
+__all__ = ["ConstraintLogitsProcessor"]

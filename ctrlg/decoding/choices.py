@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.decoding.content import ContentAutomaton, live_edges
-from ctrlg.decoding.edges import pair_rows
-from ctrlg.decoding.lookahead import LookAhead
-from ctrlg.decoding.reachability import Horizon, Reachability, horizon_at
 from ctrlg.decoding.sequences import Sequences
-from ctrlg.decoding.suffix import SuffixProbabilities, within_range
+from ctrlg.look_ahead.content import ContentAutomaton, live_edges
+from ctrlg.look_ahead.edges import pair_rows
+from ctrlg.look_ahead.reachability import Horizon, Reachability, horizon_at
+from ctrlg.look_ahead.suffix import SuffixProbabilities, within_range
+from ctrlg.look_ahead.tables import LookAhead
 
 
 class AllowedEndings(NamedTuple):

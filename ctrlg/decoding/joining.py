@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ctrlg.decoding.choices import Choices
-from ctrlg.decoding.content import ContentAutomaton
 from ctrlg.decoding.sequences import Sequences
+from ctrlg.look_ahead.content import ContentAutomaton
 from ctrlg.matrices import StochasticMatrix
 
 

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from ctrlg.decoding.choices import Guide
-from ctrlg.decoding.model import HiddenMarkovModel
-from ctrlg.decoding.reachability import Horizon, horizon_at
 from ctrlg.decoding.sequences import Sequences
 from ctrlg.errors import ArgumentError
 from ctrlg.kernels.reference import finite_logits
 from ctrlg.kernels.token_classes import TokenClasses
+from ctrlg.look_ahead.model import HiddenMarkovModel
+from ctrlg.look_ahead.reachability import Horizon, horizon_at
 
 
 class Rows(NamedTuple):

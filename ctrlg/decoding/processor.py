@@ -20,23 +20,23 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from ctrlg.arguments import AboveZero, Natural, Positive, Temperature, checked
-from ctrlg.automata.algebra import pairs
 from ctrlg.automata.classes import first_tokens
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import as_dfa
+from ctrlg.automata.intersection import pairs
 from ctrlg.decoding.choices import Guide
-from ctrlg.decoding.content import ContentAutomaton, content_automaton
 from ctrlg.decoding.joining import Joiner
-from ctrlg.decoding.lookahead import TABLE_BYTES, LookAhead
-from ctrlg.decoding.model import HiddenMarkovModel
 from ctrlg.decoding.on_device import DeviceStep
 from ctrlg.decoding.positions import side_by_side
-from ctrlg.decoding.reachability import Horizon, Reachability
 from ctrlg.decoding.sequences import SequenceReader, Sequences, take
-from ctrlg.decoding.suffix import check_ids, suffix_probabilities, suffix_tokens
+from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.kernels.reference import finite_logits
-from ctrlg.precision import without_autocast
+from ctrlg.look_ahead.content import ContentAutomaton, content_automaton
+from ctrlg.look_ahead.model import HiddenMarkovModel
+from ctrlg.look_ahead.reachability import Horizon, Reachability
+from ctrlg.look_ahead.suffix import check_ids, suffix_probabilities, suffix_tokens
+from ctrlg.look_ahead.tables import TABLE_BYTES, LookAhead
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.decoding.content import ContentAutomaton
-from ctrlg.decoding.model import HiddenMarkovModel
-from ctrlg.decoding.suffix import Endings, advance
+from ctrlg.look_ahead.content import ContentAutomaton
+from ctrlg.look_ahead.model import HiddenMarkovModel
+from ctrlg.look_ahead.suffix import Endings, advance
 
 
 class Sequences(NamedTuple):

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctrlg.distillation.sampling import token_mask
+from ctrlg.devices import varied_shapes
+from ctrlg.distillation.sampling.samples import token_mask
 from ctrlg.distillation.token_loss import held_out_loss
-from ctrlg.models import varied_shapes
 
 SMOOTHING = 0.1  # occurrences that the unigram adds to every token
 

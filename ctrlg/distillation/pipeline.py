@@ -24,34 +24,36 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.automata.vocabulary import Vocabulary
-from ctrlg.console import new_console
-from ctrlg.disk import temporary_of, writable_folder
+from ctrlg.devices import checked_device, fast_dtype
 from ctrlg.distillation.card import Outcome, card
-from ctrlg.distillation.checkpoints import BEST, copy_checkpoint
-from ctrlg.distillation.drawing import DrawingSettings, draw_chunks
-from ctrlg.distillation.latent import LatentSettings, SampledFile, check_states, latent_variable_distillation
+from ctrlg.distillation.em.checkpoints import BEST, copy_checkpoint
+from ctrlg.distillation.em.settings import TrainingSettings
+from ctrlg.distillation.em.trainer import train
+from ctrlg.distillation.first_hmm.latent import LatentSettings, SampledFile, check_states, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
-from ctrlg.distillation.next_tokens import describe_next_tokens
-from ctrlg.distillation.output_layer import output_layer
 from ctrlg.distillation.pipeline_settings import SHARES, DistillationSettings
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.progress import StageBars, drawing_bar
-from ctrlg.distillation.prompts import encode_prompts, end_of_text, read_prompts
-from ctrlg.distillation.sampling import token_mask
-from ctrlg.distillation.storage import read_sequences
+from ctrlg.distillation.sampling.chunks import DrawingSettings, draw_chunks
+from ctrlg.distillation.sampling.next_tokens import describe_next_tokens
+from ctrlg.distillation.sampling.output_layer import output_layer
+from ctrlg.distillation.sampling.prompts import encode_prompts, end_of_text, read_prompts
+from ctrlg.distillation.sampling.samples import token_mask
+from ctrlg.distillation.sampling.storage import read_sequences
 from ctrlg.distillation.token_loss import has_plain_head
-from ctrlg.distillation.trainer import train
-from ctrlg.distillation.training_settings import TrainingSettings
 from ctrlg.errors import ArgumentError, DataError
-from ctrlg.files import atomic_file, write_json
-from ctrlg.folders import HMM_FOLDER, atomic_folder
+from ctrlg.files.atomic import atomic_file, write_json
+from ctrlg.files.disk import temporary_of, writable_folder
+from ctrlg.files.folders import HMM_FOLDER, atomic_folder
+from ctrlg.files.locks import Lock
+from ctrlg.files.outputs import check_input_file
 from ctrlg.hmm import HMM
-from ctrlg.locks import Lock
-from ctrlg.models import checked_device, fast_dtype, load_language_model
-from ctrlg.outputs import check_input_file
-from ctrlg.quantization import QuantizedHMM, held_out_log_likelihood, quantize
+from ctrlg.inspection import held_out_log_likelihood
+from ctrlg.loading.language_models import load_language_model
+from ctrlg.quantization import QuantizedHMM, quantize
 from ctrlg.quantization.quantize import least_bytes
+from ctrlg.terminal.console import new_console
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 RECORD = "distillation.json"  # settings and seconds of the job, in its folder
 CHUNK = 10_000  # sequences in a file of samples; more where they are drawn by larger batches

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, Seed, TwoOrMore, checked
-from ctrlg.distillation.sampling import SamplingSettings, check_settings
+from ctrlg.distillation.sampling.samples import SamplingSettings, check_settings
 from ctrlg.errors import ArgumentError
 
 SHARES = {"sampling": 0.38, "soft": 0.60, "hmm": 0.84}

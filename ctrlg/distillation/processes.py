@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
+from ctrlg.devices import checked_device
 from ctrlg.errors import ArgumentError, ProcessError
-from ctrlg.models import checked_device
 
 TIMEOUT_SECONDS = 1800.0  # torch's own default for gloo
 ROLL_CALL_SECONDS = 3.0  # survivors have so long to answer, well within the 30 s torchrun grants before it kills

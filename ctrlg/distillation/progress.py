@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ctrlg.console import LineConsole, say
-from ctrlg.distillation.drawing import DrawingProgress
+from ctrlg.distillation.sampling.chunks import DrawingProgress
+from ctrlg.terminal.console import LineConsole, say
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -12,23 +12,24 @@ import torch
 
 from ctrlg.arguments import AboveZero, Natural, Positive, Seed, checked
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.vocabulary import Vocabulary
+from ctrlg.devices import checked_device, fast_dtype, varied_shapes
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.output import SETTINGS, open_lines, write_list
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, Sentence, write_sentences
+from ctrlg.files.records import StudyLines
 from ctrlg.hmm import HMM
+from ctrlg.loading import load_hmm
+from ctrlg.loading.hmms import hmm_folder
+from ctrlg.loading.language_models import load_language_model
 from ctrlg.matrices import CompressedMatrix, DenseMatrix, WrappedMatrix
-from ctrlg.models import checked_device, fast_dtype, load_language_model, varied_shapes
-from ctrlg.quantization import QuantizedHMM, load_hmm
-from ctrlg.quantization.baselines import find_method
+from ctrlg.quantization import QuantizedHMM
 from ctrlg.quantization.comparison import comparison_hmm
-from ctrlg.quantization.layouts import pack_matrix
-from ctrlg.quantization.loading import hmm_folder
-from ctrlg.quantization.quantize import METHODS as COMPRESSIONS
+from ctrlg.quantization.methods import find_method
 from ctrlg.quantization.rows import check_bits
 from ctrlg.quantization.unnormalised import UnnormalisedHMM
-from ctrlg.studies import StudyLines
+from ctrlg.storage.layouts import pack_matrix
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 FLOAT, MASK_ONLY = "float32", "mask-only"
 SUFFIX, MAX_STATES = ".", 20_000  # what `generate_many` compiles a promise with
@@ -229,7 +230,7 @@ def _guide_on(device: str, reference: HMM, setting: Setting) -> Guide:
     they stand for, which are multiplied faster there, without the logarithms that an HMM holds besides: guides of all
     settings are in memory together."""
     elsewhere = torch.device(device).type != "cpu"
-    if elsewhere and setting.method in (FLOAT, *COMPRESSIONS):  # plain torch, faster there
+    if elsewhere and setting.method in (FLOAT, "norm-q", "log-norm-q"):  # plain torch, faster there
         reference = reference.sharing().to(device)
     hmm = guide(reference, setting)
     size = stored_bytes(reference, hmm, setting)

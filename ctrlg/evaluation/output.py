@@ -8,8 +8,8 @@ from typing import Any
 
 from ctrlg.errors import ArgumentError, DataError, differing_settings
 from ctrlg.evaluation.results import read_records
-from ctrlg.files import write_json
-from ctrlg.studies import StudyLines
+from ctrlg.files.atomic import write_json
+from ctrlg.files.records import StudyLines
 
 KEY = ("method", "bits", "mask", "seed", "concept_set_idx")
 """Columns by which a line of a results file is told from others."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ctrlg.errors import DataError
-from ctrlg.evaluation.scores import Score, mean_score
+from ctrlg.evaluation.metrics.scores import Score, mean_score
 from ctrlg.evaluation.tables import group_of
-from ctrlg.studies import markdown_rows
+from ctrlg.files.records import markdown_rows
 
 
 class Paired(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ctrlg.errors import DataError
 from ctrlg.evaluation.columns import concepts_of, set_number, whole_texts
-from ctrlg.reading import parse_json, parse_json_lines, read_text
+from ctrlg.files.reading import parse_json, parse_json_lines, read_text
 
 REQUIRED = ("concept_set_idx", "concepts")
 

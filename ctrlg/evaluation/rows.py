@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ctrlg.errors import ArgumentError, DataError
-from ctrlg.reading import parse_json, parse_json_lines, read_text
+from ctrlg.files.reading import parse_json, parse_json_lines, read_text
 
 Rows = list[tuple[str, dict[str, Any]]]
 """Where each row stands, for messages, and its columns."""

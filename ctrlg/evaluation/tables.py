@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ctrlg.errors import DataError
-from ctrlg.evaluation.bleu import ORDERS
+from ctrlg.evaluation.metrics.bleu import ORDERS
+from ctrlg.evaluation.metrics.scores import Score, evaluate, mean_score
 from ctrlg.evaluation.results import Written
-from ctrlg.evaluation.scores import Score, evaluate, mean_score
 from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure, save_figure
-from ctrlg.studies import markdown_rows
+from ctrlg.files.records import markdown_rows
 
 SHOWN = {"success": "success", "rouge_l": "ROUGE-L (unstemmed)", "bleu_4": "BLEU-4", "cider": "CIDEr"}
 AS_NORM_Q = {

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ctrlg.constraints.base import Constraint
-from ctrlg.decoding import GenerationResult, generate_many
-from ctrlg.decoding.tasks import Promise
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import ConceptSet
+from ctrlg.generation import GenerationResult, generate_many
+from ctrlg.generation.tasks import Promise
 
 LEAST_WORDS, MOST_WORDS = 6, 16
 """Words of a sentence that a concept set is written into, unless other limits are given."""

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import passes
 from ctrlg.hmm.inference import MISSING, Parameters, check_tokens
 from ctrlg.matrices import DenseMatrix, StochasticMatrix
-from ctrlg.precision import without_autocast
 
 GROUP_BYTES = 2**24
 """Small batches are joined up to so many bytes of filtered and arriving states: 8,192 tokens of 256 float32 states."""

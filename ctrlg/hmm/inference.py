@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ctrlg.devices import without_autocast
 from ctrlg.errors import VocabularyError
 from ctrlg.hmm import passes
 from ctrlg.matrices import StochasticMatrix
-from ctrlg.precision import without_autocast
 
 MISSING = -1  # id of a token that was not observed; its emission probability counts as 1
 

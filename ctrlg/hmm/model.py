@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,21 @@ from huggingface_hub import PyTorchModelHubMixin
 from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 from torch import Tensor, nn
 
-from ctrlg.arguments import LARGEST_VOCABULARY, Natural, Positive, VocabularySize, checked
+from ctrlg.arguments import Natural, Positive, VocabularySize, checked
+from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError, CheckpointError
-from ctrlg.files import fetch_checkpoint, write_tensors
+from ctrlg.files.tensors import FLOAT_TYPES, load_tensors, metadata_of, require_tensors, write_tensors
 from ctrlg.hmm import flows
 from ctrlg.hmm.changes import Seen
 from ctrlg.hmm.inference import Parameters
 from ctrlg.hmm.sequences import SavedOverHMMs, SequenceModel
 from ctrlg.matrices import DenseMatrix
-from ctrlg.precision import without_autocast
-from ctrlg.weights import FLOAT_TYPES, load_tensors, metadata_of, read_json_object, require_tensors, whole_number
+from ctrlg.storage import checkpoint
+from ctrlg.storage.config import read_config, read_sizes
+from ctrlg.storage.hub import fetch_checkpoint
 
 ROW_SUM_TOLERANCE = 1e-2  # float32 rows of 50,000 probabilities, written as logs, do not sum to 1 exactly
-MOST_STATES = 2**24  # of a checkpoint: far above any HMM, and an index of them fits into memory
 CHECKSUM = "sha256"  # entry of the metadata of our files
-_HEX_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
@@ -221,31 +220,13 @@ class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
         """
         folder = fetch_checkpoint(pretrained_model_name_or_path, options)
         config = read_config(folder)
-        if config.get("kind") == "quantized-hmm":
-            from ctrlg.quantization import QuantizedHMM
-
-            return QuantizedHMM.from_pretrained(folder).dequantize().to(map_location)
+        if config.get("kind") == checkpoint.KIND:
+            stored = checkpoint.read(folder)
+            parts = (matrix.to_dense() for matrix in (stored.transition, stored.emission))
+            return cls.of_parameters(*parts, stored.initial_row, stored.eos_token_id, stored.fingerprint).to(
+                map_location
+            )
         return load_dense(cls, folder, config).to(map_location)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a checkpoint folder. Raises CheckpointError where it is missing or not a JSON object."""
-    return read_json_object(folder / "config.json")
-
-
-def read_sizes(folder: Path, config: dict[str, Any]) -> tuple[int, int, int, str | None]:
-    """hidden_states, vocab_size, eos_token_id, fingerprint of a config, each in its range. Raises CheckpointError."""
-    place = folder / "config.json"
-    states = whole_number(config, "hidden_states", 1, MOST_STATES, place)
-    vocabulary = whole_number(config, "vocab_size", 1, LARGEST_VOCABULARY, place)
-    end = whole_number(config, "eos_token_id", 0, vocabulary - 1, place)
-    fingerprint = config.get("fingerprint")
-    if fingerprint is not None and not (isinstance(fingerprint, str) and _HEX_DIGEST.fullmatch(fingerprint)):
-        raise CheckpointError(
-            f"fingerprint in {place} is {fingerprint!r}"[:160],
-            hint="64 hexadecimal digits, or null where it is unknown",
-        )
-    return states, vocabulary, end, fingerprint
 
 
 def load_dense(cls: type[HMM], folder: Path, config: dict[str, Any]) -> HMM:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ctrlg.arguments import Positive, checked, path
-from ctrlg.folders import check_hmm_files
+from ctrlg.files.folders import check_hmm_files
 from ctrlg.hmm import inference
 from ctrlg.hmm.inference import Parameters
 

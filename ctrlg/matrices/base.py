@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ctrlg.arguments import refused
+from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.kernels import reference
 from ctrlg.kernels.token_classes import TokenClasses
-from ctrlg.precision import without_autocast
 
 MISSING = -1
 """The id of a missing token in `columns`, and of a dead next state in `row_of`."""

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from ctrlg.arguments import checked
+from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError
 from ctrlg.kernels import cpu_kernels, gpu_kernels, reference
 from ctrlg.kernels.entries import EntryLists, entry_lists
 from ctrlg.kernels.token_classes import TokenClasses
 from ctrlg.matrices.base import StochasticMatrix
-from ctrlg.precision import without_autocast
 
 SMALL_INDEX = 65536
 """Up to so many values an index is stored as uint16, beyond as int32."""

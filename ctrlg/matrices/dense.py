@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ctrlg.arguments import checked
+from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError
 from ctrlg.kernels import TENSOR_CORE_TYPES, dense, gpu_kernels, reference
 from ctrlg.kernels.token_classes import TokenClasses
 from ctrlg.matrices.base import StochasticMatrix
-from ctrlg.precision import without_autocast
 
 
 class DenseMatrix(StochasticMatrix):

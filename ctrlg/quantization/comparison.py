@@ -11,16 +11,15 @@ from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
 from ctrlg.matrices import DenseMatrix, StochasticMatrix
-from ctrlg.quantization.baselines import Method, find_method, quantizes_initial
-from ctrlg.quantization.integer import IntegerMatrix
-from ctrlg.quantization.layouts import arrange
-from ctrlg.quantization.levels import LEVELLED, MOST_CODE_BITS, coded_rows
+from ctrlg.quantization.baselines.integer import IntegerMatrix
+from ctrlg.quantization.baselines.levels import MOST_CODE_BITS
+from ctrlg.quantization.baselines.pruning import check_ratio, prune
+from ctrlg.quantization.methods import Method, find_method, quantizes_initial
 from ctrlg.quantization.model import QuantizedHMM
-from ctrlg.quantization.pruning import check_ratio, prune
-from ctrlg.quantization.quantize import METHODS as COMPRESSIONS
 from ctrlg.quantization.quantize import quantize
 from ctrlg.quantization.rows import check_bits
 from ctrlg.quantization.unnormalised import UnnormalisedHMM
+from ctrlg.storage.layouts import arrange
 
 
 @checked
@@ -30,13 +29,13 @@ def comparison_hmm(
 ) -> HMM | QuantizedHMM | UnnormalisedHMM:
     """Transition and emission of `hmm` by one method, and the initial distribution where the method takes it.
 
-    method: a key of `METHODS`. bits: 1 to `METHODS[method].most_bits`, for norm-q 1 to 8.
+    method: a key of `METHODS`. bits: 1 to `METHODS[method].most_bits`.
     ratio: for "prune" only, instead of bits: the share of entries to drop, 0 to below 1.
     initial: whether the initial distribution is quantised too; None: as the method does (`Method.takes_initial`).
 
-    Returns a QuantizedHMM for norm-q and log-norm-q (`ctrlg.quantize` with its defaults), norm-q-max and k-means, up to
-    8 bits; an HMM, dense, for other methods that keep rows normalised; else an UnnormalisedHMM, which says what
-    rows that do not sum to 1 mean to the decoder. Matrices of at most 256 levels run compressed (`levels.LEVELLED`).
+    Returns a QuantizedHMM for methods that `ctrlg.quantize` takes (with its defaults), up to 8 bits; an HMM, dense, for
+    other methods that keep rows normalised; else an UnnormalisedHMM, which says what rows that do not sum to 1 mean to
+    the decoder. Matrices that have a form in codes (`Method.coded`) run compressed.
     "integer" rounds the vectors that its matrices are multiplied by, too.
     Raises ArgumentError for an unknown method, bits or ratio missing, out of range or not of the method, an initial
     distribution that is to be quantised by a method that leaves none, and for a model whose rows are no distributions.
@@ -45,21 +44,9 @@ def comparison_hmm(
     quantiser = _quantiser(found, bits, ratio)
     takes_initial = quantizes_initial(method, initial)
     hmm.check()
-    if bits is not None and method in COMPRESSIONS:
+    if found.stored and bits is not None and bits <= MOST_CODE_BITS:
         return quantize(hmm, method, bits, initial=initial)
     first = hmm.initial.float().clone()
-    if found.normalised and bits is not None and bits <= MOST_CODE_BITS and method in LEVELLED:
-        parts = [hmm.transition.to_dense(), hmm.emission.to_dense(), *([first[None]] if takes_initial else [])]
-        transition, emission, *coded = (arrange(coded_rows(LEVELLED[method](p, bits), bits), bits) for p in parts)
-        return QuantizedHMM(
-            transition,
-            emission,
-            coded[0] if coded else first,
-            hmm.eos_token_id,
-            method=method,
-            bits=bits,
-            fingerprint=hmm.fingerprint,
-        )
     transition, emission = (quantiser(matrix.to_dense()) for matrix in (hmm.transition, hmm.emission))
     if found.normalised:
         last = quantiser(first[None]).to_dense()[0] if takes_initial else first
@@ -93,6 +80,7 @@ def _quantiser(method: Method, bits: int | None, ratio: float | None) -> Callabl
     check_bits(bits, method.most_bits)
     if method.name == "integer":
         return lambda p: IntegerMatrix.of_entries(p, bits)
-    if bits <= MOST_CODE_BITS and method.name in LEVELLED:
-        return lambda p: arrange(coded_rows(LEVELLED[method.name](p, bits), bits), bits, normalised=False)
+    coded = method.coded
+    if coded is not None and bits <= MOST_CODE_BITS:
+        return lambda p: arrange(coded(p, bits), bits, normalised=method.normalised)
     return lambda p: DenseMatrix(method(p, bits))

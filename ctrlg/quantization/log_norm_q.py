@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ctrlg.arguments import NonNegative, Positive, checked
 from ctrlg.errors import ArgumentError
+from ctrlg.matrices import QuantizedRows
 from ctrlg.quantization.codebook import Intervals, Levels, boundaries, fit_levels, fit_rows
 from ctrlg.quantization.mass_histogram import MassHistogram, mass_histogram, normalised_rows, row_blocks
-from ctrlg.quantization.norm_q import QuantizedRows
 from ctrlg.quantization.rows import check_bits, check_rows
 
 DEFAULT_THRESHOLD = 3e-9  # nats per token; with it an HMM of 1,024 states over 49,152 tokens keeps 4 % of its entries

@@ -11,13 +11,14 @@ from huggingface_hub import ModelHubMixin
 from torch import Tensor
 
 from ctrlg.arguments import AboveZero, checked
-from ctrlg.errors import ArgumentError
-from ctrlg.files import fetch_checkpoint
+from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.hmm import HMM, SavedOverHMMs, SequenceModel
 from ctrlg.hmm.inference import Parameters
 from ctrlg.matrices import CompressedMatrix
-from ctrlg.quantization import checkpoint
-from ctrlg.quantization.checkpoint import StoredHMM
+from ctrlg.quantization.methods import STORED
+from ctrlg.storage import checkpoint
+from ctrlg.storage.checkpoint import StoredHMM
+from ctrlg.storage.hub import fetch_checkpoint
 
 
 class QuantizedHMM(SavedOverHMMs, ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hmm", "norm-q"]):
@@ -140,6 +141,8 @@ class QuantizedHMM(SavedOverHMMs, ModelHubMixin, SequenceModel, library_name="ct
         Raises CheckpointError where there is none, and for one that is foreign, damaged or of an unknown format.
         """
         stored = checkpoint.read(fetch_checkpoint(pretrained_model_name_or_path, options))
+        if stored.method not in STORED:
+            raise CheckpointError(f"method {stored.method!r} is none of {', '.join(STORED)}")
         return cls(**stored._asdict()).to(device)
 
     def _stored(self) -> StoredHMM:

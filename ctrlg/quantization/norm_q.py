@@ -7,33 +7,16 @@ eps)`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from ctrlg.arguments import checked
 from ctrlg.errors import ArgumentError
+from ctrlg.matrices import QuantizedRows
 from ctrlg.quantization.rows import check_bits, check_rows, normalise_rows_
 
 EPS = 1e-12
 _BLOCK_ENTRIES = 1 << 24  # entries worked on at a time, to bound the temporary memory
-
-
-class QuantizedRows(NamedTuple):
-    """Rows as codes: `p[h, v] ~ scale[h] * codebook[codes[h, v]] + background[h]`, code 0 meaning no entry.
-
-    codes: uint8 [H, N]. codebook: float32 [2^b], increasing, codebook[0] = 0. scale, background: float32 [H].
-    """
-
-    codes: Tensor
-    codebook: Tensor
-    scale: Tensor
-    background: Tensor
-
-    def dense(self) -> Tensor:
-        """The rows as probabilities, float32 [H, N]."""
-        return self.codebook[self.codes.int()] * self.scale[:, None] + self.background[:, None]
 
 
 @checked

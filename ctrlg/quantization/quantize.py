@@ -10,15 +10,14 @@ from torch import Tensor
 from ctrlg.arguments import Between, NonNegative, OneOf, Positive, checked
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
-from ctrlg.matrices import CompressedMatrix
-from ctrlg.quantization.baselines import quantizes_initial
+from ctrlg.matrices import CompressedMatrix, QuantizedRows
 from ctrlg.quantization.budget import HIGHEST, largest_within
-from ctrlg.quantization.layouts import LAYOUTS, arrange
 from ctrlg.quantization.log_norm_q import DEFAULT_THRESHOLD, LogNormQuantizer, state_occupancy
+from ctrlg.quantization.methods import METHODS, STORED, quantizes_initial
 from ctrlg.quantization.model import QuantizedHMM
-from ctrlg.quantization.norm_q import EPS, QuantizedRows, norm_q_rows
+from ctrlg.quantization.norm_q import EPS, norm_q_rows
+from ctrlg.storage.layouts import LAYOUTS, arrange
 
-METHODS = ("norm-q", "log-norm-q")
 _SMALL_MATRIX = 1 << 22  # entries
 
 
@@ -26,7 +25,7 @@ _SMALL_MATRIX = 1 << 22  # entries
 @torch.no_grad()
 def quantize(
     hmm: HMM,
-    method: Annotated[str, OneOf(METHODS)] = "norm-q",
+    method: Annotated[str, OneOf(STORED)] = "norm-q",
     bits: Annotated[int, Between(1, 8)] = 8,
     *,
     layout: Annotated[str, OneOf(LAYOUTS)] = "auto",
@@ -37,7 +36,7 @@ def quantize(
 ) -> QuantizedHMM:
     """Compress transition and emission of an HMM, and its initial distribution where that is asked for.
 
-    method: "norm-q", as published, or "log-norm-q", which loses far less.
+    method: "norm-q", as published, "log-norm-q", which loses far less, or another of `STORED` to compare them with.
     bits: 1 to 8, per code.
     layout: "dense" or "sparse"; "auto" takes the one that is smaller on disk, for each matrix.
     threshold: log-norm-q only; nats per token that an entry must gain to be stored, >= 0. 0 stores whatever helps;
@@ -46,22 +45,26 @@ def quantize(
         is the lowest with which it does.
     eps: norm-q only; added to every quantised entry, keeps what rounds to nothing possible.
     initial: whether the initial distribution is quantised too, like a matrix of one row; else it takes 4 bytes a
-        state. None: yes for norm-q, as published, no for log-norm-q.
+        state. None: as the method does, yes for norm-q, as published, no for log-norm-q.
 
     Raises ArgumentError for arguments out of range or that do not go with the method, for a model whose rows are no
     distributions, and for a budget that cannot be met.
     """
+    takes_initial = quantizes_initial(method, initial)
+    if method != "log-norm-q" and (threshold is not None or max_bytes is not None):
+        raise ArgumentError(f"{method} has no threshold and no budget", hint='choose its bits, or method="log-norm-q"')
+    if method != "norm-q" and eps != EPS:
+        raise ArgumentError(f"{method} has no eps", hint="norm-q alone takes one")
     if method == "norm-q":
-        if threshold is not None or max_bytes is not None:
-            raise ArgumentError("norm-q has no threshold and no budget", hint='choose its bits, or method="log-norm-q"')
-        rows = (norm_q_rows(p, bits, eps) for p in _parts(hmm, quantizes_initial(method, initial)))
+        rows = (norm_q_rows(p, bits, eps) for p in _parts(hmm, takes_initial))
         return _assemble(hmm, method, bits, layout, *rows, settings={"eps": eps})
-    if eps != EPS:
-        raise ArgumentError("log-norm-q has no eps", hint="what it drops becomes the background of the row")
+    coded = METHODS[method].coded
+    if method != "log-norm-q" and coded is not None:
+        return _assemble(hmm, method, bits, layout, *(coded(p, bits) for p in _parts(hmm, takes_initial)), settings={})
     if threshold is not None and max_bytes is not None:
         raise ArgumentError("both a threshold and max_bytes are given", hint="give one of them")
 
-    transition, emission, *row = _parts(hmm, quantizes_initial(method, initial))
+    transition, emission, *row = _parts(hmm, takes_initial)
     occupancy = state_occupancy(hmm.initial, transition)
     quantizers = [LogNormQuantizer(p, bits, occupancy) for p in (transition, emission)]
     quantizers += [LogNormQuantizer(p, bits) for p in row]

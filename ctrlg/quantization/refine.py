@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from ctrlg.arguments import NonNegative, Positive, Seed, TwoOrMore, checked
+from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.hmm import HMM, Parameters, log_likelihood
 from ctrlg.hmm.inference import MISSING, check_tokens
 from ctrlg.hmm.learning import total_counts
 from ctrlg.matrices import CompressedMatrix, DenseMatrix
-from ctrlg.precision import without_autocast
 from ctrlg.quantization.model import QuantizedHMM
 from ctrlg.quantization.restricted import (
     CodedRows,
@@ -45,7 +45,7 @@ class RefineStep(NamedTuple):
     held_out: float
 
 
-class Prior(NamedTuple):
+class PriorModel(NamedTuple):
     """What every state is taken to have seen before the data: its row in `parameters`, `strength` times."""
 
     parameters: Parameters
@@ -85,11 +85,11 @@ def refine(
     tokens = _sequences(quantized, data, sequences, length, seed)
     training, held_out = _split(tokens, seed)
     source = _prior_model(quantized, data, prior)
-    belief = Prior(_dense(source.inference_parameters, quantized.device), prior_strength)
+    belief = PriorModel(_dense(source.inference_parameters, quantized.device), prior_strength)
 
     best, best_score, model = quantized, _mean(quantized, held_out, batch_size), quantized
     for step in range(steps + 1):
-        following, training_score = em_step(model, training, belief, batch_size)
+        following, training_score = refine_step(model, training, belief, batch_size)
         score = best_score if step == 0 else _mean(model, held_out, batch_size)
         if report is not None:
             report(RefineStep(step, steps, training_score, score))
@@ -99,7 +99,9 @@ def refine(
     return best
 
 
-def em_step(model: QuantizedHMM, tokens: Tensor, prior: Prior, batch_size: int = 250) -> tuple[QuantizedHMM, float]:
+def refine_step(
+    model: QuantizedHMM, tokens: Tensor, prior: PriorModel, batch_size: int = 250
+) -> tuple[QuantizedHMM, float]:
     """One step of EM with the stored entries and their codes fixed, and the mean log-likelihood, in nats per sequence,
     before it. tokens: int64 [n, T]."""
     parameters = _dense(model.inference_parameters)
@@ -123,7 +125,7 @@ def _fitted(matrix: CompressedMatrix, counts: Tensor, prior: Tensor, strength: f
     return compressed(restricted_maximum(rows, total), matrix.layout)
 
 
-def _fitted_initial(model: QuantizedHMM, counts: Tensor, prior: Prior) -> Tensor | CompressedMatrix:
+def _fitted_initial(model: QuantizedHMM, counts: Tensor, prior: PriorModel) -> Tensor | CompressedMatrix:
     """The initial distribution from its counts [H]: their share of all, or what codes can say of it."""
     if model.coded_initial is not None:
         return _fitted(model.coded_initial, counts[None], prior.parameters.initial[None], prior.strength)

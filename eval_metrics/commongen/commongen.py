@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import datasets
 import evaluate
 
+from ctrlg.evaluation.metrics.scores import evaluate as evaluate_written
 from ctrlg.evaluation.results import Written
-from ctrlg.evaluation.scores import evaluate as evaluate_written
 
 _INPUTS = """
 predictions: sentences.
@@ -24,8 +24,9 @@ substring: concepts count inside of other words, too.
 resamples, seed: of the bootstrap over concept sets behind the 95 % intervals.
 with_meteor: needs Java. with_spice: needs Java 8 and Stanford's models.
 Returns each score under its name (bleu_1 .. bleu_4, bleu_average, rouge_l, rouge_l_max, rouge_l_stemmed, cider,
-coverage, success, constraints_accuracy, and meteor and spice where asked for; ctrlg.evaluation.scores.evaluate says
-what they are), and its interval as NAME_low and NAME_high. All but cider, in [0, 10], in [0, 1].
+coverage, success, constraints_accuracy, and meteor and spice where asked for; they are those of
+`ctrlg.evaluation.metrics.scores.evaluate`), and its interval as NAME_low and NAME_high. All but
+cider, in [0, 10], in [0, 1].
 """
 
 

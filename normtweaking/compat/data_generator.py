@@ -1,6 +1,6 @@
 """`DataGenerator` of the norm-tweaking repository: calibration texts of a model's own, in its file names.
 
-The texts are those of `normtweaking.generation`: every row is full, since another text begins where one ends.
+The texts are those of `normtweaking.texts.generation`: every row is full, since another text begins where one ends.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ctrlg.devices import checked_device
 from ctrlg.errors import DataError
-from ctrlg.models import checked_device, load_language_model
-from normtweaking.calibration import CalibrationData as Calibration
-from normtweaking.generation import CalibrationSettings, Progress, generate_calibration
+from ctrlg.loading.language_models import load_language_model
+from normtweaking.texts.calibration import CalibrationData as Calibration
+from normtweaking.texts.generation import CalibrationSettings, Progress, generate_calibration
 
 LONGEST_SAMPLE = 2048  # tokens, the paper's, of models that could read more
 BATCH = 16  # rows at once
@@ -56,7 +57,7 @@ class DataGenerator:
 
     @staticmethod
     def from_pretrained(model_name_or_path: str | Path) -> DataGenerator:
-        """Of a model by its name, see `ctrlg.models.load_language_model`; raises as that."""
+        """Of a model by its name, see `ctrlg.loading.language_models.load_language_model`; raises as that."""
         model, tokenizer = load_language_model(model_name_or_path)
         generator = DataGenerator(tokenizer, model)
         generator.model_name = str(model_name_or_path)

@@ -1,9 +1,9 @@
 """`NormTweaker` of the norm-tweaking repository: any decoder of transformers, with or without its head, in place.
 
-Layers are tweaked by `normtweaking.tweaker`, one text at a time, and the result is kept whatever it is worth. Against
-that repository's own algorithm: the linear layers' weights are quantised, not biases and norms; a layer's float output
-is that of the float model, not of a float layer behind quantised ones; end to end means the KL divergence of the
-next-token distribution.
+Layers are tweaked by `normtweaking.tweaking.tweaker`, one text at a time, and the result is kept whatever it is worth.
+Against that repository's own algorithm: the linear layers' weights are quantised, not biases and norms; a layer's
+float output is that of the float model, not of a float layer behind quantised ones; end to end means the KL divergence
+of the next-token distribution.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ctrlg.errors import ArgumentError, CheckpointError, DataError
-from ctrlg.files import write_json
-from ctrlg.folders import TWEAKED_FOLDER, atomic_folder
-from ctrlg.models import load_tokenizer
-from normtweaking.calibration import CalibrationData, text_ends
-from normtweaking.chain import Batch, LayerChain
+from ctrlg.files.atomic import write_json
+from ctrlg.files.folders import TWEAKED_FOLDER, atomic_folder
+from ctrlg.loading.language_models import load_tokenizer
 from normtweaking.compat.quantizers import Bridge
 from normtweaking.compat.reader import FIRST_LAYER_INPUT, Reader
-from normtweaking.settings import END_TO_END, LAYERS, LayerTweak, TweakSettings
-from normtweaking.tweaker import ModelTweaker, check_tokens
+from normtweaking.texts.calibration import CalibrationData, text_ends
+from normtweaking.tweaking.chain import Batch, LayerChain
+from normtweaking.tweaking.settings import END_TO_END, LAYERS, LayerTweak, TweakSettings
+from normtweaking.tweaking.tweaker import ModelTweaker, check_tokens
 
 METADATA_FILE = "norm_tweaking_metadata.json"
 
@@ -165,8 +165,8 @@ class NormTweaker:
     def _channelwise_distribution_loss(self, fout: Tensor, qout: Tensor) -> Tensor:
         """1/C sum_c |mean_f - mean_q| + |variance_f - variance_q| of outputs [T, C] or [B, T, C], summed over B.
 
-        Variances are divided by T - 1. The loss that is lowered is `normtweaking.moments.distribution_loss`, which
-        divides by T.
+        Variances are divided by T - 1. The loss that is lowered is
+        `normtweaking.tweaking.moments.distribution_loss`, which divides by T.
         """
         if fout.shape != qout.shape or fout.dim() not in (2, 3):
             raise ArgumentError(

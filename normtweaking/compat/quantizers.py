@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ctrlg.errors import ArgumentError
-from normtweaking.codebooks import nearest_levels
-from normtweaking.rounding import Precomputed, Weight
+from normtweaking.rounding.codebooks import nearest_levels
+from normtweaking.rounding.quantizers import Precomputed, Weight
 
 MOST_BITS = 16
 STEP_OF_CONSTANTS = 0.001  # of groups whose entries are all equal
@@ -115,7 +115,7 @@ class PreComputedQuantizer(Quantizer):
 
 
 class Bridge:
-    """A quantizer of these as one of `normtweaking.rounding.Quantizer`.
+    """A quantizer of these as one of `normtweaking.rounding.quantizers.Quantizer`.
 
     prefix: of the bare model's names in the model, such as "transformer."; it is left out of the names handed over.
     """

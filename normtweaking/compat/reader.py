@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normtweaking.chain import HIDDEN_STATES, logits_at
 from normtweaking.structure import decoder_layers
+from normtweaking.tweaking.chain import HIDDEN_STATES, logits_at
 
 FIRST_LAYER_INPUT = "first_layer_input"
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ctrlg.errors import ArgumentError
-from normtweaking.calibration import CalibrationData
 from normtweaking.compat.quantizers import (
     Bridge,
     KMeansQuantizer,
@@ -23,7 +22,8 @@ from normtweaking.compat.quantizers import (
 from normtweaking.grid import Grid
 from normtweaking.job import Texts, TweakJob, tweak_model
 from normtweaking.measured import Measured
-from normtweaking.settings import TweakSettings
+from normtweaking.texts.calibration import CalibrationData
+from normtweaking.tweaking.settings import TweakSettings
 
 SETTINGS = TweakSettings(learning_rate=1e-5, scale=5, batch_size=1, final_norm=False)
 MOST_HELD_OUT = 8  # samples; a quarter of them where they are few

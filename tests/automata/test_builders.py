@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from automata_oracle import String, language, same, strings
+from helpers.automata_oracle import String, language, same, strings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

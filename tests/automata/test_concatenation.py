@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from automata_oracle import Plain, String, language, plains, same, strings
+from helpers.automata_oracle import Plain, String, language, plains, same, strings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

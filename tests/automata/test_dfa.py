@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from automata_oracle import Plain, language, plains, strings
+from helpers.automata_oracle import Plain, language, plains, strings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

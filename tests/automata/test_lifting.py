@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctrlg.automata.characters import SYMBOLS, symbols_of
 from ctrlg.automata.lifting import TextDFA, lift
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.errors import ConstraintError
+from ctrlg.vocabulary.characters import SYMBOLS, symbols_of
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 TOKENS = (b"a", b"b", b"ab", b"ba", b"aab", b"\xc3", b"\xa9", "aé".encode(), None, b"eos")
 CLASS_OF = np.zeros(SYMBOLS, dtype=np.int32)

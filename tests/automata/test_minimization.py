@@ -6,7 +6,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from automata_oracle import Plain, language, plains, same
+from helpers.automata_oracle import Plain, language, plains, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

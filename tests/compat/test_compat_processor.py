@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from decoding_oracle import EOS, VOCAB, Promise, contains, random_hmm
+from helpers.decoding_oracle import EOS, VOCAB, Promise, contains, random_hmm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiny_models import tiny_tokenizer
+from helpers.tiny_models import tiny_tokenizer
 
 from ctrlg.compat import concepts2cnf
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from automata_oracle import Plain, plains, strings
+from helpers.automata_oracle import Plain, plains, strings
 from hypothesis import given, settings
 
 from ctrlg.compat import AhoCorasickBuilder, DFAModel

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from automata_oracle import Plain, language, plains
+from helpers.automata_oracle import Plain, language, plains
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

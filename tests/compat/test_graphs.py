@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from automata_oracle import Plain, language, plains, same, strings
+from helpers.automata_oracle import Plain, language, plains, same, strings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

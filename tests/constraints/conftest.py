@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ctrlg.automata.vocabulary import Vocabulary
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 
 def synthetic_vocabulary() -> Vocabulary:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, Ordered, WordCount, phrases
 from ctrlg.constraints.base import Target
 from ctrlg.errors import BudgetError, ConstraintError
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 BYTES = Vocabulary(tuple(bytes([value]) for value in range(256)), eos_token_id=0)  # every character can be cut in two
 REPETITIVE = {

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import (
     AllOf,
     AnyOf,
@@ -22,6 +21,7 @@ from ctrlg.constraints import (
     WordCount,
 )
 from ctrlg.errors import ArgumentError, BudgetError, ConstraintError, UnsatisfiableError, VocabularyError
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 DOG, PARK, NO_CAT, SHORT = Keywords(["dog"]), Keywords(["park"]), Exclude("cat"), WordCount(1, 3)
 

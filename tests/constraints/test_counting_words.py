@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import WordCount
 from ctrlg.constraints.words import count_words
 from ctrlg.errors import ArgumentError, UnsatisfiableError
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 
 @pytest.mark.parametrize(

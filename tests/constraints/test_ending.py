@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import EndsWith
 from ctrlg.errors import UnsatisfiableError
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 CASES = [
     ("the park", " to the park", "", True),

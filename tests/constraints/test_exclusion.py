@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Exclude
 from ctrlg.errors import ArgumentError, ConstraintError, UnsatisfiableError
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 
 def smuggle(dfa: DFA, vocabulary: Vocabulary, words: list[str], texts: int, length: int) -> list[str]:

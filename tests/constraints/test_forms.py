@@ -6,7 +6,7 @@ import pytest
 
 from ctrlg.constraints import Keywords
 from ctrlg.constraints.forms import forms_of, inflections
-from ctrlg.evaluation.success import covered
+from ctrlg.evaluation.metrics.success import covered
 
 
 def test_all_inflections_of_the_lemma() -> None:

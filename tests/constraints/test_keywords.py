@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Keywords, Ordered, WordCount
 from ctrlg.errors import ArgumentError, ConstraintError
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 
 def accepts(dfa: DFA, vocabulary: Vocabulary, content: str) -> bool:

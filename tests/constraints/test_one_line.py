@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import OneLine, WordCount
 from ctrlg.errors import UnsatisfiableError
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 CASES = [
     (" a dog", ".", True),

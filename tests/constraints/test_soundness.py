@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from random_contents import contents, finished, halves
+from helpers.random_contents import contents, finished, halves
 
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, OneLine, OneSentence, Ordered, WordCount
 from ctrlg.errors import UnsatisfiableError
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 POSITIVE: list[tuple[Constraint, tuple[str, ...]]] = [
     (Keywords([["dog", "dogs"], ["hot dog", "park"]]), ("dog", "hot dog", "park")),

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from decoding_oracle import EOS, VOCAB, Promise, avoids, contains, random_hmm
-from tiny_models import tiny_language_model
+from helpers.decoding_oracle import EOS, VOCAB, Promise, avoids, contains, random_hmm
+from helpers.tiny_models import tiny_language_model
 from transformers import LogitsProcessorList
 
-from ctrlg.decoding import ConstraintLogitsProcessor, extract_generated_ids
+from ctrlg.decoding import ConstraintLogitsProcessor
+from ctrlg.generation import extract_generated_ids
 
 PROMPT = [2, 0]
 PROMISES = {

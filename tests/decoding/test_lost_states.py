@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.decoding.content import content_automaton
 from ctrlg.decoding.sequences import SequenceReader
+from ctrlg.look_ahead.content import content_automaton
 from ctrlg.matrices import DenseMatrix
 from ctrlg.quantization import UnnormalisedHMM
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from decoding_oracle import EOS, VOCAB, Promise, TinyHMM, avoids, contains, random_hmm
+from helpers.decoding_oracle import EOS, VOCAB, Promise, TinyHMM, avoids, contains, random_hmm
 
 from ctrlg.automata.dfa import DFA
 from ctrlg.compat import DFAModel

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from decoding_oracle import EOS, VOCAB, Promise, TinyHMM, contains, random_hmm
+from helpers.decoding_oracle import EOS, VOCAB, Promise, TinyHMM, contains, random_hmm
 
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
 

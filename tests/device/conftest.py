@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pretend_device import device_fixture
+from helpers.pretend_device import device_fixture
 
 from ctrlg.matrices import DenseMatrix, StochasticMatrix
 

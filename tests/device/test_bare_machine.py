@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from training_runs import make_run
+from helpers.training_runs import make_run
 
 ROOT = Path(__file__).parents[2]
 MISSING = "rich lemminflect faiss matplotlib gguf spacy datasets evaluate outlines rouge_score pycocoevalcap"
@@ -24,7 +24,7 @@ import importlib, pkgutil
 import ctrlg, ctrlg.distillation, ctrlg.hmm, ctrlg.quantization, ctrlg.evaluation, normtweaking
 for package in (ctrlg.distillation, ctrlg.hmm, ctrlg.quantization, normtweaking):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        if module.name != "ctrlg.distillation.training_table":
+        if module.name != "ctrlg.distillation.em.table":
             importlib.import_module(module.name)
 for program in ("train_hmm", "lvd_hmm", "sample_data", "finetune_lm"):
     importlib.import_module(f"distillation.{program}")
@@ -32,8 +32,8 @@ for program in ("train_hmm", "lvd_hmm", "sample_data", "finetune_lm"):
 TRAIN = """
 import sys
 from pathlib import Path
-from ctrlg.distillation.trainer import train
-from ctrlg.distillation.training_settings import TrainingSettings
+from ctrlg.distillation.em.trainer import train
+from ctrlg.distillation.em.settings import TrainingSettings
 folder = Path(sys.argv[1])
 train(
     TrainingSettings(
@@ -45,8 +45,8 @@ train(
         total_chunks=3,
     )
 )
-from ctrlg.console import as_program
-from ctrlg.models import checked_device
+from ctrlg.terminal.console import as_program
+from ctrlg.devices import checked_device
 with as_program():
     checked_device("nowhere")
 """

@@ -8,16 +8,17 @@ from typing import Any, cast
 
 import pytest
 import torch
-from pretend_device import assert_same, synchronisations
-from tiny_models import tiny_language_model, tiny_tokenizer
+from helpers.pretend_device import assert_same, synchronisations
+from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.automata.dfa import DFA
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Exclude, Keywords, WordCount
-from ctrlg.decoding import ConstraintLogitsProcessor, GenerationResult, generate, generate_many
-from ctrlg.evaluation.guidance import guided, guided_text
+from ctrlg.decoding import ConstraintLogitsProcessor
+from ctrlg.generation import GenerationResult, generate, generate_many
 from ctrlg.hmm import HMM
 from ctrlg.quantization import quantize
+from ctrlg.vocabulary.token_bytes import Vocabulary
+from studies.fidelity.guidance import guided, guided_text
 
 TOKENIZER = tiny_tokenizer()
 EOS: int = cast(int, TOKENIZER.eos_token_id)

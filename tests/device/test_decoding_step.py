@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from decoding_oracle import EOS, VOCAB, contains, random_hmm
-from pretend_device import synchronisations
+from helpers.decoding_oracle import EOS, VOCAB, contains, random_hmm
+from helpers.pretend_device import synchronisations
 from torch import Tensor
 
 from ctrlg.automata.dfa import DFA

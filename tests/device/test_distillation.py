@@ -8,36 +8,36 @@ from typing import Any
 
 import pytest
 import torch
-from pretend_device import NAME, assert_same
+from helpers.distillation_samples import EOS, VOCABULARY, tiny_language_model
+from helpers.pretend_device import NAME, assert_same
+from helpers.tiny_models import END_OF_TEXT, tiny_tokenizer
+from helpers.tiny_models import tiny_language_model as tiny_llama
+from helpers.training_runs import CHUNKS, make_run, settings_in
 from rich.console import Console
-from tiny import EOS, VOCABULARY, tiny_language_model
-from tiny_models import END_OF_TEXT, tiny_tokenizer
-from tiny_models import tiny_language_model as tiny_llama
 from torch import Tensor
-from training_runs import CHUNKS, make_run, settings_in
 
-from ctrlg.distillation import clusters
-from ctrlg.distillation.adaptation import AdaptationSettings, adapt
-from ctrlg.distillation.adapters import with_new_adapter
-from ctrlg.distillation.aware_em import SeedStudy, StudyRun, StudySettings
-from ctrlg.distillation.clusters import nearest_centroids
-from ctrlg.distillation.drawing import DrawingSettings, draw_chunks
-from ctrlg.distillation.fitting import fit
-from ctrlg.distillation.latent import LatentSettings, SampledFile, latent_variable_distillation
-from ctrlg.distillation.next_tokens import draw_next_tokens, write_next_tokens
-from ctrlg.distillation.output_layer import output_layer
+from ctrlg.adaptation.adapters import with_new_adapter
+from ctrlg.adaptation.training import AdaptationSettings, adapt
+from ctrlg.distillation.em.step import EMSettings, em_step, mean_log_likelihood
+from ctrlg.distillation.em.trainer import train
+from ctrlg.distillation.first_hmm import clusters
+from ctrlg.distillation.first_hmm.clusters import nearest_centroids
+from ctrlg.distillation.first_hmm.latent import LatentSettings, SampledFile, latent_variable_distillation
+from ctrlg.distillation.first_hmm.torch_k_means import lloyd
 from ctrlg.distillation.pipeline import distill
 from ctrlg.distillation.pipeline_settings import DistillationSettings
 from ctrlg.distillation.processes import Processes, joined_processes
-from ctrlg.distillation.reading import read_sentences_with
-from ctrlg.distillation.sampling import Samples, SamplingSettings, sample, token_mask
-from ctrlg.distillation.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences, write_samples
+from ctrlg.distillation.sampling.chunks import DrawingSettings, draw_chunks
+from ctrlg.distillation.sampling.next_tokens import draw_next_tokens, write_next_tokens
+from ctrlg.distillation.sampling.output_layer import output_layer
+from ctrlg.distillation.sampling.samples import Samples, SamplingSettings, sample, token_mask
+from ctrlg.distillation.sampling.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences, write_samples
 from ctrlg.distillation.token_loss import held_out_loss, token_loss
-from ctrlg.distillation.torch_k_means import lloyd
-from ctrlg.distillation.trainer import train
-from ctrlg.distillation.training import EMSettings, em_step, mean_log_likelihood
 from ctrlg.hmm import HMM, Prior
-from ctrlg.models import weights_digest
+from ctrlg.loading.opening import weights_digest
+from studies.aware_em.intervals import SeedStudy, StudyRun, StudySettings
+from studies.data.fitting import fit
+from studies.data.teacher_forced import read_sentences_with
 
 STATES = 5
 ROWS = [[EOS, *[1 + (n * k) % (VOCABULARY - 1) for k in range(1, 3 + n % 4)], EOS] for n in range(24)]

@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from pretend_device import NAME, assert_same
-from random_hmms import random_hmm
-from tiny_models import tiny_language_model, tiny_tokenizer
+from helpers.pretend_device import NAME, assert_same
+from helpers.random_hmms import random_hmm
+from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 
-from ctrlg.decoding import rank_generated_ids, score_generated_ids
+from ctrlg.devices import checked_device
 from ctrlg.distillation.likelihoods import language_model_log_likelihood
 from ctrlg.errors import ArgumentError
-from ctrlg.evaluation.inspection import inspect_hmm, occupancy
-from ctrlg.evaluation.prompting import write_asked
 from ctrlg.evaluation.synthetic import synthetic_hmm
-from ctrlg.models import checked_device
-from ctrlg.quantization import load_hmm, quantize
+from ctrlg.generation import rank_generated_ids, score_generated_ids
+from ctrlg.inspection.inspect import inspect_hmm, occupancy
+from ctrlg.loading import load_hmm
+from ctrlg.quantization import quantize
+from studies.alternatives.prompting import write_asked
 
 TOKENIZER = tiny_tokenizer()
 EOS: Any = TOKENIZER.eos_token_id

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from pretend_device import PretendTensor, pretend_device, synchronisations
+from helpers.pretend_device import PretendTensor, pretend_device, synchronisations
 from torch import Tensor
 
 REFUSED: dict[str, Callable[[Tensor], object]] = {

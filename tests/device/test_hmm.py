@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from pretend_device import assert_same, synchronisations
-from random_hmms import random_hmm
+from helpers.pretend_device import assert_same, synchronisations
+from helpers.random_hmms import random_hmm
 from torch import Tensor
 
 from ctrlg.hmm import (

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from decoders import VOCABULARY, decoder
-from pretend_device import assert_same
-from tiny_models import tiny_language_model, tiny_tokenizer
+from helpers.decoders import VOCABULARY, decoder
+from helpers.pretend_device import assert_same
+from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 from torch import Tensor
 
 from normtweaking import CalibrationData, ModelTweaker, RoundToNearest, TweakSettings, quantize_model
-from normtweaking.generation import CalibrationSettings, generate_calibration
-from normtweaking.layer_deltas import layer_moments
 from normtweaking.perplexity import sliding_window_perplexity
-from normtweaking.rounding import KMeans
+from normtweaking.rounding.quantizers import KMeans
+from normtweaking.texts.generation import CalibrationSettings, generate_calibration
+from studies.norm_tweaking.layer_deltas import layer_moments
 
 SETTINGS = TweakSettings(learning_rate=2e-3, iterations=2, batch_size=4)
 TOKENS = torch.randint(2, VOCABULARY, (8, 12), generator=torch.Generator().manual_seed(0))

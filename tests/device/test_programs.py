@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from pretend_device import NAME
+from helpers.pretend_device import NAME
 
-from ctrlg.console import PlainArgumentParser, add_device_flag
-from ctrlg.distillation import torch_k_means
+from ctrlg.devices import free_memory, lacking_memory, wait_for
+from ctrlg.distillation.first_hmm import torch_k_means
 from ctrlg.errors import ArgumentError
-from ctrlg.memory import free_memory, lacking_memory
-from ctrlg.models import wait_for
+from ctrlg.terminal.flags import PlainArgumentParser, add_device_flag
 
 ROOT = Path(__file__).parents[2]
 WITHOUT = {  # programs that compute nothing, or measure the CPU itself

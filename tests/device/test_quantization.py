@@ -8,25 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from pretend_device import assert_same
-from random_hmms import random_hmm, random_rows
+from helpers.pretend_device import assert_same
+from helpers.random_hmms import random_hmm, random_rows
 from torch import Tensor
 
 from ctrlg.hmm import HMM
-from ctrlg.quantization import (
-    METHODS,
-    QuantizedHMM,
-    codebook,
-    comparison_hmm,
-    fidelity_table,
-    kl_sequence,
-    quantize,
-    refine,
-)
-from ctrlg.quantization.baselines import quantize_distributions
-from ctrlg.quantization.fidelity import held_out_log_likelihood
-from ctrlg.quantization.integer import IntegerMatrix
-from ctrlg.quantization.k_means import cluster_logs
+from ctrlg.inspection import fidelity_table, kl_sequence
+from ctrlg.inspection.fidelity import held_out_log_likelihood
+from ctrlg.quantization import METHODS, QuantizedHMM, codebook, comparison_hmm, quantize, refine
+from ctrlg.quantization.baselines.integer import IntegerMatrix
+from ctrlg.quantization.baselines.k_means import cluster_logs
+from ctrlg.quantization.methods import quantize_distributions
 
 STATES, VOCABULARY = 6, 40
 DENSE = random_hmm(STATES, VOCABULARY, zeros=0.2)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import make_run
+from helpers.training_runs import make_run
 
 
 @pytest.fixture(autouse=True)

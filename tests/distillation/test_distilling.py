@@ -6,28 +6,28 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import EOS, VOCABULARY, tiny_language_model
+from helpers.distillation_samples import EOS, VOCABULARY, tiny_language_model
 from torch.testing import assert_close
 
-from ctrlg.distillation.clusters import train_centroids
-from ctrlg.distillation.latent import assign_states
-from ctrlg.distillation.processes import Processes
-from ctrlg.distillation.sampling import Samples, SamplingSettings, sample, token_mask
-from ctrlg.distillation.state_counts import StateCounts
-from ctrlg.distillation.storage import (
-    EMBEDDINGS_SUFFIX,
-    read_description,
-    read_embeddings,
-    read_sequences,
-    write_samples,
-)
-from ctrlg.distillation.training import (
+from ctrlg.distillation.em.step import (
     EMSettings,
     drop_tokens,
     em_step,
     parse_schedule,
     per_token,
     shared_batches,
+)
+from ctrlg.distillation.first_hmm.clusters import train_centroids
+from ctrlg.distillation.first_hmm.latent import assign_states
+from ctrlg.distillation.first_hmm.state_counts import StateCounts
+from ctrlg.distillation.processes import Processes
+from ctrlg.distillation.sampling.samples import Samples, SamplingSettings, sample, token_mask
+from ctrlg.distillation.sampling.storage import (
+    EMBEDDINGS_SUFFIX,
+    read_description,
+    read_embeddings,
+    read_sequences,
+    write_samples,
 )
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.hmm import HMM, Prior

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import EOS, VOCABULARY, tiny_language_model
-from tiny_models import tiny_tokenizer
+from helpers.distillation_samples import EOS, VOCABULARY, tiny_language_model
+from helpers.tiny_models import tiny_tokenizer
 from torch.testing import assert_close
 
-from ctrlg.distillation import latent
-from ctrlg.distillation.clusters import nearest_centroids, share_of_sample, train_centroids
-from ctrlg.distillation.latent import (
+from ctrlg.distillation.first_hmm import latent
+from ctrlg.distillation.first_hmm.clusters import nearest_centroids, share_of_sample, train_centroids
+from ctrlg.distillation.first_hmm.figure import draw_states
+from ctrlg.distillation.first_hmm.latent import (
     Distillation,
     LatentSettings,
     SampledFile,
@@ -24,11 +25,10 @@ from ctrlg.distillation.latent import (
     latent_variable_distillation,
     paired_files,
 )
-from ctrlg.distillation.latent_figure import draw_states
-from ctrlg.distillation.sampling import Samples, SamplingSettings, sample, token_mask
-from ctrlg.distillation.state_counts import StateCounts
-from ctrlg.distillation.storage import write_samples
-from ctrlg.distillation.torch_k_means import SPLIT_STEP, _split_heavy, lloyd
+from ctrlg.distillation.first_hmm.state_counts import StateCounts
+from ctrlg.distillation.first_hmm.torch_k_means import SPLIT_STEP, _split_heavy, lloyd
+from ctrlg.distillation.sampling.samples import Samples, SamplingSettings, sample, token_mask
+from ctrlg.distillation.sampling.storage import write_samples
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 
 STATES = 8
@@ -188,7 +188,7 @@ def test_a_cluster_without_members_halves_a_heavy_one() -> None:
 
 
 def test_nearest_is_the_least_distance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ctrlg.distillation.clusters.ASSIGNMENT_BLOCK", 7)
+    monkeypatch.setattr("ctrlg.distillation.first_hmm.clusters.ASSIGNMENT_BLOCK", 7)
     vectors, centroids = torch.randn(50, 4), torch.randn(9, 4)
     assert torch.equal(
         nearest_centroids(vectors.half().float(), centroids), torch.cdist(vectors.half().float(), centroids).argmin(1)

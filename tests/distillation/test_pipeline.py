@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
 from rich.console import Console
-from tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
 
 import ctrlg
 from ctrlg.distillation import pipeline
+from ctrlg.distillation.em.log import read_log
 from ctrlg.distillation.pipeline import distill
 from ctrlg.distillation.pipeline_settings import DistillationSettings
-from ctrlg.distillation.training_log import read_log
 from ctrlg.errors import ArgumentError, CheckpointError, DataError, VocabularyError
-from ctrlg.locks import Lock
-from ctrlg.models import load_language_model
+from ctrlg.files.locks import Lock
+from ctrlg.loading.language_models import load_language_model
 
 QUIET = Console(quiet=True)
 

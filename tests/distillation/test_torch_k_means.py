@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ctrlg.distillation.clusters import nearest_centroids, train_centroids
-from ctrlg.distillation.torch_k_means import distinct_vectors, lloyd, train_on_device
+from ctrlg.distillation.first_hmm.clusters import nearest_centroids, train_centroids
+from ctrlg.distillation.first_hmm.torch_k_means import distinct_vectors, lloyd, train_on_device
 from ctrlg.errors import DataError
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_java import put_java
+from helpers.fake_java import put_java
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctrlg.errors import ArgumentError, DataError
-from ctrlg.evaluation import spice as spice_module
-from ctrlg.evaluation.bleu import bleu_of, bleu_statistics
-from ctrlg.evaluation.similarity import cider
-from ctrlg.evaluation.spice import MODELS
+from ctrlg.evaluation.metrics import spice as spice_module
+from ctrlg.evaluation.metrics.bleu import bleu_of, bleu_statistics
+from ctrlg.evaluation.metrics.similarity import cider
+from ctrlg.evaluation.metrics.spice import MODELS
 from eval_metrics.bleu import Bleu
 from eval_metrics.cider import Cider
 from eval_metrics.spice import Spice

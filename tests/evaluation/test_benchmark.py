@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import tiny_language_model, tiny_tokenizer
+from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.evaluation import benchmark as module

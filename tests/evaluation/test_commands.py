@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_java import put_java
+from helpers.fake_java import put_java
 from typer.testing import CliRunner
 
-from ctrlg import cli
+from ctrlg.cli import main as cli
+from ctrlg.cli.evaluation import word_limit
 from ctrlg.errors import ArgumentError
-from ctrlg.evaluation.commands import word_limit
 
 RECORD = {"concept_set_idx": 5, "concepts": ["dog", "run"], "sentence": "A dog runs."}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ctrlg.decoding import GenerationResult
-from ctrlg.decoding.generation import Timing
 from ctrlg.evaluation.concept_sets import ConceptSet
 from ctrlg.evaluation.writing import Sentence
+from ctrlg.generation import GenerationResult
+from ctrlg.generation.generate import Timing
 
 
 @pytest.mark.parametrize(("first", "kept"), [(" A dog runs.", True), ("A cat.", False)])

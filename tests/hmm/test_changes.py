@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from enumeration import random_hmm
+from helpers.hmm_oracle import random_hmm
 from torch.testing import assert_close
 
 from ctrlg.hmm import HMM

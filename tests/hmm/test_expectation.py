@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
+from helpers.hmm_oracle import small_expected_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_expectation import small_expected_counts
 from torch import Tensor
 from torch.testing import assert_close
 

@@ -6,10 +6,9 @@ import math
 
 import pytest
 import torch
-from enumeration import path_probabilities, random_hmm
+from helpers.hmm_oracle import path_probabilities, random_hmm, small_expected_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_expectation import small_expected_counts
 from torch import Tensor
 from torch.testing import assert_close
 

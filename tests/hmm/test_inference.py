@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from enumeration import path_probabilities, random_hmm
+from helpers.hmm_oracle import path_probabilities, random_hmm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from enumeration import random_hmm
+from helpers.hmm_oracle import random_hmm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close

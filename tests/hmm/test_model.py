@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from enumeration import random_hmm
+from helpers.hmm_oracle import random_hmm
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close

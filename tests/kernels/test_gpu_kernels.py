@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from algebra import SEEDS, Step, assert_close, exact_scores, for_every_matrix, random_step
+from helpers.matrix_algebra import SEEDS, Step, assert_close, exact_scores, for_every_matrix, random_step
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from algebra import SEEDS, StochasticMatrixAlgebra, assert_close
+from helpers.matrix_algebra import SEEDS, StochasticMatrixAlgebra, assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from algebra import StochasticMatrixAlgebra
+from helpers.matrix_algebra import StochasticMatrixAlgebra
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from decoders import VOCABULARY, decoder
-from tiny_models import tiny_tokenizer
+from helpers.decoders import VOCABULARY, decoder
+from helpers.tiny_models import tiny_tokenizer
 from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM
 

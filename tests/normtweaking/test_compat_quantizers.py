@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from decoders import decoder
+from helpers.decoders import decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from decoders import VOCABULARY, decoder
+from helpers.decoders import VOCABULARY, decoder
 
 from ctrlg.errors import ArgumentError
 from normtweaking import CalibrationData, ModelTweaker, RoundToNearest, TweakResult, TweakSettings

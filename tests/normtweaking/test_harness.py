@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_export import EOS, TOKENIZER, small_llama
+from helpers.decoders import EOS, TOKENIZER, small_llama
 
 from ctrlg.errors import ArgumentError, DataError
 from normtweaking import harness

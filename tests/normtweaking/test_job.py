@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+from helpers.decoders import TOKENIZER, difference, small_llama
 from safetensors.torch import save_file
-from test_export import TOKENIZER, difference, small_llama
 from typer.testing import CliRunner
 
+from ctrlg.cli.tweaking import TWEAK_EXAMPLES, tweak
 from ctrlg.errors import ArgumentError, DataError
-from ctrlg.locks import Lock
-from ctrlg.models import load_language_model
+from ctrlg.files.locks import Lock
+from ctrlg.loading.language_models import load_language_model
 from normtweaking import RoundToNearest, TweakSettings
-from normtweaking.commands import TWEAK_EXAMPLES, tweak
 from normtweaking.grid import Grid
 from normtweaking.job import Texts, TweakJob, quantizer_of, tweak_model
 from normtweaking.measured import Measured, MeasuredText
-from normtweaking.rounding import KMeans
+from normtweaking.rounding.quantizers import KMeans
 
 APP = typer.Typer()
 APP.command("tweak", epilog=TWEAK_EXAMPLES)(tweak)

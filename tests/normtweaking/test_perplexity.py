@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from decoders import VOCABULARY, decoder
+from helpers.decoders import VOCABULARY, decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from decoders import DECODERS, decoder
+from helpers.decoders import DECODERS, decoder
 from torch import nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 

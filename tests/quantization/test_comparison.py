@@ -7,20 +7,19 @@ from typing import Any, cast
 
 import pytest
 import torch
-from random_hmms import random_hmm, random_rows
-from tiny_models import tiny_language_model, tiny_tokenizer
+from helpers.random_hmms import random_hmm, random_rows
+from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 
-from ctrlg.automata.vocabulary import Vocabulary
 from ctrlg.constraints import Keywords, WordCount
-from ctrlg.decoding import ConstraintLogitsProcessor, generate
+from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.errors import ArgumentError
+from ctrlg.generation import generate
 from ctrlg.hmm import HMM
 from ctrlg.matrices import CompressedMatrix, DenseMatrix
 from ctrlg.quantization import METHODS, QuantizedHMM, UnnormalisedHMM, comparison_hmm
-from ctrlg.quantization.baselines import quantize_rows
-from ctrlg.quantization.integer import IntegerMatrix
-from ctrlg.quantization.levels import LEVELLED
-from ctrlg.quantization.quantize import METHODS as COMPRESSIONS
+from ctrlg.quantization.baselines.integer import IntegerMatrix
+from ctrlg.quantization.methods import quantize_rows
+from ctrlg.vocabulary.token_bytes import Vocabulary
 
 TOKENIZER = tiny_tokenizer()
 EOS: int = cast(int, TOKENIZER.eos_token_id)
@@ -47,12 +46,12 @@ def test_matrices_are_what_the_method_says(name: str) -> None:
     torch.testing.assert_close(made.initial, quantize_rows(hmm.initial[None], name, 4)[0] if taken else hmm.initial)
     if name in ("norm-q", "log-norm-q", "norm-q-max", "matrix-max", "k-means"):
         assert isinstance(made, QuantizedHMM) and (made.method, made.bits) == (name, 4)
-        if name in COMPRESSIONS:
+        if name in ("norm-q", "log-norm-q"):
             return
     else:
         assert isinstance(made, HMM if METHODS[name].normalised else UnnormalisedHMM)
     for ours, original in ((made.transition, hmm.transition), (made.emission, hmm.emission)):
-        kind = CompressedMatrix if name in LEVELLED else DenseMatrix
+        kind = CompressedMatrix if METHODS[name].coded is not None else DenseMatrix
         assert isinstance(ours, IntegerMatrix if name == "integer" else kind)
         expected = quantize_rows(original.to_dense(), name, 4)
         torch.testing.assert_close(ours.to_dense(), expected, rtol=1e-5, atol=1e-9)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 import torch
+from helpers.random_hmms import stochastic_rows
 from hypothesis import given, settings
-from random_hmms import stochastic_rows
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError

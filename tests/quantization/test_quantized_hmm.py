@@ -3,14 +3,14 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 import torch
+from helpers.random_hmms import hmms, random_hmm
 from hypothesis import given, settings
-from random_hmms import hmms, random_hmm
 
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.hmm import HMM
 from ctrlg.quantization import QuantizedHMM, norm_q, quantize, state_occupancy
-from ctrlg.quantization.layouts import pack_matrix
 from ctrlg.quantization.log_norm_q import log_norm_q
+from ctrlg.storage.layouts import pack_matrix
 
 METHODS = st.sampled_from(["norm-q", "log-norm-q"])
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 import torch
+from helpers.random_hmms import random_hmm, random_rows
 from hypothesis import given, settings
-from random_hmms import random_hmm, random_rows
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.hmm import HMM
+from ctrlg.inspection import kl_sequence
 from ctrlg.matrices import CompressedMatrix
-from ctrlg.quantization import QuantizedHMM, kl_sequence, log_norm_q_rows, quantize
-from ctrlg.quantization.layouts import arrange
-from ctrlg.quantization.refine import Prior, RefineStep, em_step, refine
+from ctrlg.quantization import QuantizedHMM, log_norm_q_rows, quantize
+from ctrlg.quantization.refine import PriorModel, RefineStep, refine, refine_step
 from ctrlg.quantization.restricted import (
     CodedRows,
     EntryCounts,
@@ -27,6 +27,7 @@ from ctrlg.quantization.restricted import (
     fit_row_weights,
     restricted_maximum,
 )
+from ctrlg.storage.layouts import arrange
 
 COMPRESSIONS = [("norm-q", 8), ("norm-q", 3), ("log-norm-q", 1), ("log-norm-q", 3)]
 
@@ -157,7 +158,7 @@ def test_without_a_prior_the_likelihood_never_falls(seed: int, compression: tupl
     tokens = hmm.sample(40, 6, torch.Generator().manual_seed(seed))
     scores = []
     for _ in range(5):
-        model, score = em_step(model, tokens, Prior(hmm.inference_parameters, 0.0))
+        model, score = refine_step(model, tokens, PriorModel(hmm.inference_parameters, 0.0))
         scores.append(score)
         assert float(model.emission.to_dense().min()) >= 0
         torch.testing.assert_close(model.emission.to_dense().double().sum(1), torch.ones(4).double(), rtol=0, atol=1e-5)
@@ -201,7 +202,7 @@ def test_levels_that_only_nearly_uniform_rows_use_do_not_drift_off() -> None:
         model = quantize(hmm, "log-norm-q", 8)
         tokens = hmm.sample(5, 4, torch.Generator().manual_seed(seed))
         for _ in range(5):
-            model, score = em_step(model, tokens, Prior(hmm.inference_parameters, 0.0))
+            model, score = refine_step(model, tokens, PriorModel(hmm.inference_parameters, 0.0))
             assert math.isfinite(score)
             assert float(model.emission.codebook[1:].min()) > 0
 

@@ -1,0 +1,1 @@
+"""EM over sampled sequences, from one checkpoint to the next."""

@@ -1,0 +1,151 @@
+"""What a training run is told, checked before it begins, and the steps that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, Seed, checked
+from ctrlg.distillation.em.step import EMSettings, chunk_indices, parse_schedule
+from ctrlg.quantization.methods import check_method, quantizes_initial
+
+
+@checked
+@dataclass(frozen=True)
+class QuantizationSchedule:
+    """When EM replaces distributions by quantised ones (Norm-Q aware EM, arXiv 2509.25439).
+
+    interval: every so many M-steps, and after the last; >= 1. method, bits: as for `quantize_rows`.
+    anneal_from: bits at the first step; they fall evenly to `bits` at the last. None for the same bits throughout.
+    initial: whether the initial distribution is quantised too; None: as the method does.
+    Raises ArgumentError for what is out of range.
+    """
+
+    interval: Positive
+    method: str = "norm-q"
+    bits: int = 8
+    anneal_from: int | None = None
+    initial: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_method(self.method, self.bits)
+        if self.anneal_from is not None:
+            check_method(self.method, self.anneal_from)
+
+    def bits_at(self, step: int, last_step: int) -> int | None:
+        """Bits to quantise to after step `step` of 1..last_step; None for no quantisation."""
+        if step % self.interval and step != last_step:
+            return None
+        if self.anneal_from is None:
+            return self.bits
+        return round(self.anneal_from + (self.bits - self.anneal_from) * step / last_step)
+
+
+class Step(NamedTuple):
+    """One EM step. number: from 1. checkpoint: chunks read when it is done. chunks: which it reads."""
+
+    number: int
+    checkpoint: int
+    chunks: tuple[int, ...]
+
+
+@checked
+@dataclass(frozen=True)
+class TrainingSettings:
+    """A run of EM from MODEL_PATH/checkpoint-N over DATA_PATH/DATASET.train.i, judged on DATA_PATH/DATASET.dev.
+
+    em_schedule: "steps,chunks;..."; a checkpoint is numbered by the chunks read (Ctrl-G's rules).
+    save_per_step: chunks between checkpoints that are kept; the last one always is.
+    sample_length: sequences are cut to so many tokens; None leaves them.
+    dropout, pseudocount, seed, batch_size, bfloat16: see EMSettings.
+    next_tokens: whether emissions are credited with draws of the language model's next-token distribution, which stand
+        beside each chunk (DATA_PATH/DATASET.train.i.next_tokens), instead of with the chunk's own tokens.
+    prior_strength: observations per state with the emissions of checkpoint `prior_checkpoint` (a Dirichlet prior).
+    quantization_step: EM steps between quantisations; 0 for none. quantization_method, quantization_bit_width,
+        quantization_initial: see QuantizationSchedule.
+    patience: stop when the dev likelihood has not improved so many times in a row (among quantised steps, where there
+        are any); None never stops.
+    seconds: that a start may take, loading and saving included; no step is begun that would take longer, and the run is
+        finished then. None for any.
+    Raises ArgumentError for values out of range.
+    """
+
+    model_path: str
+    data_path: str
+    dataset: str
+    em_schedule: str
+    log_file: str
+    checkpoint: Natural = 0
+    total_chunks: Positive = 1
+    save_per_step: Positive = 50
+    batch_size: Positive = 256
+    sample_length: Positive | None = None
+    dropout: Annotated[float, Between(0, below=1)] = 0.001
+    pseudocount: NonNegative = 0.001
+    next_tokens: bool = False
+    prior_strength: NonNegative = 0.0
+    prior_checkpoint: Natural = 0
+    quantization_step: Natural = 0
+    quantization_bit_width: int = 8
+    quantization_method: str = "norm-q"
+    quantization_initial: bool | None = None
+    patience: Positive | None = None
+    seed: Seed = 0
+    bfloat16: bool = False
+    seconds: AboveZero | None = None
+
+    def __post_init__(self) -> None:
+        check_method(self.quantization_method, self.quantization_bit_width)
+        self.steps()
+
+    def steps(self) -> list[Step]:
+        """All EM steps of the schedule. Raises ArgumentError for no schedule, or too many chunks a step."""
+        steps: list[Step] = []
+        done = self.checkpoint
+        for count, chunks in parse_schedule(self.em_schedule):
+            for _ in range(count):
+                read = tuple(chunk_indices(done, chunks, self.total_chunks))
+                done += chunks
+                steps.append(Step(len(steps) + 1, done, read))
+        return steps
+
+    @property
+    def em(self) -> EMSettings:
+        """What a single step is told."""
+        return EMSettings(self.batch_size, self.dropout, self.pseudocount, self.seed, self.bfloat16)
+
+    @property
+    def quantization(self) -> QuantizationSchedule | None:
+        """When to quantise, if at all."""
+        if self.quantization_step == 0:
+            return None
+        return QuantizationSchedule(
+            self.quantization_step,
+            self.quantization_method,
+            self.quantization_bit_width,
+            initial=self.quantization_initial,
+        )
+
+    def dev_file(self) -> Path:
+        """DATA_PATH/DATASET.dev."""
+        return Path(self.data_path) / f"{self.dataset}.dev"
+
+    def training_file(self, chunk: int) -> Path:
+        """DATA_PATH/DATASET.train.i."""
+        return Path(self.data_path) / f"{self.dataset}.train.{chunk}"
+
+    def checkpoint_folder(self, checkpoint: int) -> Path:
+        """MODEL_PATH/checkpoint-N."""
+        return Path(self.model_path) / f"checkpoint-{checkpoint}"
+
+    def comparable(self) -> dict[str, Any]:
+        """The settings as JSON values with whole paths, by which an interrupted run is recognised."""
+        values = asdict(self)
+        wanted = values.pop("quantization_initial")
+        del values["seconds"]
+        if self.quantization_step:  # runs that never quantise are known without it, as they were before it was there
+            values["quantization_initial"] = quantizes_initial(self.quantization_method, wanted)
+        for name in ("model_path", "data_path", "log_file"):
+            values[name] = str(Path(values[name]).resolve())
+        return values

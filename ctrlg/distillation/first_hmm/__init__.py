@@ -1,0 +1,1 @@
+"""The first HMM: clusters of the language model's hidden states."""

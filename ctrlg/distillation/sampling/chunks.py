@@ -1,0 +1,297 @@
+"""Chunks of training data drawn from a language model: fair to every prompt, resumable, by one process or many.
+
+Row i of the whole job, counted over all chunks, continues prompt i modulo the number of prompts: every prompt has its
+share to within one row, in the job and in every chunk. A chunk's rows are cut into batches of prompts that are equally
+long, so that nothing is padded. Every batch has a random stream of its own, named by (seed, chunk, batch): the data do
+not depend on which process draws it, on how many there are, or on how often the job was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ctrlg.arguments import LARGEST_SEED, Between, Natural, Positive, checked
+from ctrlg.devices import varied_shapes
+from ctrlg.distillation.processes import Processes
+from ctrlg.distillation.sampling.parts import Parts, refuse_other_settings
+from ctrlg.distillation.sampling.samples import (
+    NextDraws,
+    Report,
+    Samples,
+    SamplingSettings,
+    check_settings,
+    continue_prompts,
+)
+from ctrlg.distillation.sampling.storage import EMBEDDINGS_SUFFIX, Format, check_format, read_description
+from ctrlg.errors import ArgumentError, DataError, VocabularyError
+from ctrlg.files.disk import writable_file, writable_folder
+from ctrlg.files.locks import Lock
+from ctrlg.loading.opening import weights_digest
+
+
+@checked
+@dataclass(frozen=True)
+class DrawingSettings:
+    """What to draw.
+
+    chunk_size: sequences in a chunk. batch_size: at most so many at once. embeddings: keep the last hidden states;
+    embedded_chunks: of the first so many chunks alone, of all where None. next_tokens: so many draws from the
+    distribution of every token beside it (`ctrlg.distillation.sampling.next_tokens`), 0 for none.
+    seed: at least 0. file_format: of the chunks, see `write_samples`.
+    """
+
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    chunk_size: Positive = 32
+    total_chunks: Positive = 1
+    batch_size: Positive = 32
+    embeddings: bool = False
+    seed: Annotated[int, Between(0, 4 * LARGEST_SEED)] = 0
+    file_format: Format = "safetensors"
+    embedded_chunks: Natural | None = None
+    next_tokens: Natural = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self.sampling)
+        check_format(self.file_format)
+
+    def embeds(self, chunk: int) -> bool:
+        """Whether this chunk's hidden states are kept."""
+        return self.embeddings and (self.embedded_chunks is None or chunk < self.embedded_chunks)
+
+
+class DrawingProgress(NamedTuple):
+    """How far a job is: sequences of how many, over all processes, and the tokens drawn since it was started.
+
+    Estimated from this process where there are several.
+    """
+
+    sequences: float
+    total: int
+    tokens: int
+
+
+@varied_shapes()
+def draw_chunks(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    eos_token_id: int,
+    settings: DrawingSettings,
+    output: str | Path,
+    processes: Processes | None = None,
+    progress: Callable[[DrawingProgress], None] | None = None,
+    until: float | None = None,
+) -> list[Path]:
+    """Draw all chunks that are not there yet; returns the files of all chunks, or of those that time allowed.
+
+    model: a causal language model of transformers. prompts: token ids, at least one prompt and one token each.
+    output: file of the sequences where there is one chunk, else chunk c goes to `output`.c; embeddings go to the same
+        name + ".embeddings". Both say what they are, see `read_description`.
+    processes: of one group, which must see the same files; None for this one alone.
+    progress: called at every step. until: of `time.monotonic()`; no batch is begun that would not be done by then,
+        were it as slow as the one before it, but the first chunk is always finished.
+
+    A job that was interrupted, killed even, goes on with the next batch and ends with the same data; it may go on with
+    more chunks. To the bit, this holds on the same kind of device with the same number of threads a process.
+    Raises ArgumentError where `output` holds data of other settings or another process draws it, or for lengths the
+    model cannot hold, DataError and VocabularyError for prompts without tokens or outside the vocabulary.
+    """
+    processes = processes or Processes(0, 1, next(model.parameters()).device)
+    output = Path(output)
+    writable_folder(output.parent)
+    _check_prompts(model, prompts, settings.sampling.max_new_tokens)
+    description = _description(model, prompts, eos_token_id, settings)
+    with Lock(output, f"drawing {output}") if processes.rank == 0 else nullcontext():
+        return _draw_missing(model, prompts, eos_token_id, settings, output, processes, progress, until, description)
+
+
+def _draw_missing(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    eos_token_id: int,
+    settings: DrawingSettings,
+    output: Path,
+    processes: Processes,
+    progress: Callable[[DrawingProgress], None] | None,
+    until: float | None,
+    description: dict[str, Any],
+) -> list[Path]:
+    name = str(getattr(model, "name_or_path", ""))
+    files = chunk_files(output, settings.total_chunks)
+    missing = [chunk for chunk, file in enumerate(files) if not _is_finished(file, description, settings.embeds(chunk))]
+    parts = Parts(output)
+    if missing and processes.rank == 0:
+        parts.claim(description)
+    plan = {chunk: plan_batches([len(prompt) for prompt in prompts], settings, chunk) for chunk in missing}
+    turns = [(chunk, batch) for chunk, batches in plan.items() for batch in range(len(batches))]
+    mine = [turn for turn in turns[processes.rank :: processes.world_size] if not parts.has(*turn)]
+    meter = _Meter(settings, plan, parts, mine, processes.world_size, progress)
+    processes.wait()  # all have seen what is there before anything changes
+
+    def join_complete() -> None:
+        while missing and all(parts.has(missing[0], batch) for batch in range(len(plan[missing[0]]))):
+            chunk = missing.pop(0)
+            said = {"model": name, "chunk": chunk, "settings": description}
+            parts.join(chunk, plan[chunk], eos_token_id, files[chunk], said, settings.file_format)
+
+    latest = 0.0
+    for chunk, batch in mine:
+        began = time.monotonic()
+        if until is not None and chunk > 0 and began + latest > until:
+            break
+        rows = plan[chunk][batch]
+        parts.write(chunk, batch, _draw(model, prompts, eos_token_id, settings, chunk, batch, rows, meter.report))
+        if processes.rank == 0:
+            join_complete()
+        latest = time.monotonic() - began
+    processes.wait()
+    if processes.rank == 0:
+        join_complete()
+        if not missing:
+            parts.remove()
+    processes.wait()
+    return [file for file in files if file.is_file()]
+
+
+def chunk_files(output: str | Path, total_chunks: int) -> list[Path]:
+    """Names of the chunks' sequence files, as Ctrl-G gives them: numbered where there are several."""
+    return [Path(f"{output}.{chunk}" if total_chunks > 1 else output) for chunk in range(total_chunks)]
+
+
+def plan_batches(lengths: Sequence[int], settings: DrawingSettings, chunk: int) -> list[list[int]]:
+    """Rows of a chunk by batch. lengths: tokens of each prompt; those of one batch are equally long."""
+    first = chunk * settings.chunk_size
+    groups: dict[int, list[int]] = {}
+    for row in range(settings.chunk_size):
+        groups.setdefault(lengths[(first + row) % len(lengths)], []).append(row)
+    batches = []
+    for length in sorted(groups):
+        rows = groups[length]
+        count = -(-len(rows) // settings.batch_size)
+        batches += [rows[part::count] for part in range(count)]
+    return batches
+
+
+def _draw(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    eos_token_id: int,
+    settings: DrawingSettings,
+    chunk: int,
+    batch: int,
+    rows: Sequence[int],
+    report: Report,
+) -> Samples:
+    numbers = [(chunk * settings.chunk_size + row) % len(prompts) for row in rows]
+    distinct, prompt_of = np.unique(numbers, return_inverse=True)
+    stream = np.random.default_rng([settings.seed, chunk, batch])
+    shape = (settings.sampling.max_new_tokens, len(rows))
+    uniforms = torch.from_numpy(stream.random(shape))
+    shifts = torch.from_numpy(stream.random(shape)) if settings.next_tokens else None
+    return continue_prompts(
+        model,
+        torch.tensor([list(prompts[number]) for number in distinct]),
+        torch.from_numpy(prompt_of.reshape(-1)),
+        uniforms,
+        settings.sampling,
+        eos_token_id,
+        settings.embeds(chunk),
+        report,
+        None if shifts is None else NextDraws(settings.next_tokens, shifts),
+    )
+
+
+def _is_finished(file: Path, description: dict[str, Any], embedded: bool) -> bool:
+    """Is the chunk there, drawn with these settings? Raises ArgumentError where something else is."""
+    embeddings = Path(f"{file}{EMBEDDINGS_SUFFIX}")
+    if not writable_file(file).exists():
+        if embedded and writable_file(embeddings).exists():  # they are put there first
+            refuse_other_settings(embeddings, read_description(embeddings).get("settings", {}), description)
+        return False
+    refuse_other_settings(file, read_description(file).get("settings", {}), description)
+    return not embedded or embeddings.is_file()
+
+
+def _description(
+    model: Any, prompts: Sequence[Sequence[int]], eos_token_id: int, settings: DrawingSettings
+) -> dict[str, Any]:
+    """All that decides what a chunk holds. The number of chunks does not: a job may go on with more. What is as it
+    always was before there was a choice is not mentioned: files of that time do not mention it either."""
+    chosen = {name: getattr(settings, name) for name in ("file_format", "embedded_chunks", "next_tokens")}
+    usual = {"file_format": "safetensors", "embedded_chunks": None, "next_tokens": 0}
+    return {
+        **{name: value for name, value in chosen.items() if value != usual[name]},
+        **settings.sampling._asdict(),
+        "chunk_size": settings.chunk_size,
+        "batch_size": settings.batch_size,
+        "embeddings": settings.embeddings,
+        "seed": settings.seed,
+        "eos_token_id": eos_token_id,
+        "prompts": len(prompts),
+        "prompts_sha256": hashlib.sha256(json.dumps([list(map(int, row)) for row in prompts]).encode()).hexdigest(),
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "weights_sha256": weights_digest(model),
+    }
+
+
+def _check_prompts(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+    if not prompts or not all(prompts):
+        raise DataError(
+            "there are no prompts, or one of them has no tokens", hint="the end-of-text token alone is a prompt"
+        )
+    vocab_size = model.get_input_embeddings().weight.shape[0]
+    largest = max(map(max, prompts))
+    if largest >= vocab_size or min(map(min, prompts)) < 0:
+        raise VocabularyError(
+            f"the prompts hold token {largest}, the language model knows {vocab_size}", hint="use its own tokenizer"
+        )
+    room = getattr(model.config, "max_position_embeddings", None)
+    longest = max(map(len, prompts))
+    if room and longest + max_new_tokens > room:
+        raise ArgumentError(
+            f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's {room} positions",
+            hint=f"max_new_tokens may be {max(0, room - longest)} at most",
+        )
+
+
+class _Meter:
+    """Turns what this process has drawn into how far the whole job is."""
+
+    def __init__(
+        self,
+        settings: DrawingSettings,
+        plan: dict[int, list[list[int]]],
+        parts: Parts,
+        mine: list[tuple[int, int]],
+        world_size: int,
+        progress: Callable[[DrawingProgress], None] | None,
+    ) -> None:
+        self._progress = progress
+        self._world_size = world_size
+        self._total = settings.chunk_size * settings.total_chunks
+        self._left = sum(
+            len(rows)
+            for chunk, batches in plan.items()
+            for batch, rows in enumerate(batches)
+            if not parts.has(chunk, batch)
+        )
+        self._own = sum(len(plan[chunk][batch]) for chunk, batch in mine)
+        self._ended = self._tokens = 0
+        self.report(0, 0)
+
+    def report(self, ended: int, tokens: int) -> None:
+        self._ended += ended
+        self._tokens += tokens
+        if self._progress is not None:
+            share = self._ended / self._own if self._own else 1.0
+            sequences = self._total - self._left * (1 - share)
+            self._progress(DrawingProgress(sequences, self._total, self._tokens * self._world_size))

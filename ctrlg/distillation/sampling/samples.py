@@ -1,0 +1,189 @@
+"""Sentences drawn from a language model, with the last layer's embeddings that predicted each token.
+
+Written for many short sequences: a prompt is read once, rows that have ended leave the batch, and every row has its
+own stream of uniform numbers, so that what it draws does not depend on which other rows are still there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ctrlg.arguments import AboveZero, Between, Natural, Positive, checked
+from ctrlg.distillation.sampling.categorical import draw_tokens
+from ctrlg.distillation.sampling.incremental import IncrementalModel
+from ctrlg.errors import ArgumentError
+
+Report = Callable[[int, int], None]  # called at every step with the numbers of sequences ended and of tokens drawn
+
+
+class SamplingSettings(NamedTuple):
+    """How to draw. temperature > 0; top_k 0 and top_p 1 leave the distribution whole."""
+
+    max_new_tokens: int = 32
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+class Samples(NamedTuple):
+    """Drawn sequences.
+
+    sequences: int64 [n, T], filled with end-of-text after the first one.
+    embeddings: last hidden states that predicted the tokens up to and including the first end-of-text, in reading
+        order, float16 [tokens, D]; None where not asked for.
+    next_tokens: for each of these tokens, in the same order, draws from the distribution that it was drawn from, int32
+    [tokens, K], ascending (see `ctrlg.distillation.sampling.next_tokens`); None where not asked for.
+    """
+
+    sequences: Tensor
+    embeddings: Tensor | None
+    next_tokens: Tensor | None = None
+
+
+class NextDraws(NamedTuple):
+    """Draws from every next-token distribution besides the one that goes on. number: K >= 1, at evenly spaced points of
+    the cumulated distribution. shifts: of these points, float64 [max_new_tokens, n] in [0, 1)."""
+
+    number: int
+    shifts: Tensor
+
+
+class _Kept(NamedTuple):
+    """What is kept of a step, on the CPU. rows: int64 [m]. vectors: [m, D], and draws: [m, K], or None."""
+
+    step: int
+    rows: Tensor
+    vectors: Tensor | None
+    draws: Tensor | None
+
+
+def token_mask(sequences: Tensor, eos_token_id: int) -> Tensor:
+    """True up to and including the first end-of-text of each row, bool [n, T]: the positions that were predicted."""
+    ended = (sequences == eos_token_id).cumsum(1)
+    return (ended == 0) | ((ended == 1) & (sequences == eos_token_id))
+
+
+def sample(
+    model: Any,
+    prompt_ids: list[int],
+    count: int,
+    settings: SamplingSettings,
+    eos_token_id: int,
+    generator: torch.Generator,
+    embeddings: bool = False,
+) -> Samples:
+    """`count` continuations of one prompt, in one batch; see `continue_prompts`.
+
+    prompt_ids: at least one token. generator: where the uniform numbers come from, one per row and step.
+    """
+    check_settings(settings)
+    shape = (settings.max_new_tokens, count)
+    uniforms = torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
+    prompts, prompt_of = torch.tensor([prompt_ids], dtype=torch.long), torch.zeros(count, dtype=torch.long)
+    return continue_prompts(model, prompts, prompt_of, uniforms, settings, eos_token_id, embeddings)
+
+
+@torch.inference_mode()
+def continue_prompts(
+    model: Any,
+    prompts: Tensor,
+    prompt_of: Tensor,
+    uniforms: Tensor,
+    settings: SamplingSettings,
+    eos_token_id: int,
+    embeddings: bool = False,
+    report: Report | None = None,
+    next_draws: NextDraws | None = None,
+) -> Samples:
+    """One continuation per row, in one batch, from a causal language model of transformers.
+
+    prompts: int64 [P, L], L >= 1, of equal length. prompt_of: the prompt each row continues, int64 [n].
+    uniforms: float64 [max_new_tokens, n] in [0, 1); a row's tokens depend on its own column alone.
+    Raises ArgumentError for settings out of range, an empty prompt, or a model whose logits are not finite.
+    """
+    check_settings(settings)
+    if not prompts.shape[1]:
+        raise ArgumentError("the prompt has no tokens", hint="the end-of-text token alone is a prompt")
+    device = next(model.parameters()).device
+    count = len(prompt_of)
+    uniforms = uniforms.to(device)
+    next_draws = next_draws and next_draws._replace(shifts=next_draws.shifts.to(device))
+    sequences = torch.full((count, settings.max_new_tokens), eos_token_id, dtype=torch.long, device=device)
+    kept: list[_Kept] = []
+    rows = torch.arange(count, device=device)  # those still in the batch, by place
+
+    reader = IncrementalModel(model, prompts.to(device), prompt_of.to(device), settings.max_new_tokens, embeddings)
+    for step in range(settings.max_new_tokens):
+        points = uniforms[step, rows, None]
+        if next_draws is not None:  # drawn together: the weights of the whole vocabulary are made once
+            points = torch.cat([points, _spaced(next_draws, step, rows)], 1)
+        drawn = draw_tokens(reader.logits, points, settings.temperature, settings.top_k, settings.top_p)
+        tokens = drawn[:, 0]
+        sequences[rows, step] = tokens
+        if reader.hidden is not None or next_draws is not None:
+            vectors = None if reader.hidden is None else reader.hidden.half().cpu()
+            kept.append(_Kept(step, rows.cpu(), vectors, None if next_draws is None else drawn[:, 1:].int().cpu()))
+        places = _packed(tokens != eos_token_id)
+        last = step + 1 == settings.max_new_tokens or not len(places)
+        if report is not None:
+            report(len(rows) if last else len(rows) - len(places), len(rows))
+        if last:
+            break
+        if len(places) < len(rows):
+            reader.keep_rows(places)
+            rows, tokens = rows[places], tokens[places]
+        reader.read(tokens)
+    sequences = sequences.cpu()
+    mask = token_mask(sequences, eos_token_id)
+    vectors = _in_reading_order([(step, rows, part) for step, rows, part, _ in kept if part is not None], mask)
+    draws = _in_reading_order([(step, rows, part) for step, rows, _, part in kept if part is not None], mask)
+    return Samples(sequences, vectors, draws)
+
+
+def check_settings(settings: SamplingSettings) -> None:
+    """Raises ArgumentError where a setting is out of its range."""
+    _check(*settings)
+
+
+@checked
+def _check(
+    max_new_tokens: Positive,
+    temperature: AboveZero,
+    top_k: Natural,
+    top_p: Annotated[float, Between(above=0, most=1)],
+) -> None:
+    """The ranges are those of the annotations: a NamedTuple cannot check itself."""
+
+
+def _packed(going: Tensor) -> Tensor:
+    """Indices of the places bool [n] that go on: at the front in place, and those from behind where one has ended."""
+    size = int(going.sum())
+    indices = torch.arange(size, device=going.device)
+    indices[~going[:size]] = going[size:].nonzero()[:, 0] + size
+    return indices
+
+
+def _spaced(draws: NextDraws, step: int, rows: Tensor) -> Tensor:
+    """The points of some rows at a step, float64 [rows, K]."""
+    shift = draws.shifts[step, rows, None]
+    return (torch.arange(draws.number, device=rows.device) + shift) / draws.number
+
+
+def _in_reading_order(kept: list[tuple[int, Tensor, Tensor]], mask: Tensor) -> Tensor | None:
+    """(step, rows, their vectors) of all steps as vectors in reading order; None where nothing was kept."""
+    if not kept:
+        return None
+    places = reading_places(mask)
+    ordered = torch.empty(int(places.max()) + 1, kept[0][2].shape[1], dtype=kept[0][2].dtype)
+    for step, rows, vectors in kept:
+        ordered[places[rows, step]] = vectors
+    return ordered
+
+
+def reading_places(mask: Tensor) -> Tensor:
+    """Where each predicted token stands among all of them, int64 [n, T]; meaningless where `mask` is False."""
+    return (mask.flatten().cumsum(0) - 1).reshape(mask.shape)

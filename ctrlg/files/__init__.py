@@ -1,0 +1,1 @@
+"""Files that survive crashes, two writers and strangers: atomic writes, folders, locks, records, tensors and text."""

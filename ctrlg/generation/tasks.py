@@ -1,0 +1,146 @@
+"""What a promise comes down to before anything is written: prompt, prefix and suffix as ids, and an automaton."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from ctrlg.automata.dfa import DFA
+from ctrlg.automata.graph_conversion import HoldsDFA, as_dfa
+from ctrlg.automata.lifting import TextDFA, lift
+from ctrlg.automata.utf8 import whole_characters
+from ctrlg.constraints import Constraint
+from ctrlg.errors import ArgumentError, VocabularyError
+from ctrlg.generation.prompts import Prompt, prompt_ids
+from ctrlg.generation.ranking import extract_generated_ids
+from ctrlg.look_ahead.model import HiddenMarkovModel
+from ctrlg.vocabulary.characters import SYMBOLS
+from ctrlg.vocabulary.token_bytes import Vocabulary
+
+Promise = Constraint | DFA | HoldsDFA | Mapping[str, Any]
+"""About a whole text; or about the content's tokens alone, as an automaton or an edge dictionary of Ctrl-G."""
+
+
+class Task(NamedTuple):
+    """What a promise comes down to: ids, and two automata over contents.
+
+    dfa: what the promise says. mask: what every content must be: whole characters.
+    prompt_ids, prefix_ids, suffix_ids: the suffix closes with the end-of-text token.
+    prefix: the text that `text` begins with. drops_space: the text begins with the content, whose first space the
+        tokenizer drops.
+    """
+
+    constraint: Promise
+    vocabulary: Vocabulary
+    dfa: DFA
+    mask: DFA
+    prompt_ids: list[int]
+    prefix_ids: list[int]
+    suffix_ids: list[int]
+    prefix: str
+    drops_space: bool
+
+    def text(self, content: Iterable[int]) -> str:
+        """Prefix, content and suffix as the tokenizer decodes them; characters may be cut between tokens."""
+        ids = [*content, *self.suffix_ids]
+        written = self.vocabulary.join(ids).decode("utf-8", errors="replace")
+        return self.prefix + written[self.drops_space and self.vocabulary.drops_space_of(ids[0]) :]
+
+
+def task_of(
+    model: Any,
+    tokenizer: Any,
+    hmm: HiddenMarkovModel | None,
+    constraint: Promise,
+    prompt: Prompt | None,
+    prefix: str,
+    suffix: str,
+    max_states: int,
+    eos_token_id: int | None,
+) -> Task:
+    """Arguments as for `ctrlg.generate`. Raises UnsatisfiableError, VocabularyError and ArgumentError as it does."""
+    width = int(model.get_output_embeddings().weight.shape[0])
+    vocab_size = width if hmm is None else hmm.vocab_size
+    if width < vocab_size:
+        raise VocabularyError(
+            f"the language model has {width} tokens, the HMM {vocab_size}",
+            hint="use the HMM that was distilled from this language model",
+        )
+    if eos_token_id is None and hmm is not None:
+        eos_token_id = hmm.eos_token_id
+    vocabulary = Vocabulary.of(tokenizer, vocab_size, eos_token_id)
+    fingerprint = getattr(hmm, "fingerprint", None)
+    if fingerprint is not None and fingerprint != vocabulary.fingerprint:
+        raise VocabularyError(
+            f"the HMM knows vocabulary {fingerprint[:12]}, the tokenizer has {vocabulary.fingerprint[:12]}",
+            hint="use the tokenizer of the language model that the HMM was distilled from",
+        )
+    prefix_ids = _spelled(vocabulary, "prefix", prefix)
+    suffix_ids = [*_spelled(vocabulary, "suffix", suffix), vocabulary.eos_token_id]
+    ids = [vocabulary.eos_token_id, *prefix_ids] if prompt is None else prompt_ids(prompt, tokenizer)
+    if not ids or not all(0 <= token < width for token in ids):
+        raise ArgumentError(
+            f"the prompt is no list of tokens below {width}: {ids[:8]}",
+            hint="a prompt has at least one token; leave it out to begin after the end-of-text token",
+        )
+    drops_space = prompt is None and not prefix and vocabulary.drops_first_space
+    mask = whole_characters(vocabulary)
+    if drops_space:
+        mask = mask & _at_most_one_space(vocabulary)
+    if isinstance(constraint, Constraint):
+        dfa = constraint.compile(vocabulary, prefix=prefix, suffix=suffix, max_states=max_states)
+    else:
+        never = [token for token, data in enumerate(vocabulary.token_bytes) if data is None]
+        dfa = as_dfa(constraint, vocab_size).forbid(never)
+    return Task(constraint, vocabulary, dfa, mask, ids, prefix_ids, suffix_ids, prefix, drops_space)
+
+
+def _spelled(vocabulary: Vocabulary, name: str, text: str) -> list[int]:
+    """Tokens for a prefix, which begins a text, or a suffix, which does not."""
+    try:
+        text.encode()
+        ids = vocabulary.spell_beginning(text) if name == "prefix" else vocabulary.spell([text])[0]
+    except UnicodeEncodeError as error:
+        raise ArgumentError(
+            f"the {name} holds {text[error.start]!r}, which is half a character", hint="pass text that UTF-8 can encode"
+        ) from None
+    if ids is None:
+        missing = [character for character in dict.fromkeys(text) if vocabulary.spell([character])[0] is None]
+        raise ArgumentError(
+            f"the tokenizer cannot write the {name} {text!r}",
+            hint=f"leave out {', '.join(map(repr, missing)) or 'a part of it'}: no tokens decode to exactly that",
+        )
+    return list(ids)
+
+
+def _at_most_one_space(vocabulary: Vocabulary) -> DFA:
+    """Contents that do not begin with two spaces. Behind the one that the tokenizer drops there is none then, so the
+    text keeps a constraint just when the content with its space does."""
+    class_of = np.zeros(SYMBOLS, dtype=np.uint8)
+    class_of[ord(" ")] = 1
+    start, spaced, free, broken = range(4)
+    delta = np.array([[free, spaced], [free, broken], [free, free], [broken, broken]], dtype=np.int32)
+    return lift(TextDFA(class_of, delta, start, np.array([True, True, True, False])), vocabulary)
+
+
+def contents_of(rows: Tensor, task: Task, token_range: tuple[int, int] | None) -> list[tuple[int, ...]]:
+    """The different contents of rows that are content and whole suffix, in the range; of all rows where it is None.
+    Rows that keep the promise but are not finished are left out."""
+    if token_range is None:
+        contents = extract_generated_ids(rows.tolist(), [], task.suffix_ids, task.vocabulary.eos_token_id)
+        return list(dict.fromkeys(contents))
+    least, most = token_range
+    suffix = tuple(task.suffix_ids)
+    found: dict[tuple[int, ...], None] = {}
+    for row in rows.tolist():
+        if suffix[-1] not in row:
+            continue
+        text = tuple(row[: row.index(suffix[-1]) + 1])
+        content = text[: len(text) - len(suffix)]
+        within = text[len(content) :] == suffix and least <= len(content) <= most
+        if within and task.dfa.accepts(content) and task.mask.accepts(content):
+            found[content] = None
+    return list(found)

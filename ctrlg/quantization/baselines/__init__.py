@@ -1,0 +1,1 @@
+"""What Norm-Q and log-norm-q are compared with."""

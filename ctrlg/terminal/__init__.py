@@ -1,0 +1,1 @@
+"""How programs of this project behave on a terminal."""

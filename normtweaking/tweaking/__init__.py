@@ -1,0 +1,1 @@
+"""Algorithm 1: quantise layer by layer, repair by the norms."""

@@ -1,0 +1,98 @@
+"""How to tweak, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ctrlg.arguments import NonNegative, Positive, checked
+from ctrlg.errors import ArgumentError
+from normtweaking.tweaking.moments import DISTRIBUTION, LOSSES, MSE
+
+MOMENTS = "moments"  # a closed form, see `normtweaking.tweaking.matching`
+LEAST_SQUARES, OWN_LEAST_SQUARES = (
+    "least-squares",
+    "own-least-squares",
+)  # others, see the same folder
+CLOSED_FORMS = (MOMENTS, LEAST_SQUARES, OWN_LEAST_SQUARES)
+LAYERS, END_TO_END, BOTH = "layers", "end-to-end", "both"
+
+
+@checked
+@dataclass(frozen=True)
+class TweakSettings:
+    """How to tweak.
+
+    loss: of a layer: "distribution" (the paper's) or "mse", which Adam lowers; or one of CLOSED_FORMS, which are
+        solved and need no learning rate.
+    scope: "layers" (one after the other, the paper's), "end-to-end" (all norms at once, against the float model's
+        next-token distribution), or "both", in this order.
+    learning_rate, scale: Adam's rate in layer i of L is learning_rate * (1 + scale * i / L) (arXiv 2309.02784, eq. 3).
+    iterations: passes over the calibration texts in each layer, and end to end; a step for each batch. End to end they
+        are the most: with `keep_better` the best pass by the score is kept.
+    batch_size: texts at once.
+    final_norm: tweak the norm behind the layers too.
+    keep_better: end with the untweaked norms where the tweaked ones are worse by the score, see `TweakResult`.
+    keep_better_layers: the same in each layer, by its loss.
+    Raises ArgumentError for values out of range.
+    """
+
+    loss: str = DISTRIBUTION
+    scope: str = LAYERS
+    learning_rate: NonNegative = 1e-5
+    scale: NonNegative = 1.0
+    iterations: Positive = 1
+    batch_size: Positive = 8
+    final_norm: bool = True
+    keep_better: bool = True
+    keep_better_layers: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (("loss", (*LOSSES, *CLOSED_FORMS)), ("scope", (LAYERS, END_TO_END, BOTH))):
+            if getattr(self, name) not in known:
+                raise ArgumentError(
+                    f"the {name} {getattr(self, name)!r} is unknown", hint=f"one of: {', '.join(known)}"
+                )
+
+    def rate(self, index: int, depth: int) -> float:
+        """Adam's learning rate in stage `index`; the norm behind `depth` layers is stage `depth`."""
+        return self.learning_rate * (1 + self.scale * index / depth)
+
+    @property
+    def layer_loss(self) -> str:
+        """The loss by which a layer is judged."""
+        if self.loss in LOSSES:
+            return self.loss
+        return DISTRIBUTION if self.loss == MOMENTS else MSE
+
+
+class LayerTweak(NamedTuple):
+    """What came of a layer, or of the norm behind the layers, on the texts that judge (`ModelTweaker.run`).
+
+    loss_before, loss_after: between its float and its quantised output, without and with tweaked norms; both with the
+    layers before it tweaked. mean_delta, variance_delta: mean over channels of the absolute differences of the outputs'
+    means and variances. kept: were the tweaked norms?
+    """
+
+    name: str
+    learning_rate: float
+    loss_before: float
+    loss_after: float
+    mean_delta_before: float
+    mean_delta_after: float
+    variance_delta_before: float
+    variance_delta_after: float
+    kept: bool
+
+
+class TweakResult(NamedTuple):
+    """layers: in the order they run; empty where the scope is "end-to-end".
+
+    score_quantized, score_tweaked: KL divergence of the quantised model's next-token distribution from the float
+    model's, without and with tweaked norms, nats per token. kept: were the tweaked norms?
+    """
+
+    layers: tuple[LayerTweak, ...]
+    score_quantized: float
+    score_tweaked: float
+    kept: bool

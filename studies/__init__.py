@@ -1,0 +1,1 @@
+"""Studies behind the numbers in docs/: one folder each, run as `python -m studies.NAME`."""

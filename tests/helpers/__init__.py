@@ -1,0 +1,1 @@
+"""What tests share: random and tiny models, oracles by enumeration, and a device that only pretends."""

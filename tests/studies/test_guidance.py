@@ -1,0 +1,242 @@
+"""The guide under compression: against enumeration, and the study from a tiny language model to its figures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.decoding_oracle import EOS, VOCAB, Promise, TinyHMM, contains, random_hmm
+from helpers.tiny_models import tiny_language_model, tiny_tokenizer
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from ctrlg.decoding import ConstraintLogitsProcessor
+from ctrlg.distillation.sampling.samples import Samples
+from ctrlg.distillation.sampling.storage import write_samples
+from ctrlg.errors import ArgumentError, DataError
+from ctrlg.evaluation.benchmark import MASK_ONLY
+from ctrlg.evaluation.concept_sets import ConceptSet
+from ctrlg.hmm import HMM
+from ctrlg.matrices import DenseMatrix
+from ctrlg.quantization.unnormalised import UnnormalisedHMM
+from ctrlg.vocabulary.token_bytes import Vocabulary
+from studies.fidelity import measures as module
+from studies.fidelity.figures import plot_guidance, plot_rate_distortion, summaries, table
+from studies.fidelity.guidance import GuidedText, divergences, frequent_keywords, guided, guided_text
+from studies.fidelity.measures import FidelitySettings, Point, points, run_fidelity
+
+WORDS = ["dog", "park"]
+MOST = 4
+PROMISE = Promise(contains(1), (2, EOS), (1, MOST))
+TEXT = (0, 3, 1, 0, 2, EOS)
+
+
+def tiny_text(text: tuple[int, ...] = TEXT, seed: int = 0) -> GuidedText:
+    """A text of the oracle's vocabulary, and a language model that is drawn at random."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(len(text), VOCAB, generator=generator).log_softmax(dim=1)
+    allowed = torch.isfinite(torch.from_numpy(joined_by_enumeration(random_hmm(0), text, scores)))
+    return GuidedText(PROMISE.dfa, PROMISE.suffix, text, MOST, scores, allowed)
+
+
+def joined_by_enumeration(hmm: TinyHMM, text: tuple[int, ...], scores: torch.Tensor) -> np.ndarray:
+    """Log of p_LM(v) p(promise, v | so far) / p(v | so far), normalised, before every token, float64 [T, V]."""
+    ratios = PROMISE.log_ratios(hmm)
+    joined = np.array([scores[at].double().numpy() + ratios[text[:at]] for at in range(len(text))])
+    weights = np.exp(np.nan_to_num(joined, nan=-np.inf))
+    with np.errstate(divide="ignore"):
+        return np.log(weights / weights.sum(1, keepdims=True))
+
+
+@examples(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 1000), number=st.integers(0, 10_000))
+def test_divergences_are_those_of_the_enumerated_guidance(seed: int, number: int) -> None:
+    chosen = PROMISE.texts[number % len(PROMISE.texts)]
+    text = tiny_text(chosen, seed)
+    first, second = random_hmm(seed), random_hmm(seed + 1)
+    truth, other = (np.exp(joined_by_enumeration(hmm, chosen, text.log_probs)) for hmm in (first, second))
+    found = divergences(guided(text, first.model).log_probs, guided(text, second.model).log_probs)
+    kl = [sum(p * np.log(p / q) for p, q in zip(*rows, strict=True) if p) for rows in zip(truth, other, strict=True)]
+    np.testing.assert_allclose(found.kl.numpy(), kl, atol=1e-5)
+    np.testing.assert_allclose(found.variation.numpy(), np.abs(truth - other).sum(1) / 2, atol=1e-5)
+    assert found.forbidden.tolist() == [0.0] * len(chosen)
+
+
+def test_the_same_guide_does_not_move() -> None:
+    log_probs = guided(tiny_text(), random_hmm(3).model).log_probs
+    for values in divergences(log_probs, log_probs):
+        assert values.tolist() == [0.0] * len(TEXT)
+
+
+def test_what_the_other_forbids_is_infinite_and_weighed() -> None:
+    reference = torch.tensor([[0.5, 0.3, 0.2, 0.0], [0.5, 0.5, 0.0, 0.0]]).log()
+    other = torch.tensor([[0.5, 0.0, 0.5, 0.0], [0.25, 0.5, 0.0, 0.25]]).log()
+    found = divergences(reference, other)
+    assert found.kl[0] == torch.inf
+    assert float(found.kl[1]) == pytest.approx(0.5 * np.log(2))
+    assert found.forbidden.tolist() == pytest.approx([0.3, 0.0])
+    assert found.variation.tolist() == pytest.approx([0.3, 0.25])
+
+
+def without_word(hmm: TinyHMM, token: int) -> UnnormalisedHMM:
+    """The HMM with states that never write `token`."""
+    emission = torch.from_numpy(hmm.emission).float().index_fill(1, torch.tensor([token]), 0.0)
+    transition = torch.from_numpy(hmm.transition).float()
+    initial = torch.from_numpy(hmm.initial).float()
+    return UnnormalisedHMM(DenseMatrix(transition), DenseMatrix(emission), initial, EOS, "none", 1)
+
+
+def test_where_the_guide_is_silent_the_mask_decides_as_in_the_decoder() -> None:
+    text = tiny_text()
+    hmm = without_word(random_hmm(0), token=1)  # the keyword: before it, no way is seen to keep the promise
+    found = guided(text, hmm)
+    assert found.silent.tolist() == [True, True, True, False, False, False]
+    alone = guided(text, None).log_probs
+    torch.testing.assert_close(found.log_probs[:3], alone[:3])
+    processor = ConstraintLogitsProcessor(hmm, PROMISE.dfa, 1, MOST, [EOS], (), PROMISE.suffix)
+    ids = torch.tensor([[EOS, *TEXT[:-1]]])
+    for at in range(len(TEXT)):
+        decoder = processor(ids[:, : at + 1], text.log_probs[at : at + 1])[0]
+        torch.testing.assert_close(found.log_probs[at].exp(), decoder.double().exp(), atol=1e-6, rtol=1e-5)
+
+
+def test_keywords_are_the_most_frequent_single_words() -> None:
+    sets = [ConceptSet(0, ("dog", "run", "hot dog"), ()), ConceptSet(1, ("run", "cat", "hot dog"), ())]
+    assert frequent_keywords(sets, 3) == ["run", "cat", "dog"]
+    with pytest.raises(DataError, match="4 keywords are asked for, the data has 3"):
+        frequent_keywords(sets, 4)
+    with pytest.raises(ArgumentError, match="0 keywords"):
+        frequent_keywords(sets, 0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A language model, an HMM over its vocabulary, sequences and concept sets."""
+    folder = tmp_path_factory.mktemp("fidelity")
+    tokenizer = tiny_tokenizer()
+    eos: Any = tokenizer.eos_token_id
+    tiny_language_model(len(tokenizer), eos_token_id=eos).save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    torch.manual_seed(1)
+    hmm = HMM(4, len(tokenizer), eos)
+    hmm.save_pretrained(folder / "hmm")
+    write_samples(folder / "test", Samples(hmm.sample(6, 8, torch.Generator().manual_seed(0)), None))
+    sets = [{"concept_set_idx": 0, "concepts": WORDS, "references": ["A dog."]}]
+    (folder / "sets.jsonl").write_text("\n".join(map(json.dumps, sets)))
+    return folder
+
+
+def settings(folder: Path, output: Path, **changes: Any) -> FidelitySettings:
+    base = FidelitySettings(
+        str(folder / "hmm"),
+        str(folder / "model"),
+        str(folder / "test"),
+        str(folder / "sets.jsonl"),
+        str(output / "fidelity.jsonl"),
+        keywords=2,
+        beams=2,
+        most_tokens=12,
+        sequences=4,
+        least_words=1,
+        most_words=4,
+    )
+    return replace(base, **changes)
+
+
+GRID = points(["norm-q", "none", "log-norm-q"], [8, 2], [1e-3])
+
+
+def test_a_stopped_study_goes_on_and_ends_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_fidelity(settings(folder, tmp_path / "whole"), GRID).lines
+    assert len(whole) == 2 + 3 * len(GRID)
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_fidelity(settings(folder, tmp_path / "broken"), GRID, stop)
+    path = tmp_path / "broken" / "fidelity.jsonl"
+    written = path.read_text().splitlines(keepends=True)
+    assert len(written) == 2 + 3 * 3
+    path.write_text("".join(written[:-1]))  # as if stopped between two keywords of a point
+    assert sorted(map(str, run_fidelity(settings(folder, tmp_path / "broken"), GRID).lines)) == sorted(map(str, whole))
+
+    def forbidden(*arguments: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module, "load_language_model", forbidden)  # nothing is left to measure
+    assert len(run_fidelity(settings(folder, tmp_path / "whole"), GRID).lines) == len(whole)
+
+
+def test_tables_and_figures_show_every_point(folder: Path, tmp_path: Path) -> None:
+    lines = run_fidelity(settings(folder, tmp_path), GRID).lines
+    rows = summaries(lines, WORDS)
+    assert [row.point for row in rows] == [
+        Point(MASK_ONLY, 0),
+        *(Point("norm-q", bits) for bits in (8, 2)),
+        *(Point("log-norm-q", bits) for bits in (8, 2)),
+        Point("log-norm-q", 4, 1e-3),
+        *(Point("none", bits) for bits in (8, 2)),
+    ]
+    by_point = {row.point: row for row in rows}
+    mask, published, raw = (by_point[point] for point in (Point(MASK_ONLY, 0), Point("norm-q", 8), Point("none", 2)))
+    assert (mask.bytes, mask.silent, mask.keywords) == (0, 0, 2)
+    assert published.likelihood and published.kl is not None and published.infinite == 0
+    every = [value for line in lines if line["part"] == "guidance" and line["method"] == "none" for value in line["kl"]]
+    assert (raw.held_out_loss, raw.kl_sequence, raw.likelihood) == (None, None, False)
+    assert any(value is None for value in every) == (raw.infinite > 0 or by_point[Point("none", 8)].infinite > 0)
+    text = table(rows)
+    assert text.count("\n") == len(GRID) + 1
+    assert "| log-norm-q, threshold 0.001 | 4 |" in text
+    assert "| none | 2 | 0.000 | - | - |" in text
+    partial = [line for line in lines if (line["method"], line["keyword"]) != ("none", "dog")]
+    assert Point("none", 2) not in [row.point for row in summaries(partial, WORDS)]
+    assert [row.keywords for row in summaries(partial, ["park"])] == [1] * len(GRID)
+    plot_rate_distortion(rows, 100, tmp_path / "rate.svg", "A finding")
+    plot_guidance(rows, tmp_path / "guidance.svg", "Another")
+    assert "the paper's 8 bits" in (tmp_path / "rate.svg").read_text()
+    assert "the mask alone" in (tmp_path / "guidance.svg").read_text()
+    with pytest.raises(DataError, match="no point is measured on all 3 keywords"):
+        summaries(lines, [*WORDS, "run"])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"keywords": 0}, {"beams": 0}, {"most_tokens": 0}, {"sequences": 1}, {"most_words": 0}]
+)
+def test_settings_out_of_range_are_refused(changes: dict[str, int], folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError):
+        settings(folder, tmp_path, **changes)
+
+
+def test_wrong_inputs_are_named_before_any_work(folder: Path, tmp_path: Path) -> None:
+    for methods, bits, thresholds, message in (
+        (["nrm-q"], [8], [], "nrm-q"),
+        (["norm-q"], [17], [], "bits is 17"),
+        (["norm-q"], [0], [], "bits is 0"),
+        (["norm-q"], [8], [-1.0], "threshold is -1.0"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            points(methods, bits, thresholds)
+    with pytest.raises(DataError, match="no such data file"):
+        run_fidelity(settings(folder, tmp_path, test=str(tmp_path / "none")), GRID)
+    write_samples(tmp_path / "foreign", Samples(torch.full((2, 3), 40_000), None))
+    with pytest.raises(DataError, match="holds token 40000"):
+        run_fidelity(settings(folder, tmp_path, test=str(tmp_path / "foreign")), GRID)
+    assert not (tmp_path / "fidelity.jsonl").exists()
+
+
+def test_a_content_that_breaks_the_promise_is_no_text() -> None:
+    vocabulary = Vocabulary.of(tiny_tokenizer())
+    model = tiny_language_model(vocabulary.vocab_size, eos_token_id=vocabulary.eos_token_id)
+    dfa = ConceptSet(0, ("dog",), ()).promise(1, 3).compile(vocabulary, suffix=".")
+    with pytest.raises(DataError, match="is no content of the promise"):
+        guided_text(model, vocabulary, dfa, vocabulary.spell(["run"])[0] or (), [vocabulary.eos_token_id], 5)
