@@ -47,12 +47,7 @@ from . import (
 from . import (
     vocabulary as vocabulary,
 )
-from .automata import (
-    DFA as DFA,
-)
-from .automata import (
-    Vocabulary as Vocabulary,
-)
+from .automata import DFA as DFA
 from .compat import (
     AhoCorasickBuilder as AhoCorasickBuilder,
 )

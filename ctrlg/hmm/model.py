@@ -222,10 +222,9 @@ class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
         config = read_config(folder)
         if config.get("kind") == checkpoint.KIND:
             stored = checkpoint.read(folder)
-            parts = (matrix.to_dense() for matrix in (stored.transition, stored.emission))
-            return cls.of_parameters(*parts, stored.initial_row, stored.eos_token_id, stored.fingerprint).to(
-                map_location
-            )
+            transition, emission = stored.transition.to_dense(), stored.emission.to_dense()
+            model = cls.of_parameters(transition, emission, stored.initial_row, stored.eos_token_id, stored.fingerprint)
+            return model.to(map_location)
         return load_dense(cls, folder, config).to(map_location)
 
 

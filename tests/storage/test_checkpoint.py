@@ -17,7 +17,7 @@ from torch import Tensor
 from ctrlg import assets
 from ctrlg.errors import CheckpointError
 from ctrlg.hmm import HMM
-from ctrlg.loading import load_hmm
+from ctrlg.loading import embedded, load_hmm
 from ctrlg.quantization import QuantizedHMM, quantize
 
 Tensors = dict[str, Tensor]
@@ -288,6 +288,6 @@ def test_a_foreign_config_is_refused(folder: Path, content: str) -> None:
 def test_no_checkpoint_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint folder"):
         QuantizedHMM.from_pretrained(tmp_path / "nothing" / "here")
-    monkeypatch.setattr(assets, "_HERE", tmp_path)
+    monkeypatch.setattr(embedded, "_ASSETS", tmp_path)
     with pytest.raises(CheckpointError, match="no embedded HMM"):
         load_hmm("default")
