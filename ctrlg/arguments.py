@@ -22,7 +22,6 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-from torch import Tensor
 
 from ctrlg.errors import ArgumentError
 
@@ -245,9 +244,10 @@ def several(name: str, value: Any, what: str = "a list") -> list[Any]:
     """The elements of a list, tuple, set, generator, array ...; a text is no list of its letters."""
     if isinstance(value, (str, bytes)):
         raise refused(name, value, f"{what}, as [{shown(value)}]")
-    if isinstance(value, (np.ndarray, Tensor)) and value.ndim:
+    dimensions = getattr(value, "ndim", None) if hasattr(value, "tolist") else None  # an array, or a tensor
+    if dimensions:
         return value.tolist()
-    if isinstance(value, Mapping) or not isinstance(value, Iterable) or isinstance(value, Tensor):
+    if isinstance(value, Mapping) or not isinstance(value, Iterable) or dimensions == 0:
         raise refused(name, value, what)
     return list(value)
 

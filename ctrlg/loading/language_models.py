@@ -12,6 +12,7 @@ from ctrlg.devices import checked_device
 from ctrlg.loading import embedded
 from ctrlg.loading.model_files import foreign_errors
 from ctrlg.loading.opening import Source, held_by, open_language_model
+from ctrlg.terminal.console import keep_transformers_quiet
 
 DEFAULT = "default"
 DEFAULT_BASE = "default-base"
@@ -54,6 +55,7 @@ def load_tokenizer(name: str | Path) -> Any:
     def load() -> Any:
         from transformers import AutoTokenizer
 
+        keep_transformers_quiet()
         return AutoTokenizer.from_pretrained(source.place, **source.files)
 
     return foreign_errors(load, f"the tokenizer {name}")

@@ -21,6 +21,7 @@ from ctrlg.loading.model_files import (
     foreign_errors,
     gguf_read_once,
 )
+from ctrlg.terminal.console import keep_transformers_quiet
 
 
 class Source(NamedTuple):
@@ -52,6 +53,7 @@ def _opened(source: Source, name: str | Path, dtype: torch.dtype, options: dict[
     def load() -> tuple[Any, Any, Any]:
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+        keep_transformers_quiet()
         tokenizer = AutoTokenizer.from_pretrained(source.place, **source.files)
         if held is not None:
             config = AutoConfig.from_pretrained(source.place, **source.files)

@@ -21,6 +21,9 @@ from ctrlg.files.disk import disk_failure
 from ctrlg.terminal.text import visible
 
 
+_in_program = False  # set once a program has begun, until the process ends
+
+
 def say(text: object = "", file: TextIO | None = None) -> None:
     """Print a text that is not all ours, or ours about it. file: the standard output where None."""
     print(visible(str(text)), file=file, flush=True)
@@ -60,7 +63,10 @@ def new_console(quiet: bool = False) -> Any:
 def as_program() -> Iterator[None]:
     """Keep libraries quiet while the block runs, and end the program with exit code 2, a message and its hint, not a
     traceback, where the block raises an error of this library, or a disk is full that it writes to."""
-    _quiet_libraries()
+    global _in_program
+    _in_program = True
+    if "transformers" in sys.modules:  # else the module that imports it calls
+        keep_transformers_quiet()
     try:
         try:
             yield
@@ -98,10 +104,12 @@ def show_error(message: str, hint: str = "") -> None:
         console.print(Text(f"hint: {hint}", "dim"))
 
 
-def _quiet_libraries() -> None:
-    """What transformers says while it loads a model is not for the readers of a program's output."""
-    from transformers.utils import logging
+def keep_transformers_quiet() -> None:
+    """Hide what transformers says while it loads a model from the readers of a program's output; called where
+    transformers has just been imported. Outside of `as_program` it does nothing."""
+    if _in_program:
+        from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
