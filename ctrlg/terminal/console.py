@@ -20,7 +20,6 @@ from ctrlg.errors import CtrlGError
 from ctrlg.files.disk import disk_failure
 from ctrlg.terminal.text import visible
 
-
 _in_program = False  # set once a program has begun, until the process ends
 
 
