@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ctrlg.devices import wait_for
 from ctrlg.evaluation.synthetic import compressed_matrix, keywords_and_words
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.matrices import CompressedMatrix
 from ctrlg.terminal.flags import add_device_flag
 
@@ -98,7 +99,7 @@ def time_steps(emission: CompressedMatrix, beams: int, arguments: argparse.Names
     row_of = torch.arange(beams * classes, dtype=torch.int32, device=device).reshape(beams, classes)
     row_of[:, -1] = -1
     weights = torch.rand(beams * classes, hidden_states, generator=generator, device=device)
-    step = (weights, predictive, row_of, class_of)
+    step = ScoringStep(weights, predictive, row_of, class_of)
     logits = torch.randn(beams, vocab_size, generator=generator, device=device)
     out = torch.empty_like(logits)
     ids = torch.randint(0, vocab_size, (beams,), generator=generator, device=device)
@@ -107,8 +108,8 @@ def time_steps(emission: CompressedMatrix, beams: int, arguments: argparse.Names
     dense = {"dense product": products.others["dense"]} if "dense" in products.others else {}
     return [
         products,
-        timing(f"scores, {beams} beams", lambda: emission.scores(*step), arguments, dense),
-        timing(f"add_scores, {beams} beams", lambda: emission.add_scores(logits, *step, out=out), arguments, dense),
+        timing(f"scores, {beams} beams", lambda: emission.scores(step), arguments, dense),
+        timing(f"add_scores, {beams} beams", lambda: emission.add_scores(logits, step, out=out), arguments, dense),
         timing(f"columns, {beams} beams", lambda: emission.columns(ids), arguments, {}),
     ]
 

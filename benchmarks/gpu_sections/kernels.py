@@ -16,12 +16,13 @@ from torch import Tensor
 
 from ctrlg.evaluation.synthetic import keywords_and_words
 from ctrlg.kernels import reference
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.kernels.token_classes import TokenClasses
 from ctrlg.matrices import StochasticMatrix
 from ctrlg.matrices.base import MISSING
 from gpu_sections import floors, models, timing
 from gpu_sections.ceilings import COPY, PRODUCTS
-from gpu_sections.models import STORAGES, Scored, Storage
+from gpu_sections.models import STORAGES, Storage
 from gpu_sections.record import Once, Run
 
 TOLERANCE = {"compressed": 1e-4, "float32": 3e-3, "bfloat16": 3e-2}
@@ -45,7 +46,7 @@ class Inputs(NamedTuple):
     """Of one width, for the most beams; fewer take the first ones. tables: rows of a look-ahead table, [S, H]. ids:
     one a beam, the last one missing."""
 
-    scored: Scored
+    scored: ScoringStep
     logits: Tensor
     tables: Tensor
     ids: Tensor
@@ -172,13 +173,13 @@ def _call(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int) 
         classes = TokenClasses(scored.class_of)
         return lambda: matrix.add_paired_scores(logits, scored.predictive, inputs.tables, row_of, offset, classes)
     out = torch.empty_like(logits)
-    return lambda: matrix.add_scores(logits, *scored, out=out)
+    return lambda: matrix.add_scores(logits, scored, out=out)
 
 
-def _first(inputs: Inputs, beams: int) -> Scored:
+def _first(inputs: Inputs, beams: int) -> ScoringStep:
     """The arguments of the first beams, whose rows of weights come first."""
     weights, predictive, row_of, class_of = inputs.scored
-    return Scored(weights[: beams * inputs.live], predictive[:beams], row_of[:beams], class_of)
+    return ScoringStep(weights[: beams * inputs.live], predictive[:beams], row_of[:beams], class_of)
 
 
 def _truth(matrix: StochasticMatrix, operation: str, inputs: Inputs) -> Tensor:
@@ -195,9 +196,11 @@ def _truth(matrix: StochasticMatrix, operation: str, inputs: Inputs) -> Tensor:
         row_of, offset = inputs.row_of, inputs.offset
         weights = (predictive[:, None] * inputs.tables[row_of.clamp(min=0).long()]).flatten(0, 1)
         row_of = torch.where(row_of >= 0, torch.arange(len(weights), device=row_of.device).view(row_of.shape), -1)
-        scores = reference.scores(matrix, weights.double(), predictive.double(), row_of, class_of)
+        scores = reference.scores(matrix, ScoringStep(weights.double(), predictive.double(), row_of, class_of))
         return inputs.logits + offset[:, class_of.long()] + scores
-    return inputs.logits + reference.scores(matrix, weights.double(), predictive.double(), row_of, class_of)
+    return inputs.logits + reference.scores(
+        matrix, ScoringStep(weights.double(), predictive.double(), row_of, class_of)
+    )
 
 
 def _check(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int, truth: Tensor) -> Error:

@@ -7,12 +7,13 @@ the rows and an eighth of the tokens in none. Kernels that give each column the 
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ctrlg.evaluation.synthetic import BACKGROUND_SHARE, DECADES, SyntheticHMM
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.matrices import CompressedMatrix, DenseMatrix, StochasticMatrix
 
 LEVELS = 256
@@ -20,16 +21,6 @@ SKEW = 3.0  # of emission columns; 1 chooses all alike
 
 Storage = Literal["compressed", "float32", "bfloat16"]
 STORAGES: tuple[Storage, ...] = ("compressed", "float32", "bfloat16")
-
-
-class Scored(NamedTuple):
-    """Arguments of `add_scores` but for the language model's: weights [R, H], predictive [B, H], row_of int32 [B, K],
-    class_of int [V]."""
-
-    weights: Tensor
-    predictive: Tensor
-    row_of: Tensor
-    class_of: Tensor
 
 
 def compressed(rows: int, columns: int, entries: int, skew: float, seed: int, device: torch.device) -> CompressedMatrix:
@@ -83,7 +74,7 @@ def hmm_stored_as(hmm: SyntheticHMM, storage: Storage) -> SyntheticHMM:
 
 def scored(
     hidden_states: int, class_of: Tensor, beams: int, keywords: int, device: torch.device, generator: torch.Generator
-) -> Scored:
+) -> ScoringStep:
     """What a step passes: in each beam, tokens that continue a word, that begin one, and each keyword's lead to states
     of their own; the last class is dead."""
     live = keywords + 2
@@ -92,4 +83,4 @@ def scored(
     predictive = torch.rand(beams, hidden_states, device=device, generator=generator)
     predictive /= predictive.sum(dim=1, keepdim=True)
     weights = torch.rand(beams * live, hidden_states, device=device, generator=generator)
-    return Scored(weights, predictive, row_of, class_of)
+    return ScoringStep(weights, predictive, row_of, class_of)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ctrlg.decoding.choices import Choices
 from ctrlg.decoding.sequences import Sequences
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.look_ahead.content import ContentAutomaton
 from ctrlg.matrices import StochasticMatrix
 
@@ -79,11 +80,11 @@ class Joiner:
             joined = ratio.mul_(strength).add_(logits)
             return joined, joined.logsumexp(dim=1)
         row_of = torch.from_numpy(choices.row_of).to(logits.device)
-        scored = (choices.weights, sequences.predictive, row_of, self._class_of)
+        step = ScoringStep(choices.weights, sequences.predictive, row_of, self._class_of)
         if np.array_equal(sequences.of_row, np.arange(len(sequences.state))):
-            joined, log_sum = self._emission.add_scores(logits, *scored)
+            joined, log_sum = self._emission.add_scores(logits, step)
         else:
-            joined = self._emission.scores(*scored)[_tensor(sequences.of_row, logits)].add_(logits)
+            joined = self._emission.scores(step)[_tensor(sequences.of_row, logits)].add_(logits)
             log_sum = joined.logsumexp(dim=1)
         _add_endings(joined, log_sum, logits, sequences, choices)
         return joined, log_sum

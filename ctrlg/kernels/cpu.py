@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ctrlg.kernels import log_ratios, products
 from ctrlg.kernels.lanes import LANES
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.kernels.threads import parts_of, run, run_parts
 
 HEADROOM = np.float32(2.0**60)
@@ -66,28 +67,22 @@ def class_sums(matrix: SparseColumns, class_of: Tensor, num_classes: int) -> Ten
 
 def scores(
     matrix: SparseColumns,
-    weights: Tensor,
-    predictive: Tensor,
-    row_of: Tensor,
-    class_of: Tensor,
+    step: ScoringStep,
 ) -> Tensor:
     """Log-ratios [B, N]."""
-    out = torch.empty(len(predictive), matrix.shape[1], dtype=torch.float32)
-    _log_ratios(matrix, weights, predictive, row_of, class_of, None, out)
+    out = torch.empty(len(step.predictive), matrix.shape[1], dtype=torch.float32)
+    _log_ratios(matrix, step, None, out)
     return out
 
 
 def add_scores(
     matrix: SparseColumns,
     log_probs: Tensor,
-    weights: Tensor,
-    predictive: Tensor,
-    row_of: Tensor,
-    class_of: Tensor,
+    step: ScoringStep,
     out: Tensor,
 ) -> Tensor:
     """`log_probs + scores` into `out`, contiguous [B, N], may be `log_probs`; returns its rows' log-sum-exp [B]."""
-    return _log_ratios(matrix, weights, predictive, row_of, class_of, log_probs, out)
+    return _log_ratios(matrix, step, log_probs, out)
 
 
 def decode(codes: Tensor, codebook: Tensor, scale: Tensor, background: Tensor, start: int, stop: int) -> Tensor:
@@ -100,13 +95,11 @@ def decode(codes: Tensor, codebook: Tensor, scale: Tensor, background: Tensor, s
 
 def _log_ratios(
     matrix: SparseColumns,
-    weights: Tensor,
-    predictive: Tensor,
-    row_of: Tensor,
-    class_of: Tensor,
+    step: ScoringStep,
     log_probs: Tensor | None,
     out: Tensor,
 ) -> Tensor:
+    weights, predictive, row_of, class_of = step
     m, rows = _with_headroom(_entries(matrix)), _numpy(row_of.int())
     choices, choice_of_class = _distinct_columns(rows)
     above, below = _numpy(weights), _numpy(predictive)

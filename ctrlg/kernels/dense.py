@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ctrlg.kernels.reference import scaled_weights
+from ctrlg.kernels.scoring import ScoringStep
 
 BLOCK = 8192
 """Columns that are multiplied at a time."""
@@ -18,8 +19,9 @@ FEW = 8
 """A choice that fewer than one token in so many shares has its columns picked."""
 
 
-def scores(p: Tensor, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+def scores(p: Tensor, step: ScoringStep) -> Tensor:
     """As `reference.scores`, for `p` [H, N] of the type of `predictive`."""
+    weights, predictive, row_of, class_of = step
     out = predictive.new_empty(len(predictive), p.shape[1])
     if not row_of.numel():
         return out

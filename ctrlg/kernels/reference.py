@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ctrlg.kernels.scoring import ScoringStep
+
 BLOCK_ENTRIES = 2**22
 """Entries decoded at a time: 16 MB of float32."""
 
@@ -75,12 +77,13 @@ def class_sums(matrix: ColumnBlocks, class_of: Tensor, num_classes: int) -> Tens
     return out.T.contiguous()
 
 
-def scores(matrix: ColumnBlocks, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+def scores(matrix: ColumnBlocks, step: ScoringStep) -> Tensor:
     """Log-ratio of `weights[row_of[b, class_of[v]]] @ M[:, v]` over `predictive[b] @ M[:, v]`; [B, N].
 
     Classes whose columns of `row_of` agree share one product. Each row of weights is divided by its largest
     entry, whose log is added at the end, so that small weights do not underflow.
     """
+    weights, predictive, row_of, class_of = step
     out = predictive.new_empty(len(predictive), matrix.shape[1])
     if not row_of.numel():
         return out

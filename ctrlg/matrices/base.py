@@ -16,6 +16,7 @@ from ctrlg.arguments import refused
 from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.kernels import reference
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.kernels.token_classes import TokenClasses
 
 MISSING = -1
@@ -81,34 +82,27 @@ class StochasticMatrix(abc.ABC):
         return reference.class_sums(self, class_of, num_classes)
 
     @without_autocast()
-    def scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+    def scores(self, step: ScoringStep) -> Tensor:
         """Next-token scores: the log of a ratio of two mixtures of rows, [B, N].
 
             log(weights[row_of[b, class_of[v]]] @ M[:, v]) - log(predictive[b] @ M[:, v])
 
-        weights: [R, H], >= 0, any scale (each row is rescaled by its largest entry on the way).
-        predictive: [B, H], >= 0, rows sum to 1.
-        row_of: int [B, K], in [-1, R): the row of `weights` that sequence b uses for tokens of class k;
-            -1 is dead.
-        class_of: int [N], in [0, K).
+        step: see `ScoringStep`.
         The result is -inf where row_of is -1 or the numerator or the denominator is 0; never NaN, never +inf.
         ArgumentError where shapes or ranges do not fit.
         """
-        self._require_scores(weights, predictive, row_of, class_of)
-        return self._scores(weights, predictive, row_of, class_of)
+        self._require_scores(step)
+        return self._scores(step)
 
-    def _scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+    def _scores(self, step: ScoringStep) -> Tensor:
         """`scores` of arguments that fit."""
-        return reference.scores(self, weights, predictive, row_of, class_of)
+        return reference.scores(self, step)
 
     @without_autocast()
     def add_scores(
         self,
         log_probs: Tensor,
-        weights: Tensor,
-        predictive: Tensor,
-        row_of: Tensor,
-        class_of: Tensor,
+        step: ScoringStep,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """`log_probs + scores(...)` [B, N] and its log-sum-exp over each row [B], in one pass.
@@ -118,8 +112,8 @@ class StochasticMatrix(abc.ABC):
         A row without any live token has log-sum-exp -inf.
         The other arguments and the errors are those of `scores`.
         """
-        self._require_add_scores(log_probs, weights, predictive, row_of, class_of, out)
-        scores = self._scores(weights, predictive, row_of, class_of)
+        self._require_add_scores(log_probs, step, out)
+        scores = self._scores(step)
         joined = torch.add(log_probs.to(scores.dtype), scores, out=out)
         return joined, torch.logsumexp(joined, dim=-1)
 
@@ -184,7 +178,8 @@ class StochasticMatrix(abc.ABC):
                 hint="every class lies in [0, K)",
             )
 
-    def _require_scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> None:
+    def _require_scores(self, step: ScoringStep) -> None:
+        weights, predictive, row_of, class_of = step
         hidden_states = self.shape[0]
         self._require("weights", weights, (None, hidden_states))
         self._require("predictive", predictive, (None, hidden_states))
@@ -199,15 +194,12 @@ class StochasticMatrix(abc.ABC):
     def _require_add_scores(
         self,
         log_probs: Tensor,
-        weights: Tensor,
-        predictive: Tensor,
-        row_of: Tensor,
-        class_of: Tensor,
+        step: ScoringStep,
         out: Tensor | None,
     ) -> None:
-        self._require_scores(weights, predictive, row_of, class_of)
-        self._require("log_probs", log_probs, (len(predictive), self.shape[1]))
+        self._require_scores(step)
+        self._require("log_probs", log_probs, (len(step.predictive), self.shape[1]))
         if out is not None:
             self._require("out", out, tuple(log_probs.shape))
-            if out.dtype != predictive.dtype:
-                raise ArgumentError(f"out is {out.dtype}, predictive is {predictive.dtype}")
+            if out.dtype != step.predictive.dtype:
+                raise ArgumentError(f"out is {out.dtype}, predictive is {step.predictive.dtype}")

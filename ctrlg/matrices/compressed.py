@@ -19,6 +19,7 @@ from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError
 from ctrlg.kernels import cpu_kernels, gpu_kernels, reference
 from ctrlg.kernels.entries import EntryLists, entry_lists
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.kernels.token_classes import TokenClasses
 from ctrlg.matrices.base import StochasticMatrix
 
@@ -216,29 +217,26 @@ class CompressedMatrix(StochasticMatrix):
         return super().class_sums(class_of, num_classes)
 
     @without_autocast()
-    def scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
-        kernels = self._kernels(weights, predictive, row_of, class_of)
+    def scores(self, step: ScoringStep) -> Tensor:
+        kernels = self._kernels(*step)
         if kernels is None:
-            return super().scores(weights, predictive, row_of, class_of)
-        self._require_scores(weights, predictive, row_of, class_of)
-        return kernels.scores(self, weights, predictive, row_of, class_of)
+            return super().scores(step)
+        self._require_scores(step)
+        return kernels.scores(self, step)
 
     @without_autocast()
     def add_scores(
         self,
         log_probs: Tensor,
-        weights: Tensor,
-        predictive: Tensor,
-        row_of: Tensor,
-        class_of: Tensor,
+        step: ScoringStep,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        kernels = self._kernels(weights, predictive, row_of, class_of)
+        kernels = self._kernels(*step)
         if kernels is None or (out is not None and not out.is_contiguous()):
-            return super().add_scores(log_probs, weights, predictive, row_of, class_of, out)
-        self._require_add_scores(log_probs, weights, predictive, row_of, class_of, out)
-        joined = predictive.new_empty(log_probs.shape) if out is None else out
-        return joined, kernels.add_scores(self, log_probs.float(), weights, predictive, row_of, class_of, joined)
+            return super().add_scores(log_probs, step, out)
+        self._require_add_scores(log_probs, step, out)
+        joined = step.predictive.new_empty(log_probs.shape) if out is None else out
+        return joined, kernels.add_scores(self, log_probs.float(), step, joined)
 
     @property
     def pairs_in_one_pass(self) -> bool:

@@ -9,6 +9,7 @@ from ctrlg.arguments import checked
 from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError
 from ctrlg.kernels import TENSOR_CORE_TYPES, dense, gpu_kernels, reference
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.kernels.token_classes import TokenClasses
 from ctrlg.matrices.base import StochasticMatrix
 
@@ -79,10 +80,10 @@ class DenseMatrix(StochasticMatrix):
 
         return gpu_dense.add_paired_scores(self.probabilities, logits, predictive, rows, row_of, offset, classes)
 
-    def _scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
-        if predictive.dtype != self.probabilities.dtype:
-            return super()._scores(weights, predictive, row_of, class_of)
-        return dense.scores(self.probabilities, weights, predictive, row_of, class_of)
+    def _scores(self, step: ScoringStep) -> Tensor:
+        if step.predictive.dtype != self.probabilities.dtype:
+            return super()._scores(step)
+        return dense.scores(self.probabilities, step)
 
     def rows(self, ids: Tensor) -> Tensor:
         self._require_rows(ids)

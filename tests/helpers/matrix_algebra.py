@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError, VocabularyError
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.matrices import StochasticMatrix
 
 SEEDS = st.integers(0, 2**31)
@@ -39,16 +39,7 @@ def stochastic_matrices(draw: st.DrawFn) -> Tensor:
     return values / values.sum(dim=1, keepdim=True)
 
 
-class Step(NamedTuple):
-    """Arguments of `scores`, for a batch of B sequences."""
-
-    weights: Tensor
-    predictive: Tensor
-    row_of: Tensor
-    class_of: Tensor
-
-
-def random_step(hidden_states: int, size: int, seed: int) -> Step:
+def random_step(hidden_states: int, size: int, seed: int) -> ScoringStep:
     """Some states without probability, some weights tiny or 0, some next states dead, some sequences all dead."""
     rng = torch.Generator().manual_seed(seed)
     batch, height, classes = (int(torch.randint(1, most, (), generator=rng)) for most in (40, 50, 60))
@@ -60,10 +51,10 @@ def random_step(hidden_states: int, size: int, seed: int) -> Step:
     row_of = torch.randint(-1, height, (batch, classes), generator=rng)
     row_of[torch.rand(batch, generator=rng) < 0.1] = -1
     class_of = torch.randint(0, classes, (size,), generator=rng)
-    return Step(weights, predictive / predictive.sum(dim=1, keepdim=True), row_of, class_of)
+    return ScoringStep(weights, predictive / predictive.sum(dim=1, keepdim=True), row_of, class_of)
 
 
-def exact_scores(dense: Tensor, step: Step) -> Tensor:
+def exact_scores(dense: Tensor, step: ScoringStep) -> Tensor:
     """The definition of `scores` in float64, -inf where numerator or denominator is 0."""
     weights = torch.cat([step.weights, torch.zeros(1, len(dense))]).double()
     masses = weights @ dense.double()
@@ -126,7 +117,7 @@ class StochasticMatrixAlgebra(abc.ABC):
     def test_scores_are_log_ratios(self, dense: Tensor, seed: int) -> None:
         matrix = self.make(dense)
         step = random_step(*matrix.shape, seed)
-        scores = matrix.scores(*step)
+        scores = matrix.scores(step)
         assert not scores.isnan().any()
         assert_close(scores, exact_scores(matrix.to_dense(), step), 2e-5)
 
@@ -140,7 +131,7 @@ class StochasticMatrixAlgebra(abc.ABC):
         logits[torch.rand(logits.shape, generator=rng) < 0.05] = -torch.inf
         expected = logits.double() + exact_scores(matrix.to_dense(), step)
         out = logits if in_place else torch.full_like(logits, torch.nan)
-        joined, log_sum = matrix.add_scores(logits, *step, out=out)
+        joined, log_sum = matrix.add_scores(logits, step, out=out)
         assert joined is out
         assert_close(joined, expected, 2e-5)
         assert_close(log_sum, expected.logsumexp(dim=1), 2e-5)
@@ -149,31 +140,33 @@ class StochasticMatrixAlgebra(abc.ABC):
         matrix = self.make(torch.full((3, 300), 1 / 300))
         step = random_step(3, 300, 0)
         dead = step._replace(weights=step.weights[:0], row_of=torch.full_like(step.row_of, -1))
-        assert (matrix.scores(*dead) == -torch.inf).all()
-        joined, log_sum = matrix.add_scores(torch.zeros(len(dead.predictive), 300), *dead)
+        assert (matrix.scores(dead) == -torch.inf).all()
+        joined, log_sum = matrix.add_scores(torch.zeros(len(dead.predictive), 300), dead)
         assert (joined == -torch.inf).all()
         assert (log_sum == -torch.inf).all()
         nobody = step._replace(predictive=step.predictive[:0], row_of=step.row_of[:0])
-        assert matrix.scores(*nobody).shape == (0, 300)
+        assert matrix.scores(nobody).shape == (0, 300)
 
     def test_no_support_is_no_chance_and_no_nan(self) -> None:
         matrix = self.make(torch.eye(4))
         certain = torch.eye(4)[:2]
-        step = Step(torch.ones(1, 4), certain, torch.zeros(2, 1, dtype=torch.int64), torch.zeros(4, dtype=torch.int64))
-        assert_close(matrix.scores(*step), certain.log())
+        step = ScoringStep(
+            torch.ones(1, 4), certain, torch.zeros(2, 1, dtype=torch.int64), torch.zeros(4, dtype=torch.int64)
+        )
+        assert_close(matrix.scores(step), certain.log())
 
     def test_scale_of_weights_only_shifts_scores(self) -> None:
         matrix = self.make(torch.tensor([[0.5, 0.25, 0.25], [0.9, 0.05, 0.05]]))
         step = random_step(2, 3, 3)
         tiny = step._replace(weights=torch.rand(len(step.weights), 2) * 1e-38)
-        assert_close(matrix.scores(*tiny), exact_scores(matrix.to_dense(), tiny), 1e-3)
+        assert_close(matrix.scores(tiny), exact_scores(matrix.to_dense(), tiny), 1e-3)
 
     def test_half_precision_logits_are_taken(self) -> None:
         matrix, step = self.make(torch.full((3, 20), 1 / 20)), random_step(3, 20, 1)
         logits = torch.randn(len(step.predictive), 20)
-        joined, _ = matrix.add_scores(logits.bfloat16(), *step)
+        joined, _ = matrix.add_scores(logits.bfloat16(), step)
         assert joined.dtype == torch.float32
-        assert_close(joined, logits.bfloat16() + matrix.scores(*step))
+        assert_close(joined, logits.bfloat16() + matrix.scores(step))
 
     def test_refuses_what_does_not_fit(self) -> None:
         matrix, step = self.make(torch.full((3, 20), 1 / 20)), random_step(3, 20, 2)
@@ -201,13 +194,13 @@ class StochasticMatrixAlgebra(abc.ABC):
             step._replace(predictive=step.predictive[1:]),
         ):
             with pytest.raises(ArgumentError):
-                matrix.scores(*wrong)
+                matrix.scores(wrong)
             with pytest.raises(ArgumentError):
-                matrix.add_scores(logits, *wrong)
+                matrix.add_scores(logits, wrong)
         with pytest.raises(ArgumentError, match="log_probs"):
-            matrix.add_scores(logits[:, 1:], *step)
+            matrix.add_scores(logits[:, 1:], step)
         with pytest.raises(ArgumentError, match="out"):
-            matrix.add_scores(logits, *step, out=logits.double())
+            matrix.add_scores(logits, step, out=logits.double())
 
     def test_moves(self) -> None:
         matrix = self.make(torch.full((3, 20), 1 / 20))

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ctrlg.kernels import cpu, cpu_kernels, lanes, log_ratios, reference, threads
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.matrices import CompressedMatrix
 
 SEEDS = st.integers(0, 2**31)
@@ -106,17 +107,17 @@ def test_scores(
     row_of = torch.randint(-1, len(weights), (batch, choices), generator=rng)
     row_of[:, torch.rand(choices, generator=rng) < 0.2] = -1
     class_of = torch.randint(0, choices, (size,), generator=rng)
-    arguments = (weights, predictive, row_of, class_of)
-    expected = reference.scores(matrix, *arguments)
-    single = (weights.float(), predictive.float(), row_of, class_of)
+    arguments = ScoringStep(weights, predictive, row_of, class_of)
+    expected = reference.scores(matrix, arguments)
+    single = ScoringStep(weights.float(), predictive.float(), row_of, class_of)
     if not joined:
         with poisoned():
-            assert_close(cpu.scores(matrix, *single), expected)
+            assert_close(cpu.scores(matrix, single), expected)
         return
     logits = 5 * torch.randn(batch, size, generator=rng)
     expected += logits
     with poisoned():
-        log_sum = cpu.add_scores(matrix, logits, *single, out=logits)
+        log_sum = cpu.add_scores(matrix, logits, single, out=logits)
     assert_close(logits, expected)
     assert_close(log_sum, expected.logsumexp(dim=1))
 
@@ -124,9 +125,10 @@ def test_scores(
 @pytest.mark.parametrize("direction", [-1, 1])
 def test_log_sum_follows_a_peak_that_moves(direction: int) -> None:
     matrix = random_matrix(4, 3000, 0.1, 0.01, 0)
-    step = (torch.ones(1, 4), torch.full((2, 4), 0.25), torch.tensor([[0], [0]]), torch.zeros(3000, dtype=torch.int64))
+    row_of, class_of = torch.tensor([[0], [0]]), torch.zeros(3000, dtype=torch.int64)
+    step = ScoringStep(torch.ones(1, 4), torch.full((2, 4), 0.25), row_of, class_of)
     logits = direction * torch.linspace(-4e4, 4e4, 3000).expand(2, -1).contiguous()
-    joined, log_sum = matrix.add_scores(logits, *step)
+    joined, log_sum = matrix.add_scores(logits, step)
     assert_close(log_sum, joined.double().logsumexp(dim=1))
 
 

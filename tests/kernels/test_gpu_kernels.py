@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.matrix_algebra import SEEDS, Step, assert_close, exact_scores, for_every_matrix, random_step
+from helpers.matrix_algebra import SEEDS, assert_close, exact_scores, for_every_matrix, random_step
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -19,6 +19,7 @@ from ctrlg.decoding.on_device import DeviceStep
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words
 from ctrlg.kernels import entries
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.kernels.token_classes import TokenClasses
 from ctrlg.matrices import CompressedMatrix, DenseMatrix
 
@@ -90,16 +91,16 @@ def test_class_sums(matrix: CompressedMatrix, classes: int, seed: int) -> None:
 def test_scores_joined_with_logits(matrix: CompressedMatrix, seed: int) -> None:
     step = random_step(*matrix.shape, seed)
     expected = exact_scores(matrix.to_dense(), step)
-    assert_close(matrix.scores(*step), expected)
+    assert_close(matrix.scores(step), expected)
     logits = torch.randn(expected.shape, generator=torch.Generator().manual_seed(seed))
     out = torch.full_like(logits, float("nan"))
-    joined, log_sum = matrix.add_scores(logits, *step, out=out)
+    joined, log_sum = matrix.add_scores(logits, step, out=out)
     assert joined is out
     assert_close(joined, logits + expected)
     assert_close(log_sum, (logits + expected).logsumexp(dim=1))
 
 
-def paired(step: Step, rows: Tensor) -> Step:
+def paired(step: ScoringStep, rows: Tensor) -> ScoringStep:
     """The weights of every sequence and row, spelled out."""
     weights = (step.predictive[:, None] * rows).reshape(-1, rows.shape[1])
     first = len(rows) * torch.arange(len(step.row_of))[:, None]

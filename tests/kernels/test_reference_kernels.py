@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ctrlg.kernels import reference
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.matrices import DenseMatrix
 
 
@@ -42,7 +43,7 @@ def test_class_sums_and_columns(block_entries: int) -> None:
 def test_scores_in_float64(block_entries: int) -> None:
     dense, weights, predictive = probabilities(7, 23), probabilities(3, 7) * 1e-200, probabilities(2, 7)
     row_of, class_of = torch.tensor([[0, 1, 1, -1], [2, -1, 1, 0]]), torch.arange(23) % 4
-    scores = reference.scores(DenseMatrix(dense), weights, predictive, row_of, class_of)
+    scores = reference.scores(DenseMatrix(dense), ScoringStep(weights, predictive, row_of, class_of))
     assert scores.dtype == torch.float64
     for b in range(2):
         for v in range(23):

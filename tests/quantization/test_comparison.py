@@ -57,6 +57,14 @@ def test_matrices_are_what_the_method_says(name: str) -> None:
         torch.testing.assert_close(ours.to_dense(), expected, rtol=1e-5, atol=1e-9)
 
 
+def test_more_bits_than_codes_have_make_a_dense_hmm() -> None:
+    hmm = random_hmm(6, 50)
+    made = comparison_hmm(hmm, "norm-q", 12)
+    assert isinstance(made, HMM)
+    expected = quantize_rows(hmm.emission.to_dense(), "norm-q", 12)
+    torch.testing.assert_close(made.emission.to_dense(), expected, rtol=1e-5, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_the_initial_distribution_is_quantised_where_one_says_so(name: str) -> None:
     hmm = random_hmm(6, 50)
@@ -124,7 +132,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "no such method": (("norm", 4), {}, "quantization method is 'norm'"),
     "no bits": (("row-max",), {}, "'row-max' is given no bits"),
     "bits out of range": (("k-means", 9), {}, "bits is 9"),
-    "codes of more than 8 bits": (("norm-q", 9), {}, "bits is 9"),
+    "more bits than the method takes": (("norm-q", 17), {}, "bits is 17"),
     "a ratio of another method": (("none",), {"ratio": 0.5}, "method is 'none'"),
     "a ratio and bits": (("prune", 4), {"ratio": 0.5}, "bits is 4"),
     "a ratio of 1": (("prune",), {"ratio": 1.0}, "ratio is 1"),

@@ -17,6 +17,7 @@ from ctrlg.kernels.entries import HEAD, PIECE, EntryLists
 from ctrlg.kernels.gpu import scores as score_kernels
 from ctrlg.kernels.gpu import sums
 from ctrlg.kernels.reference import LARGEST_LOGIT, ones_where_missing
+from ctrlg.kernels.scoring import ScoringStep
 
 HEADROOM = 2.0**60
 """Numerator and denominator are multiplied by it, so that small ones stay clear of denormals."""
@@ -78,22 +79,19 @@ def class_sums(matrix: CompressedEntries, class_of: Tensor, num_classes: int) ->
     return torch.cat(parts)
 
 
-def scores(matrix: CompressedEntries, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+def scores(matrix: CompressedEntries, step: ScoringStep) -> Tensor:
     """Log-ratios [B, N]."""
-    return _weighted_scores(matrix, None, weights, predictive, row_of, class_of, None)[0]
+    return _weighted_scores(matrix, None, step, None)[0]
 
 
 def add_scores(
     matrix: CompressedEntries,
     log_probs: Tensor,
-    weights: Tensor,
-    predictive: Tensor,
-    row_of: Tensor,
-    class_of: Tensor,
+    step: ScoringStep,
     out: Tensor,
 ) -> Tensor:
     """`log_probs + scores` into `out`, contiguous [B, N], may be `log_probs`; returns its rows' log-sum-exp [B]."""
-    return _weighted_scores(matrix, log_probs, weights, predictive, row_of, class_of, out)[1]
+    return _weighted_scores(matrix, log_probs, step, out)[1]
 
 
 def add_paired_scores(
@@ -118,13 +116,11 @@ def add_paired_scores(
 def _weighted_scores(
     matrix: CompressedEntries,
     logits: Tensor | None,
-    weights: Tensor,
-    predictive: Tensor,
-    row_of: Tensor,
-    class_of: Tensor,
+    step: ScoringStep,
     out: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Each row of weights is divided by its largest entry, whose logarithm becomes the offset."""
+    weights, predictive, row_of, class_of = step
     peak = weights.amax(dim=1) if len(weights) else weights.new_empty(0)
     peak = torch.cat([torch.where(peak > 0, peak, 1.0), peak.new_ones(1)])
     unit = torch.cat([weights / peak[:-1, None], weights.new_zeros(1, weights.shape[1])])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.matrices import DenseMatrix, StochasticMatrix, WrappedMatrix
 from ctrlg.quantization.baselines.grids import MOST_BITS, on_unit_grid
 from ctrlg.quantization.baselines.levels import MOST_CODE_BITS, Levelled, rows_of_levels
@@ -50,21 +51,20 @@ class IntegerMatrix(WrappedMatrix):
     def right(self, y: Tensor) -> Tensor:
         return self._matrix.right(rounded_operand(y, self.bits))
 
-    def scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
-        weights, predictive = rounded_operand(weights, self.bits), rounded_operand(predictive, self.bits)
-        return self._matrix.scores(weights, predictive, row_of, class_of)
+    def scores(self, step: ScoringStep) -> Tensor:
+        return self._matrix.scores(self._rounded(step))
 
     def add_scores(
         self,
         log_probs: Tensor,
-        weights: Tensor,
-        predictive: Tensor,
-        row_of: Tensor,
-        class_of: Tensor,
+        step: ScoringStep,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        weights, predictive = rounded_operand(weights, self.bits), rounded_operand(predictive, self.bits)
-        return self._matrix.add_scores(log_probs, weights, predictive, row_of, class_of, out)
+        return self._matrix.add_scores(log_probs, self._rounded(step), out)
+
+    def _rounded(self, step: ScoringStep) -> ScoringStep:
+        weights, predictive = rounded_operand(step.weights, self.bits), rounded_operand(step.predictive, self.bits)
+        return step._replace(weights=weights, predictive=predictive)
 
 
 def rounded_operand(x: Tensor, bits: int) -> Tensor:

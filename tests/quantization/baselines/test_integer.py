@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.quantization.baselines.grids import on_unit_grid
 from ctrlg.quantization.baselines.integer import IntegerMatrix, rounded_operand
 
@@ -72,13 +73,13 @@ def test_scores_round_both_operands_and_are_never_nan(p: Tensor, bits: int, seed
     weights = torch.rand(3, len(p), generator=rng) * 10 ** (-30 * torch.rand(3, 1, generator=rng))
     predictive = torch.rand(3, len(p), generator=rng) * (torch.rand(3, len(p), generator=rng) < 0.7)
     row_of, class_of = torch.tensor([[2], [0], [-1]]), torch.zeros(p.shape[1], dtype=torch.int64)
-    scores = matrix.scores(weights, predictive, row_of, class_of)
+    scores = matrix.scores(ScoringStep(weights, predictive, row_of, class_of))
     expected = log_ratio(entries, rounded_operand(weights[[2, 0, 1]], bits), rounded_operand(predictive, bits))
     expected[2] = -torch.inf
     assert not scores.isnan().any()
     assert_close(scores, expected, 1e-4)
     logits = torch.randn(scores.shape, generator=rng)
-    joined, log_sum = matrix.add_scores(logits, weights, predictive, row_of, class_of)
+    joined, log_sum = matrix.add_scores(logits, ScoringStep(weights, predictive, row_of, class_of))
     assert_close(joined, logits + scores)
     assert_close(log_sum, joined.logsumexp(1))
 
@@ -88,7 +89,9 @@ def test_rounding_may_leave_nothing() -> None:
     predictive = torch.full((1, 3), 1 / 3)
     assert matrix.left(predictive).eq(0).all()
     row_of, class_of = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(300, dtype=torch.int64)
-    joined, log_sum = matrix.add_scores(torch.zeros(1, 300), torch.ones(1, 3), predictive, row_of, class_of)
+    joined, log_sum = matrix.add_scores(
+        torch.zeros(1, 300), ScoringStep(torch.ones(1, 3), predictive, row_of, class_of)
+    )
     assert (joined == -torch.inf).all() and (log_sum == -torch.inf).all()
 
 
