@@ -48,6 +48,7 @@ def main() -> None:
                     tokenizer,
                     hmm,
                     promises[first : first + size],
+                    suffix=".",
                     max_new_tokens=MAX_NEW_TOKENS,
                     num_beams=arguments.beams,
                     progress=False,

@@ -40,7 +40,9 @@ def main() -> None:
     hmm = load_hmm(arguments.hmm, device=arguments.device)
     print(f"{arguments.dtype}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, {hmm}")
     for beams in arguments.beams:
-        generate(model, tokenizer, hmm, WordCount(1, 3), max_new_tokens=4, num_beams=beams, progress=False)  # warms up
+        generate(
+            model, tokenizer, hmm, WordCount(1, 3), suffix=".", max_new_tokens=4, num_beams=beams, progress=False
+        )  # warms up
         neural, symbolic = zip(
             *(
                 step_times(model, tokenizer, hmm, concepts, beams)
@@ -67,6 +69,7 @@ def step_times(
         tokenizer,
         hmm,
         promise,
+        suffix=".",
         max_new_tokens=MAX_NEW_TOKENS,
         num_beams=beams,
         num_return_sequences=beams,

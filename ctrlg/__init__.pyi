@@ -205,6 +205,9 @@ from .generation import (
     GenerationResult as GenerationResult,
 )
 from .generation import (
+    Generator as Generator,
+)
+from .generation import (
     extract_generated_ids as extract_generated_ids,
 )
 from .generation import (
@@ -283,6 +286,7 @@ __all__ = [
     "EndsWith",
     "Exclude",
     "GenerationResult",
+    "Generator",
     "KMPBuilder",
     "Keywords",
     "OneLine",

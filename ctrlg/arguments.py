@@ -244,7 +244,8 @@ def several(name: str, value: Any, what: str = "a list") -> list[Any]:
     """The elements of a list, tuple, set, generator, array ...; a text is no list of its letters."""
     if isinstance(value, (str, bytes)):
         raise refused(name, value, f"{what}, as [{shown(value)}]")
-    dimensions = getattr(value, "ndim", None) if hasattr(value, "tolist") else None  # an array, or a tensor
+    is_array = hasattr(value, "tolist") and not isinstance(value, type)  # of numpy or torch
+    dimensions = getattr(value, "ndim", None) if is_array else None
     if dimensions:
         return value.tolist()
     if isinstance(value, Mapping) or not isinstance(value, Iterable) or dimensions == 0:

@@ -61,7 +61,7 @@ def written(small: bool, **options: Any) -> Callable[[], Any]:
     def work() -> Any:
         hmm = quantize(HMM_MODEL, "log-norm-q", 3) if small else HMM_MODEL
         promise = Keywords(["dog"]) & WordCount(2, 5)
-        return generate(MODEL, TOKENIZER, hmm, promise, max_new_tokens=8, num_return_sequences=3, **options)
+        return generate(MODEL, TOKENIZER, hmm, promise, suffix=".", max_new_tokens=8, num_return_sequences=3, **options)
 
     return work
 

@@ -22,6 +22,9 @@ from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
 from ctrlg.vocabulary.characters import SYMBOLS
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
+MOST_STATES = 20_000
+"""Of a constraint's automaton, on the way to it too, unless the caller says otherwise."""
+
 _NAME_CHARACTERS = 160  # of a promise, in an error
 _NAMES = 8  # promises listed in an error
 _MOST_LEVELS = 100  # of promises in promises, which Python's stack has room for; a chain of & or of | is one level
@@ -55,7 +58,7 @@ class Constraint(abc.ABC):
         *,
         prefix: str = "",
         suffix: str = "",
-        max_states: Positive = 20_000,
+        max_states: Positive = MOST_STATES,
     ) -> DFA:
         """The minimal automaton over contents for which prefix + content + suffix keeps the promise.
 

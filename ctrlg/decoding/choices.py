@@ -11,7 +11,6 @@ Here it is known up to one number per sequence, `log_scale`, which the softmax o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,16 +66,23 @@ class Guide:
     token_ranges: [least, most] content tokens; `Sequences.label` counts them.
     reachability: of `automaton`.
     look_ahead, suffix: None without an HMM; then the mask alone speaks.
+    eos_token_id: the token that ends a text.
     """
 
     automaton: ContentAutomaton
     guiding: ContentAutomaton
     guiding_state: np.ndarray
     suffix_ids: tuple[int, ...]
-    token_ranges: Sequence[Sequence[int]]
+    token_ranges: tuple[tuple[int, int], ...]
     reachability: Reachability
     look_ahead: LookAhead | None
     suffix: SuffixProbabilities | None
+    eos_token_id: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of look-ahead tables in memory; 0 without an HMM."""
+        return 0 if self.look_ahead is None else self.look_ahead.nbytes
 
     def choices(self, sequences: Sequences) -> Choices:
         """What each of the sequences may write next; none of them is over."""

@@ -15,16 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import LogitsProcessor
 
 from ctrlg.arguments import AboveZero, Natural, Positive, Temperature, checked
-from ctrlg.automata.classes import first_tokens
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import as_dfa
-from ctrlg.automata.intersection import pairs
 from ctrlg.decoding.choices import Guide
+from ctrlg.decoding.guides import checked_ranges, guide_of
 from ctrlg.decoding.joining import Joiner
 from ctrlg.decoding.on_device import DeviceStep
 from ctrlg.decoding.positions import side_by_side
@@ -32,11 +30,10 @@ from ctrlg.decoding.sequences import SequenceReader, Sequences, take
 from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.kernels.reference import finite_logits
-from ctrlg.look_ahead.content import ContentAutomaton, content_automaton
 from ctrlg.look_ahead.model import HiddenMarkovModel
-from ctrlg.look_ahead.reachability import Horizon, Reachability
-from ctrlg.look_ahead.suffix import check_ids, suffix_probabilities, suffix_tokens
-from ctrlg.look_ahead.tables import TABLE_BYTES, LookAhead
+from ctrlg.look_ahead.reachability import Horizon
+from ctrlg.look_ahead.suffix import check_ids
+from ctrlg.look_ahead.tables import TABLE_BYTES
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):
@@ -99,37 +96,66 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         dfa = as_dfa(dfa_model, None if hmm_model is None else hmm_model.vocab_size)
         eos = _end_of_text(hmm_model, dfa, eos_token_id)
         _check_fingerprints(hmm_model, dfa_model)
-        if hmm_model is not None:
-            check_ids("prefix_ids", prefix_ids, hmm_model.vocab_size)
+        ranges = checked_ranges(token_ranges or [[min_new_tokens, max_new_tokens]])
+        _checked_temperature(temperature)
+        guide = guide_of(hmm_model, dfa, mask, suffix_ids, ranges, eos, table_bytes)
+        self._start(hmm_model, guide, prompt_ids, prefix_ids, suffix_ids, ranges, temperature, soft_mask, strength)
+        self.hmm_batch_size = hmm_batch_size
+
+    @classmethod
+    @without_autocast()
+    def from_guide(
+        cls,
+        hmm_model: HiddenMarkovModel | None,
+        guide: Guide,
+        prompt_ids: Sequence[int],
+        prefix_ids: Sequence[int] = (),
+        temperature: Temperature = 1.0,
+        soft_mask: bool = False,
+        strength: AboveZero = 1.0,
+    ) -> ConstraintLogitsProcessor:
+        """A processor for a guide that `guide_of` has made for the same HMM: nothing is computed again.
+
+        Guides may be shared by processors, in threads of their own too. All rows have the guide's token range, which
+        must be one.
+        """
+        processor = cls.__new__(cls)
+        processor.hmm_batch_size = None
+        ranges = [list(token_range) for token_range in guide.token_ranges]
+        suffix_ids = guide.suffix_ids
+        processor._start(hmm_model, guide, prompt_ids, prefix_ids, suffix_ids, ranges, temperature, soft_mask, strength)
+        return processor
+
+    def _start(
+        self,
+        hmm: HiddenMarkovModel | None,
+        guide: Guide,
+        prompt_ids: Sequence[int],
+        prefix_ids: Sequence[int],
+        suffix_ids: Sequence[int],
+        token_ranges: list[list[int]],
+        temperature: float,
+        soft_mask: bool,
+        strength: float,
+    ) -> None:
+        """Everything that belongs to these rows alone."""
+        if hmm is not None:
+            check_ids("prefix_ids", prefix_ids, hmm.vocab_size)
         self.prompt_ids = list(prompt_ids)
         self.prefix_ids = list(prefix_ids)
         self.suffix_ids = list(suffix_ids)
-        self.eos_token_id = eos
-        self.vocab_size = dfa.vocab_size
+        self.eos_token_id = guide.eos_token_id
+        self.vocab_size = len(guide.automaton.class_of)
         self.temperature = temperature
-        self.hmm_batch_size = hmm_batch_size
-        self.token_ranges = _checked_ranges(token_ranges or [[min_new_tokens, max_new_tokens]])
-        _checked_temperature(temperature)
-        distinct = sorted({tuple(token_range) for token_range in self.token_ranges})
-        self._label = np.array([distinct.index(tuple(token_range)) for token_range in self.token_ranges])
-
-        suffix = suffix_tokens(suffix_ids, eos, dfa.vocab_size)
-        automaton, guiding, guiding_state = _automata(dfa, mask, eos)
-        guiding_reachability = Reachability(guiding, distinct)
-        reachability = guiding_reachability if guiding is automaton else Reachability(automaton, distinct)
-        self._device = torch.device("cpu") if hmm_model is None else hmm_model.initial.device
+        self.token_ranges = token_ranges
+        self._label = np.array([guide.token_ranges.index(tuple(token_range)) for token_range in token_ranges])
+        self._device = torch.device("cpu") if hmm is None else hmm.initial.device
         with torch.no_grad():
-            probabilities = None if hmm_model is None else suffix_probabilities(hmm_model, suffix)
-            look_ahead = None
-            if hmm_model is not None and probabilities is not None:
-                look_ahead = LookAhead(hmm_model, guiding, probabilities, guiding_reachability, table_bytes)
-            self._reader = SequenceReader(hmm_model, automaton, suffix, tuple(self.prefix_ids))
-        self._guide = Guide(
-            automaton, guiding, guiding_state, suffix, distinct, reachability, look_ahead, probabilities
-        )
-        emission = None if hmm_model is None else hmm_model.emission
-        self._joiner = Joiner(automaton, eos, emission, self._device, soft_mask, strength)
-        self._hmm = hmm_model
+            self._reader = SequenceReader(hmm, guide.automaton, guide.suffix_ids, tuple(self.prefix_ids))
+        self._guide = guide
+        emission = None if hmm is None else hmm.emission
+        self._joiner = Joiner(guide.automaton, guide.eos_token_id, emission, self._device, soft_mask, strength)
+        self._hmm = hmm
         self._device_step: DeviceStep | None = None
         self.seconds = 0.0
 
@@ -326,20 +352,6 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return (joined / _checked_temperature(self.temperature)).log_softmax(dim=1)
 
 
-def _automata(
-    dfa: DFA, mask: DFA | None, eos_token_id: int
-) -> tuple[ContentAutomaton, ContentAutomaton, NDArray[np.int64]]:
-    """What is allowed (`dfa` and `mask`), what guides (`dfa`, over the same token classes), and the state of the latter
-    in each state of the former."""
-    if mask is None:
-        automaton = content_automaton(dfa, eos_token_id)
-        return automaton, automaton, np.arange(dfa.num_states)
-    both, guiding_state = pairs(dfa, mask, dfa.num_states * mask.num_states + 1)
-    of_class = dfa.class_of[first_tokens(both.class_of, both.num_classes)]
-    finer = DFA(both.class_of, dfa.delta[:, of_class], dfa.initial, dfa.accepting)
-    return content_automaton(both, eos_token_id), content_automaton(finer, eos_token_id), guiding_state
-
-
 def _end_of_text(hmm: HiddenMarkovModel | None, dfa: DFA, eos_token_id: int | None) -> int:
     if eos_token_id is None:
         if hmm is None:
@@ -356,17 +368,6 @@ def _check_fingerprints(hmm: HiddenMarkovModel | None, dfa_model: Any) -> None:
             f"the HMM was distilled over vocabulary {ours[:12]}, the promise is compiled for {theirs[:12]}",
             hint="compile it with the tokenizer of the language model that the HMM was distilled from",
         )
-
-
-def _checked_ranges(token_ranges: Sequence[Sequence[int]]) -> list[list[int]]:
-    ranges = [[int(number) for number in token_range] for token_range in token_ranges]
-    for token_range in ranges:
-        if len(token_range) != 2 or not 0 <= token_range[0] <= token_range[1]:
-            raise ArgumentError(
-                f"{token_range} is no range of content tokens",
-                hint="a range is [least, most] with 0 <= least <= most (min_new_tokens and max_new_tokens)",
-            )
-    return ranges
 
 
 def _checked_temperature(temperature: float) -> float:

@@ -9,7 +9,7 @@ from ctrlg.constraints.base import Constraint
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import ConceptSet
 from ctrlg.generation import GenerationResult, generate_many
-from ctrlg.generation.tasks import Promise
+from ctrlg.generation.compiled import Promise
 
 LEAST_WORDS, MOST_WORDS = 6, 16
 """Words of a sentence that a concept set is written into, unless other limits are given."""
@@ -84,6 +84,7 @@ def write_sentences(
             tokenizer,
             hmm,
             promises if compiled is None else [compiled(concept_set) for concept_set in group],
+            suffix=".",
             max_new_tokens=max_new_tokens,
             num_beams=beams,
             num_return_sequences=beams,

@@ -1,10 +1,14 @@
 """Whole texts under constraints: prompts in, searched or sampled, ranked texts out."""
 
-from ctrlg.generation.generate import GenerationResult, generate, generate_many
+from ctrlg.generation.generate import generate, generate_many
+from ctrlg.generation.generator import Generator
 from ctrlg.generation.ranking import extract_generated_ids, rank_generated_ids, score_generated_ids
+from ctrlg.generation.results import GenerationResult, Timing
 
 __all__ = [
     "GenerationResult",
+    "Generator",
+    "Timing",
     "extract_generated_ids",
     "generate",
     "generate_many",

@@ -17,6 +17,7 @@ stays and the others are computed again in stretches.
 from __future__ import annotations
 
 import math
+import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -75,6 +76,7 @@ class LookAhead:
             self._stride = math.isqrt(max(horizon.most for horizon in self._horizons)) + 1
         self._kept: dict[Horizon, StateTable] = {}
         self._stretch: OrderedDict[Horizon, StateTable] = OrderedDict()
+        self._recomputing = threading.Lock()
         checkpoints = sum(size for horizon, size in sizes.items() if self._is_checkpoint(horizon))
         self._stretch_bytes = max(0, table_bytes - checkpoints)
         least = checkpoints + (0 if self._stride == 1 else self._stride * max(sizes.values()))
@@ -89,17 +91,19 @@ class LookAhead:
     @property
     def nbytes(self) -> int:
         """Bytes of the tables and the masses that are in memory now."""
-        tables = [*self._kept.values(), *self._stretch.values()]
+        with self._recomputing:
+            tables = [*self._kept.values(), *self._stretch.values()]
         return sum(_table_bytes(table) for table in tables) + self._masses.numel() * self._masses.element_size()
 
     def table(self, horizon: Horizon) -> StateTable:
         """C of a horizon that some content leads to; computed again where it was not kept."""
         if horizon in self._kept:
             return self._kept[horizon]
-        if horizon not in self._stretch:
-            self._recompute(horizon)
-        self._stretch.move_to_end(horizon)
-        return self._stretch[horizon]
+        with self._recomputing:  # several processors may share the tables, each in a thread of its own
+            if horizon not in self._stretch:
+                self._recompute(horizon)
+            self._stretch.move_to_end(horizon)
+            return self._stretch[horizon]
 
     def value(self, horizon: Horizon, states: np.ndarray) -> ScaledRows:
         """B of live states, int [n] -> scaled rows [n, H]."""

@@ -28,7 +28,7 @@ from ctrlg.evaluation.metrics.similarity import cider, rouge_l
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER
 from ctrlg.files.records import StudyLines, markdown_rows
 from ctrlg.generation import generate_many
-from ctrlg.generation.generate import LENGTH_PENALTY
+from ctrlg.generation.generator import LENGTH_PENALTY
 from ctrlg.loading import load_hmm
 from ctrlg.loading.language_models import load_language_model
 from ctrlg.terminal.console import as_program, say

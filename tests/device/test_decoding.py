@@ -24,7 +24,7 @@ TOKENIZER = tiny_tokenizer()
 EOS: int = cast(int, TOKENIZER.eos_token_id)
 VOCABULARY = Vocabulary.of(TOKENIZER, len(TOKENIZER), EOS)
 MODEL = tiny_language_model(len(TOKENIZER) + 3)
-SHORT: dict[str, Any] = {"max_new_tokens": 7, "num_beams": 3, "num_return_sequences": 3}
+SHORT: dict[str, Any] = {"suffix": ".", "max_new_tokens": 7, "num_beams": 3, "num_return_sequences": 3}
 PROMISES = [
     Keywords([["dog", "dogs"], ["park"]]) & WordCount(2, 5),
     Exclude(["dog"]) & WordCount(3, 4),

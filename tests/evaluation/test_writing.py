@@ -6,8 +6,7 @@ import pytest
 
 from ctrlg.evaluation.concept_sets import ConceptSet
 from ctrlg.evaluation.writing import Sentence
-from ctrlg.generation import GenerationResult
-from ctrlg.generation.generate import Timing
+from ctrlg.generation import GenerationResult, Timing
 
 
 @pytest.mark.parametrize(("first", "kept"), [(" A dog runs.", True), ("A cat.", False)])

@@ -24,7 +24,7 @@ IDS = TOKENIZER.encode("the dog run\n")
 
 
 def write(**options: Any) -> list[GenerationResult]:
-    settings: dict[str, Any] = {"max_new_tokens": 5, "num_beams": 2, "eos_token_id": EOS}
+    settings: dict[str, Any] = {"suffix": ".", "max_new_tokens": 5, "num_beams": 2, "eos_token_id": EOS}
     return generate(MODEL, TOKENIZER, None, Keywords(["dog"]), **(settings | options))
 
 
@@ -53,7 +53,7 @@ def test_prompts_come_in_many_forms(name: str) -> None:
 
 def test_several_prompts_may_be_a_batch() -> None:
     rows = {"input_ids": torch.tensor([[0, *IDS[:2]], IDS[:3]]), "attention_mask": torch.tensor([[0, 1, 1], [1, 1, 1]])}
-    settings: dict[str, Any] = {"max_new_tokens": 5, "num_beams": 2, "eos_token_id": EOS}
+    settings: dict[str, Any] = {"suffix": ".", "max_new_tokens": 5, "num_beams": 2, "eos_token_id": EOS}
     both = [Keywords(["dog"])] * 2
     expected = generate_many(MODEL, TOKENIZER, None, both, [IDS[:2], IDS[:3]], **settings)
     assert generate_many(MODEL, TOKENIZER, None, both, rows, **settings) == expected
@@ -93,7 +93,7 @@ def test_other_prompts_are_refused(name: str) -> None:
 @pytest.mark.parametrize("prompts", [5, "text", b"text", MODEL, torch.Tensor, torch.tensor(5), ["a", 5], {"a": 1}])
 def test_what_is_no_list_of_prompts_is_refused(prompts: Any) -> None:
     with pytest.raises(ArgumentError) as refused:
-        generate_many(MODEL, TOKENIZER, None, [Keywords(["dog"])] * 2, prompts, eos_token_id=EOS)
+        generate_many(MODEL, TOKENIZER, None, [Keywords(["dog"])] * 2, prompts, suffix=".", eos_token_id=EOS)
     assert refused.value.hint
 
 
@@ -221,7 +221,7 @@ def test_a_prompt_beyond_the_context_is_refused_first() -> None:
     config = GPT2Config(vocab_size=len(TOKENIZER), n_positions=16, n_embd=16, n_layer=1, n_head=2)
     torch.manual_seed(0)
     model = GPT2LMHeadModel(config).eval()
-    settings: dict[str, Any] = {"max_new_tokens": 5, "num_beams": 2, "eos_token_id": EOS}
+    settings: dict[str, Any] = {"suffix": ".", "max_new_tokens": 5, "num_beams": 2, "eos_token_id": EOS}
     assert generate(model, TOKENIZER, None, Keywords(["dog"]), [3] * 9, **settings)
     with pytest.raises(ArgumentError, match="10 tokens and 7 more exceed the language model's 16 positions") as no:
         generate(model, TOKENIZER, None, Keywords(["dog"]), [3] * 10, **settings)
@@ -234,6 +234,6 @@ def test_a_special_token_beyond_the_logits_is_never_content() -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     assert len(tokenizer) == len(TOKENIZER) + 1
-    settings: dict[str, Any] = {"max_new_tokens": 5, "num_beams": 2, "eos_token_id": EOS}
+    settings: dict[str, Any] = {"suffix": ".", "max_new_tokens": 5, "num_beams": 2, "eos_token_id": EOS}
     assert generate(MODEL, tokenizer, None, Keywords(["dog"]), **settings) == write()
     assert Vocabulary.of(tokenizer, len(TOKENIZER)).fingerprint == Vocabulary.of(TOKENIZER).fingerprint

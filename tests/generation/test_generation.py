@@ -12,7 +12,7 @@ from ctrlg.compat import AhoCorasickBuilder
 from ctrlg.constraints import Exclude, Keywords, WordCount
 from ctrlg.errors import ArgumentError, BudgetError, VocabularyError
 from ctrlg.generation import GenerationResult, generate, score_generated_ids
-from ctrlg.generation.generate import LENGTH_PENALTY
+from ctrlg.generation.generator import LENGTH_PENALTY
 from ctrlg.hmm import HMM
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
@@ -20,7 +20,7 @@ TOKENIZER = tiny_tokenizer()
 EOS: int = cast(int, TOKENIZER.eos_token_id)
 MODEL = tiny_language_model(len(TOKENIZER) + 3)
 PROMISE = Keywords([["dog", "dogs"], ["park"]]) & WordCount(2, 5)
-SHORT: dict[str, Any] = {"max_new_tokens": 9, "num_beams": 3}
+SHORT: dict[str, Any] = {"suffix": ".", "max_new_tokens": 9, "num_beams": 3}
 
 
 def random_model(vocab_size: int = len(TOKENIZER)) -> HMM:

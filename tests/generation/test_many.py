@@ -22,7 +22,7 @@ PROMISES = [
     Exclude(["dog"]) & WordCount(3, 4),
     Keywords([["park"]]),
 ]
-SHORT: dict[str, Any] = {"max_new_tokens": 9, "num_beams": 4, "num_return_sequences": 4}
+SHORT: dict[str, Any] = {"suffix": ".", "max_new_tokens": 9, "num_beams": 4, "num_return_sequences": 4}
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,10 @@ def test_each_promise_gets_what_it_gets_alone(hmm: HMM, guided: bool, options: d
     if not guided and "soft_mask" in options:
         pytest.skip("a soft mask without an HMM steers nothing")
     guide = hmm if guided else None
-    together = generate_many(MODEL, TOKENIZER, guide, PROMISES, **SHORT, **options)
+    together = generate_many(MODEL, TOKENIZER, guide, PROMISES, **(SHORT | options))
     for promise, results in zip(PROMISES, together, strict=True):
         assert results
-        assert same(results, generate(MODEL, TOKENIZER, guide, promise, **SHORT, **options))
+        assert same(results, generate(MODEL, TOKENIZER, guide, promise, **(SHORT | options)))
 
 
 def test_prompts_of_different_lengths_stand_side_by_side(hmm: HMM) -> None:
@@ -89,9 +89,9 @@ def test_paths_are_known_as_far_as_they_were_read() -> None:
 
 
 def test_what_cannot_work_is_refused(hmm: HMM) -> None:
-    with pytest.raises(ArgumentError, match="0 promises, 0 prompts"):
-        generate_many(MODEL, TOKENIZER, hmm, [])
-    with pytest.raises(ArgumentError, match="3 promises, 1 prompts"):
-        generate_many(MODEL, TOKENIZER, hmm, PROMISES, ["run"])
+    with pytest.raises(ArgumentError, match="0 constraints, 0 prompts"):
+        generate_many(MODEL, TOKENIZER, hmm, [], suffix=".")
+    with pytest.raises(ArgumentError, match="3 constraints, 1 prompts"):
+        generate_many(MODEL, TOKENIZER, hmm, PROMISES, ["run"], suffix=".")
     with pytest.raises(BudgetError):
-        generate_many(MODEL, TOKENIZER, hmm, PROMISES, max_new_tokens=1)
+        generate_many(MODEL, TOKENIZER, hmm, PROMISES, suffix=".", max_new_tokens=1)

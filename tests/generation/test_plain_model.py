@@ -48,7 +48,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def write(model: Any, **options: Any) -> list[GenerationResult]:
-    options.setdefault("max_new_tokens", 8)
+    options = {"suffix": ".", "max_new_tokens": 8} | options
     return generate(model, TOKENIZER, HMM_MODEL, PROMISE, **options)
 
 

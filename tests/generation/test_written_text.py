@@ -18,7 +18,7 @@ from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, OneLine, 
 from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.errors import ArgumentError
 from ctrlg.generation import generate
-from ctrlg.generation.tasks import task_of
+from ctrlg.generation.compiled import Place, compiled
 from ctrlg.hmm import HMM
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
@@ -82,14 +82,14 @@ def test_what_is_spelled_decodes_to_the_text(name: str, text: str) -> None:
 def test_the_text_is_what_the_tokens_decode_to_whatever_comes_first(name: str) -> None:
     tokenizer: Any = TOKENIZERS[name]
     vocabulary = Vocabulary.of(tokenizer)
-    task = task_of(MODELS[name], tokenizer, None, Keywords(["dog"]), None, "", ".", 1000, None)
+    constraint = compiled(Keywords(["dog"]), vocabulary, Place("", ".", True, (1, 32), False), 1000)
     (dog,) = vocabulary.spell(["dog"])
     assert dog is not None
     for first, data in enumerate(vocabulary.token_bytes):
-        if data and data.isascii() and not (task.drops_space and data.startswith(b"  ")):
+        if data and data.isascii() and not (constraint.drops_space and data.startswith(b"  ")):
             ids = [first, *dog]
-            whole = [*ids, *task.suffix_ids[:-1]]
-            assert task.text(ids) == tokenizer.decode(whole, clean_up_tokenization_spaces=False)
+            whole = [*ids, *constraint.suffix_ids[:-1]]
+            assert constraint.text(ids) == tokenizer.decode(whole, clean_up_tokenization_spaces=False)
 
 
 def test_a_spelling_is_found_wherever_there_is_one() -> None:
@@ -100,12 +100,11 @@ def test_a_spelling_is_found_wherever_there_is_one() -> None:
 def test_what_the_tokenizer_cannot_write_is_refused() -> None:
     tokenizer = TOKENIZERS["byte-level"]
     vocabulary = Vocabulary((b"a", b" b", b".", None), eos_token_id=3)
-    model = tiny_language_model(4)
     with pytest.raises(ArgumentError, match="cannot write the suffix") as refused:
-        task_of(model, vocabulary, None, WordCount(1), None, "", "!", 1000, 3)
+        compiled(WordCount(1), vocabulary, Place("", "!", True, (1, 32), False), 1000)
     assert "'!'" in refused.value.hint
     with pytest.raises(ArgumentError, match="generate: prefix is"):
-        generate(MODELS["byte-level"], tokenizer, None, WordCount(1), prefix="\ud83d")
+        generate(MODELS["byte-level"], tokenizer, None, WordCount(1), suffix=".", prefix="\ud83d")
 
 
 @pytest.mark.parametrize("word", ["Nguyễn", "é", "狗"])
@@ -114,7 +113,7 @@ def test_texts_never_end_inside_a_character(word: str, name: str) -> None:
     tokenizer: Any = TOKENIZERS[name]
     hmm = HMM(3, len(tokenizer), tokenizer.eos_token_id)
     results = generate(
-        MODELS[name], tokenizer, hmm, Keywords([word]), do_sample=True, num_return_sequences=16, seed=0,
+        MODELS[name], tokenizer, hmm, Keywords([word]), suffix=".", do_sample=True, num_return_sequences=16, seed=0,
         max_new_tokens=24,
     )  # fmt: skip
     assert len(results) == 16

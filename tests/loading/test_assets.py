@@ -192,9 +192,17 @@ def test_the_instruct_pair_answers_a_prompt_and_keeps_its_constraint() -> None:
         [{"role": "user", "content": "What do people like about the moon?"}], add_generation_prompt=True
     )
     constraint = Keywords([["tide", "tides"]]) & WordCount(10, 20)
-    (guided,) = generate(model, tokenizer, hmm, constraint, prompt, num_beams=4, progress=False)
+    (guided,) = generate(model, tokenizer, hmm, constraint, prompt, suffix=".", num_beams=4, progress=False)
     (alone,) = generate(
-        model, tokenizer, None, constraint, prompt, num_beams=4, progress=False, eos_token_id=hmm.eos_token_id
+        model,
+        tokenizer,
+        None,
+        constraint,
+        prompt,
+        suffix=".",
+        num_beams=4,
+        progress=False,
+        eos_token_id=hmm.eos_token_id,
     )
     assert guided.satisfied and alone.satisfied
     assert "tide" in guided.text and 10 <= len(guided.text.split()) <= 20

@@ -1,8 +1,8 @@
-"""What a promise comes down to before anything is written: prompt, prefix and suffix as ids, and an automaton."""
+"""What a constraint comes down to before anything is written: prefix and suffix as ids, and an automaton."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,6 @@ from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.utf8 import whole_characters
 from ctrlg.constraints import Constraint
 from ctrlg.errors import ArgumentError, VocabularyError
-from ctrlg.generation.prompts import Prompt, prompt_ids
 from ctrlg.generation.ranking import extract_generated_ids
 from ctrlg.look_ahead.model import HiddenMarkovModel
 from ctrlg.vocabulary.characters import SYMBOLS
@@ -24,11 +23,26 @@ Promise = Constraint | DFA | HoldsDFA | Mapping[str, Any]
 """About a whole text; or about the content's tokens alone, as an automaton or an edge dictionary of Ctrl-G."""
 
 
-class Task(NamedTuple):
-    """What a promise comes down to: ids, and two automata over contents.
+class Place(NamedTuple):
+    """Where a content stands, and how long it may be.
 
-    dfa: what the promise says. mask: what every content must be: whole characters.
-    prompt_ids, prefix_ids, suffix_ids: the suffix closes with the end-of-text token.
+    prefix, suffix: text before and after it. begins_text: nothing stands before the prefix: the language model reads
+        it, or the content where it is empty, as the beginning of a text.
+    token_range: least and most tokens of the content. soft_mask: see `ctrlg.generate`.
+    """
+
+    prefix: str
+    suffix: str
+    begins_text: bool
+    token_range: tuple[int, int]
+    soft_mask: bool
+
+
+class CompiledConstraint(NamedTuple):
+    """What a constraint comes down to between a prefix and a suffix: ids, and two automata over contents.
+
+    dfa: what the constraint says. mask: what every content must be: whole characters.
+    prefix_ids, suffix_ids: the suffix closes with the end-of-text token.
     prefix: the text that `text` begins with. drops_space: the text begins with the content, whose first space the
         tokenizer drops.
     """
@@ -37,7 +51,6 @@ class Task(NamedTuple):
     vocabulary: Vocabulary
     dfa: DFA
     mask: DFA
-    prompt_ids: list[int]
     prefix_ids: list[int]
     suffix_ids: list[int]
     prefix: str
@@ -49,20 +62,18 @@ class Task(NamedTuple):
         written = self.vocabulary.join(ids).decode("utf-8", errors="replace")
         return self.prefix + written[self.drops_space and self.vocabulary.drops_space_of(ids[0]) :]
 
+    def holds(self, content: Sequence[int]) -> bool:
+        """Whether the finished text keeps the constraint; an automaton alone is asked about the content."""
+        if isinstance(self.constraint, Constraint):
+            return self.constraint.holds(self.text(content))
+        return self.dfa.accepts(content)
 
-def task_of(
-    model: Any,
-    tokenizer: Any,
-    hmm: HiddenMarkovModel | None,
-    constraint: Promise,
-    prompt: Prompt | None,
-    prefix: str,
-    suffix: str,
-    max_states: int,
-    eos_token_id: int | None,
-) -> Task:
-    """Arguments as for `ctrlg.generate`. Raises UnsatisfiableError, VocabularyError and ArgumentError as it does."""
-    width = int(model.get_output_embeddings().weight.shape[0])
+
+def vocabulary_of(
+    model: Any, tokenizer: Any, hmm: HiddenMarkovModel | None, eos_token_id: int | None = None
+) -> Vocabulary:
+    """The vocabulary that model, tokenizer and HMM share. Raises VocabularyError where they do not fit together."""
+    width = logits_of(model)
     vocab_size = width if hmm is None else hmm.vocab_size
     if width < vocab_size:
         raise VocabularyError(
@@ -78,15 +89,29 @@ def task_of(
             f"the HMM knows vocabulary {fingerprint[:12]}, the tokenizer has {vocabulary.fingerprint[:12]}",
             hint="use the tokenizer of the language model that the HMM was distilled from",
         )
-    prefix_ids = _spelled(vocabulary, "prefix", prefix)
-    suffix_ids = [*_spelled(vocabulary, "suffix", suffix), vocabulary.eos_token_id]
-    ids = [vocabulary.eos_token_id, *prefix_ids] if prompt is None else prompt_ids(prompt, tokenizer)
-    if not ids or not all(0 <= token < width for token in ids):
-        raise ArgumentError(
-            f"the prompt is no list of tokens below {width}: {ids[:8]}",
-            hint="a prompt has at least one token; leave it out to begin after the end-of-text token",
-        )
-    drops_space = prompt is None and not prefix and vocabulary.drops_first_space
+    return vocabulary
+
+
+def logits_of(model: Any) -> int:
+    """How many tokens a language model scores."""
+    return int(model.get_output_embeddings().weight.shape[0])
+
+
+def prefix_ids_of(vocabulary: Vocabulary, prefix: str) -> list[int]:
+    """The tokens of a prefix, which begins a text. Raises ArgumentError where the tokenizer cannot write it."""
+    return _spelled(vocabulary, "prefix", prefix)
+
+
+def suffix_ids_of(vocabulary: Vocabulary, suffix: str) -> list[int]:
+    """The tokens of a suffix and of the end of text. Raises ArgumentError where the tokenizer cannot write it."""
+    return [*_spelled(vocabulary, "suffix", suffix), vocabulary.eos_token_id]
+
+
+def compiled(constraint: Promise, vocabulary: Vocabulary, place: Place, max_states: int) -> CompiledConstraint:
+    """A constraint compiled for a place. Raises as `Constraint.compile`, and as `prefix_ids_of` and `suffix_ids_of`."""
+    prefix, suffix = place.prefix, place.suffix
+    prefix_ids, suffix_ids = prefix_ids_of(vocabulary, prefix), suffix_ids_of(vocabulary, suffix)
+    drops_space = place.begins_text and not prefix and vocabulary.drops_first_space
     mask = whole_characters(vocabulary)
     if drops_space:
         mask = mask & _at_most_one_space(vocabulary)
@@ -94,8 +119,18 @@ def task_of(
         dfa = constraint.compile(vocabulary, prefix=prefix, suffix=suffix, max_states=max_states)
     else:
         never = [token for token, data in enumerate(vocabulary.token_bytes) if data is None]
-        dfa = as_dfa(constraint, vocab_size).forbid(never)
-    return Task(constraint, vocabulary, dfa, mask, ids, prefix_ids, suffix_ids, prefix, drops_space)
+        dfa = as_dfa(constraint, len(vocabulary.token_bytes)).forbid(never)
+    return CompiledConstraint(constraint, vocabulary, dfa, mask, prefix_ids, suffix_ids, prefix, drops_space)
+
+
+def checked_prompt(ids: Sequence[int], width: int) -> list[int]:
+    """The ids of a prompt. Raises ArgumentError for none, and for ids that the language model does not know."""
+    if not ids or not all(0 <= token < width for token in ids):
+        raise ArgumentError(
+            f"the prompt is no list of tokens below {width}: {list(ids[:8])}",
+            hint="a prompt has at least one token; leave it out to begin after the end-of-text token",
+        )
+    return list(ids)
 
 
 def _spelled(vocabulary: Vocabulary, name: str, text: str) -> list[int]:
@@ -126,14 +161,16 @@ def _at_most_one_space(vocabulary: Vocabulary) -> DFA:
     return lift(TextDFA(class_of, delta, start, np.array([True, True, True, False])), vocabulary)
 
 
-def contents_of(rows: Tensor, task: Task, token_range: tuple[int, int] | None) -> list[tuple[int, ...]]:
+def contents_of(
+    rows: Tensor, constraint: CompiledConstraint, token_range: tuple[int, int] | None
+) -> list[tuple[int, ...]]:
     """The different contents of rows that are content and whole suffix, in the range; of all rows where it is None.
-    Rows that keep the promise but are not finished are left out."""
+    Rows that keep the constraint but are not finished are left out."""
     if token_range is None:
-        contents = extract_generated_ids(rows.tolist(), [], task.suffix_ids, task.vocabulary.eos_token_id)
+        contents = extract_generated_ids(rows.tolist(), [], constraint.suffix_ids, constraint.vocabulary.eos_token_id)
         return list(dict.fromkeys(contents))
     least, most = token_range
-    suffix = tuple(task.suffix_ids)
+    suffix = tuple(constraint.suffix_ids)
     found: dict[tuple[int, ...], None] = {}
     for row in rows.tolist():
         if suffix[-1] not in row:
@@ -141,6 +178,6 @@ def contents_of(rows: Tensor, task: Task, token_range: tuple[int, int] | None) -
         text = tuple(row[: row.index(suffix[-1]) + 1])
         content = text[: len(text) - len(suffix)]
         within = text[len(content) :] == suffix and least <= len(content) <= most
-        if within and task.dfa.accepts(content) and task.mask.accepts(content):
+        if within and constraint.dfa.accepts(content) and constraint.mask.accepts(content):
             found[content] = None
     return list(found)
