@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, Ordered, WordCount, phrases
+from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, Ordered, WordCount, phrase_construction
 from ctrlg.constraints.base import Target
 from ctrlg.errors import BudgetError, ConstraintError
 from ctrlg.vocabulary.token_bytes import Vocabulary
@@ -37,14 +37,14 @@ MAKERS = {
 def states_met(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Fills with the number of states of each subset construction."""
     met: list[int] = []
-    explore = phrases.explore_one_by_one
+    explore = phrase_construction.explore_one_by_one
 
     def counted(*arguments: object) -> object:
         states, table = explore(*arguments)  # type: ignore[arg-type]
         met.append(len(states))
         return states, table
 
-    monkeypatch.setattr(phrases, "explore_one_by_one", counted)
+    monkeypatch.setattr(phrase_construction, "explore_one_by_one", counted)
     return met
 
 
