@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.distillation_samples import EOS, VOCABULARY, tiny_language_model
 from helpers.pretend_device import NAME, assert_same
+from helpers.sampling_job import EOS, VOCABULARY, tiny_language_model
 from helpers.tiny_models import END_OF_TEXT, tiny_tokenizer
 from helpers.tiny_models import tiny_language_model as tiny_llama
 from helpers.training_runs import CHUNKS, make_run, settings_in

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.distillation_samples import EOS, VOCABULARY, tiny_language_model
+from helpers.sampling_job import EOS, VOCABULARY, tiny_language_model
 from helpers.tiny_models import tiny_tokenizer
 from torch.testing import assert_close
 

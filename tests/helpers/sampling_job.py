@@ -9,13 +9,22 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ctrlg.distillation.processes import joined_processes
 from ctrlg.distillation.sampling.chunks import DrawingProgress, DrawingSettings, draw_chunks
 from ctrlg.distillation.sampling.samples import SamplingSettings
-from helpers.distillation_samples import EOS, tiny_language_model
+from helpers import tiny_models
+
+EOS = 0
+VOCABULARY = 12
+
+
+def tiny_language_model(seed: int = 0) -> Any:
+    return tiny_models.tiny_language_model(VOCABULARY, seed, EOS, layers=2, initializer_range=0.5)
+
 
 PROMPTS = [[EOS], [3, 4], [5], [2, 7], [8, 1]]
 SETTINGS = DrawingSettings(SamplingSettings(6), chunk_size=23, total_chunks=3, batch_size=4, embeddings=True, seed=4)

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import sampling_job
-from helpers.distillation_samples import EOS, VOCABULARY, tiny_language_model
-from helpers.sampling_job import PROMPTS, SETTINGS
+from helpers.sampling_job import EOS, PROMPTS, SETTINGS, VOCABULARY, tiny_language_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from helpers.distillation_samples import EOS, VOCABULARY, tiny_language_model
+from helpers.sampling_job import EOS, VOCABULARY, tiny_language_model
 from torch import Tensor
 from torch.testing import assert_close
 

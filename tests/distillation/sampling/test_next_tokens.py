@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 import torch
-from helpers.distillation_samples import EOS, VOCABULARY, tiny_language_model
+from helpers.sampling_job import EOS, VOCABULARY, tiny_language_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.distillation_samples import EOS, VOCABULARY, tiny_language_model
+from helpers.sampling_job import EOS, VOCABULARY, tiny_language_model
 from torch.testing import assert_close
 from transformers import GraniteConfig, GraniteForCausalLM
 

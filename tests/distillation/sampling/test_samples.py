@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers.distillation_samples import EOS, VOCABULARY, tiny_language_model
+from helpers.sampling_job import EOS, VOCABULARY, tiny_language_model
 from torch.testing import assert_close
 
 from ctrlg.distillation.sampling.samples import SamplingSettings, sample, token_mask
