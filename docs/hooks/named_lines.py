@@ -1,17 +1,20 @@
 """Docstrings with lines `name: meaning` as lists, for the API pages.
 
-Where a docstring describes its arguments or fields in such lines, without a section `Args:`, they become items of a list;
-lines with a deeper indent go on with the item. Docstrings in Google style stay as they are.
+Where a docstring describes its arguments or fields in such lines, without a section `Args:`, they become items of a
+list. Lines with a deeper indent, and those below a line that does not end a sentence, go on with the item. Docstrings
+in Google style stay as they are.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from griffe import Class, Extension, Function, Object
 
 _ITEM = re.compile(r"^([A-Za-z_]\w*(?:, [A-Za-z_]\w*)*): (.*)$")
+_SECOND_ITEM = re.compile(r"(?<=[.;]) (?=[A-Za-z_]\w*(?:, [A-Za-z_]\w*)*: )")
 
 
 class NamedLines(Extension):
@@ -38,19 +41,35 @@ def listed(text: str, names: set[str]) -> str:
     """`text` with lines `name: meaning` of the given names as items of a Markdown list."""
     lines: list[str] = []
     in_item = False
-    for line in text.splitlines():
-        match = _ITEM.match(line)
-        if match and names.issuperset(match[1].split(", ")):
+    for line in _one_item_a_line(text, names):
+        match = _named(line, names)
+        if match:
             if not in_item and lines and lines[-1].strip():
                 lines.append("")
             shown = ", ".join(f"`{name}`" for name in match[1].split(", "))
             lines.append(f"- {shown}: {match[2]}")
             in_item = True
-        elif in_item and line.startswith(" "):
+        elif in_item and line and (line[0] == " " or lines[-1][-1] not in ".:"):
             lines.append("    " + line.strip())
         else:
-            if in_item and line.strip():
+            if lines and lines[-1].strip() and ((in_item and line.strip()) or line.startswith("Raises ")):
                 lines.append("")
             in_item = False
             lines.append(line)
     return "\n".join(lines)
+
+
+def _named(line: str, names: set[str]) -> re.Match[str] | None:
+    match = _ITEM.match(line)
+    return match if match and names.issuperset(match[1].split(", ")) else None
+
+
+def _one_item_a_line(text: str, names: set[str]) -> Iterator[str]:
+    """The lines of a text; one that describes several names, in a sentence each, is several."""
+    for line in text.splitlines():
+        start = 0
+        for gap in _SECOND_ITEM.finditer(line):
+            if _named(line, names) and _named(line[gap.end() :], names):
+                yield line[start : gap.start()]
+                start = gap.end()
+        yield line[start:]

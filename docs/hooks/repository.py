@@ -25,7 +25,15 @@ OUTSIDE = (
     "CHANGELOG.md",
 )
 """Pages of the navigation that stand elsewhere."""
-LANGUAGES = {".py": "python", ".pyi": "python", ".sh": "sh", ".toml": "toml", ".yml": "yaml", ".cff": "yaml", "": "make"}
+LANGUAGES = {
+    ".py": "python",
+    ".pyi": "python",
+    ".sh": "sh",
+    ".toml": "toml",
+    ".yml": "yaml",
+    ".cff": "yaml",
+    "": "make",
+}
 _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 _ADDRESS = re.compile(r"^[a-z]+:")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -99,7 +107,8 @@ def source_page(name: str, source: Path) -> str:
     """A source file as a page that the search leaves out."""
     language = LANGUAGES[source.suffix]
     text = source.read_text(encoding="utf-8").rstrip()
-    return f'---\nsearch: {{exclude: true}}\n---\n# `{name}`\n\n````{language} linenums="1"\n{text}\n````\n'
+    settings = "---\nsearch: {exclude: true}\nhide: [navigation, toc]\n---"
+    return f'{settings}\n# `{name}`\n\n````{language} linenums="1"\n{text}\n````\n'
 
 
 def notebook_page(notebook: Path) -> str:
@@ -117,4 +126,4 @@ def _output(output: dict) -> list[str]:
     if "image/png" in data:
         return [f"![Output](data:image/png;base64,{''.join(data['image/png']).strip()})"]
     text = "".join(output.get("text", data.get("text/plain", "")))
-    return [f'```{{.text .output}}\n{text.rstrip()}\n```'] if text.strip() else []
+    return [f"```{{.text .output}}\n{text.rstrip()}\n```"] if text.strip() else []
