@@ -5,8 +5,16 @@ BIN := .venv/bin
 # Where torch is for CPUs, this one runs the GPU kernels in its interpreter, for tests.
 TRITON := triton==3.6.0
 INSTALLED := .venv/.installed
+SITE := .venv/.site
+# What is quick of every layer: within a minute on two cores.
+FAST := tests/vocabulary tests/automata tests/constraints tests/look_ahead tests/hmm \
+  tests/kernels/test_reference_kernels.py tests/storage/test_packing.py tests/quantization/test_norm_q.py \
+  tests/decoding/test_lost_states.py tests/generation/test_ranking.py tests/test_errors.py tests/test_site.py \
+  --ignore tests/constraints/test_soundness.py --ignore tests/constraints/test_bounds.py \
+  --ignore tests/constraints/test_combinations.py --ignore tests/constraints/test_forms.py \
+  --ignore tests/look_ahead/test_reachability.py
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-fast lint docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/ctrlg demo --compare
@@ -14,13 +22,24 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
+test-fast: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# The site is read from the disk (site/index.html) or, with its search, from `python -m http.server -d site`.
+docs: $(SITE)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist site *.egg-info
+
+$(SITE): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[site]'
+	@touch $@
 
 $(INSTALLED): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
