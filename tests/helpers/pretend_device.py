@@ -187,7 +187,7 @@ _counting: list[Synchronisations] = []
 def pretend_device() -> Iterator[torch.device]:
     """The device, usable by its name and in `device=` until the context is left."""
     global _open_contexts
-    _register()
+    register()
     # `torch.tensor` makes its result on the device behind the back of a mode, unless told to go through the CPU.
     lifted = torch._C._only_lift_cpu_tensors()
     overwritten = torch.__future__.get_overwrite_module_params_on_conversion()
@@ -236,7 +236,7 @@ def assert_same(result: Any, expected: Any, rtol: float = 1e-5, atol: float = 1e
             assert one == close, f"{one} is not {other}"
 
 
-def _register() -> None:
+def register() -> None:
     """Make the device's name known to torch, once in a process."""
     global _registered
     if _registered:

@@ -141,7 +141,8 @@ def test_a_budget_that_cannot_be_met_names_what_can() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "k-means"}, "method is 'k-means'"),
+        ({"method": "row-max"}, "method is 'row-max'"),
+        ({"method": "k-means", "threshold": 1e-6}, "k-means has no threshold"),
         ({"bits": 0}, "bits is 0"),
         ({"bits": 9}, "bits is 9"),
         ({"layout": "ragged"}, "layout is 'ragged'"),
