@@ -1,1 +1,1 @@
-"""What several studies share."""
+"""What all studies share: `study` runs one from its flags to its figure, `flags` spells what several are told."""
