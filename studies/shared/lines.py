@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ctrlg.files.records import markdown_rows
+from ctrlg.files.records import markdown_rows, mean_and_deviation
 
 Key = tuple[Any, ...]
 Line = Mapping[str, Any]
@@ -27,6 +27,22 @@ def kept(lines: Sequence[Line]) -> str:
 def table_of(rows: Sequence[Mapping[str, object]]) -> str:
     """A Markdown table of rows that have the same columns, by name; "" of no rows."""
     return markdown_rows([list(rows[0]), *(list(row.values()) for row in rows)]) if rows else ""
+
+
+def pivot(lines: Sequence[Line], rows: Sequence[str], column: str, value: str, unit: str = "") -> str:
+    """A Markdown table of one value: its mean and standard deviation over the lines of a cell, "" where none is."""
+    columns = dict.fromkeys(line[column] for line in lines)
+    return table_of(
+        [
+            dict(zip(rows, names, strict=True))
+            | {
+                f"{'at the end' if place is None else place}{unit}": mean_and_deviation(cell) if cell else ""
+                for place in columns
+                for cell in [[line[value] for line in mine if line[column] == place]]
+            }
+            for names, mine in grouped(lines, *rows).items()
+        ]
+    )
 
 
 def shown(values: Iterable[object]) -> str:
