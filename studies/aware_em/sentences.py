@@ -4,9 +4,9 @@
         --checkpoint runs/h128/checkpoint-0 --dataset_path validation.jsonl --output runs/aware_sentences.jsonl
     python scripts/test_acc.py --result runs/aware_sentences.jsonl --dataset_path validation.jsonl --against float
 
-EM as in `studies.aware_em.study`; each model writes a sentence for every concept set, a line of OUTPUT. Methods are called
-"float", "norm-q afterwards" and "norm-q aware" there. What is written already is not written again, and a model that
-has written everything is not trained again.
+EM as in `studies.aware_em.study`; each model writes a sentence for every concept set, a line of OUTPUT. Methods are
+called "float", "norm-q afterwards" and "norm-q aware" there. What is written already is not written again, and a
+model that has written everything is not trained again.
 """
 
 from __future__ import annotations

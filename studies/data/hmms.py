@@ -116,7 +116,7 @@ class SeveralHMMs(Study):
             lines = run_benchmark(settings, self.grid).lines
         return lines
 
-    def values(self, lines: Sequence[Line]) -> Values:
+    def digest(self, lines: Sequence[Line]) -> Values:
         """What HMMs of one size do in each way."""
         references = {each.number: each.references for each in read_concept_sets(self.arguments.concept_sets)}
         likelihoods = {tuple(line[name] for name in self.key): line for line in lines}
@@ -127,18 +127,18 @@ class SeveralHMMs(Study):
                 values[Group(likelihood["states"], row.method, row.bits, row.mask)].append(figures_of(row, likelihood))
         return values
 
-    def table(self, lines: Sequence[Line]) -> str:
+    def table(self, lines: Values) -> str:
         """A row for every number of states, method, bits and mask: mean and standard deviation over HMMs."""
         rows: list[list[object]] = [["states", "HMMs", "method", "bits", "mask", *SHOWN.values()]]
-        for group, members in sorted(self.values(lines).items(), key=lambda item: (item[0].mask or "", item[0].states)):
+        for group, members in sorted(lines.items(), key=lambda item: (item[0].mask or "", item[0].states)):
             cells = [_cell(name, [member[name] for member in members if name in member]) for name in SHOWN]
             rows.append([f"{group.states:,}", len(members), group.method, group.bits, group.mask, *cells])
         return markdown_rows(rows)
 
-    def figure(self, lines: Sequence[Line]) -> Any:
+    def figure(self, lines: Values) -> Any:
         """Four panels against the number of states, a line for each way."""
         figure = new_figure(12, 6.5)
-        hard = {group: members for group, members in self.values(lines).items() if group.mask == "hard"}
+        hard = {group: members for group, members in lines.items() if group.mask == "hard"}
         ways = list(dict.fromkeys((group.method, group.bits) for group in hard))
         for axes, (name, label) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
             for place, (method, bits) in enumerate(ways):

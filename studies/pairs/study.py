@@ -71,17 +71,16 @@ class Pairs(Study):
     def wants(self, line: Line) -> bool:
         return line["pair"] in self.pairs and line["concept_set_idx"] in self.sets
 
-    def table(self, lines: Sequence[Line]) -> str:
-        self.compared = self._compared(lines)
-        return pairs_table(self.compared, self.arguments.judge)
-
-    def figure(self, lines: Sequence[Line]) -> Any:
-        return draw_pairs(self.compared)
-
-    def _compared(self, lines: Sequence[Line]) -> list[PairResult]:
+    def digest(self, lines: Sequence[Line]) -> list[PairResult]:
         references = {number: concept_set.references for number, concept_set in self.sets.items()}
         judge = self.load_model(self.arguments.judge)
         return pair_results(list(self.pairs.values()), lines, references, judge, self.sizes)
+
+    def table(self, lines: Sequence[PairResult]) -> str:
+        return pairs_table(lines, self.arguments.judge)
+
+    def figure(self, lines: Sequence[PairResult]) -> Any:
+        return draw_pairs(lines)
 
 
 if __name__ == "__main__":

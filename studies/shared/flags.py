@@ -8,6 +8,9 @@ from typing import Any
 
 from ctrlg.terminal.flags import PlainArgumentParser
 
+FIGURES = {"figure": "--plot", "guidance_figure": "--guidance_plot", "layers_figure": "--draw_layers"}
+"""Other spellings of the flags of figures."""
+
 SHARED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "hmm": (("--hmm", "--hmm_model_path"), {"default": "default", "help": "name, folder or hub id of an HMM"}),
     "model": (
@@ -54,8 +57,8 @@ class StudyFlags(PlainArgumentParser):
         self._needed: list[argparse.Action] = []
         super().__init__(description)
         for name in figures:
-            spellings = (f"--{name}", f"--{name.replace('figure', 'plot')}")
-            self.add_argument(*spellings, nargs="+", default=[], metavar="FILE", help=".png, .svg or .pdf, or several")
+            what = "figures, .png, .svg or .pdf"
+            self.add_argument(f"--{name}", FIGURES[name], nargs="+", default=[], metavar="FILE", help=what)
         self.add_argument("--table", default="", metavar="FILE", help="Markdown file for the table that is printed")
         self.add_device()
 

@@ -49,7 +49,8 @@ class Study(ABC):
 
     key: columns that tell results apart; none for a study that is measured whole, every time. figures: names of methods
     that return a figure of some lines, each a flag. for_table: required flags that the table needs, too. arguments: the
-    flags' values. command: what was called, for the metadata of figures.
+    flags' values. command: what was called, for the metadata of figures. lines: those that are there while a batch is
+    measured.
     """
 
     key: ClassVar[tuple[str, ...]] = ()
@@ -58,6 +59,7 @@ class Study(ABC):
 
     def __init__(self, arguments: argparse.Namespace, command: str = "") -> None:
         self.arguments = arguments
+        self.lines: Sequence[Line] = ()
         self.command = command
         self._console = PlainConsole(stderr=True, soft_wrap=True)
 
@@ -81,14 +83,14 @@ class Study(ABC):
         words = shlex.split(program) or ["python", "-m", spec.name if spec else cls.__module__]
         study = cls(flags.parse(argv), shlex.join([*words, *argv]))
         study._check_outputs()
-        lines = [line for line in study._lines() if study.wants(line)]
-        table = study.table(lines)
+        found = study.digest([line for line in study._lines() if study.wants(line)])
+        table = study.table(found)
         say(table)
         if study.arguments.table:
             write_lines(study.arguments.table, table)
         for name in cls.figures:
             for path in getattr(study.arguments, name):
-                save_figure(getattr(study, name)(lines), path, study.command)
+                save_figure(getattr(study, name)(found), path, study.command)
         return study
 
     @classmethod
@@ -111,9 +113,13 @@ class Study(ABC):
         """Whether a line, which an earlier command may have measured, belongs into the table and the figures."""
         return True
 
+    def digest(self, lines: Sequence[Line]) -> Any:
+        """What table and figures are made of, where it takes a while to make: the lines themselves, usually."""
+        return lines
+
     @abstractmethod
-    def table(self, lines: Sequence[Line]) -> str:
-        """What is printed: a Markdown table."""
+    def table(self, lines: Any) -> str:
+        """What is printed: a Markdown table. lines: of `digest`."""
 
     def results(self) -> StudyLines:
         """The file of results, opened to be written."""
@@ -166,6 +172,7 @@ class Study(ABC):
         return results.lines
 
     def _measure_missing(self, results: StudyLines) -> None:
+        self.lines = results.lines
         batches = [list(keys) for keys in self.batches()]
         bar = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
         with Progress(*bar, console=self._console, disable=not self._console.is_terminal) as progress:
