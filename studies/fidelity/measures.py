@@ -56,8 +56,8 @@ def rate(
 ) -> dict[str, float | int | None]:
     """Bytes; nats per token lost on the test sequences, where the float HMM has `held_out`, and on its own samples.
 
-    sequences, seed: of what KLseq samples. None of what has no likelihood; of what finds a sequence impossible, too, and
-    then `likelihood` is true.
+    sequences, seed: of what KLseq samples. None of what has no likelihood; of what finds a sequence impossible, too,
+    and then `likelihood` is true.
     """
     size = stored_bytes(reference, hmm, Setting(point.method, point.bits))
     if not isinstance(hmm, SequenceModel):
