@@ -7,8 +7,8 @@ An operator is memory-bound where it does fewer floating-point operations for a 
 can do while it moves one: its balance, measured first as the speed of a large float32 product over that of a large
 copy (Williams et al. 2009). Flops of products are counted exactly, others as one for each number of their largest
 tensor; bytes are those of all tensors an operator takes and gives, once each. The language model is real, HMM and
-constraint are synthetic as in `studies.tracing.steps`; an operation of the HMM's matrices counts as one operator, timed from
-outside. Each operator's sum is a line of OUTPUT; what is there already is not measured again.
+constraint are synthetic as in `studies.tracing.steps`; an operation of the HMM's matrices counts as one operator, timed
+from outside. Each operator's sum is a line of OUTPUT; what is there already is not measured again.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class MemoryBound(Study):
         return bool(self.arguments.summarize) or any(key in keys for keys in self.batches())
 
     def table(self, lines: Sequence[Line]) -> str:
-        """A row for each HMM and number of beams: each half's share of operators' time, and what of it is memory-bound."""
+        """A row for each HMM and number of beams: each half's share of operators' time, what of it is memory-bound."""
         rows: list[list[Any]] = [
             [
                 *("states", "HMM", "beams", "time in operators, ms a step", "symbolic"),
