@@ -12,7 +12,7 @@ def questions() -> dict[str, str]:
     found = {}
     for path in sorted(folder.glob("*/*.py")):
         text = path.read_text(encoding="utf-8")
-        if 'if __name__ == "__main__":\n' in text:
+        if '\nif __name__ == "__main__":\n' in text:
             docstring = ast.get_docstring(ast.parse(text)) or ""
             found[f"studies.{path.parent.name}.{path.stem}"] = docstring.partition("\n")[0]
     return found

@@ -1,4 +1,4 @@
-"""Another domain: whose voice is it? A discrete HMM per speaker, quantised, on the UCI set JapaneseVowels.
+"""Whose voice is it? Another domain: a discrete HMM per speaker, quantized, on the UCI set JapaneseVowels.
 
     pip download --no-deps aeon && unzip aeon-*.whl 'aeon/datasets/data/JapaneseVowels/*' -d runs
     python -m studies.aware_em.speech --data runs/aeon/datasets/data/JapaneseVowels --output runs/speech.jsonl \\

@@ -1,4 +1,4 @@
-"""Norm-Q's interval study on an HMM of one's own: EM aware of quantisation, against quantising afterwards.
+"""Does EM that is aware of quantization end better than quantizing afterwards? The interval study of Norm-Q.
 
     python -m studies.aware_em.study --training runs/samples/commongen.train.{0,1,2} \\
         --test runs/samples/commongen.test --vocab_size 49152 --eos_token_id 0 \\

@@ -1,4 +1,4 @@
-"""Several HMMs, each compressed in several ways: held-out likelihood, and what they write for CommonGen's concept sets.
+"""What are more states, or other seeds, worth after compression? Likelihood and sentences of several HMMs.
 
     python -m studies.data.hmms --hmms runs/seeds/* --grid float32 norm-q:8 column:8 none:8 --masks hard soft \\
         --test runs/samples/commongen.test --dataset_path validation.jsonl --limit 30 --output runs/seeds-written

@@ -1,4 +1,4 @@
-"""Which pair of language model and HMM writes better under a promise? CommonGen's concept sets, against references.
+"""Which pair of language model and HMM writes better under a constraint? CommonGen's concept sets, against references.
 
     python -m studies.pairs.study --data validation.jsonl --sets 50 --output runs/pairs.jsonl \\
         --pair before runs/before/model runs/before/hmm --pair after default default

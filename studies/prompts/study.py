@@ -1,4 +1,4 @@
-"""Answers to prompts that must hold keywords: how strongly the HMM should pull, and what it is worth.
+"""How strongly should the HMM pull, and what is it worth? Answers to prompts that must hold keywords.
 
     python -m studies.prompts.prompts --output runs/instruct
     python -m studies.prompts.study --tests runs/instruct/test.jsonl --output runs/prompts.jsonl \\

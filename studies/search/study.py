@@ -1,4 +1,4 @@
-"""How the search and the order of its sentences make better or worse ones from the same models.
+"""Is the model at fault for bad sentences, or the search? Ways to search, and to order what was found.
 
     python -m studies.search.study --dataset_path validation.jsonl --sets 200 --output runs/search.jsonl
 

@@ -1,4 +1,4 @@
-"""Where does the time of a step go, to the language model or to the promise, as the HMM grows?
+"""Where does the time of a step go, to the language model or to the constraint, as the HMM grows?
 
     python scripts/test_trace.py --hidden_states 512 1024 2048 4096 8192 16384 --output runs/trace.jsonl \\
         --plot fig/trace.svg
