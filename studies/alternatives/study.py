@@ -32,15 +32,11 @@ from ctrlg.evaluation.synthetic import float_bytes
 from ctrlg.evaluation.tables import SHOWN, rows_of
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, write_sentences
 from ctrlg.files.records import markdown_rows
-from ctrlg.loading import load_hmm
 from ctrlg.quantization import QuantizedHMM
 from studies.alternatives.expressions import Attempt, Counting, promise_pattern
 from studies.alternatives.outlines_generation import OutlinesWriter, require_outlines
 from studies.alternatives.prompting import messages, write_asked
-from studies.shared.flags import StudyFlags
-from studies.shared.judging import log_probabilities
-from studies.shared.lines import Key, Line
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, log_probabilities
 
 WORDS = (LEAST_WORDS, MOST_WORDS)
 WAYS = ("hmm", "mask-only", "outlines", "prompt", "prompt-examples")
@@ -64,7 +60,6 @@ class Alternatives(Study):
         add("--counting", choices=[each.value for each in Counting], default=Counting.SHARED.value, help=counting)
         add("--any_order", action="store_true", help="outlines' expression takes concepts in any order")
         flags.share("hmm", "model", "concept_sets", "sets", "max_new_tokens", beams=16)
-        flags.add_output()
 
     def check(self) -> None:
         if "prompt-examples" in self.arguments.ways and not self.arguments.examples:
@@ -110,11 +105,6 @@ class Alternatives(Study):
     def ways(self) -> dict[str, Write]:
         """The ways that are warm."""
         return {}
-
-    @cached_property
-    def hmm(self) -> Any:
-        """What guides the way "hmm"."""
-        return load_hmm(self.arguments.hmm, self.arguments.device)
 
     def _way(self, way: str) -> Write:
         if way in ("hmm", "mask-only"):

@@ -12,7 +12,7 @@ from ctrlg.figures import DARK, MIDDLE, new_figure
 from ctrlg.files.atomic import append_line, read_lines
 from ctrlg.files.records import StudyLines
 from studies.aware_em.intervals import StudyResult, StudyRun
-from studies.shared.lines import Line
+from studies.shared import Line
 
 Results = dict[StudyRun, StudyResult]
 

@@ -18,7 +18,6 @@ import torch
 
 from ctrlg.distillation.sampling.storage import read_sequences
 from ctrlg.evaluation.output import KEY
-from ctrlg.evaluation.writing import write_sentences
 from ctrlg.files.atomic import writable_folder
 from ctrlg.files.folders import HMM_FOLDER, atomic_folder
 from ctrlg.files.records import mean_and_deviation
@@ -26,9 +25,7 @@ from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import check_tokens
 from ctrlg.quantization import comparison_hmm
 from studies.aware_em.intervals import SeedStudy, StudyRun, StudySettings
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, grouped, kept, table_of
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped, kept, table_of
 
 FLOAT = "float"
 
@@ -45,7 +42,6 @@ class AwareSentences(Study):
         add("--training_sequences", type=int, default=5000, help="of those given, by seed")
         add("--save_float", default="", help="folder for the float HMM of the first seed")
         flags.share("training", "model", "concept_sets", "bits", "seeds", "beams", steps=20, sets=25)
-        flags.add_output()
 
     def check(self) -> None:
         chosen = self.arguments
@@ -82,14 +78,8 @@ class AwareSentences(Study):
             if way[0] == FLOAT and chosen.save_float and not Path(chosen.save_float).exists():
                 with atomic_folder(chosen.save_float, HMM_FOLDER) as folder:
                     floats.save_pretrained(folder)
-            missing = {number for *setting, number in keys if tuple(setting[:2]) == way}
-            for sentence in write_sentences(
-                *self.models,
-                hmm,
-                list(self.sets.values()),
-                chosen.beams,
-                there=lambda each, missing=missing: each.number not in missing,
-            ):
+            missing = [number for *setting, number in keys if tuple(setting[:2]) == way]
+            for sentence in self.sentences(self.models, hmm, missing):
                 yield (*way, "hard", seed, sentence.concept_set.number), sentence.record
 
     def table(self, lines: Sequence[Line]) -> str:

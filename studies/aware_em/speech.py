@@ -33,9 +33,7 @@ from ctrlg.hmm.inference import Parameters, log_likelihood
 from ctrlg.quantization.comparison import comparison_hmm
 from ctrlg.quantization.methods import METHODS
 from studies.aware_em.intervals import random_model
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, pivot
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, pivot
 
 FLOAT = ("float32", 32)
 
@@ -58,7 +56,6 @@ class Speech(Study):
         add("--codewords", type=int, default=64, help="centroids of frames")
         add("--pseudocount", type=float, default=0.5, help="spread over every row of counts")
         flags.share(bits=[8, 6, 5, 4, 3, 2, 1], hidden_states=12, steps=20, seeds=[0, 1, 2, 3, 4])
-        flags.add_output()
 
     def check(self) -> None:
         require_at_least(self.arguments, {"codewords": 1, "hidden_states": 2, "steps": 1})

@@ -27,9 +27,7 @@ from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import check_tokens
 from studies.aware_em.intervals import VARIANTS, SeedStudy, StudyRun, StudySettings, random_model
 from studies.aware_em.results import IntervalLines, plot_study, read_results, results_of
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, pivot
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, pivot
 
 
 class Intervals(Study):
@@ -50,7 +48,6 @@ class Intervals(Study):
         add("--straight_through_rate", type=float, default=0.5)
         flags.share("training", "test", methods=["norm-q"], bits=[3, 4, 8], seeds=[0, 1, 2])
         flags.share(hidden_states=128, steps=50, batch_size=512, threads=1)
-        flags.add_output()
 
     @cached_property
     def settings(self) -> StudySettings:
@@ -98,7 +95,7 @@ class Intervals(Study):
             yield run, {**result._asdict(), "seconds": round(time.monotonic() - started, 1)}
 
     def wants(self, line: Line) -> bool:
-        return bool(self.arguments.summarize) or tuple(line[name] for name in self.key) in self.runs()
+        return self.asks_for(line)
 
     def table(self, lines: Sequence[Line]) -> str:
         """Test likelihood after the last quantization, a column for each interval."""

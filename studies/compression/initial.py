@@ -19,19 +19,15 @@ import torch
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
-from ctrlg.evaluation.benchmark import float_hmm
 from ctrlg.evaluation.concept_sets import ConceptSet
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, write_sentences
 from ctrlg.files.records import markdown_rows
 from ctrlg.inspection import kl_sequence
-from ctrlg.loading.language_models import load_language_model
 from ctrlg.quantization import comparison_hmm
 from ctrlg.quantization.model import QuantizedHMM
 from ctrlg.vocabulary.token_bytes import Vocabulary
 from studies.fidelity.guidance import GuidedText, divergences, frequent_keywords, guided, guided_text
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, grouped
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped
 
 SUFFIX, BEAMS, MOST_TOKENS = ".", 4, 24
 
@@ -50,11 +46,9 @@ class InitialDistribution(Study):
     def add_flags(cls, flags: StudyFlags) -> None:
         flags.share("hmm", "model", "concept_sets", "bits", "sequences", keywords=20)
         flags.share(methods=["norm-q", "norm-q-max", "log-norm-q"])
-        flags.add_output()
 
     def check(self) -> None:
         self.keywords = frequent_keywords(self.sets.values(), self.arguments.keywords)
-        self.reference = float_hmm(self.arguments.hmm, self.arguments.device)
 
     def batches(self) -> Iterable[Sequence[Key]]:
         chosen = self.arguments
@@ -76,7 +70,7 @@ class InitialDistribution(Study):
     def written(self) -> list[Written]:
         """A sentence for each keyword, written with the float HMM."""
         hmm = self.reference
-        model, tokenizer = load_language_model(self.arguments.model, self.arguments.device)
+        model, tokenizer = self.exact_models
         vocabulary = Vocabulary.of(tokenizer, hmm.vocab_size, hmm.eos_token_id)
         suffix_ids = [*tokenizer.encode(SUFFIX, add_special_tokens=False), hmm.eos_token_id]
         sets = [ConceptSet(number, (word,), ()) for number, word in enumerate(self.keywords)]

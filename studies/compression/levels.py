@@ -15,14 +15,11 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from ctrlg.evaluation.benchmark import float_hmm
 from ctrlg.files.records import markdown_rows
 from ctrlg.quantization import comparison_hmm
 from ctrlg.quantization.methods import find_method
 from ctrlg.quantization.rows import check_bits
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, grouped
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped
 
 COLUMNS = {
     "distinct": "distinct",
@@ -40,13 +37,11 @@ class Levels(Study):
     def add_flags(cls, flags: StudyFlags) -> None:
         methods = ["norm-q", "norm-q-max", "matrix-max", "row-max", "k-means", "log-norm-q"]
         flags.share("hmm", "bits", methods=methods)
-        flags.add_output()
 
     def check(self) -> None:
         for method in self.arguments.methods:
             for bits in self.arguments.bits:
                 check_bits(bits, find_method(method).most_bits)
-        self.reference = float_hmm(self.arguments.hmm, self.arguments.device)
 
     def batches(self) -> Iterable[Sequence[Key]]:
         for method in self.arguments.methods:

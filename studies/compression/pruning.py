@@ -16,14 +16,10 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
-from ctrlg.evaluation.benchmark import float_hmm
-from ctrlg.evaluation.writing import write_sentences
 from ctrlg.files.records import markdown_rows
 from ctrlg.quantization import comparison_hmm
 from ctrlg.quantization.baselines.pruning import check_ratio
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, grouped, kept
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped, kept
 
 RATIOS = [0.0, 0.5, 0.6, 0.7, 0.75, 0.8, 0.83, 0.86, 0.89, 0.92, 0.95]
 
@@ -35,12 +31,10 @@ class Pruning(Study):
     def add_flags(cls, flags: StudyFlags) -> None:
         flags.add_argument("--ratios", nargs="+", type=float, default=RATIOS, help="of entries that are dropped")
         flags.share("hmm", "model", "concept_sets", "beams", sets=25, masks=["soft", "hard"])
-        flags.add_output()
 
     def check(self) -> None:
         for ratio in self.arguments.ratios:
             check_ratio(ratio)
-        self.reference = float_hmm(self.arguments.hmm, self.arguments.device)
 
     def batches(self) -> Iterable[Sequence[Key]]:
         for ratio, mask in product(self.arguments.ratios, self.arguments.masks):
@@ -48,18 +42,11 @@ class Pruning(Study):
 
     def measure(self, keys: Sequence[Key]) -> Measured:
         *setting, _ = keys[0]
-        _, ratio, mask, beams = setting
-        missing = {number for *_, number in keys}
+        _, ratio, mask, _ = setting
+        missing = [number for *_, number in keys]
         hmm = comparison_hmm(self.reference, "prune", ratio=ratio)
         left = what_is_left(hmm)
-        for sentence in write_sentences(
-            *self.models,
-            hmm,
-            list(self.sets.values()),
-            beams,
-            soft_mask=mask == "soft",
-            there=lambda member: member.number not in missing,
-        ):
+        for sentence in self.sentences(self.models, hmm, missing, soft_mask=mask == "soft"):
             yield (*setting, sentence.concept_set.number), {**sentence.record, **left}
 
     def wants(self, line: Line) -> bool:

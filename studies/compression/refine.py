@@ -39,9 +39,7 @@ from ctrlg.quantization.restricted import (
     entry_counts,
     restricted_maximum,
 )
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, grouped
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped
 
 LENGTH = 24  # tokens of a sample
 ON_TEXT = "refine on text"
@@ -77,7 +75,6 @@ class Refine(Study):
         add("--prior_strength", type=float, default=300.0, help="of 'codes too' and 'values free'")
         add("--small_share", type=float, default=0.0013, help="bytes of the small log-norm-q, of float32's")
         flags.share("seed", training=[], sequences=6000, steps=8, threads=1)
-        flags.add_output()
 
     def check(self) -> None:
         path = self.arguments.held_out

@@ -45,9 +45,7 @@ from ctrlg.files.records import markdown_rows, mean_and_deviation
 from ctrlg.hmm import HMM
 from studies.data.fitting import fit
 from studies.data.teacher_forced import read_sentences_with
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags
 
 SOURCES = ("sampled", "read", "both")
 ONE_HOT, SOFT, BOTH = COUNTS = ("one-hot", "soft", "soft, then one-hot")
@@ -111,7 +109,6 @@ class Efficiency(Study):
         add("--minutes", type=float, default=4.0, help="of processor time for the text")
         flags.share("model", "dev", "test", "max_new_tokens", "draws", "one_hot_prior", "soft_prior", "beams")
         flags.share(hidden_states=256, concept_sets="", sets=30, seeds=[0, 1, 2])
-        flags.add_output()
 
     def check(self) -> None:
         if self.arguments.minutes <= 0:

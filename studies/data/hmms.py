@@ -30,9 +30,7 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
 from ctrlg.files.records import StudyLines, markdown_rows, mean_and_deviation, read_study
 from ctrlg.hmm import SequenceModel
 from ctrlg.inspection.fidelity import held_out_log_likelihood
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags
 
 SHOWN = {"held_out": "held-out", "success": "success", "bleu_4": "BLEU-4", "cider": "CIDEr"}
 SHOWN |= {"log_prob": "log-probability", "symbolic": "ms a token, symbolic", "bytes": "bytes"}
@@ -63,7 +61,6 @@ class SeveralHMMs(Study):
         flags.add_argument("--hmms", nargs="+", required=True, help="folders of float HMMs")
         flags.add_argument("--grid", nargs="+", required=True, help="as test_benchmark.py: norm-q:8,4 float32")
         flags.share("model", "test", "concept_sets", "masks", beams=16, sets=50)
-        flags.add_output("folder for benchmarks and held_out.jsonl; what is there is not computed again")
 
     def check(self) -> None:
         require_scorers()

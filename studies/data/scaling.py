@@ -37,9 +37,7 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
 from ctrlg.files.folders import HMM_FOLDER, atomic_folder, check_folder
 from ctrlg.files.records import markdown_rows, mean_and_deviation
 from studies.data.fitting import fit
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, grouped
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped
 
 
 class Source(NamedTuple):
@@ -70,7 +68,6 @@ class Scaling(Study):
         add("--one_hot_steps", type=int, default=5, help="of EM, at most")
         add("--models", default="", help="folder to keep the trained HMMs in")
         flags.share("model", "training", "dev", "test", "draws", "soft_prior", "one_hot_prior", "seeds", batch_size=256)
-        flags.add_output()
 
     def check(self) -> None:
         most, named = max(self.arguments.files), len(self.arguments.training)

@@ -22,9 +22,7 @@ from ctrlg.files.outputs import check_input_file
 from ctrlg.hmm import HMM
 from ctrlg.inspection import fidelity_table, markdown_table
 from ctrlg.quantization.rows import check_bits
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags
 
 
 class ModelCard(Study):

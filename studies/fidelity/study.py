@@ -22,19 +22,16 @@ from torch import Tensor
 
 from ctrlg.distillation.sampling.storage import read_sequences
 from ctrlg.errors import DataError, require_at_least
-from ctrlg.evaluation.benchmark import FLOAT, float_hmm
+from ctrlg.evaluation.benchmark import FLOAT
 from ctrlg.evaluation.concept_sets import ConceptSet
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, write_sentences
 from ctrlg.inspection.fidelity import held_out_log_likelihood
-from ctrlg.loading.language_models import load_language_model
 from ctrlg.quantization.methods import METHODS
 from ctrlg.vocabulary.token_bytes import Vocabulary
 from studies.fidelity.figures import Summary, plot_guidance, plot_rate_distortion, summaries, table
 from studies.fidelity.guidance import GuidedText, frequent_keywords, guided, guided_text
 from studies.fidelity.measures import Point, compressed, guidance, points, rate
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags
 
 THRESHOLDS = [1e-5, 1e-6, 1e-7, 3e-8, 1e-8, 1e-9, 1e-10, 0.0]
 SUFFIX = "."
@@ -59,14 +56,12 @@ class Fidelity(Study):
         add("--thresholds", nargs="*", type=float, default=THRESHOLDS, help="of log-norm-q at 4 bits")
         flags.share("hmm", "model", "test", "concept_sets", "sequences", "seed")
         flags.share(keywords=50, methods=list(METHODS), bits=[8, 4, 3, 2, 6, 5, 1], beams=4)
-        flags.add_output()
 
     def check(self) -> None:
         chosen = self.arguments
         require_at_least(chosen, {"beams": 1, "sequences": 2})
         self.points = points(chosen.methods, chosen.bits, chosen.thresholds)
         self.test = read_sequences(chosen.test)
-        self.reference = float_hmm(chosen.hmm, chosen.device)
         if int(self.test.max()) >= self.reference.vocab_size:
             raise DataError(f"{chosen.test} holds token {int(self.test.max())}", hint="was another model sampled?")
 
@@ -111,11 +106,6 @@ class Fidelity(Study):
             yield (TEXT, FLOAT, 32, None, sentence.concept_set.concepts[0]), values
 
     @cached_property
-    def exact_models(self) -> tuple[Any, Any]:
-        """The language model in float32, and its tokenizer."""
-        return load_language_model(self.arguments.model, self.arguments.device)
-
-    @cached_property
     def texts(self) -> dict[str, GuidedText]:
         """Every keyword's text, read by the language model."""
         (model, tokenizer), reference = self.exact_models, self.reference
@@ -145,7 +135,7 @@ class Fidelity(Study):
         return table(lines)
 
     def figure(self, lines: Sequence[Summary]) -> Any:
-        states, tokens = float_hmm(self.arguments.hmm, self.arguments.device).emission.shape
+        states, tokens = self.reference.emission.shape
         return plot_rate_distortion(lines, states * (states + tokens), rate_title(lines))
 
     def guidance_figure(self, lines: Sequence[Summary]) -> Any:

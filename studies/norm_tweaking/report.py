@@ -11,7 +11,7 @@ from ctrlg.errors import DataError
 from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
 from ctrlg.files.records import markdown_rows, mean_and_deviation
 from studies.norm_tweaking.measures import COLUMNS, FLOAT, QUANTIZED, Scheme
-from studies.shared.lines import Line
+from studies.shared import Line
 
 MOST_PANELS_OF_A_ROW = 3
 MANY_DECADES = 10  # greatest over least perplexity from which only powers of ten are marked

@@ -21,15 +21,12 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from ctrlg.loading.language_models import load_language_model
 from normtweaking import read_tokens
 from normtweaking.grid import Grid
 from studies.norm_tweaking.layer_deltas import draw_layers
 from studies.norm_tweaking.measures import COLUMNS, NormMeasures, Scheme, StudySettings, Wanted, Way
 from studies.norm_tweaking.report import draw_study, table
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags
 
 
 class NormTweaking(Study):
@@ -54,7 +51,6 @@ class NormTweaking(Study):
         add("--window", type=int, default=512, help="of the perplexity, tokens")
         add("--stride", type=int, default=256, help="of the perplexity, tokens")
         flags.share("threads", model="default-base", seeds=[0, 1, 2], batch_size=4)
-        flags.add_output()
 
     def check(self) -> None:
         chosen = self.arguments
@@ -74,7 +70,7 @@ class NormTweaking(Study):
     @cached_property
     def measures(self) -> NormMeasures:
         """What measures, on the model and the text."""
-        model, tokenizer = load_language_model(self.arguments.model, self.arguments.device)
+        model, tokenizer = self.exact_models
         tokens = read_tokens(tokenizer, self.arguments.text)[: self.arguments.tokens]
         return NormMeasures(model, tokenizer, tokens, self.settings, self.wanted, self.arguments.output, self.say)
 

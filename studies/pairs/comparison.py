@@ -12,7 +12,7 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
 from ctrlg.files.records import markdown_rows
 from ctrlg.loading.hmms import hmm_folder
 from ctrlg.loading.language_models import weight_files
-from studies.shared.judging import log_probabilities
+from studies.shared import log_probabilities
 
 COLOURS, MARKERS = (DARK, MIDDLE, LIGHT, "0.5"), "osD^vPX"
 PANELS = {"cider": "CIDEr", "log_prob": "nats per token, under one judge"}

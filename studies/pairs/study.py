@@ -20,12 +20,9 @@ from typing import Any
 
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.metrics.tokens import require_scorers
-from ctrlg.evaluation.writing import write_sentences
 from ctrlg.loading import load_hmm
 from studies.pairs.comparison import Pair, PairResult, draw_pairs, pair_results, pairs_table
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags
 
 
 class Pairs(Study):
@@ -41,7 +38,6 @@ class Pairs(Study):
         flags.add_argument("--judge", default="default", help="language model that judges all sentences")
         flags.add_argument("--bytes", action="store_true", help="show what both halves weigh on disk")
         flags.share("concept_sets", "max_new_tokens", sets=50, beams=16)
-        flags.add_output()
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -57,15 +53,9 @@ class Pairs(Study):
 
     def measure(self, keys: Sequence[Key]) -> Measured:
         """The ranked sentences of one pair."""
-        pair, missing = self.pairs[keys[0][0]], {number for _, number in keys}
-        for sentence in write_sentences(
-            *self.load_model(pair.model),
-            load_hmm(pair.hmm, self.arguments.device),
-            list(self.sets.values()),
-            self.arguments.beams,
-            self.arguments.max_new_tokens,
-            there=lambda concept_set: concept_set.number not in missing,
-        ):
+        pair, missing = self.pairs[keys[0][0]], [number for _, number in keys]
+        models, hmm = self.load_model(pair.model), load_hmm(pair.hmm, self.arguments.device)
+        for sentence in self.sentences(models, hmm, missing, max_new_tokens=self.arguments.max_new_tokens):
             yield (pair.name, sentence.concept_set.number), sentence.record
 
     def wants(self, line: Line) -> bool:

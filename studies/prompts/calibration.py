@@ -26,9 +26,7 @@ from ctrlg.figures import DARK, MIDDLE, new_figure
 from ctrlg.hmm.inference import filter_tokens
 from ctrlg.loading import load_hmm
 from ctrlg.loading.language_models import load_tokenizer
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, table_of
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, table_of
 
 RARE, COMMON = 0.01, 0.4  # share of samples that hold a word
 LEAST_LETTERS = 4

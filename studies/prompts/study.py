@@ -34,12 +34,8 @@ from ctrlg.evaluation.metrics.scores import mean_score
 from ctrlg.figures import DARK, new_figure
 from ctrlg.files.reading import parse_json_lines, read_text
 from ctrlg.generation import generate_many
-from ctrlg.loading import load_hmm
 from ctrlg.loading.language_models import INSTRUCT
-from studies.shared.filler import IN_ANSWERS, has_filler
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, kept, table_of
-from studies.shared.study import Measured, Study
+from studies.shared import IN_ANSWERS, Key, Line, Measured, Study, StudyFlags, has_filler, kept, table_of
 
 MASK_ALONE, FREE, FALLING = "mask alone", "free", "falling"
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -61,7 +57,6 @@ class Prompts(Study):
         flags.add_argument("--prompts", type=int, default=100, help="the first so many")
         flags.add_argument("--together", type=int, default=5, help="prompts answered side by side")
         flags.share("beams", hmm=INSTRUCT, model=INSTRUCT)
-        flags.add_output()
 
     def check(self) -> None:
         for way in self.arguments.ways:
@@ -73,11 +68,6 @@ class Prompts(Study):
         path = Path(self.arguments.tests)
         lines = parse_json_lines(read_text(path), path, json.dumps({"prompt": "..."}))
         return [record for _, record in lines][: self.arguments.prompts]
-
-    @cached_property
-    def hmm(self) -> Any:
-        """What guides all ways but the mask alone."""
-        return load_hmm(self.arguments.hmm, device=self.arguments.device)
 
     def batches(self) -> Iterable[Sequence[Key]]:
         for first in range(0, len(self.tests), self.arguments.together):

@@ -13,7 +13,6 @@ import itertools
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,11 +24,7 @@ from ctrlg.evaluation.metrics.similarity import cider, rouge_l
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER
 from ctrlg.generation import generate_many
 from ctrlg.generation.generate import LENGTH_PENALTY
-from ctrlg.loading import load_hmm
-from studies.shared.filler import IN_CAPTIONS, has_filler
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, kept, table_of
-from studies.shared.study import Measured, Study
+from studies.shared import IN_CAPTIONS, Key, Line, Measured, Study, StudyFlags, has_filler, kept, table_of
 
 
 class Way(NamedTuple):
@@ -64,18 +59,12 @@ class Search(Study):
     def add_flags(cls, flags: StudyFlags) -> None:
         flags.add_argument("--ways", nargs="+", choices=list(WAYS), default=["before", "now"])
         flags.share("hmm", "model", concept_sets="default", sets=60)
-        flags.add_output()
 
     def batches(self) -> Iterable[Sequence[Key]]:
         numbers = list(self.sets)
         for way in self.arguments.ways:
             for first in range(0, len(numbers), TOGETHER):
                 yield [(way, number) for number in numbers[first : first + TOGETHER]]
-
-    @cached_property
-    def hmm(self) -> Any:
-        """What guides all ways."""
-        return load_hmm(self.arguments.hmm, device=self.arguments.device)
 
     def measure(self, keys: Sequence[Key]) -> Measured:
         """All texts of one way, best first, with their log-probabilities and the seconds that a set took."""

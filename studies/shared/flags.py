@@ -49,16 +49,24 @@ class StudyFlags(PlainArgumentParser):
     """A study's flags: the shared ones it names, its own by `add_argument`, and those of the runner.
 
     figures: names of its figures, each a flag. for_table: flags that the table needs as well; others that are required
-    for measuring are not where `--summarize` is given.
+    for measuring are not where `--summarize` is given. output: by default; "" where it must be named, None where there
+    is none.
     """
 
-    def __init__(self, description: str | None, figures: Sequence[str], for_table: Sequence[str]) -> None:
+    def __init__(
+        self, description: str | None, figures: Sequence[str], for_table: Sequence[str], output: str | None
+    ) -> None:
         self._for_table = for_table
         self._needed: list[argparse.Action] = []
         super().__init__(description)
         for name in figures:
             what = "figures, .png, .svg or .pdf"
             self.add_argument(f"--{name}", FIGURES[name], nargs="+", default=[], metavar="FILE", help=what)
+        if output is not None:
+            what = "JSON lines (or a folder for them); what is there already is not measured again"
+            self.add_argument("--output", default=output, required=not output, help=what)
+            what = "measure nothing, show FILE's lines"
+            self.add_argument("--summarize", "--summarise", default="", metavar="FILE", help=what)
         self.add_argument("--table", default="", metavar="FILE", help="Markdown file for the table that is printed")
         self.add_device()
 
@@ -68,13 +76,6 @@ class StudyFlags(PlainArgumentParser):
             spellings, options = SHARED[name]
             changed = {"default": defaults[name], "required": False} if name in defaults else {}
             self.add_argument(*spellings, dest=name, **(options | changed))
-
-    def add_output(self, what: str = "JSON lines; what is there already is not measured again", **options: Any) -> None:
-        """The file of results, to be written or to be shown."""
-        self.add_argument("--output", **({"required": True, "help": what} | options))
-        self.add_argument(
-            *("--summarize", "--summarise"), default="", metavar="FILE", help="measure nothing, show FILE's lines"
-        )
 
     def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
         """As argparse's; a default is shown behind the help."""

@@ -30,11 +30,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ctrlg.devices import fast_dtype
 from ctrlg.errors import DataError
+from ctrlg.evaluation.benchmark import float_hmm
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
+from ctrlg.evaluation.writing import Sentence, write_sentences
 from ctrlg.figures import check_figure_path, save_figure
 from ctrlg.files.atomic import write_lines
 from ctrlg.files.outputs import check_output_file
 from ctrlg.files.records import StudyLines, read_study
+from ctrlg.hmm import HMM
+from ctrlg.loading import load_hmm
 from ctrlg.loading.language_models import load_language_model
 from ctrlg.terminal.console import as_program, say
 from ctrlg.terminal.plain_console import PlainConsole
@@ -48,7 +52,8 @@ class Study(ABC):
     """A question, and how it is answered; the first line of its module's docstring asks it.
 
     key: columns that tell results apart; none for a study that is measured whole, every time. figures: names of methods
-    that return a figure of some lines, each a flag. for_table: required flags that the table needs, too. arguments: the
+    that return a figure of some lines, each a flag. for_table: required flags that the table needs, too. output: file
+    of results where none is named. arguments: the
     flags' values. command: what was called, for the metadata of figures. lines: those that are there while a batch is
     measured.
     """
@@ -56,6 +61,7 @@ class Study(ABC):
     key: ClassVar[tuple[str, ...]] = ()
     figures: ClassVar[tuple[str, ...]] = ()
     for_table: ClassVar[tuple[str, ...]] = ()
+    output: ClassVar[str] = ""
 
     def __init__(self, arguments: argparse.Namespace, command: str = "") -> None:
         self.arguments = arguments
@@ -77,7 +83,7 @@ class Study(ABC):
         cannot be done, as early as it can be known.
         """
         module = sys.modules[cls.__module__]
-        flags = StudyFlags(module.__doc__, cls.figures, cls.for_table)
+        flags = StudyFlags(module.__doc__, cls.figures, cls.for_table, cls.output if cls.key else None)
         cls.add_flags(flags)
         spec = module.__spec__
         words = shlex.split(program) or ["python", "-m", spec.name if spec else cls.__module__]
@@ -138,6 +144,21 @@ class Study(ABC):
         """The language model that was named, in the device's fast type, and its tokenizer."""
         return self.load_model(self.arguments.model)
 
+    @cached_property
+    def exact_models(self) -> tuple[Any, Any]:
+        """The same in float32."""
+        return load_language_model(self.arguments.model, self.arguments.device)
+
+    @cached_property
+    def hmm(self) -> Any:
+        """The HMM that was named, as it is stored."""
+        return load_hmm(self.arguments.hmm, self.arguments.device)
+
+    @cached_property
+    def reference(self) -> HMM:
+        """The HMM that was named, in float32."""
+        return float_hmm(self.arguments.hmm, self.arguments.device)
+
     def load_model(self, name: str) -> tuple[Any, Any]:
         """A language model in the device's fast type, and its tokenizer."""
         return load_language_model(name, self.arguments.device, fast_dtype(self.arguments.device))
@@ -147,6 +168,20 @@ class Study(ABC):
         """The concept sets that were named, by their numbers: all, or --sets of them."""
         chosen = read_concept_sets(self.arguments.concept_sets, getattr(self.arguments, "sets", None))
         return {each.number: each for each in chosen}
+
+    def sentences(
+        self, models: tuple[Any, Any], hmm: Any, numbers: Iterable[int], **options: Any
+    ) -> Iterator[Sentence]:
+        """What is written for the concept sets of these numbers; options: of `write_sentences`."""
+        wanted = set(numbers)
+        sets = list(self.sets.values())
+        options = {"beams": self.arguments.beams, "there": lambda member: member.number not in wanted} | options
+        return write_sentences(*models, hmm, sets, **options)
+
+    def asks_for(self, line: Line) -> bool:
+        """Whether this command would measure the line; every line is asked for by --summarize."""
+        key = tuple(line[name] for name in self.key)
+        return bool(self.arguments.summarize) or any(key in keys for keys in self.batches())
 
     def _check_outputs(self) -> None:
         for name in self.figures:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ctrlg.errors import DataError
 from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
-from studies.shared.lines import Line
+from studies.shared import Line
 
 KINDS = ("float", "compressed")
 PAPER_STATES, PAPER_SHARE = 16384, 0.75  # of the symbolic half in the paper

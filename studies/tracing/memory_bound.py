@@ -30,11 +30,8 @@ from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.devices import wait_for
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words, synthetic_hmm
 from ctrlg.files.records import markdown_rows
-from ctrlg.loading.language_models import load_language_model
 from ctrlg.matrices import CompressedMatrix, StochasticMatrix, WrappedMatrix
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, grouped
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped
 from studies.tracing.tracing import KEYWORDS, SUFFIX_TOKEN, WARM_UP_STEPS, WORDS
 
 STEPS = 8  # that are measured, after warm-up
@@ -175,7 +172,6 @@ class MemoryBound(Study):
         flags.add_argument("--beams", type=int, nargs="+", default=[1, 16, 128])
         flags.add_argument("--hidden_states", type=int, nargs="+", default=[1024, 4096])
         flags.share("model", "entries", threads=1)
-        flags.add_output()
 
     def batches(self) -> Iterable[Sequence[Key]]:
         chosen, threads = self.arguments, torch.get_num_threads()
@@ -184,17 +180,12 @@ class MemoryBound(Study):
                 yield [(chosen.model, states, kind, beams, chosen.entries, threads) for beams in chosen.beams]
 
     @cached_property
-    def exact_model(self) -> Any:
-        """The language model in float32."""
-        return load_language_model(self.arguments.model, self.arguments.device)[0]
-
-    @cached_property
     def balance(self) -> float:
         """Of the machine."""
         return machine_balance(self.arguments.device)
 
     def measure(self, keys: Sequence[Key]) -> Measured:
-        balance, model = self.balance, self.exact_model
+        balance, (model, _) = self.balance, self.exact_models
         _, states, kind, _, entries, _ = keys[0]
         vocab_size = int(model.get_output_embeddings().weight.shape[0])
         compressed = synthetic_hmm(states, vocab_size, entries, 8).to(self.arguments.device)
@@ -204,8 +195,7 @@ class MemoryBound(Study):
                 yield key, values
 
     def wants(self, line: Line) -> bool:
-        key = tuple(line[name] for name in self.key)
-        return bool(self.arguments.summarize) or any(key in keys for keys in self.batches())
+        return self.asks_for(line)
 
     def table(self, lines: Sequence[Line]) -> str:
         """A row for each HMM and number of beams: each half's share of operators' time, what of it is memory-bound."""
@@ -269,6 +259,9 @@ def flops_of(packet: Any, args: Any, kwargs: Any, result: Any, operands: Sequenc
 
 def summed(calls: Sequence[Work], balance: float) -> list[dict[str, Any]]:
     """Calls of each operator together; memory-bound seconds are those of its calls below the balance."""
+    groups: dict[tuple[str, str], list[Work]] = {}
+    for call in calls:
+        groups.setdefault((call.half, call.operator), []).append(call)
     return [
         {
             "half": half,
@@ -280,16 +273,8 @@ def summed(calls: Sequence[Work], balance: float) -> list[dict[str, Any]]:
             "bytes": sum(call.bytes for call in group),
             "balance": balance,
         }
-        for (half, operator), group in operators_of(calls).items()
+        for (half, operator), group in groups.items()
     ]
-
-
-def operators_of(calls: Sequence[Work]) -> dict[tuple[str, str], list[Work]]:
-    """Calls of each operator in each half."""
-    groups: dict[tuple[str, str], list[Work]] = {}
-    for call in calls:
-        groups.setdefault((call.half, call.operator), []).append(call)
-    return groups
 
 
 def machine_balance(device: str, size: int = 2048, numbers: int = 1 << 26, repeats: int = 5) -> float:

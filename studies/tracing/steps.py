@@ -25,9 +25,7 @@ from ctrlg.devices import lacking_memory
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.synthetic import SyntheticHMM, float_bytes, synthetic_hmm
 from ctrlg.loading.language_models import load_language_model
-from studies.shared.flags import StudyFlags
-from studies.shared.lines import Key, Line, table_of
-from studies.shared.study import Measured, Study
+from studies.shared import Key, Line, Measured, Study, StudyFlags, table_of
 from studies.tracing.figure import KINDS, draw_trace
 from studies.tracing.tracing import TracedGeneration, check_tokens
 
@@ -38,6 +36,7 @@ class Steps(Study):
         *("model", "device", "dtype", "threads", "entries", "bits", "tokens", "seed"),
     )
     figures = ("figure",)
+    output = "runs/trace.jsonl"
 
     @classmethod
     def add_flags(cls, flags: StudyFlags) -> None:
@@ -50,7 +49,6 @@ class Steps(Study):
         add("--tokens", type=int, default=24, help="of a text")
         add("--repeats", type=int, default=3, help="texts whose steps are timed")
         flags.share("model", "entries", "threads", "seed")
-        flags.add_output(required=False, default="runs/trace.jsonl", help="JSON lines")
 
     def check(self) -> None:
         chosen = self.arguments
@@ -89,7 +87,7 @@ class Steps(Study):
         if kind == "float" and (reason := lacking_memory(float_bytes(states, vocab_size), self.model.device)):
             self.say(f"{states} states in float32 are left out: {reason}")
             return
-        hmm = self.hmm(states, vocab_size, kind)
+        hmm = self.synthetic(states, vocab_size, kind)
         generation = TracedGeneration(self.model, hmm, self.arguments.tokens, self.arguments.seed)
         for key in keys:
             times = generation.measure(key[2], self.arguments.repeats)
@@ -98,15 +96,14 @@ class Steps(Study):
                 {"hmm_bytes": hmm.nbytes, "preparation_seconds": generation.preparation, **times._asdict()},
             )
 
-    def hmm(self, states: int, vocab_size: int, kind: str) -> SyntheticHMM:
+    def synthetic(self, states: int, vocab_size: int, kind: str) -> SyntheticHMM:
         """A synthetic HMM, compressed or with the same probabilities in float32."""
         chosen = self.arguments
         hmm = synthetic_hmm(states, vocab_size, chosen.entries, chosen.bits, chosen.seed)
         return (hmm.dense() if kind == "float" else hmm).to(self.model.device)
 
     def wants(self, line: Line) -> bool:
-        key = tuple(line[name] for name in self.key)
-        return bool(self.arguments.summarize) or any(key in keys for keys in self.batches())
+        return self.asks_for(line)
 
     def table(self, lines: Sequence[Line]) -> str:
         """A row for each HMM and number of beams."""

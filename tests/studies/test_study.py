@@ -32,7 +32,6 @@ class Squares(Study):
     def add_flags(cls, flags: StudyFlags) -> None:
         flags.add_argument("--numbers", nargs="+", type=int, required=True)
         flags.share(seeds=[0, 1])
-        flags.add_output()
 
     def check(self) -> None:
         if 13 in self.arguments.numbers:
