@@ -28,11 +28,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.adaptation.sentences import encode_sentences, end_of_text_id, read_sentences
+from ctrlg.adaptation.sentences import encode_sentences, read_sentences
 from ctrlg.distillation.em.step import EMSettings, per_token
 from ctrlg.distillation.first_hmm.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.sampling.next_tokens import describe_next_tokens, read_next_tokens
-from ctrlg.distillation.sampling.output_layer import output_layer
 from ctrlg.distillation.sampling.samples import Samples, SamplingSettings, sample, token_mask
 from ctrlg.distillation.sampling.storage import read_sequences, write_samples
 from ctrlg.errors import ArgumentError
@@ -43,9 +42,10 @@ from ctrlg.evaluation.writing import write_sentences
 from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
 from ctrlg.files.records import markdown_rows, mean_and_deviation
 from ctrlg.hmm import HMM
+from studies.data.distilling import DistillationStudy
 from studies.data.fitting import fit
 from studies.data.teacher_forced import read_sentences_with
-from studies.shared import Key, Line, Measured, Study, StudyFlags
+from studies.shared import Key, Line, Measured, StudyFlags
 
 SOURCES = ("sampled", "read", "both")
 ONE_HOT, SOFT, BOTH = COUNTS = ("one-hot", "soft", "soft, then one-hot")
@@ -66,21 +66,6 @@ class Rates(NamedTuple):
     draws: float
 
 
-class Domain(NamedTuple):
-    """The domain's sentences, sequences held out, and the language model's output layer."""
-
-    sentences: list[str]
-    dev: Tensor
-    test: Tensor
-    eos: int
-    head: Any
-
-    @property
-    def vocab_size(self) -> int:
-        """Tokens that the language model knows."""
-        return int(self.head.weight.shape[0])
-
-
 class Text(NamedTuple):
     """rows: int64 [sentences, T]. next_tokens: int32 [tokens, draws], or None."""
 
@@ -97,7 +82,7 @@ class Trained(NamedTuple):
     seconds: float
 
 
-class Efficiency(Study):
+class Efficiency(DistillationStudy):
     key = ("source", "counts", "seed")
     figures = ("figure",)
 
@@ -122,13 +107,10 @@ class Efficiency(Study):
             yield [(source, counts, seed) for counts in COUNTS]
 
     @cached_property
-    def domain(self) -> Domain:
-        """Read when the first measurement needs it."""
-        model, tokenizer = self.models
+    def domain(self) -> list[str]:
+        """Its sentences."""
         groups = read_sentences(self.arguments.data_file, self.arguments.column)
-        sentences = [sentence for group in groups for sentence in group]
-        dev, test = read_sequences(self.arguments.dev), read_sequences(self.arguments.test)
-        return Domain(sentences, dev, test, end_of_text_id(tokenizer), output_layer(model))
+        return [sentence for group in groups for sentence in group]
 
     def measure(self, keys: Sequence[Key]) -> Measured:
         """Distil on what the minutes pay for, in the wanted ways; likelihoods in nats per token."""
@@ -161,9 +143,9 @@ class Efficiency(Study):
                 path = Path(folder) / name
                 write_samples(path, self._text(name, size, seed))
                 files.append(SampledFile.of(path))
-            settings = LatentSettings(self.arguments.hidden_states, self.domain.vocab_size, self.domain.eos, seed=seed)
+            settings = LatentSettings(self.arguments.hidden_states, self.vocab_size, self.eos, seed=seed)
             device = self.arguments.device
-            first = latent_variable_distillation(files, settings, self.domain.head, device=device).hmm.to(device)
+            first = latent_variable_distillation(files, settings, self.head, device=device).hmm.to(device)
             rows = torch.cat([read_sequences(file.sequences) for file in files])
             return Text(rows, self._draws(files, seed) if draws else None), first
 
@@ -171,14 +153,14 @@ class Efficiency(Study):
         """EM until the likelihood of --dev falls."""
         strength = self.arguments.one_hot_prior if next_tokens is None else self.arguments.soft_prior
         started = time.process_time()
-        best = fit(start, rows, self.domain.dev, EMSettings(256), strength, next_tokens, MOST_STEPS)
+        best = fit(start, rows, self.dev, EMSettings(256), strength, next_tokens, MOST_STEPS)
         return Trained(best.model, best.held_out, best.steps, time.process_time() - started)
 
     def _judge(self, text: Text, first: HMM, trained: Trained) -> dict[str, float | int]:
-        before, test = (per_token(model, self.domain.test, 256) for model in (first, trained.model))
+        before, test = (per_token(model, self.test, 256) for model in (first, trained.model))
         return {
             "sentences": len(text.rows),
-            "tokens": int(token_mask(text.rows, self.domain.eos).sum()),
+            "tokens": int(token_mask(text.rows, self.eos).sum()),
             "before": before,
             "dev": trained.dev,
             "test": test,
@@ -208,10 +190,10 @@ class Efficiency(Study):
             parts = [
                 sample(
                     self.models[0],
-                    [self.domain.eos],
+                    [self.eos],
                     min(250, size - start),
                     settings,
-                    self.domain.eos,
+                    self.eos,
                     generator,
                     embeddings=True,
                 )
@@ -219,23 +201,21 @@ class Efficiency(Study):
             ]
             vectors = [part.embeddings for part in parts if part.embeddings is not None]
             return Samples(torch.cat([part.sequences for part in parts]), torch.cat(vectors))
-        order = torch.randperm(len(self.domain.sentences), generator=torch.Generator().manual_seed(seed))
+        order = torch.randperm(len(self.domain), generator=torch.Generator().manual_seed(seed))
         if size > len(order):
             raise ArgumentError(
                 f"{self.arguments.minutes} minutes read {size} sentences, there are {len(order)}", hint="fewer minutes"
             )
-        chosen = [self.domain.sentences[index] for index in order[:size].tolist()]
-        rows = encode_sentences(self.models[1], chosen, self.domain.eos)
-        return read_sentences_with(self.models[0], rows, self.arguments.max_new_tokens, self.domain.eos)
+        chosen = [self.domain[index] for index in order[:size].tolist()]
+        rows = encode_sentences(self.models[1], chosen, self.eos)
+        return read_sentences_with(self.models[0], rows, self.arguments.max_new_tokens, self.eos)
 
     def _draws(self, files: list[SampledFile], seed: int) -> Tensor:
         parts = []
         for file in files:
-            describe_next_tokens(
-                *file, self.domain.head, self.arguments.draws, self.domain.vocab_size, self.domain.eos, seed
-            )
-            mask = token_mask(read_sequences(file.sequences), self.domain.eos)
-            parts.append(read_next_tokens(file.sequences, mask, self.domain.vocab_size))
+            describe_next_tokens(*file, self.head, self.arguments.draws, self.vocab_size, self.eos, seed)
+            mask = token_mask(read_sequences(file.sequences), self.eos)
+            parts.append(read_next_tokens(file.sequences, mask, self.vocab_size))
         return torch.cat(parts)
 
     @cached_property

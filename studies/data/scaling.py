@@ -18,44 +18,28 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ctrlg.adaptation.sentences import end_of_text_id
 from ctrlg.devices import fast_dtype
 from ctrlg.distillation.em.step import EMSettings, per_token
 from ctrlg.distillation.first_hmm.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.likelihoods import language_model_log_likelihood
 from ctrlg.distillation.sampling.next_tokens import SUFFIX, describe_next_tokens, read_next_tokens
-from ctrlg.distillation.sampling.output_layer import output_layer
 from ctrlg.distillation.sampling.samples import token_mask
 from ctrlg.distillation.sampling.storage import read_sequences
 from ctrlg.errors import ArgumentError
 from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
 from ctrlg.files.folders import HMM_FOLDER, atomic_folder, check_folder
 from ctrlg.files.records import markdown_rows, mean_and_deviation
+from studies.data.distilling import DistillationStudy
 from studies.data.fitting import fit
-from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped
+from studies.shared import Key, Line, Measured, StudyFlags, grouped
 
 
-class Source(NamedTuple):
-    """What all distillations share. head: the language model's output layer. language_model: its nats per token."""
-
-    eos: int
-    head: Any
-    dev: Tensor
-    test: Tensor
-    language_model: float
-
-    @property
-    def vocab_size(self) -> int:
-        """Tokens that the language model knows."""
-        return int(self.head.weight.shape[0])
-
-
-class Scaling(Study):
+class Scaling(DistillationStudy):
     key = ("files", "states", "seed")
     figures = ("figure",)
 
@@ -91,47 +75,43 @@ class Scaling(Study):
         return Path(self.arguments.models) / f"{files}-files-{states}-states-seed-{seed}"
 
     @cached_property
-    def source(self) -> Source:
-        """The language model's part in distillation, and the held-out sequences."""
-        model, tokenizer = self.models
-        eos, test = end_of_text_id(tokenizer), read_sequences(self.arguments.test)
-        score = language_model_log_likelihood(model, [[eos]], test, eos)
-        return Source(eos, output_layer(model), read_sequences(self.arguments.dev), test, score)
+    def language_model(self) -> float:
+        """The language model's nats per token on the test sequences."""
+        return language_model_log_likelihood(self.models[0], [[self.eos]], self.test, self.eos)
 
     def distilled(self, count: int, states: int, seed: int) -> dict[str, float | int]:
         """Distil from `count` files; likelihoods in nats per token."""
-        chosen, source = self.arguments, self.source
+        chosen = self.arguments
         order = torch.randperm(len(chosen.training), generator=torch.Generator().manual_seed(seed))
         files = [SampledFile.of(Path(chosen.training[index])) for index in order[:count].tolist()]
         started = time.monotonic()
-        settings = LatentSettings(states, source.vocab_size, source.eos, seed=seed)
-        first = latent_variable_distillation(files, settings, source.head, device=chosen.device).hmm.to(chosen.device)
+        settings = LatentSettings(states, self.vocab_size, self.eos, seed=seed)
+        first = latent_variable_distillation(files, settings, self.head, device=chosen.device).hmm.to(chosen.device)
         rows = torch.cat([read_sequences(file.sequences) for file in files])
         next_tokens = torch.cat([self.next_tokens(file) for file in files])
         em = EMSettings(chosen.batch_size, bfloat16=fast_dtype(chosen.device) == torch.bfloat16)
-        soft = fit(first, rows, source.dev, em, chosen.soft_prior, next_tokens, chosen.soft_steps)
-        best = fit(soft.model, rows, source.dev, em, chosen.one_hot_prior, None, chosen.one_hot_steps)
+        soft = fit(first, rows, self.dev, em, chosen.soft_prior, next_tokens, chosen.soft_steps)
+        best = fit(soft.model, rows, self.dev, em, chosen.one_hot_prior, None, chosen.one_hot_steps)
         if chosen.models:
             with atomic_folder(self.model_folder(count, states, seed), HMM_FOLDER) as folder:
                 best.model.save_pretrained(folder)
         return {
-            "tokens": int(token_mask(rows, source.eos).sum()),
-            "before": per_token(first, source.test, 256),
+            "tokens": int(token_mask(rows, self.eos).sum()),
+            "before": per_token(first, self.test, 256),
             "dev": best.held_out,
-            "soft": per_token(soft.model, source.test, 256),
-            "test": per_token(best.model, source.test, 256),
+            "soft": per_token(soft.model, self.test, 256),
+            "test": per_token(best.model, self.test, 256),
             "em_steps": soft.steps + best.steps,
             "seconds": round(time.monotonic() - started, 1),
-            "language_model": source.language_model,
+            "language_model": self.language_model,
         }
 
     def next_tokens(self, file: SampledFile) -> Tensor:
         """Those beside the file, sampled now where there are none."""
-        source = self.source
-        mask = token_mask(read_sequences(file.sequences), source.eos)
+        mask = token_mask(read_sequences(file.sequences), self.eos)
         if not Path(f"{file.sequences}{SUFFIX}").is_file():
-            describe_next_tokens(*file, source.head, self.arguments.draws, source.vocab_size, source.eos, seed=0)
-        return read_next_tokens(file.sequences, mask, source.vocab_size)
+            describe_next_tokens(*file, self.head, self.arguments.draws, self.vocab_size, self.eos, seed=0)
+        return read_next_tokens(file.sequences, mask, self.vocab_size)
 
     def table(self, lines: Sequence[Line]) -> str:
         """Held-out likelihood, a row for each amount of text, a column for each number of states."""
