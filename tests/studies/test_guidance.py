@@ -25,7 +25,6 @@ from ctrlg.hmm import HMM
 from ctrlg.matrices import DenseMatrix
 from ctrlg.quantization.unnormalised import UnnormalisedHMM
 from ctrlg.vocabulary.token_bytes import Vocabulary
-from studies.fidelity import study as module
 from studies.fidelity.figures import summaries, table
 from studies.fidelity.guidance import GuidedText, divergences, frequent_keywords, guided, guided_text
 from studies.fidelity.measures import Point, points
@@ -164,7 +163,7 @@ def test_a_stopped_study_goes_on_and_ends_the_same(
     def forbidden(*arguments: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(module, "load_language_model", forbidden)  # nothing is left to measure
+    monkeypatch.setattr("studies.shared.study.load_language_model", forbidden)  # nothing is left to measure
     assert len(Tiny.run(flags(folder, tmp_path / "whole")).lines) == len(whole)
 
 
