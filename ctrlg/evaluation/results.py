@@ -54,7 +54,7 @@ def read_records(path: str | Path) -> list[Mapping[str, Any]]:
 def _placed(path: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
     """Every record, and where it stands."""
     file = Path(path)
-    hint = "what test_benchmark.py or compare_pairs.py wrote"
+    hint = "what test_benchmark.py or studies.pairs.study wrote"
     if file.suffix == ".json" and not file.exists() and file.with_suffix(".jsonl").is_file():
         hint = f"a run that is not finished has written {file.with_suffix('.jsonl')}: read that"
     text = read_text(path, hint=hint)

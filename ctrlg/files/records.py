@@ -25,7 +25,7 @@ class StudyLines:
         self.names = names
         writable_file(path)
         self._lock = Lock(self.path)
-        self.lines = read_study(path, names)
+        self.lines = self._read()
         self._known = {self._key(line) for line in self.lines}
 
     def __enter__(self) -> StudyLines:
@@ -44,10 +44,17 @@ class StudyLines:
     def add(self, key: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str, Any]:
         """Write a line down; returns it."""
         line = {**dict(zip(self.names, key, strict=True)), **values}
-        append_line(self.path, line)
+        self._write(line)
         self.lines.append(line)
         self._known.add(key)
         return line
+
+    def _read(self) -> list[dict[str, Any]]:
+        """The lines of the file; a study whose file looks otherwise has its own way to read, and to write."""
+        return read_study(self.path, self.names)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        append_line(self.path, line)
 
     def _key(self, line: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(line[name] for name in self.names)

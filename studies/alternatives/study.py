@@ -20,31 +20,23 @@ and ways that were asked for.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
-from rich.progress import Progress
-
 from ctrlg.adaptation.sentences import end_of_text_id
-from ctrlg.devices import fast_dtype
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.metrics.tokens import require_scorers
 from ctrlg.evaluation.synthetic import float_bytes
 from ctrlg.evaluation.tables import SHOWN, rows_of
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, write_sentences
-from ctrlg.files.records import StudyLines, markdown_rows
-from ctrlg.loading import load_hmm
-from ctrlg.loading.language_models import load_language_model
+from ctrlg.files.records import markdown_rows
 from ctrlg.quantization import QuantizedHMM
-from ctrlg.terminal.console import as_program, say
-from ctrlg.terminal.flags import PlainArgumentParser
-from ctrlg.terminal.plain_console import PlainConsole
 from studies.alternatives.expressions import Attempt, Counting, promise_pattern
 from studies.alternatives.outlines_generation import OutlinesWriter, require_outlines
 from studies.alternatives.prompting import messages, write_asked
-from studies.shared.judging import log_probabilities
+from studies.shared import Key, Line, Measured, Study, StudyFlags, log_probabilities
 
 WORDS = (LEAST_WORDS, MOST_WORDS)
 WAYS = ("hmm", "mask-only", "outlines", "prompt", "prompt-examples")
@@ -54,62 +46,65 @@ ENDING = 2  # tokens behind a content: full stop and end of text
 Write = Callable[[Sequence[ConceptSet]], Iterator[tuple[ConceptSet, Attempt]]]
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    require_scorers()
-    if "outlines" in arguments.ways:
-        require_outlines()
-    sets = read_concept_sets(arguments.dataset_path, arguments.limit)
-    lines = StudyLines(arguments.output, ("method", "concept_set_idx"))
-    study: Study | None = None
-    with Progress(console=PlainConsole(stderr=True)) as progress:
-        task = progress.add_task("writing", total=len(arguments.ways) * len(sets))
-        for first in range(0, len(sets), TOGETHER):
-            group = sets[first : first + TOGETHER]
-            for way in arguments.ways:
-                if any((way, member.number) not in lines for member in group):
-                    study = study or Study(arguments)
-                    for member, line in study.write(way, group):
-                        if (way, member.number) not in lines:
-                            lines.add((way, member.number), line)
-                progress.advance(task, len(group))
-    say(table(lines.lines, sets, arguments.ways))
+class Alternatives(Study):
+    key = ("method", "concept_set_idx")
+    for_table = ("concept_sets",)
 
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        add = flags.add_argument
+        add("--examples", default="", help="the same, for the worked examples of prompt-examples")
+        add("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+        add("--instructed_model", default="default-base", help="the language model that is prompted")
+        counting = "of words in outlines' expression, see studies.alternatives.expressions"
+        add("--counting", choices=[each.value for each in Counting], default=Counting.SHARED.value, help=counting)
+        add("--any_order", action="store_true", help="outlines' expression takes concepts in any order")
+        flags.share("hmm", "model", "concept_sets", "sets", "max_new_tokens", beams=16)
 
-class Study:
-    """The language models, and the ways that are asked for."""
+    def check(self) -> None:
+        if "prompt-examples" in self.arguments.ways and not self.arguments.examples:
+            raise ArgumentError("prompt-examples, but no --examples", hint="name a training file, or leave the way out")
+        require_scorers()
+        if "outlines" in self.arguments.ways:
+            require_outlines()
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self.arguments = arguments
-        self.model, self.tokenizer = load_language_model(
-            arguments.base_model, arguments.device, fast_dtype(arguments.device)
-        )
-        self.end_of_text = end_of_text_id(self.tokenizer)
-        self.hmm = load_hmm(arguments.hmm_model_path, arguments.device) if "hmm" in arguments.ways else None
-        self.ways: dict[str, Write] = {way: self._way(way) for way in arguments.ways}
-        self.ready: set[str] = set()
+    def batches(self) -> Iterable[Sequence[Key]]:
+        numbers = list(self.sets)
+        for first in range(0, len(numbers), TOGETHER):
+            for way in self.arguments.ways:
+                yield [(way, number) for number in numbers[first : first + TOGETHER]]
 
-    def write(self, way: str, group: Sequence[ConceptSet]) -> Iterator[tuple[ConceptSet, dict[str, Any]]]:
-        """A line of the results for every concept set. A way's first sentence is written twice: what is compiled and
-        loaded for the first time would count as the time of one sentence."""
-        if way not in self.ready:
+    def measure(self, keys: Sequence[Key]) -> Measured:
+        """A way's first sentence is written twice: what is compiled and loaded for the first time would count as the
+        time of one sentence."""
+        way = keys[0][0]
+        numbers = list(self.sets)
+        first = numbers.index(keys[0][1]) // TOGETHER * TOGETHER
+        group = [self.sets[number] for number in numbers[first : first + TOGETHER]]  # whole, whatever is missing
+        if way not in self.ways:
+            self.ways[way] = self._way(way)
             list(self.ways[way](group[:1]))
-            self.ready.add(way)
         for member, attempt in self.ways[way](group):
-            yield (
-                member,
-                {
-                    "concepts": member.concepts,
-                    "sentences": [attempt.text],
-                    "kept": member.promise(*WORDS).holds(attempt.text),
-                    "log_prob": log_probabilities(self.model, self.tokenizer, [attempt.text])[0],
-                    "setup_seconds": round(attempt.setup_seconds, 4),
-                    "seconds": round(attempt.seconds, 3),
-                    "symbolic_seconds": round(attempt.symbolic_seconds, 4),
-                    "steps": attempt.steps,
-                    "bytes": stored_bytes(self.hmm) if way == "hmm" else 0,
-                },
-            )
+            if (way, member.number) in keys:
+                yield (
+                    (way, member.number),
+                    {
+                        "concepts": member.concepts,
+                        "sentences": [attempt.text],
+                        "kept": member.promise(*WORDS).holds(attempt.text),
+                        "log_prob": log_probabilities(*self.models, [attempt.text])[0],
+                        "setup_seconds": round(attempt.setup_seconds, 4),
+                        "seconds": round(attempt.seconds, 3),
+                        "symbolic_seconds": round(attempt.symbolic_seconds, 4),
+                        "steps": attempt.steps,
+                        "bytes": stored_bytes(self.hmm) if way == "hmm" else 0,
+                    },
+                )
+
+    @cached_property
+    def ways(self) -> dict[str, Write]:
+        """The ways that are warm."""
+        return {}
 
     def _way(self, way: str) -> Write:
         if way in ("hmm", "mask-only"):
@@ -121,14 +116,14 @@ class Study:
     def _guided(self, group: Sequence[ConceptSet], hmm: Any) -> Iterator[tuple[ConceptSet, Attempt]]:
         arguments = self.arguments
         limits = (arguments.beams, arguments.max_new_tokens)
-        for sentence in write_sentences(self.model, self.tokenizer, hmm, group, *limits, words=WORDS):
+        for sentence in write_sentences(*self.models, hmm, group, *limits, words=WORDS):
             preparation, symbolic, neural, steps = sentence.best.timing
             yield sentence.concept_set, Attempt(sentence.best.text, preparation, symbolic + neural, symbolic, steps)
 
     def _outlines(self) -> Write:
         arguments = self.arguments
         tokens = arguments.max_new_tokens + ENDING
-        writer = OutlinesWriter(self.model, self.tokenizer, self.end_of_text, arguments.beams, tokens)
+        writer = OutlinesWriter(*self.models, end_of_text_id(self.models[1]), arguments.beams, tokens)
 
         def write(group: Sequence[ConceptSet]) -> Iterator[tuple[ConceptSet, Attempt]]:
             for member in group:
@@ -139,9 +134,7 @@ class Study:
 
     def _asked(self, examples: Sequence[ConceptSet]) -> Write:
         arguments = self.arguments
-        model, tokenizer = load_language_model(
-            arguments.instructed_model, arguments.device, fast_dtype(arguments.device)
-        )
+        model, tokenizer = self.load_model(arguments.instructed_model)
 
         def write(group: Sequence[ConceptSet]) -> Iterator[tuple[ConceptSet, Attempt]]:
             limits = (arguments.beams, arguments.max_new_tokens + ENDING)
@@ -150,52 +143,24 @@ class Study:
 
         return write
 
+    def table(self, lines: Sequence[Line]) -> str:
+        """A row for each way, scores with their 95 % intervals."""
+        references = {number: member.references for number, member in self.sets.items()}
+        heads = ["way", "sentences", "kept", *SHOWN.values(), "log-probability", "set-up, s", "ms a token"]
+        rows: list[list[object]] = []
+        for way in self.arguments.ways:
+            shown = [line for line in lines if line["method"] == way and line["concept_set_idx"] in references]
+            (row,) = rows_of(shown, references)
+            setup = sum(line["setup_seconds"] for line in shown) / len(shown)
+            scores = [row.scores[name] for name in (*SHOWN, "log_prob")]
+            rows.append([way, row.sentences, row.kept, *scores, f"{setup:.2f}", f"{row.milliseconds:.0f}"])
+        return markdown_rows([heads, *rows])
+
 
 def stored_bytes(hmm: Any) -> int:
     """Bytes of its file, or of its matrices in float32."""
     return hmm.packed_nbytes if isinstance(hmm, QuantizedHMM) else float_bytes(*hmm.emission.shape)
 
 
-def table(lines: Sequence[dict[str, Any]], sets: Sequence[ConceptSet], ways: Sequence[str]) -> str:
-    """A row for each way, scores with their 95 % intervals."""
-    references = {member.number: member.references for member in sets}
-    heads = ["way", "sentences", "kept", *SHOWN.values(), "log-probability", "set-up, s", "ms a token"]
-    rows: list[list[object]] = []
-    for way in ways:
-        shown = [line for line in lines if line["method"] == way and line["concept_set_idx"] in references]
-        (row,) = rows_of(shown, references)
-        setup = sum(line["setup_seconds"] for line in shown) / len(shown)
-        scores = [row.scores[name] for name in (*SHOWN, "log_prob")]
-        rows.append([way, row.sentences, row.kept, *scores, f"{setup:.2f}", f"{row.milliseconds:.0f}"])
-    return markdown_rows([heads, *rows])
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("--dataset_path", required=True, help="concept sets with references, JSON lines")
-    parser.add_argument("--examples", default="", help="the same, for the worked examples of prompt-examples")
-    parser.add_argument("--output", required=True, help="JSON lines")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="(all)")
-    parser.add_argument("--limit", type=int, help="concept sets, spread evenly (all)")
-    parser.add_argument("--beams", type=int, default=16, help="and samples of outlines (%(default)s)")
-    parser.add_argument("--max_new_tokens", type=int, default=32)
-    parser.add_argument("--base_model", default="default", help="the adapted language model, and judge (%(default)s)")
-    parser.add_argument("--hmm_model_path", default="default", help="distilled from it (%(default)s)")
-    parser.add_argument("--instructed_model", default="default-base", help="the one that is prompted (%(default)s)")
-    parser.add_argument(
-        "--counting",
-        choices=[counting.value for counting in Counting],
-        default=Counting.SHARED.value,
-        help="of words in outlines' expression, see studies.alternatives.expressions (%(default)s)",
-    )
-    parser.add_argument("--any_order", action="store_true", help="outlines' expression takes concepts in any order")
-    parser.add_device()
-    arguments = parser.parse_args()
-    if "prompt-examples" in arguments.ways and not arguments.examples:
-        raise ArgumentError("prompt-examples, but no --examples", hint="name a training file, or leave the way out")
-    return arguments
-
-
 if __name__ == "__main__":
-    with as_program():
-        main()
+    Alternatives.main()

@@ -9,7 +9,7 @@ counts are kept, and what an E-step on quantised parameters counts is averaged i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -79,11 +79,6 @@ class StudySettings:
         """Steps a run takes before it first quantises."""
         return min(self.schedule(run).interval, self.steps)
 
-    def em_steps(self, runs: Sequence[StudyRun]) -> int:
-        """EM steps that these runs take together, those that a seed's runs share counted once."""
-        shared = {seed: max(self.float_steps(run) for run in runs if run.seed == seed) for *_, seed in runs}
-        return sum(shared.values()) + sum(self.steps - self.float_steps(run) for run in runs)
-
 
 def random_model(hidden_states: int, vocab_size: int, eos_token_id: int, seed: int) -> HMM:
     """A random HMM that is the same for the same seed; torch's own random state is left as it was."""
@@ -95,8 +90,7 @@ def random_model(hidden_states: int, vocab_size: int, eos_token_id: int, seed: i
 class SeedStudy:
     """The runs of one seed: its training rows, its first model, and its float EM, remembered where runs leave it.
 
-    training, test: sequences int64 [n, T]. start: the first model. runs: that will be asked for. report: called
-    after every EM step.
+    training, test: sequences int64 [n, T]. start: the first model. runs: that will be asked for.
     """
 
     def __init__(
@@ -107,11 +101,10 @@ class SeedStudy:
         test: Tensor,
         start: HMM,
         runs: Sequence[StudyRun],
-        report: Callable[[], None] = lambda: None,
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
         self._training = training[torch.randperm(len(training), generator=generator)[: settings.training_sequences]]
-        self._settings, self._test, self._eos, self._report = settings, test, start.eos_token_id, report
+        self._settings, self._test, self._eos = settings, test, start.eos_token_id
         self._float: dict[int, TotalCounts] = {}
         wanted = {settings.float_steps(run) for run in runs}
         parameters = start.inference_parameters
@@ -152,9 +145,7 @@ class SeedStudy:
         return before, after
 
     def _count(self, parameters: Parameters) -> TotalCounts:
-        counts = em_counts(parameters, self._training, self._eos, self._settings.em)
-        self._report()
-        return counts
+        return em_counts(parameters, self._training, self._eos, self._settings.em)
 
     def _maximise(self, counts: TotalCounts) -> Estimate:
         return maximise(counts, self._settings.pseudocount)

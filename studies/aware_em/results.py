@@ -3,54 +3,74 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ctrlg.errors import DataError
-from ctrlg.figures import DARK, MIDDLE, new_figure, save_figure
+from ctrlg.figures import DARK, MIDDLE, new_figure
 from ctrlg.files.atomic import append_line, read_lines
-from ctrlg.files.disk import writable_file
+from ctrlg.files.records import StudyLines
 from studies.aware_em.intervals import StudyResult, StudyRun
+from studies.shared import Line
 
 Results = dict[StudyRun, StudyResult]
 
 
-def open_results(path: str | Path, settings: dict[str, Any]) -> Results:
-    """Results so far of the study with these settings; its file is begun where there is none.
+class IntervalLines(StudyLines):
+    """Lines of a file whose first line says the settings that all its runs share.
 
-    A line that a killed process left half written does not count. Raises ArgumentError for a file that cannot be
-    written, DataError for one of other settings, and one of another kind.
+    Such a line is {"run": ..., "result": ..., "seconds": ...}; here, what it holds stands side by side. Raises as
+    `StudyLines`, and DataError for a file of other settings.
     """
-    lines = read_lines(writable_file(path), "settings")
-    if not lines:
-        append_line(path, {"settings": settings})
-        return {}
+
+    def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
+        self._settings = settings
+        super().__init__(path, StudyRun._fields)
+
+    def _read(self) -> list[dict[str, Any]]:
+        if not read_lines(self.path, "settings"):
+            append_line(self.path, {"settings": self._settings})
+        theirs, lines = read_results(self.path)
+        if theirs != self._settings:
+            names = [name for name in self._settings if theirs.get(name) != self._settings[name]]
+            raise DataError(
+                f"{self.path} holds a study with another {', '.join(names)}",
+                hint="give the same settings to go on, or another --output",
+            )
+        return lines
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        run, result = ({name: line[name] for name in part._fields} for part in (StudyRun, StudyResult))
+        append_line(self.path, {"run": run, "result": result, "seconds": line["seconds"]})
+
+
+def read_results(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The settings of a file, and its lines as `IntervalLines` has them; half a line does not count.
+
+    Raises DataError for a file of another kind.
+    """
     try:
-        first, *others = lines
-        theirs = first["settings"]
-        results = {StudyRun(**line["run"]): StudyResult(**line["result"]) for line in others}
+        first, *others = read_lines(path, "settings")
+        lines = [{**line["run"], **line["result"], "seconds": line["seconds"]} for line in others]
+        results_of(lines)
+        return first["settings"], lines
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} holds no results of this study: {error}", hint="choose another --output") from error
-    if theirs != settings:
-        names = [name for name in settings if theirs.get(name) != settings[name]]
-        raise DataError(
-            f"{path} holds a study with another {', '.join(names)}",
-            hint="give the same settings to go on, or another --output",
-        )
-    return results
 
 
-def add_result(path: str | Path, run: StudyRun, result: StudyResult, seconds: float) -> None:
-    """Add one line."""
-    append_line(path, {"run": run._asdict(), "result": result._asdict(), "seconds": round(seconds, 1)})
+def results_of(lines: Iterable[Line]) -> Results:
+    """What each run came to."""
+    return {
+        StudyRun(*(line[name] for name in StudyRun._fields)): StudyResult(*(line[name] for name in StudyResult._fields))
+        for line in lines
+    }
 
 
-def plot_study(results: Results, outputs: Sequence[str | Path], command: str = "") -> None:
-    """Draw likelihood against interval, a row of panels per method and variant, a column per number of bits.
+def plot_study(results: Results) -> Any:
+    """Likelihood against interval, a row of panels per method and variant, a column per number of bits.
 
-    outputs: .png or .svg. Points are means over seeds, bars their standard deviations. Raises DataError where
-    there is no result.
+    Points are means over seeds, bars their standard deviations. Raises DataError where there is no result.
     """
     if not results:
         raise DataError("the study has no result yet", hint="run it first")
@@ -61,18 +81,17 @@ def plot_study(results: Results, outputs: Sequence[str | Path], command: str = "
     for (method, variant), line in zip(rows, panels, strict=True):
         for bits, axes in zip(columns, line, strict=True):
             cell = {run: value for run, value in results.items() if run[:2] == (method, bits) and run[3] == variant}
-            _draw(axes, cell)
+            _panel(axes, cell)
             axes.set_title(f"{method}{'' if variant == 'plain' else f', {variant}'}, {bits} bits", fontsize=10)
         line[0].set_ylabel("log-likelihood\n(nats per token)")
     for axes in panels[-1]:
         axes.set_xlabel("EM steps between quantisations")
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     figure.suptitle(_finding(results), fontsize=11)
-    for output in outputs:
-        save_figure(figure, output, command)
+    return figure
 
 
-def _draw(axes: Any, cell: Results) -> None:
+def _panel(axes: Any, cell: Results) -> None:
     intervals = _intervals(cell)
     for name, color, style in (("train", MIDDLE, "s--"), ("test", DARK, "o-")):
         seeds = [

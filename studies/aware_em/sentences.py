@@ -4,106 +4,98 @@
         --checkpoint runs/h128/checkpoint-0 --dataset_path validation.jsonl --output runs/aware_sentences.jsonl
     python scripts/test_acc.py --result runs/aware_sentences.jsonl --dataset_path validation.jsonl --against float
 
-EM as in aware_em_study.py; each model writes a sentence for every concept set, a line of OUTPUT. Methods are called
-"float", "norm-q afterwards" and "norm-q aware" there. What is written already is not written again, and a model that
-has written everything is not trained again.
+EM as in `studies.aware_em.study`; each model writes a sentence for every concept set, a line of OUTPUT. Methods are
+called "float", "norm-q afterwards" and "norm-q aware" there. What is written already is not written again, and a
+model that has written everything is not trained again.
 """
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
-from ctrlg.devices import fast_dtype
 from ctrlg.distillation.sampling.storage import read_sequences
-from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.output import KEY
-from ctrlg.evaluation.writing import write_sentences
 from ctrlg.files.atomic import writable_folder
 from ctrlg.files.folders import HMM_FOLDER, atomic_folder
-from ctrlg.files.records import StudyLines
+from ctrlg.files.records import mean_and_deviation
 from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import check_tokens
-from ctrlg.loading.language_models import load_language_model
 from ctrlg.quantization import comparison_hmm
-from ctrlg.terminal.console import as_program
-from ctrlg.terminal.flags import PlainArgumentParser
 from studies.aware_em.intervals import SeedStudy, StudyRun, StudySettings
+from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped, kept, table_of
 
 FLOAT = "float"
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    sets = read_concept_sets(arguments.dataset_path, arguments.sets)
-    settings = StudySettings(steps=arguments.steps, training_sequences=arguments.training_sequences)
-    start = HMM.from_pretrained(arguments.checkpoint, map_location=arguments.device)
-    training = torch.cat([read_sequences(file) for file in arguments.training])
-    check_tokens(training, start.vocab_size)
-    lines = StudyLines(arguments.output, KEY)
-    if arguments.save_float:
-        writable_folder(Path(arguments.save_float).parent)
-    wanted = settings_of(arguments)
-    for run in wanted.values():
-        settings.schedule(run)
-    language_model = load_language_model(arguments.base_model, arguments.device, fast_dtype(arguments.device))
-    for seed in arguments.seeds:
-        keys = {way: [(*way, "hard", seed, each.number) for each in sets] for way in wanted}
-        left = {way: run._replace(seed=seed) for way, run in wanted.items() if any(k not in lines for k in keys[way])}
-        if not left:
-            continue
-        study = SeedStudy(settings, seed, training, training[:0], start, list(left.values()))
+class AwareSentences(Study):
+    key = KEY
+
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        add = flags.add_argument
+        add("--checkpoint", required=True, help="the first HMM")
+        add("--method", default="norm-q", help="of docs/methods.md whose rows sum to 1")
+        add("--interval", type=int, default=5, help="EM steps between quantizations")
+        add("--training_sequences", type=int, default=5000, help="of those given, by seed")
+        add("--save_float", default="", help="folder for the float HMM of the first seed")
+        flags.share("training", "model", "concept_sets", "bits", "seeds", "beams", steps=20, sets=25)
+
+    def check(self) -> None:
+        chosen = self.arguments
+        self.settings = StudySettings(steps=chosen.steps, training_sequences=chosen.training_sequences)
+        self.start = HMM.from_pretrained(chosen.checkpoint, map_location=chosen.device)
+        self.training = torch.cat([read_sequences(file) for file in chosen.training])
+        check_tokens(self.training, self.start.vocab_size)
+        if chosen.save_float:
+            writable_folder(Path(chosen.save_float).parent)
+        for run in self.runs().values():
+            self.settings.schedule(run)
+
+    def runs(self, seed: int = 0) -> dict[tuple[str, int], StudyRun]:
+        """What is written with: (name of the method, bits), and the run of EM that the HMM comes from."""
+        method, interval = self.arguments.method, self.arguments.interval
+        wanted = {(FLOAT, 32): StudyRun(method, self.arguments.bits[0], None, "plain", seed)}
+        for bits in self.arguments.bits:
+            wanted[f"{method} afterwards", bits] = StudyRun(method, bits, None, "plain", seed)
+            wanted[f"{method} aware", bits] = StudyRun(method, bits, interval, "plain", seed)
+        return wanted
+
+    def batches(self) -> Iterable[Sequence[Key]]:
+        for seed in self.arguments.seeds:
+            yield [(*way, "hard", seed, number) for way in self.runs() for number in self.sets]
+
+    def measure(self, keys: Sequence[Key]) -> Measured:
+        chosen, seed = self.arguments, keys[0][3]
+        left = {way: run for way, run in self.runs(seed).items() if any(key[:2] == way for key in keys)}
+        study = SeedStudy(self.settings, seed, self.training, self.training[:0], self.start, list(left.values()))
         for way, run in left.items():
             before, _ = study.estimates(run)
-            floats = HMM.of_parameters(*before, start.eos_token_id, start.fingerprint)
+            floats = HMM.of_parameters(*before, self.start.eos_token_id, self.start.fingerprint)
             hmm = floats if way[0] == FLOAT else comparison_hmm(floats, run.method, run.bits)
-            if way[0] == FLOAT and arguments.save_float and not Path(arguments.save_float).exists():
-                with atomic_folder(arguments.save_float, HMM_FOLDER) as folder:
+            if way[0] == FLOAT and chosen.save_float and not Path(chosen.save_float).exists():
+                with atomic_folder(chosen.save_float, HMM_FOLDER) as folder:
                     floats.save_pretrained(folder)
-            for sentence in write_sentences(
-                *language_model,
-                hmm,
-                sets,
-                arguments.beams,
-                there=lambda each, way=way, seed=seed: (*way, "hard", seed, each.number) in lines,
-            ):
-                lines.add((*way, "hard", seed, sentence.concept_set.number), sentence.record)
-            Console().print(f"seed {seed}: {way[0]}, {way[1]} bits", highlight=False)
+            missing = [number for *setting, number in keys if tuple(setting[:2]) == way]
+            for sentence in self.sentences(self.models, hmm, missing):
+                yield (*way, "hard", seed, sentence.concept_set.number), sentence.record
 
-
-def settings_of(arguments: argparse.Namespace) -> dict[tuple[str, int], StudyRun]:
-    """What is written with: (name of the method, bits), and the run of EM that the HMM comes from."""
-    method = arguments.method
-    wanted = {(FLOAT, 32): StudyRun(method, arguments.bits[0], None, "plain", 0)}
-    for bits in arguments.bits:
-        wanted[f"{method} afterwards", bits] = StudyRun(method, bits, None, "plain", 0)
-        wanted[f"{method} aware", bits] = StudyRun(method, bits, arguments.interval, "plain", 0)
-    return wanted
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("--training", nargs="+", required=True, help="sampled sequences")
-    parser.add_argument("--checkpoint", required=True, help="the first HMM")
-    parser.add_argument("--base_model", default="default", help="the language model they come from (%(default)s)")
-    parser.add_argument("--method", default="norm-q", help="of docs/methods.md whose rows sum to 1 (%(default)s)")
-    parser.add_argument("--bits", nargs="+", type=int, default=[8, 4, 3, 2])
-    parser.add_argument("--interval", type=int, default=5, help="EM steps between quantisations (%(default)s)")
-    parser.add_argument("--steps", type=int, default=20, help="of EM (%(default)s)")
-    parser.add_argument("--training_sequences", type=int, default=5000, help="of those given, by seed (%(default)s)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--dataset_path", required=True, help="concept sets, JSON lines")
-    parser.add_argument("--sets", type=int, default=25, help="concept sets, spread evenly (%(default)s)")
-    parser.add_argument("--beams", type=int, default=8)
-    parser.add_argument("--save_float", default="", help="folder for the float HMM of the first seed")
-    parser.add_argument("--output", required=True, help="JSON lines")
-    parser.add_device()
-    return parser.parse_args()
+    def table(self, lines: Sequence[Line]) -> str:
+        """A row for each HMM; scores against references are scripts/test_acc.py's."""
+        return table_of(
+            [
+                {
+                    "HMM": method,
+                    "bits": bits,
+                    "kept": kept(mine),
+                    "log-probability": mean_and_deviation([line["log_prob"] for line in mine]),
+                }
+                for (method, bits), mine in grouped(lines, "method", "bits").items()
+            ]
+        )
 
 
 if __name__ == "__main__":
-    with as_program():
-        main()
+    AwareSentences.main()

@@ -1,4 +1,4 @@
-"""Another domain: whose voice is it? A discrete HMM per speaker, quantised, on the UCI set JapaneseVowels.
+"""Whose voice is it? Another domain: a discrete HMM per speaker, quantized, on the UCI set JapaneseVowels.
 
     pip download --no-deps aeon && unzip aeon-*.whl 'aeon/datasets/data/JapaneseVowels/*' -d runs
     python -m studies.aware_em.speech --data runs/aeon/datasets/data/JapaneseVowels --output runs/speech.jsonl \\
@@ -13,8 +13,9 @@ first HMMs. Each result is a line of OUTPUT; what is there already is not run ag
 
 from __future__ import annotations
 
-import argparse
 import statistics
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,17 +26,14 @@ from torch import Tensor
 from ctrlg.distillation.em.step import EMSettings, em_step
 from ctrlg.distillation.first_hmm.clusters import nearest_centroids, train_centroids
 from ctrlg.errors import DataError, require_at_least
-from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
+from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
 from ctrlg.files.reading import read_text
-from ctrlg.files.records import StudyLines
 from ctrlg.hmm import HMM
 from ctrlg.hmm.inference import Parameters, log_likelihood
 from ctrlg.quantization.comparison import comparison_hmm
 from ctrlg.quantization.methods import METHODS
-from ctrlg.terminal.console import as_program
-from ctrlg.terminal.flags import PlainArgumentParser
-from ctrlg.terminal.plain_console import PlainConsole
 from studies.aware_em.intervals import random_model
+from studies.shared import Key, Line, Measured, Study, StudyFlags, pivot
 
 FLOAT = ("float32", 32)
 
@@ -47,29 +45,65 @@ class Utterances(NamedTuple):
     speakers: Tensor
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    require_at_least(arguments, {"codewords": 1, "hidden_states": 2, "steps": 1})
-    if arguments.plot:
-        check_figure_path(arguments.plot)
-    training = read_utterances(Path(arguments.data) / "JapaneseVowels_TRAIN.ts")
-    test = read_utterances(Path(arguments.data) / "JapaneseVowels_TEST.ts")
-    results = StudyLines(arguments.output, ("method", "bits", "seed"))
-    grid = [(name, bits) for name in METHODS for bits in arguments.bits if bits <= METHODS[name].most_bits]
-    for seed in arguments.seeds:
-        left = [setting for setting in [FLOAT, *grid] if (*setting, seed) not in results]
-        if left:
-            centroids = train_centroids(
-                torch.cat(training.frames).numpy(), arguments.codewords, 30, seed, arguments.device
+class Speech(Study):
+    key = ("method", "bits", "seed")
+    figures = ("figure",)
+
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        add = flags.add_argument
+        add("--data", required=True, help="folder of JapaneseVowels_TRAIN.ts and _TEST.ts")
+        add("--codewords", type=int, default=64, help="centroids of frames")
+        add("--pseudocount", type=float, default=0.5, help="spread over every row of counts")
+        flags.share(bits=[8, 6, 5, 4, 3, 2, 1], hidden_states=12, steps=20, seeds=[0, 1, 2, 3, 4])
+
+    def check(self) -> None:
+        require_at_least(self.arguments, {"codewords": 1, "hidden_states": 2, "steps": 1})
+        folder = Path(self.arguments.data)
+        self.training = read_utterances(folder / "JapaneseVowels_TRAIN.ts")
+        self.test = read_utterances(folder / "JapaneseVowels_TEST.ts")
+
+    def batches(self) -> Iterable[Sequence[Key]]:
+        bits = self.arguments.bits
+        grid = [(name, number) for name in METHODS for number in bits if number <= METHODS[name].most_bits]
+        return [[(*setting, seed) for setting in [FLOAT, *grid]] for seed in self.arguments.seeds]
+
+    def measure(self, keys: Sequence[Key]) -> Measured:
+        chosen, training, seed = self.arguments, self.training, keys[0][-1]
+        frames = torch.cat(training.frames).numpy()
+        centroids = train_centroids(frames, chosen.codewords, 30, seed, chosen.device)
+        models = speakers_models(words(training, centroids), training.speakers, chosen, seed)
+        tokens = words(self.test, centroids)
+        for key in keys:
+            left = [quantised(model, key[0], key[1]) for model in models]
+            yield key, {"accuracy": accuracy(left, tokens, self.test.speakers)}
+
+    def table(self, lines: Sequence[Line]) -> str:
+        """Share of utterances whose speaker is found, mean ± standard deviation over seeds."""
+        return pivot(lines, ("method",), "bits", "accuracy", " bits")
+
+    def figure(self, lines: Sequence[Line]) -> Any:
+        """Accuracy against bits: means over seeds, bars are standard deviations."""
+        figure = new_figure(7.5, 4.5)
+        axes = figure.subplots()
+        reference = [line["accuracy"] for line in lines if line["method"] == FLOAT[0]]
+        axes.axhline(statistics.mean(reference), color="0.6", linewidth=1, label="float32")
+        for place, method in enumerate(dict.fromkeys(line["method"] for line in lines if line["method"] != FLOAT[0])):
+            mine = [line for line in lines if line["method"] == method]
+            bits = sorted({line["bits"] for line in mine})
+            values = [[line["accuracy"] for line in mine if line["bits"] == number] for number in bits]
+            spread = [statistics.stdev(group) if len(group) > 1 else 0.0 for group in values]
+            shift = 0.04 * (place - len(METHODS) / 2)
+            style = {"color": (DARK, MIDDLE, LIGHT)[place % 3], "linestyle": ("-", "--", ":", "-.")[place // 3]}
+            axes.errorbar(
+                [number + shift for number in bits], list(map(statistics.mean, values)), spread, label=method, **style
             )
-            models = speakers_models(words(training, centroids), training.speakers, arguments, seed)
-            tokens = words(test, centroids)
-            for method, bits in left:
-                share = accuracy([quantised(model, method, bits) for model in models], tokens, test.speakers)
-                line = results.add((method, bits, seed), {"accuracy": share})
-                PlainConsole().print(line, highlight=False, soft_wrap=True)
-    if arguments.plot:
-        draw(results.lines, arguments.plot)
+        axes.set_xlabel("bits")
+        axes.set_ylabel("utterances whose speaker is found")
+        axes.set_title("JapaneseVowels: discrete HMMs of nine speakers, quantised")
+        axes.grid(color="0.92")
+        axes.legend(frameon=False, fontsize=8, ncols=2)
+        return figure
 
 
 def read_utterances(path: Path) -> Utterances:
@@ -103,7 +137,7 @@ def words(utterances: Utterances, centroids: Tensor) -> Tensor:
     return rows
 
 
-def speakers_models(tokens: Tensor, speakers: Tensor, arguments: argparse.Namespace, seed: int) -> list[HMM]:
+def speakers_models(tokens: Tensor, speakers: Tensor, arguments: Namespace, seed: int) -> list[HMM]:
     """An HMM for each speaker, by EM from a random one."""
     models = []
     for speaker in range(int(speakers.max()) + 1):
@@ -132,45 +166,5 @@ def accuracy(models: list[Parameters], tokens: Tensor, speakers: Tensor) -> floa
     return float((right / best.sum(1)).mean())
 
 
-def draw(results: list[dict[str, Any]], path: str) -> None:
-    """Accuracy against bits: means over seeds, bars are standard deviations."""
-    figure = new_figure(7.5, 4.5)
-    axes = figure.subplots()
-    reference = [line["accuracy"] for line in results if line["method"] == FLOAT[0]]
-    axes.axhline(statistics.mean(reference), color="0.6", linewidth=1, label="float32")
-    for place, method in enumerate(dict.fromkeys(line["method"] for line in results if line["method"] != FLOAT[0])):
-        lines = [line for line in results if line["method"] == method]
-        bits = sorted({line["bits"] for line in lines})
-        values = [[line["accuracy"] for line in lines if line["bits"] == number] for number in bits]
-        spread = [statistics.stdev(group) if len(group) > 1 else 0.0 for group in values]
-        shift = 0.04 * (place - len(METHODS) / 2)
-        style = {"color": (DARK, MIDDLE, LIGHT)[place % 3], "linestyle": ("-", "--", ":", "-.")[place // 3]}
-        axes.errorbar(
-            [number + shift for number in bits], list(map(statistics.mean, values)), spread, label=method, **style
-        )
-    axes.set_xlabel("bits")
-    axes.set_ylabel("utterances whose speaker is found")
-    axes.set_title("JapaneseVowels: discrete HMMs of nine speakers, quantised")
-    axes.grid(color="0.92")
-    axes.legend(frameon=False, fontsize=8, ncols=2)
-    save_figure(figure, path)
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("--data", required=True, help="folder of JapaneseVowels_TRAIN.ts and _TEST.ts")
-    parser.add_argument("--output", required=True, help="JSON lines")
-    parser.add_argument("--plot", default="", help=".png, .svg or .pdf")
-    parser.add_argument("--bits", nargs="+", type=int, default=[8, 6, 5, 4, 3, 2, 1])
-    parser.add_argument("--codewords", type=int, default=64, help="centroids of frames (%(default)s)")
-    parser.add_argument("--hidden_states", type=int, default=12, help="of every speaker's HMM (%(default)s)")
-    parser.add_argument("--steps", type=int, default=20, help="of EM (%(default)s)")
-    parser.add_argument("--pseudocount", type=float, default=0.5, help="spread over every row of counts (%(default)s)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_device()
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    with as_program():
-        main()
+    Speech.main()

@@ -10,21 +10,17 @@ levels do the work where one of them, the background, takes nearly all entries. 
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from ctrlg.evaluation.benchmark import float_hmm
-from ctrlg.files.records import StudyLines, markdown_rows
+from ctrlg.files.records import markdown_rows
 from ctrlg.quantization import comparison_hmm
-from ctrlg.quantization.methods import METHODS, find_method
+from ctrlg.quantization.methods import find_method
 from ctrlg.quantization.rows import check_bits
-from ctrlg.terminal.console import as_program, say
-from ctrlg.terminal.flags import PlainArgumentParser
+from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped
 
-KEY = ("hmm", "method", "bits", "matrix")
 COLUMNS = {
     "distinct": "distinct",
     "most_in_a_row": "most in a row",
@@ -34,23 +30,41 @@ COLUMNS = {
 }
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    for method in arguments.methods:
-        for bits in arguments.bits:
-            check_bits(bits, find_method(method).most_bits)
-    lines = StudyLines(arguments.output, KEY)
-    reference = float_hmm(arguments.hmm, arguments.device)
-    for method in arguments.methods:
-        for bits in arguments.bits:
-            keys = {name: (arguments.hmm, method, bits, name) for name in ("transition", "emission")}
-            if any(key not in lines for key in keys.values()):
-                hmm = comparison_hmm(reference, method, bits)
-                for name, key in keys.items():
-                    if key not in lines:
-                        lines.add(key, levels(getattr(hmm, name).to_dense()))
-    lines.close()
-    say(table([line for line in lines.lines if line["hmm"] == arguments.hmm]))
+class Levels(Study):
+    key = ("hmm", "method", "bits", "matrix")
+
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        methods = ["norm-q", "norm-q-max", "matrix-max", "row-max", "k-means", "log-norm-q"]
+        flags.share("hmm", "bits", methods=methods)
+
+    def check(self) -> None:
+        for method in self.arguments.methods:
+            for bits in self.arguments.bits:
+                check_bits(bits, find_method(method).most_bits)
+
+    def batches(self) -> Iterable[Sequence[Key]]:
+        for method in self.arguments.methods:
+            for bits in self.arguments.bits:
+                yield [(self.arguments.hmm, method, bits, matrix) for matrix in ("transition", "emission")]
+
+    def measure(self, keys: Sequence[Key]) -> Measured:
+        _, method, bits, _ = keys[0]
+        hmm = comparison_hmm(self.reference, method, bits)
+        for key in keys:
+            yield key, levels(getattr(hmm, key[-1]).to_dense())
+
+    def wants(self, line: Line) -> bool:
+        return line["hmm"] == self.arguments.hmm
+
+    def table(self, lines: Sequence[Line]) -> str:
+        """A row for each method and bits; emission, with the transition in brackets."""
+        rows: list[list[object]] = [["method", "bits", *COLUMNS.values()]]
+        for (method, bits), pair in grouped(lines, "method", "bits").items():
+            emission, transition = sorted(pair, key=lambda line: line["matrix"])
+            cells = [f"{shown(name, emission[name])} ({shown(name, transition[name])})" for name in COLUMNS]
+            rows.append([method, bits, *cells])
+        return markdown_rows(rows)
 
 
 def levels(rows: Tensor) -> dict[str, float]:
@@ -74,34 +88,11 @@ def levels(rows: Tensor) -> dict[str, float]:
     }
 
 
-def table(lines: list[dict[str, Any]]) -> str:
-    """A row for each method and bits; emission, with the transition in brackets."""
-    found = {tuple(line[name] for name in KEY[1:]): line for line in lines}
-    rows: list[list[Any]] = [["method", "bits", *COLUMNS.values()]]
-    for method, bits in dict.fromkeys(key[:2] for key in found):
-        emission, transition = (found[method, bits, matrix] for matrix in ("emission", "transition"))
-        cells = [f"{shown(name, emission[name])} ({shown(name, transition[name])})" for name in COLUMNS]
-        rows.append([method, bits, *cells])
-    return markdown_rows(rows)
-
-
 def shown(name: str, value: float) -> str:
     if name == "background_share":
         return f"{value:.2%}"
     return f"{value:.2f}" if isinstance(value, float) else f"{value:,}"
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("--hmm", default="default", help="folder or hub id; unpacked if compressed (%(default)s)")
-    defaults = ["norm-q", "norm-q-max", "matrix-max", "row-max", "k-means", "log-norm-q"]
-    parser.add_argument("--methods", nargs="+", default=defaults, help=f"of {', '.join(METHODS)}")
-    parser.add_argument("--bits", nargs="+", type=int, default=[8, 4, 3, 2])
-    parser.add_argument("--output", required=True, help="JSON lines")
-    parser.add_device()
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    with as_program():
-        main()
+    Levels.main()

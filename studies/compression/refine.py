@@ -2,7 +2,7 @@
 
     python -m studies.compression.refine --hmm runs/h0/best runs/h1/best runs/h2/best --output runs/refine.jsonl \\
         --held_out runs/samples/commongen.test
-    python -m studies.compression.refine --summarise runs/refine.jsonl --table runs/refine.md
+    python -m studies.compression.refine --summarize runs/refine.jsonl --table runs/refine.md
 
 Ways: "as compressed"; "rows refitted" (levels, scales and backgrounds to the float rows, no sequences); "refine"
 (`ctrlg.quantization.refine`, on samples of the float HMM); "refine on text" (on --training instead, where given);
@@ -14,20 +14,17 @@ in all of them, so that all take the bytes of "as compressed".
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ctrlg.distillation.sampling.storage import read_sequences
-from ctrlg.errors import ArgumentError
-from ctrlg.files.atomic import write_lines
-from ctrlg.files.outputs import check_output_file
-from ctrlg.files.records import StudyLines, markdown_rows, mean_and_deviation, read_study
+from ctrlg.files.records import markdown_rows, mean_and_deviation
 from ctrlg.hmm import HMM, Parameters
 from ctrlg.hmm.learning import total_counts
 from ctrlg.inspection import held_out_log_likelihood
@@ -42,100 +39,122 @@ from ctrlg.quantization.restricted import (
     entry_counts,
     restricted_maximum,
 )
-from ctrlg.terminal.console import as_program, say
-from ctrlg.terminal.flags import PlainArgumentParser
+from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped
 
 LENGTH = 24  # tokens of a sample
-WAYS = ("as compressed", "rows refitted", "refine", "refine on text", "codes too", "values free")
+ON_TEXT = "refine on text"
+WAYS = ("as compressed", "rows refitted", "refine", ON_TEXT, "codes too", "values free")
+SMALL = "log-norm-q 4 bits, small"
+PLAIN = [("log-norm-q", 2), ("norm-q", 8), ("norm-q", 4), ("log-norm-q", 3), ("log-norm-q", 4)]
+SETTINGS = {SMALL: ("log-norm-q", 4)} | {f"{method} {bits} bits": (method, bits) for method, bits in PLAIN}
 Fit = Callable[[CodedRows, EntryCounts], CodedRows]
 
 
-class Study(NamedTuple):
-    """One float HMM with what is drawn from it: sequences to train on, and others to judge by."""
+class Run(NamedTuple):
+    """One float HMM with what is sampled from it: sequences to train on, and others to judge by."""
 
     hmm: HMM
     training: Tensor
     judging: Tensor
-    text: Tensor | None
-    held_out: Tensor | None
+    text: Tensor
     steps: int
     prior_strength: float
     seed: int
 
 
-COLUMNS = ("compression", "way", "seed")
+class Refine(Study):
+    key = ("compression", "way", "seed")
 
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        add = flags.add_argument
+        add("--hmm", nargs="+", required=True, help="folders of float HMMs, one for each seed")
+        add("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="of training")
+        add("--held_out", default="", help="sequences of the language model that no HMM has seen")
+        add("--judging", type=int, default=2000, help="samples judged by")
+        add("--prior_strength", type=float, default=300.0, help="of 'codes too' and 'values free'")
+        add("--small_share", type=float, default=0.0013, help="bytes of the small log-norm-q, of float32's")
+        flags.share("seed", training=[], sequences=6000, steps=8, threads=1)
 
-def main() -> None:
-    arguments = parse_arguments()
-    if arguments.table:
-        check_output_file(arguments.table, "--table")
-    if arguments.summarise:
-        table = summary(read_study(arguments.summarise, COLUMNS))
-        say(table)
-        if arguments.table:
-            write_lines(arguments.table, table)
-        return
-    unknown = [way for way in arguments.ways if way not in WAYS]
-    if unknown:
-        raise ArgumentError(f"--ways {unknown[0]!r} is unknown", hint=f"some of: {', '.join(WAYS)}")
-    torch.set_num_threads(arguments.threads)
-    results = StudyLines(arguments.output, COLUMNS)
-    held_out = read_sequences(arguments.held_out) if arguments.held_out else None
-    for number, folder in enumerate(arguments.hmm):
-        hmm = HMM.from_pretrained(folder, map_location=arguments.device)
-        seed = arguments.seed + number
+    def check(self) -> None:
+        path = self.arguments.held_out
+        self.held_out = read_sequences(path) if path else None
+        self.run_of = lru_cache(maxsize=1)(self._run_of)
+
+    def batches(self) -> Iterable[Sequence[Key]]:
+        ways = [way for way in self.arguments.ways if way != ON_TEXT or self.arguments.training]
+        for number in range(len(self.arguments.hmm)):
+            for label in SETTINGS:
+                yield [(label, way, self.arguments.seed + number) for way in ways]
+
+    def measure(self, keys: Sequence[Key]) -> Measured:
+        label, _, seed = keys[0]
+        run = self.run_of(seed)
+        method, bits = SETTINGS[label]
+        budget = int(run.hmm.nbytes * self.arguments.small_share) if label == SMALL else None
+        start = quantize(run.hmm, method, bits, max_bytes=budget)
+        float_score = held_out_log_likelihood(run.hmm, run.judging)
+        for key in keys:
+            began = time.perf_counter()
+            model = trained(run, start, way=key[1])
+            yield (
+                key,
+                {
+                    "kl": float_score - held_out_log_likelihood(model, run.judging),
+                    "held_out": None if self.held_out is None else held_out_log_likelihood(model, self.held_out),
+                    "bytes": model.packed_nbytes,
+                    "seconds": round(time.perf_counter() - began, 1),
+                },
+            )
+
+    def _run_of(self, seed: int) -> Run:
+        chosen = self.arguments
+        number = seed - chosen.seed
+        hmm = HMM.from_pretrained(chosen.hmm[number], map_location=chosen.device)
         generator = torch.Generator(hmm.device).manual_seed(1000 + seed)
-        training, judging = (hmm.sample(n, LENGTH, generator) for n in (arguments.sequences, arguments.judging))
-        text = read_sequences(arguments.training[number]) if arguments.training else None
-        study = Study(hmm, training, judging, text, held_out, arguments.steps, arguments.prior_strength, seed)
-        for label, setting in settings(hmm, arguments.small_share).items():
-            ways = [way for way in arguments.ways if (label, way, seed) not in results]
-            for way, values in outcomes(study, setting, ways):
-                say(results.add((label, way, seed), values))
+        training, judging = (hmm.sample(n, LENGTH, generator) for n in (chosen.sequences, chosen.judging))
+        text = read_sequences(chosen.training[number]) if chosen.training else training[:0]
+        return Run(hmm, training, judging, text, chosen.steps, chosen.prior_strength, seed)
+
+    def table(self, lines: Sequence[Line]) -> str:
+        """Mean ± standard deviation over seeds of KLseq, of its change, and of held-out text."""
+        rows: list[list[object]] = [
+            [
+                "compression",
+                "bytes",
+                "way",
+                "KLseq (nats/token)",
+                "change within seeds",
+                "held-out text (nats/token)",
+                "s",
+            ]
+        ]
+        for (compression,), chosen in grouped(lines, "compression").items():
+            before = {line["seed"]: line["kl"] for line in chosen if line["way"] == WAYS[0]}
+            for (way,), group in grouped(chosen, "way").items():
+                change = [100 * (line["kl"] / before[line["seed"]] - 1) for line in group]
+                size = round(statistics.mean(line["bytes"] for line in group))
+                seconds = statistics.mean(line["seconds"] for line in group)
+                text = (
+                    "" if group[0]["held_out"] is None else mean_and_deviation([each["held_out"] for each in group], 3)
+                )
+                loss = mean_and_deviation([line["kl"] for line in group], 4)
+                changed = f"{mean_and_deviation(change, 1)} %"
+                rows.append([compression, f"{size:,}", way, loss, changed, text, f"{seconds:.0f}"])
+        return markdown_rows(rows)
 
 
-def settings(hmm: HMM, small_share: float) -> dict[str, dict[str, Any]]:
-    """The compressions studied, as arguments of `quantize`."""
-    small = {"method": "log-norm-q", "bits": 4, "max_bytes": int(hmm.nbytes * small_share)}
-    plain = [("log-norm-q", 2), ("norm-q", 8), ("norm-q", 4), ("log-norm-q", 3), ("log-norm-q", 4)]
-    others = {f"{method} {bits} bits": {"method": method, "bits": bits} for method, bits in plain}
-    return {"log-norm-q 4 bits, small": small, **others}
-
-
-def outcomes(study: Study, setting: dict[str, Any], ways: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What each way of training makes of one compression, as it comes."""
-    if not ways:
-        return
-    start = quantize(study.hmm, **setting)
-    float_score = held_out_log_likelihood(study.hmm, study.judging)
-    for way in ways:
-        began = time.perf_counter()
-        model = trained(study, start, way)
-        if model is None:
-            continue
-        yield (
-            way,
-            {
-                "kl": float_score - held_out_log_likelihood(model, study.judging),
-                "held_out": None if study.held_out is None else held_out_log_likelihood(model, study.held_out),
-                "bytes": model.packed_nbytes,
-                "seconds": round(time.perf_counter() - began, 1),
-            },
-        )
-
-
-def trained(study: Study, start: QuantizedHMM, way: str) -> QuantizedHMM | None:
-    """The compressed HMM after one way of training; None where the way has no data."""
-    if way == "as compressed":
-        return start
-    if way == "rows refitted":
-        return rows_refitted(study.hmm, start)
-    if way == "refine":
-        return refine(start, study.training, study.steps, prior=study.hmm, seed=study.seed)
-    if way == "refine on text":
-        return None if study.text is None else refine(start, study.text, study.steps, seed=study.seed)
-    return codes_too(study, start) if way == "codes too" else values_free(study, start)
+def trained(run: Run, start: QuantizedHMM, way: str) -> QuantizedHMM:
+    """The compressed HMM after one way of training."""
+    ways: dict[str, Callable[[], QuantizedHMM]] = {
+        "as compressed": lambda: start,
+        "rows refitted": lambda: rows_refitted(run.hmm, start),
+        "refine": lambda: refine(start, run.training, run.steps, prior=run.hmm, seed=run.seed),
+        ON_TEXT: lambda: refine(start, run.text, run.steps, seed=run.seed),
+        "codes too": lambda: codes_too(run, start),
+        "values free": lambda: values_free(run, start),
+    }
+    return ways[way]()
 
 
 def rows_refitted(hmm: HMM, start: QuantizedHMM) -> QuantizedHMM:
@@ -145,35 +164,35 @@ def rows_refitted(hmm: HMM, start: QuantizedHMM) -> QuantizedHMM:
     return fitted(start, counts, start.initial, lambda rows, wanted: restricted_maximum(rows, wanted, rounds=10))
 
 
-def codes_too(study: Study, start: QuantizedHMM) -> QuantizedHMM:
+def codes_too(run: Run, start: QuantizedHMM) -> QuantizedHMM:
     """EM in which stored entries move to the level that explains their counts best."""
     model = start
-    for _ in range(study.steps):
-        transition, emission, initial = smoothed_counts(study, model.inference_parameters)
+    for _ in range(run.steps):
+        transition, emission, initial = smoothed_counts(run, model.inference_parameters)
         model = fitted(model, (transition, emission), initial, fit_with_codes)
     return model
 
 
-def values_free(study: Study, start: QuantizedHMM) -> QuantizedHMM:
+def values_free(run: Run, start: QuantizedHMM) -> QuantizedHMM:
     """EM in which stored entries take any value; the codebook is fitted to the last counts."""
     parameters = start.inference_parameters
     kept = [stored_entries(matrix) for matrix in (start.transition, start.emission)]
-    counts = smoothed_counts(study, parameters)
-    for _ in range(study.steps - 1):
+    counts = smoothed_counts(run, parameters)
+    for _ in range(run.steps - 1):
         transition, emission = (free_rows(rows, mask) for rows, mask in zip(counts[:2], kept, strict=True))
-        counts = smoothed_counts(study, Parameters(DenseMatrix(transition), DenseMatrix(emission), counts[2]))
+        counts = smoothed_counts(run, Parameters(DenseMatrix(transition), DenseMatrix(emission), counts[2]))
     return fitted(start, counts[:2], counts[2], fit_with_codes)
 
 
-def smoothed_counts(study: Study, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
+def smoothed_counts(run: Run, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
     """Expected counts of the training sequences plus the prior's: transition, emission; initial as probabilities."""
     dense = Parameters(
         DenseMatrix(parameters.transition.to_dense()), DenseMatrix(parameters.emission.to_dense()), parameters.initial
     )
-    counts = total_counts(dense, study.training.split(250))
-    transition = counts.transition + study.prior_strength * study.hmm.transition.to_dense()
-    emission = counts.emission.T + study.prior_strength * study.hmm.emission.to_dense()
-    initial = counts.initial + study.prior_strength * study.hmm.initial
+    counts = total_counts(dense, run.training.split(250))
+    transition = counts.transition + run.prior_strength * run.hmm.transition.to_dense()
+    emission = counts.emission.T + run.prior_strength * run.hmm.emission.to_dense()
+    initial = counts.initial + run.prior_strength * run.hmm.initial
     return transition, emission, initial / initial.sum()
 
 
@@ -236,46 +255,5 @@ def free_rows(counts: Tensor, kept: Tensor) -> Tensor:
     return torch.where(kept, rows, spread)
 
 
-def summary(lines: list[dict[str, Any]]) -> str:
-    """A Markdown table: mean ± standard deviation over seeds of KLseq, of its change, and of held-out text."""
-    table: list[list[object]] = [
-        ["compression", "bytes", "way", "KLseq (nats/token)", "change within seeds", "held-out text (nats/token)", "s"]
-    ]
-    for compression in dict.fromkeys(line["compression"] for line in lines):
-        chosen = [line for line in lines if line["compression"] == compression]
-        before = {line["seed"]: line["kl"] for line in chosen if line["way"] == WAYS[0]}
-        for way in dict.fromkeys(line["way"] for line in chosen):
-            group = [line for line in chosen if line["way"] == way]
-            change = [line["kl"] / before[line["seed"]] - 1 for line in group]
-            size = round(statistics.mean(line["bytes"] for line in group))
-            seconds = statistics.mean(line["seconds"] for line in group)
-            text = "" if group[0]["held_out"] is None else mean_and_deviation([line["held_out"] for line in group], 3)
-            loss = mean_and_deviation([line["kl"] for line in group], 4)
-            changed = f"{mean_and_deviation([100 * part for part in change], 1)} %"
-            table.append([compression, f"{size:,}", way, loss, changed, text, f"{seconds:.0f}"])
-    return markdown_rows(table)
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("--hmm", nargs="+", default=[], help="folders of float HMMs, one for each seed")
-    parser.add_argument("--training", nargs="+", default=[], help="a file of sequences for each HMM, for 'on text'")
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), help="of training (all)")
-    parser.add_argument("--held_out", default="", help="sequences of the language model that no HMM has seen")
-    parser.add_argument("--sequences", type=int, default=6000, help="samples trained on")
-    parser.add_argument("--judging", type=int, default=2000, help="samples judged by")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--prior_strength", type=float, default=300.0, help="of 'codes too' and 'values free'")
-    parser.add_argument("--small_share", type=float, default=0.0013, help="bytes of the small log-norm-q, of float32's")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", default="refine.jsonl", help="JSON lines; what is there is not run again")
-    parser.add_argument("--summarise", default="", help="JSON lines to make a table of, instead")
-    parser.add_argument("--table", default="", help="Markdown file for that table")
-    parser.add_device()
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    with as_program():
-        main()
+    Refine.main()

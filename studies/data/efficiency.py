@@ -16,11 +16,11 @@ not run again.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,34 +28,34 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.adaptation.sentences import encode_sentences, end_of_text_id, read_sentences
-from ctrlg.devices import fast_dtype
+from ctrlg.adaptation.sentences import encode_sentences, read_sentences
 from ctrlg.distillation.em.step import EMSettings, per_token
 from ctrlg.distillation.first_hmm.latent import LatentSettings, SampledFile, latent_variable_distillation
 from ctrlg.distillation.sampling.next_tokens import describe_next_tokens, read_next_tokens
-from ctrlg.distillation.sampling.output_layer import output_layer
 from ctrlg.distillation.sampling.samples import Samples, SamplingSettings, sample, token_mask
 from ctrlg.distillation.sampling.storage import read_sequences, write_samples
 from ctrlg.errors import ArgumentError
-from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.evaluation.metrics.scores import evaluate
 from ctrlg.evaluation.metrics.tokens import require_scorers
 from ctrlg.evaluation.results import Written
 from ctrlg.evaluation.writing import write_sentences
-from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, save_figure
-from ctrlg.files.records import StudyLines, markdown_rows, mean_and_deviation
+from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
+from ctrlg.files.records import markdown_rows, mean_and_deviation
 from ctrlg.hmm import HMM
-from ctrlg.loading.language_models import load_language_model
-from ctrlg.terminal.console import as_program, say
-from ctrlg.terminal.flags import PlainArgumentParser
-from ctrlg.terminal.plain_console import PlainConsole
+from studies.data.distilling import DistillationStudy
 from studies.data.fitting import fit
 from studies.data.teacher_forced import read_sentences_with
+from studies.shared import Key, Line, Measured, StudyFlags
 
 SOURCES = ("sampled", "read", "both")
 ONE_HOT, SOFT, BOTH = COUNTS = ("one-hot", "soft", "soft, then one-hot")
 PROBE = 400  # sentences that rates are measured on
 MOST_STEPS = 30
+PANELS = {
+    "test": "held-out log-likelihood (nats per token)",
+    "log_prob": "log-probability of constrained sentences",
+    "cider": "CIDEr of constrained sentences",
+}
 
 
 class Rates(NamedTuple):
@@ -64,29 +64,6 @@ class Rates(NamedTuple):
     sampled: float
     read: float
     draws: float
-
-
-def main() -> None:
-    arguments = parse_arguments()
-    if arguments.minutes <= 0:
-        raise ArgumentError(f"minutes is {arguments.minutes}", hint="a few minutes of processor time")
-    if arguments.plot:
-        check_figure_path(arguments.plot)
-    if arguments.concept_sets:
-        require_scorers()
-    torch.set_num_threads(1)
-    results = StudyLines(arguments.output, ("source", "counts", "seed"))
-    study: Study | None = None
-    for seed, source in product(arguments.seeds, SOURCES):
-        wanted = [counts for counts in COUNTS if (source, counts, seed) not in results]
-        if wanted:
-            study = study or Study(arguments)
-            for counts, values in study.run(source, wanted, seed):
-                line = results.add((source, counts, seed), values)
-                PlainConsole().print(line, highlight=False, soft_wrap=True)
-    say(table(results.lines))
-    if arguments.plot:
-        draw(results.lines, arguments.plot)
 
 
 class Text(NamedTuple):
@@ -105,41 +82,52 @@ class Trained(NamedTuple):
     seconds: float
 
 
-class Study:
-    """The language model, the domain's sentences, and what a sentence costs."""
+class Efficiency(DistillationStudy):
+    key = ("source", "counts", "seed")
+    figures = ("figure",)
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        self.arguments = arguments
-        self.model, tokenizer = load_language_model(
-            arguments.model_name_or_path, arguments.device, fast_dtype(arguments.device)
-        )
-        self.eos = end_of_text_id(tokenizer)
-        self.head = output_layer(self.model)
-        self.vocab_size = int(self.head.weight.shape[0])
-        groups = read_sentences(arguments.data_file, arguments.column)
-        self.sentences = [sentence for group in groups for sentence in group]
-        self.tokenizer = tokenizer
-        self.concept_sets = []
-        if arguments.concept_sets:
-            self.concept_sets = read_concept_sets(arguments.concept_sets, arguments.sets)
-        self.dev, self.test = read_sequences(arguments.dev), read_sequences(arguments.test)
-        self.rates = self._measure()
-        PlainConsole().print(f"processor seconds a sentence: {self.rates._asdict()}", highlight=False)
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        add = flags.add_argument
+        add("--data_file", required=True, help="sentences of the domain, .txt, .jsonl, .json or .csv")
+        add("--column", default="references", help="of sentences in the data file")
+        add("--minutes", type=float, default=4.0, help="of processor time for the text")
+        flags.share("model", "dev", "test", "max_new_tokens", "draws", "one_hot_prior", "soft_prior", "beams")
+        flags.share(hidden_states=256, concept_sets="", sets=30, seeds=[0, 1, 2])
 
-    def run(self, source: str, wanted: Sequence[str], seed: int) -> Iterator[tuple[str, dict[str, float | int]]]:
+    def check(self) -> None:
+        if self.arguments.minutes <= 0:
+            raise ArgumentError(f"minutes is {self.arguments.minutes}", hint="a few minutes of processor time")
+        if self.arguments.concept_sets:
+            require_scorers()
+        torch.set_num_threads(1)
+
+    def batches(self) -> Iterable[Sequence[Key]]:
+        for seed, source in product(self.arguments.seeds, SOURCES):
+            yield [(source, counts, seed) for counts in COUNTS]
+
+    @cached_property
+    def domain(self) -> list[str]:
+        """Its sentences."""
+        groups = read_sentences(self.arguments.data_file, self.arguments.column)
+        return [sentence for group in groups for sentence in group]
+
+    def measure(self, keys: Sequence[Key]) -> Measured:
         """Distil on what the minutes pay for, in the wanted ways; likelihoods in nats per token."""
+        source, _, seed = keys[0]
+        wanted = [counts for _, counts, _ in keys]
         if ONE_HOT in wanted:
             text, first = self._first(source, self._sizes(source, 0.0), seed, draws=False)
-            yield ONE_HOT, self._judge(text, first, self._train(first, text.rows, None))
+            yield (source, ONE_HOT, seed), self._judge(text, first, self._train(first, text.rows, None))
         if SOFT in wanted or BOTH in wanted:
             text, first = self._first(source, self._sizes(source, self.rates.draws), seed, draws=True)
             soft = self._train(first, text.rows, text.next_tokens)
             if SOFT in wanted:
-                yield SOFT, self._judge(text, first, soft)
+                yield (source, SOFT, seed), self._judge(text, first, soft)
             if BOTH in wanted:
                 then = self._train(soft.model, text.rows, None)
                 both = Trained(then.model, then.dev, soft.steps + then.steps, soft.seconds + then.seconds)
-                yield BOTH, self._judge(text, first, both)
+                yield (source, BOTH, seed), self._judge(text, first, both)
 
     def _sizes(self, source: str, draws: float) -> dict[str, int]:
         """Sentences of each kind of text. draws: processor seconds a sentence that they cost on top."""
@@ -183,11 +171,11 @@ class Study:
 
     def _write(self, hmm: HMM) -> dict[str, float | int]:
         """Mean CIDEr, and nats per token, of one sentence for each concept set."""
-        if not self.concept_sets:
+        if not self.arguments.concept_sets:
             return {}
-        sentences = list(write_sentences(self.model, self.tokenizer, hmm, self.concept_sets, self.arguments.beams))
+        sentences = list(write_sentences(*self.models, hmm, list(self.sets.values()), self.arguments.beams))
         written = [Written(each.concept_set.number, each.concept_set.concepts, (each.best.text,)) for each in sentences]
-        scores = evaluate(written, {each.number: each.references for each in self.concept_sets})
+        scores = evaluate(written, {number: each.references for number, each in self.sets.items()})
         return {
             "cider": scores["cider"].value,
             "bleu_4": scores["bleu_4"].value,
@@ -200,19 +188,27 @@ class Study:
             generator = torch.Generator().manual_seed(seed)
             settings = SamplingSettings(self.arguments.max_new_tokens)
             parts = [
-                sample(self.model, [self.eos], min(250, size - start), settings, self.eos, generator, embeddings=True)
+                sample(
+                    self.models[0],
+                    [self.eos],
+                    min(250, size - start),
+                    settings,
+                    self.eos,
+                    generator,
+                    embeddings=True,
+                )
                 for start in range(0, size, 250)
             ]
             vectors = [part.embeddings for part in parts if part.embeddings is not None]
             return Samples(torch.cat([part.sequences for part in parts]), torch.cat(vectors))
-        order = torch.randperm(len(self.sentences), generator=torch.Generator().manual_seed(seed))
+        order = torch.randperm(len(self.domain), generator=torch.Generator().manual_seed(seed))
         if size > len(order):
             raise ArgumentError(
                 f"{self.arguments.minutes} minutes read {size} sentences, there are {len(order)}", hint="fewer minutes"
             )
-        chosen = [self.sentences[index] for index in order[:size].tolist()]
-        rows = encode_sentences(self.tokenizer, chosen, self.eos)
-        return read_sentences_with(self.model, rows, self.arguments.max_new_tokens, self.eos)
+        chosen = [self.domain[index] for index in order[:size].tolist()]
+        rows = encode_sentences(self.models[1], chosen, self.eos)
+        return read_sentences_with(self.models[0], rows, self.arguments.max_new_tokens, self.eos)
 
     def _draws(self, files: list[SampledFile], seed: int) -> Tensor:
         parts = []
@@ -222,59 +218,48 @@ class Study:
             parts.append(read_next_tokens(file.sequences, mask, self.vocab_size))
         return torch.cat(parts)
 
-    def _measure(self) -> Rates:
+    @cached_property
+    def rates(self) -> Rates:
+        """Measured on some sentences."""
         sampled, seconds_sampled = _timed(lambda: self._text("sampled", PROBE, seed=1_000_003))
         _, seconds_read = _timed(lambda: self._text("read", PROBE, seed=1_000_003))
         with tempfile.TemporaryDirectory() as folder:
             write_samples(Path(folder) / "probe", sampled)
             _, seconds_drawn = _timed(lambda: self._draws([SampledFile.of(Path(folder) / "probe")], seed=0))
-        return Rates(seconds_sampled / PROBE, seconds_read / PROBE, seconds_drawn / PROBE)
+        rates = Rates(seconds_sampled / PROBE, seconds_read / PROBE, seconds_drawn / PROBE)
+        self.say(f"processor seconds a sentence: {rates._asdict()}")
+        return rates
+
+    def table(self, lines: Sequence[Line]) -> str:
+        """Means and standard deviations over seeds, a row for each source and way of counting."""
+        columns = [column for column in PANELS if all(column in line for line in lines)]
+        rows: list[list[str]] = [["text", "counts", "tokens", "EM steps", *(PANELS[column] for column in columns)]]
+        for source, counts in product(SOURCES, COUNTS):
+            mine = [line for line in lines if (line["source"], line["counts"]) == (source, counts)]
+            if mine:
+                sizes = [f"{statistics.mean(line[name] for line in mine):,.0f}" for name in ("tokens", "em_steps")]
+                values = [mean_and_deviation([line[column] for line in mine]) for column in columns]
+                rows.append([source, counts, *sizes, *values])
+        return markdown_rows(rows)
+
+    def figure(self, lines: Sequence[Line]) -> Any:
+        """Likelihood, and what sentences are worth where that was measured, of each source and way of counting."""
+        columns = [column for column in PANELS if all(column in line for line in lines)]
+        figure = new_figure(4.5 * len(columns) + 1, 4)
+        panels = figure.subplots(1, len(columns), squeeze=False)[0]
+        for axes, column in zip(panels, columns, strict=True):
+            _panel(axes, lines, column)
+            axes.set_ylabel(PANELS[column])
+        panels[0].legend(frameon=False, fontsize=8)
+        figure.suptitle("Equal minutes of computation: points are seeds, lines their means")
+        return figure
 
 
-def _timed(work: Any) -> tuple[Any, float]:
-    started = time.process_time()
-    result = work()
-    return result, time.process_time() - started
-
-
-PANELS = {
-    "test": "held-out log-likelihood (nats per token)",
-    "log_prob": "log-probability of constrained sentences",
-    "cider": "CIDEr of constrained sentences",
-}
-
-
-def table(results: list[dict[str, Any]]) -> str:
-    """Means and standard deviations over seeds, a row for each source and way of counting."""
-    columns = [column for column in PANELS if all(column in line for line in results)]
-    rows: list[list[str]] = [["text", "counts", "tokens", "EM steps", *(PANELS[column] for column in columns)]]
-    for source, counts in product(SOURCES, COUNTS):
-        lines = [line for line in results if (line["source"], line["counts"]) == (source, counts)]
-        if lines:
-            sizes = [f"{statistics.mean(line[name] for line in lines):,.0f}" for name in ("tokens", "em_steps")]
-            values = [mean_and_deviation([line[column] for line in lines]) for column in columns]
-            rows.append([source, counts, *sizes, *values])
-    return markdown_rows(rows)
-
-
-def draw(results: list[dict[str, Any]], path: str | Path) -> None:
-    """Likelihood, and what sentences are worth where that was measured, of each source and way of counting."""
-    columns = [column for column in PANELS if all(column in line for line in results)]
-    figure = new_figure(4.5 * len(columns) + 1, 4)
-    panels = figure.subplots(1, len(columns), squeeze=False)[0]
-    for axes, column in zip(panels, columns, strict=True):
-        _panel(axes, results, column)
-        axes.set_ylabel(PANELS[column])
-    panels[0].legend(frameon=False, fontsize=8)
-    figure.suptitle("Equal minutes of computation: points are seeds, lines their means")
-    save_figure(figure, path)
-
-
-def _panel(axes: Any, results: list[dict[str, Any]], column: str) -> None:
+def _panel(axes: Any, lines: Sequence[Line], column: str) -> None:
     means = {}
     for counts, colour, shift, marker in zip(COUNTS, (LIGHT, MIDDLE, DARK), (-0.2, 0.0, 0.2), "s^o", strict=True):
         for place, source in enumerate(SOURCES):
-            values = [line[column] for line in results if (line["source"], line["counts"]) == (source, counts)]
+            values = [line[column] for line in lines if (line["source"], line["counts"]) == (source, counts)]
             name = f"{counts} counts" if place == 0 else None
             axes.plot([place + shift] * len(values), values, marker, color=colour, markersize=5, label=name)
             if values:
@@ -287,29 +272,11 @@ def _panel(axes: Any, results: list[dict[str, Any]], column: str) -> None:
     axes.grid(axis="y", color="0.9")
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("--model_name_or_path", default="default", help="sampled, and reads")
-    parser.add_argument("--data_file", required=True, help="sentences of the domain, .txt, .jsonl, .json or .csv")
-    parser.add_argument("--column", default="references", help="of sentences in the data file (%(default)s)")
-    parser.add_argument("--dev", required=True, help="sampled sequences that stop EM")
-    parser.add_argument("--test", required=True, help="sampled sequences that are reported on")
-    parser.add_argument("--output", required=True, help="JSON lines")
-    parser.add_argument("--plot", default="", help=".png, .svg or .pdf")
-    parser.add_argument("--minutes", type=float, default=4.0, help="of processor time for the text (%(default)s)")
-    parser.add_argument("--hidden_states", type=int, default=256)
-    parser.add_argument("--max_new_tokens", type=int, default=32)
-    parser.add_argument("--draws", type=int, default=32, help="of next tokens a place (%(default)s)")
-    parser.add_argument("--one_hot_prior", type=float, default=1000.0, help="observations a state (%(default)s)")
-    parser.add_argument("--soft_prior", type=float, default=50.0, help="observations a state (%(default)s)")
-    parser.add_argument("--concept_sets", default="", help="CommonGen's validation.jsonl, for CIDEr")
-    parser.add_argument("--sets", type=int, default=30, help="of them (%(default)s)")
-    parser.add_argument("--beams", type=int, default=8, help="that write a sentence (%(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_device()
-    return parser.parse_args()
+def _timed(work: Any) -> tuple[Any, float]:
+    started = time.process_time()
+    result = work()
+    return result, time.process_time() - started
 
 
 if __name__ == "__main__":
-    with as_program():
-        main()
+    Efficiency.main()

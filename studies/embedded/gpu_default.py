@@ -1,4 +1,4 @@
-"""The embedded default at the paper's scale, made and measured on one GPU within eight minutes.
+"""How good is an embedded default at the paper's scale? Made and measured on one GPU within eight minutes.
 
     studies/embedded/gpu_default.sh --train train.jsonl --validation validation.jsonl --output home --work /tmp/default
     studies/embedded/gpu_default.sh --toy --train train.jsonl --validation validation.jsonl --output home --work toy
@@ -275,7 +275,7 @@ def benchmark_command(job: Job, part: int, result: Path) -> list[str]:
         "part": part,
         "parts": options.workers,
     }
-    script = Path(__file__).with_name("test_benchmark.py")
+    script = Path(__file__).resolve().parents[2] / "scripts" / "test_benchmark.py"
     return [sys.executable, str(script), "--grid", *GRID, *(f"--{name}={value}" for name, value in given.items())]
 
 

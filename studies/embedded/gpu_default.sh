@@ -8,7 +8,7 @@
 # PYTHON  the Python to run (.venv/bin/python, else python3)
 # LIMIT   seconds after which everything is stopped (480); --seconds, which stages are cut to fit into, is less
 set -euo pipefail
-here=$(cd "$(dirname "$0")/.." && pwd)
+here=$(cd "$(dirname "$0")/../.." && pwd)
 python=${PYTHON:-$here/.venv/bin/python}
 [ -x "$(command -v "$python" || true)" ] || python=python3
 paths=$here
@@ -20,4 +20,4 @@ fi
 # One block of the card's memory that grows, instead of many that do not fit the next batch; nothing is to be fetched.
 export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=true
 export PYTHONPATH=$paths${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-exec timeout --signal TERM --kill-after 10 "${LIMIT:-480}" "$python" "$here/studies/embedded/gpu_default.py" "$@"
+exec timeout --signal TERM --kill-after 10 "${LIMIT:-480}" "$python" -m studies.embedded.gpu_default "$@"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ctrlg.errors import DataError
 from ctrlg.evaluation.benchmark import MASK_ONLY
 from ctrlg.evaluation.metrics.scores import Score, mean_score
-from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure, save_figure
+from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
 from ctrlg.files.records import markdown_rows
 from ctrlg.quantization.methods import METHODS
 from studies.fidelity.measures import Point
@@ -59,7 +58,7 @@ def summaries(lines: Sequence[Mapping[str, Any]], keywords: Collection[str], see
     rates = {_point(line): line for line in lines if line["part"] == "rate"}
     whole = [point for point in rates if len(guidance[point]) == len(keywords)]
     if not whole:
-        raise DataError(f"no point is measured on all {len(keywords)} keywords", hint="lines of fidelity_study.py")
+        raise DataError(f"no point is measured on all {len(keywords)} keywords", hint="lines of studies.fidelity.study")
     return [_summary(point, rates[point], guidance[point], seed) for point in sorted(whole, key=_place)]
 
 
@@ -133,12 +132,10 @@ def name(point: Point) -> str:
     return point.method if point.threshold is None else f"{point.method}, threshold {point.threshold:g}"
 
 
-def plot_rate_distortion(
-    rows: Sequence[Summary], entries: int, path: str | Path, title: str, command: str | None = None
-) -> None:
+def plot_rate_distortion(rows: Sequence[Summary], entries: int, title: str) -> Any:
     """Nats lost per token against megabytes, on held-out text and on the float HMM's samples.
 
-    entries: of transition and emission, for the sizes of the float HMM and the paper's. Errors as `save_figure`.
+    entries: of transition and emission, for the sizes of the float HMM and the paper's.
     """
     figure = new_figure(11, 5)
     panels: dict[str, Callable[[Summary], float | None]] = {
@@ -157,12 +154,12 @@ def plot_rate_distortion(
         _finish(axes, label)
     _legend(figure)
     figure.suptitle(title)
-    save_figure(figure, path, command)
+    return figure
 
 
-def plot_guidance(rows: Sequence[Summary], path: str | Path, title: str, command: str | None = None) -> None:
+def plot_guidance(rows: Sequence[Summary], title: str) -> Any:
     """KL from the float guidance where every step has a finite one, and total variation of all, against megabytes;
-    the mask alone across. Raises ArgumentError as `save_figure`."""
+    the mask alone across."""
     figure = new_figure(11, 5.2)
     panels: dict[str, Callable[[Summary], float | None]] = {
         "KL(float || compressed) (nats per step)": lambda row: row.kl.value if row.kl and not row.infinite else None,
@@ -178,7 +175,7 @@ def plot_guidance(rows: Sequence[Summary], path: str | Path, title: str, command
         _finish(axes, label)
     _legend(figure)
     figure.suptitle(title)
-    save_figure(figure, path, command)
+    return figure
 
 
 def _curves(axes: Any, rows: Sequence[Summary], value: Callable[[Summary], float | None]) -> None:

@@ -14,55 +14,135 @@ result is a line of OUTPUT; what is there already is not measured again.
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
 
-from ctrlg.evaluation.benchmark import float_hmm
-from ctrlg.evaluation.concept_sets import read_concept_sets
-from ctrlg.figures import check_figure_path
+from torch import Tensor
+
+from ctrlg.distillation.sampling.storage import read_sequences
+from ctrlg.errors import DataError, require_at_least
+from ctrlg.evaluation.benchmark import FLOAT
+from ctrlg.evaluation.concept_sets import ConceptSet
+from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, write_sentences
+from ctrlg.inspection.fidelity import held_out_log_likelihood
 from ctrlg.quantization.methods import METHODS
-from ctrlg.terminal.console import as_program, say
-from ctrlg.terminal.flags import PlainArgumentParser
-from ctrlg.terminal.plain_console import PlainConsole
+from ctrlg.vocabulary.token_bytes import Vocabulary
 from studies.fidelity.figures import Summary, plot_guidance, plot_rate_distortion, summaries, table
-from studies.fidelity.guidance import frequent_keywords
-from studies.fidelity.measures import FidelitySettings, Point, points, run_fidelity
+from studies.fidelity.guidance import GuidedText, frequent_keywords, guided, guided_text
+from studies.fidelity.measures import Point, compressed, guidance, points, rate
+from studies.shared import Key, Line, Measured, Study, StudyFlags
 
 THRESHOLDS = [1e-5, 1e-6, 1e-7, 3e-8, 1e-8, 1e-9, 1e-10, 0.0]
+SUFFIX = "."
+TEXT, RATE, GUIDANCE = "text", "rate", "guidance"
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    for path in filter(None, (arguments.plot, arguments.guidance_plot)):
-        check_figure_path(path)
-    settings = FidelitySettings(
-        hmm=arguments.hmm,
-        model=arguments.model,
-        test=arguments.test,
-        dataset_path=arguments.dataset_path,
-        output=arguments.output,
-        keywords=arguments.keywords,
-        beams=arguments.beams,
-        sequences=arguments.sequences,
-        seed=arguments.seed,
-        device=arguments.device,
-    )
-    console = PlainConsole(stderr=True)
+class Fidelity(Study):
+    """Three parts make the lines: "text", which the float HMM has written for a keyword; "rate", bytes and nats lost of
+    a point, keyword ""; "guidance", divergences of a point before every token of a keyword's text. threshold is None at
+    the method's default.
+    """
 
-    def report(done: int, total: int) -> None:
-        console.print(f"{done} of {total} points", highlight=False)
+    key = ("part", "method", "bits", "threshold", "keyword")
+    figures = ("figure", "guidance_figure")
+    for_table = ("concept_sets",)
+    words = (LEAST_WORDS, MOST_WORDS)  # of a text
+    most_tokens = 24  # of a content
 
-    results = run_fidelity(settings, points(arguments.methods, arguments.bits, arguments.thresholds), report)
-    keywords = frequent_keywords(read_concept_sets(arguments.dataset_path), arguments.keywords)
-    rows = summaries(results.lines, keywords, arguments.seed)
-    say(table(rows))
-    if arguments.plot:
-        states, tokens = float_hmm(arguments.hmm, arguments.device).emission.shape
-        plot_rate_distortion(rows, states * (states + tokens), arguments.plot, rate_title(rows))
-    if arguments.guidance_plot:
-        plot_guidance(rows, arguments.guidance_plot, guidance_title(rows))
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        add = flags.add_argument
+        add("--thresholds", nargs="*", type=float, default=THRESHOLDS, help="of log-norm-q at 4 bits")
+        flags.share("hmm", "model", "test", "concept_sets", "sequences", "seed")
+        flags.share(keywords=50, methods=list(METHODS), bits=[8, 4, 3, 2, 6, 5, 1], beams=4)
+
+    def check(self) -> None:
+        chosen = self.arguments
+        require_at_least(chosen, {"beams": 1, "sequences": 2})
+        self.points = points(chosen.methods, chosen.bits, chosen.thresholds)
+        self.test = read_sequences(chosen.test)
+        if int(self.test.max()) >= self.reference.vocab_size:
+            raise DataError(f"{chosen.test} holds token {int(self.test.max())}", hint="was another model sampled?")
+
+    @cached_property
+    def keywords(self) -> list[str]:
+        """The most frequent concepts of the data set."""
+        return frequent_keywords(self.sets.values(), self.arguments.keywords)
+
+    def batches(self) -> Iterable[Sequence[Key]]:
+        yield [(TEXT, FLOAT, 32, None, word) for word in self.keywords]
+        for point in self.points:
+            yield [(RATE, *point, ""), *((GUIDANCE, *point, word) for word in self.keywords)]
+
+    def measure(self, keys: Sequence[Key]) -> Measured:
+        if keys[0][0] == TEXT:
+            yield from self.written({word for *_, word in keys})
+            return
+        _, *point, _ = keys[0]
+        point = Point(*point)
+        hmm = compressed(self.reference, point)
+        for key in keys:
+            part, *_, word = key
+            if part == RATE:
+                sampled = (self.arguments.sequences, self.arguments.seed)
+                yield key, rate(self.reference, self.held_out, hmm, point, self.test, *sampled)
+            else:
+                yield key, guidance(self.texts[word], self.expected[word], hmm)
+
+    def written(self, missing: set[str]) -> Measured:
+        """A text for each of these keywords, written with the float HMM."""
+        sets = [ConceptSet(number, (word,), ()) for number, word in enumerate(self.keywords)]
+        for sentence in write_sentences(
+            *self.exact_models,
+            self.reference,
+            sets,
+            self.arguments.beams,
+            self.most_tokens,
+            words=self.words,
+            there=lambda each: each.concepts[0] not in missing,
+        ):
+            values = {"token_ids": list(sentence.best.token_ids), "text": sentence.best.text}
+            yield (TEXT, FLOAT, 32, None, sentence.concept_set.concepts[0]), values
+
+    @cached_property
+    def texts(self) -> dict[str, GuidedText]:
+        """Every keyword's text, read by the language model."""
+        (model, tokenizer), reference = self.exact_models, self.reference
+        vocabulary = Vocabulary.of(tokenizer, reference.vocab_size, reference.eos_token_id)
+        contents = {line["keyword"]: line["token_ids"] for line in self.lines if line["part"] == TEXT}
+        suffix_ids = [*tokenizer.encode(SUFFIX, add_special_tokens=False), reference.eos_token_id]
+        texts = {}
+        for word in self.keywords:
+            dfa = ConceptSet(0, (word,), ()).promise(*self.words).compile(vocabulary, suffix=SUFFIX)
+            texts[word] = guided_text(model, vocabulary, dfa, contents[word], suffix_ids, self.most_tokens)
+        return texts
+
+    @cached_property
+    def expected(self) -> dict[str, Tensor]:
+        """What the decoder samples each token of a keyword's text from with the float HMM."""
+        return {word: guided(text, self.reference).log_probs.float() for word, text in self.texts.items()}
+
+    @cached_property
+    def held_out(self) -> float:
+        """Log-likelihood of the float HMM on the test sequences."""
+        return held_out_log_likelihood(self.reference, self.test)
+
+    def digest(self, lines: Sequence[Line]) -> list[Summary]:
+        return summaries(lines, self.keywords, self.arguments.seed)
+
+    def table(self, lines: Sequence[Summary]) -> str:
+        return table(lines)
+
+    def figure(self, lines: Sequence[Summary]) -> Any:
+        states, tokens = self.reference.emission.shape
+        return plot_rate_distortion(lines, states * (states + tokens), rate_title(lines))
+
+    def guidance_figure(self, lines: Sequence[Summary]) -> Any:
+        return plot_guidance(lines, guidance_title(lines))
 
 
-def rate_title(rows: list[Summary]) -> str:
+def rate_title(rows: Sequence[Summary]) -> str:
     """What two points say, where both were measured."""
     found = {row.point: row.kl_sequence for row in rows}
     ours, theirs = found.get(Point("log-norm-q", 3)), found.get(Point("norm-q", 8))
@@ -71,7 +151,7 @@ def rate_title(rows: list[Summary]) -> str:
     return f"log-norm-q at 3 bits loses {ours:.3f} nats per token, Norm-Q at 8 bits {theirs:.3f}"
 
 
-def guidance_title(rows: list[Summary]) -> str:
+def guidance_title(rows: Sequence[Summary]) -> str:
     """What two points say, where both were measured."""
     found = {row.point: row.kl.value for row in rows if row.kl is not None and not row.infinite}
     ours, theirs = found.get(Point("log-norm-q", 3)), found.get(Point("norm-q", 8))
@@ -80,26 +160,5 @@ def guidance_title(rows: list[Summary]) -> str:
     return f"The guide moves {ours:.3f} nats per step with log-norm-q at 3 bits, {theirs:.3f} with Norm-Q at 8"
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("--hmm", default="default", help="folder or hub id; unpacked if compressed (%(default)s)")
-    parser.add_argument("--model", default="default", help="the language model it comes from (%(default)s)")
-    parser.add_argument("--test", required=True, help="file of sequences sampled from the language model")
-    parser.add_argument("--dataset_path", required=True, help="concept sets, JSON lines, for the keywords")
-    parser.add_argument("--keywords", type=int, default=50, help="the most frequent concepts (%(default)s)")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), help="of docs/methods.md (all)")
-    parser.add_argument("--bits", nargs="+", type=int, default=[8, 4, 3, 2, 6, 5, 1], help="in this order")
-    parser.add_argument("--thresholds", nargs="*", type=float, default=THRESHOLDS, help="of log-norm-q at 4 bits")
-    parser.add_argument("--beams", type=int, default=4, help="that write a keyword's text (%(default)s)")
-    parser.add_argument("--sequences", type=int, default=500, help="sampled for KLseq, of 32 tokens (%(default)s)")
-    parser.add_argument("--output", required=True, help="JSON lines")
-    parser.add_argument("--plot", default="", help="rate against distortion: .png, .svg or .pdf")
-    parser.add_argument("--guidance_plot", default="", help="guidance against bytes: .png, .svg or .pdf")
-    parser.add_argument("--seed", type=int, default=0, help="of what KLseq samples and of the bootstrap")
-    parser.add_device()
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    with as_program():
-        main()
+    Fidelity.main()

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ctrlg.figures import DARK, MIDDLE, new_figure, save_figure
+from ctrlg.figures import DARK, MIDDLE, new_figure
 from normtweaking.tweaking.chain import LayerChain
 from normtweaking.tweaking.moments import Moments, MomentSums
 
@@ -45,8 +44,8 @@ def layer_deltas(reference: list[Moments], other: list[Moments]) -> LayerDeltas:
     )
 
 
-def draw_layers(before: LayerDeltas, after: LayerDeltas, said: str, path: str | Path) -> None:
-    """Draw the deltas of a quantised and a tweaked model into a .png, .svg or .pdf file.
+def draw_layers(before: LayerDeltas, after: LayerDeltas, said: str) -> Any:
+    """The deltas of a quantized and a tweaked model, layer by layer.
 
     Lines are means over channels, bands reach from their 10th to their 90th percentile. said: scheme and way.
     """
@@ -67,7 +66,7 @@ def draw_layers(before: LayerDeltas, after: LayerDeltas, said: str, path: str | 
         axes.grid(color="0.92")
     figure.axes[0].legend(frameon=False)
     figure.suptitle(f"{_finding(before, after)}\n{said}", size=11)
-    save_figure(figure, path)
+    return figure
 
 
 def _finding(before: LayerDeltas, after: LayerDeltas) -> str:

@@ -13,8 +13,10 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +25,6 @@ from torch import Tensor, nn
 
 from ctrlg.arguments import Positive, TwoOrMore, checked
 from ctrlg.errors import ArgumentError
-from ctrlg.files.records import StudyLines
 from ctrlg.loading.opening import weights_digest
 from normtweaking.grid import Grid, grid_search
 from normtweaking.perplexity import sliding_window_perplexity
@@ -33,6 +34,7 @@ from normtweaking.texts.calibration import CalibrationData
 from normtweaking.texts.generation import CalibrationSettings, generate_calibration
 from normtweaking.tweaking.settings import BOTH, CLOSED_FORMS, END_TO_END, LAYERS, TweakResult, TweakSettings
 from normtweaking.tweaking.tweaker import ModelTweaker
+from studies.norm_tweaking.layer_deltas import LayerDeltas, layer_deltas, layer_moments
 
 COLUMNS = ("text", "bits", "group_size", "way", "passes", "samples", "length", "seed")
 BATCH = 32  # calibration texts written at once
@@ -116,12 +118,21 @@ class StudySettings:
         return None if way.loss in CLOSED_FORMS else self.layer_grid
 
 
-class NormStudy:
+class Wanted(NamedTuple):
+    """What is measured: all combinations. samples: numbers of texts. seeds: of the texts."""
+
+    schemes: Sequence[Scheme]
+    ways: Sequence[Way]
+    samples: Sequence[int]
+    seeds: Sequence[int]
+
+
+class NormMeasures:
     """Measurements on one model and one text.
 
     model: a causal decoder of transformers, float32; it is changed, and restored between measurements. tokens: of the
-    text, int64 [N]. output: file of JSON lines; calibration texts and searches are kept beside it. say: told of every
-    pass end to end.
+    text, int64 [N]. output: file of results; calibration texts and searches are kept beside it. say: told of every pass
+    end to end. Raises ArgumentError for a scheme that does not fit the model.
     """
 
     def __init__(
@@ -130,41 +141,56 @@ class NormStudy:
         tokenizer: Any,
         tokens: Tensor,
         settings: StudySettings,
+        wanted: Wanted,
         output: str | Path,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
+        for scheme in wanted.schemes:
+            check_fits(model, scheme.quantizer())
         self.settings = settings
-        self._say = say
-        self.results = StudyLines(output, COLUMNS)
+        self._wanted, self._output, self._say = wanted, output, say
         self.model, self._tokenizer, self._tokens = model, tokenizer, tokens
         self._float = {parameter: parameter.detach().clone() for parameter in model.parameters()}
         self._best: _Best | None = None
         identity = [weights_digest(model), tokens.tolist(), settings.window, settings.stride]
         self._text = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
 
-    def close(self) -> None:
-        """Let other studies write the file of results."""
-        self.results.close()
+    def combinations(self) -> list[tuple[Any, ...]]:
+        """COLUMNS of all combinations, and of the models that they are compared with."""
+        found: list[tuple[Any, ...]] = [(self._text, None, None, FLOAT, 0, 0, 0, 0)]
+        for scheme in self._wanted.schemes:
+            found.append((self._text, *scheme, QUANTIZED, 0, 0, 0, 0))
+            for way, count, seed in product(self._wanted.ways, self._wanted.samples, self._wanted.seeds):
+                passes = way.settings(self.settings.passes, 1).iterations
+                found.append((self._text, *scheme, str(way), passes, count, self.settings.length, seed))
+        return found
 
-    def run(
-        self, schemes: Sequence[Scheme], ways: Sequence[Way], samples: Sequence[int], seeds: Sequence[int]
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the lines of all combinations, new and known. Raises, before any work, ArgumentError for a scheme that
-        does not fit the model; else as `generate_calibration` and `ModelTweaker`."""
-        for scheme in schemes:
-            check_fits(self.model, scheme.quantizer())
-        data = {seed: self._calibration(max(samples), seed) for seed in seeds}
+    def measure(self, key: tuple[Any, ...]) -> dict[str, Any]:
+        """The values of a line. Raises as `generate_calibration` and `ModelTweaker`."""
+        _, bits, group_size, way, _, count, _, seed = key
+        data = self._data  # written first, and not in the time of a line
+        began = time.perf_counter()
         self._restore()
-        yield self._line((None, None, FLOAT, 0, 0, 0, 0), self._perplexity)
-        for scheme in schemes:
-            yield self._line((*scheme, QUANTIZED, 0, 0, 0, 0), lambda scheme=scheme: self._quantized(scheme))
-            for way in ways:
-                for count in samples:
-                    for seed in seeds:
-                        passes = way.settings(self.settings.passes, 1).iterations
-                        key = (*scheme, str(way), passes, count, self.settings.length, seed)
-                        parts = (scheme, way, count, data, seed)
-                        yield self._line(key, lambda parts=parts: self._tweaked(*parts))
+        if way in (FLOAT, QUANTIZED):
+            if way == QUANTIZED:
+                quantize_model(self.model, Scheme(bits, group_size).quantizer())
+            values = self._perplexity()
+        else:
+            values = self._tweaked(Scheme(bits, group_size), Way.parse(way), count, data, seed)
+        return {**values, "seconds": round(time.perf_counter() - began, 1)}
+
+    def layer_deltas(self) -> tuple[LayerDeltas, LayerDeltas, str]:
+        """How far the layers are off, quantized and tweaked, on held-out texts, for the first of all that is wanted;
+        which scheme and way that is."""
+        schemes, ways, samples, seeds = self._wanted
+        scheme, way, count, seed = schemes[0], ways[0], samples[0], seeds[0]
+        texts = self.held_out(count, seed)
+        exact = layer_moments(self.model, texts)
+        quantize_model(self.model, scheme.quantizer())
+        quantized = layer_moments(self.model, texts)
+        self.tweak(scheme, way, count, seed)
+        tweaked = layer_moments(self.model, texts)
+        return layer_deltas(exact, quantized), layer_deltas(exact, tweaked), f"{scheme}; {way}"
 
     def tweak(self, scheme: Scheme, way: Way, count: int, seed: int) -> TweakResult:
         """Leave the model quantised and tweaked, as the line of this combination says."""
@@ -178,19 +204,10 @@ class NormStudy:
         self._restore()
         return tokens
 
-    def _line(self, key: tuple[Any, ...], measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        key = (self._text, *key)
-        for line in self.results.lines:
-            if tuple(line[name] for name in COLUMNS) == key:
-                return line
-        began = time.perf_counter()
-        values = measure()
-        return self.results.add(key, {**values, "seconds": round(time.perf_counter() - began, 1)})
-
-    def _quantized(self, scheme: Scheme) -> dict[str, Any]:
-        self._restore()
-        quantize_model(self.model, scheme.quantizer())
-        return self._perplexity()
+    @cached_property
+    def _data(self) -> dict[int, CalibrationData]:
+        """The calibration texts of every seed."""
+        return {seed: self._calibration(max(self._wanted.samples), seed) for seed in self._wanted.seeds}
 
     def _tweaked(
         self, scheme: Scheme, way: Way, count: int, data: dict[int, CalibrationData], seed: int
@@ -227,7 +244,7 @@ class NormStudy:
             held_out,
             plain,
             grid,
-            f"{self.results.path}.grid",
+            f"{self._output}.grid",
             hashlib.sha256(run.encode()).hexdigest()[:16],
             keep=keep,
             passed=self._passed(scheme, plain),
@@ -264,7 +281,7 @@ class NormStudy:
         self._restore()
         total, length = BATCH * math.ceil((count + self.settings.held_out) / BATCH), self.settings.length
         wanted = CalibrationSettings(total, length, batch_size=BATCH, seed=seed)
-        path = f"{self.results.path}.calibration.{total}x{length}.{seed}"
+        path = f"{self._output}.calibration.{total}x{length}.{seed}"
         return generate_calibration(self.model, self._tokenizer, wanted, path)
 
     def _split(self, data: CalibrationData, count: int) -> tuple[CalibrationData, CalibrationData]:

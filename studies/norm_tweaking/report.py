@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ctrlg.errors import DataError
-from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure, save_figure
+from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
 from ctrlg.files.records import markdown_rows, mean_and_deviation
 from studies.norm_tweaking.measures import COLUMNS, FLOAT, QUANTIZED, Scheme
+from studies.shared import Line
 
-Line = dict[str, Any]
 MOST_PANELS_OF_A_ROW = 3
 MANY_DECADES = 10  # greatest over least perplexity from which only powers of ten are marked
 
@@ -99,8 +98,8 @@ def _row(group: Group) -> list[object]:
     ]
 
 
-def draw_study(lines: Sequence[Line], path: str | Path) -> None:
-    """Perplexity of float, quantised and tweaked models into a .png, .svg or .pdf file, a panel for each scheme.
+def draw_study(lines: Sequence[Line]) -> Any:
+    """Perplexity of float, quantized and tweaked models, a panel for each scheme.
 
     Of ways measured more than once for a scheme (passes, sizes), the one with most seeds and texts is drawn; whiskers
     reach from the least to the greatest seed. Raises as `groups`.
@@ -119,7 +118,7 @@ def draw_study(lines: Sequence[Line], path: str | Path) -> None:
     for row in panels:
         row[0].set_ylabel("perplexity per token (logarithmic)")
     figure.suptitle(_finding(chosen))
-    save_figure(figure, path)
+    return figure
 
 
 def _draw_scheme(axes: Any, members: Sequence[Group]) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from ctrlg.devices import fast_dtype
 from ctrlg.errors import CheckpointError
 from ctrlg.evaluation.metrics.scores import Score, evaluate, mean_score
 from ctrlg.evaluation.results import Written
-from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure, save_figure
+from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
 from ctrlg.files.records import markdown_rows
 from ctrlg.loading.hmms import hmm_folder
-from ctrlg.loading.language_models import load_language_model, weight_files
-from studies.shared.judging import log_probabilities
+from ctrlg.loading.language_models import weight_files
+from studies.shared import log_probabilities
 
 COLOURS, MARKERS = (DARK, MIDDLE, LIGHT, "0.5"), "osD^vPX"
 PANELS = {"cider": "CIDEr", "log_prob": "nats per token, under one judge"}
@@ -60,22 +58,19 @@ def pair_results(
     pairs: Sequence[Pair],
     lines: Sequence[Mapping[str, Any]],
     references: Mapping[int, Sequence[str]],
-    judge: str,
+    judge: tuple[Any, Any],
     sizes: Mapping[str, tuple[int, int]],
-    device: str = "cpu",
 ) -> list[PairResult]:
     """One result a pair.
 
     lines: records of `Sentence` with the pair's name as "pair", the same concept sets for all pairs. judge: a language
-    model for `load_language_model`. sizes: those of `Pair.sizes` by the pair's name. device: of the judge. Raises as
-    `evaluate`.
+    model and its tokenizer. sizes: those of `Pair.sizes` by the pair's name. Raises as `evaluate`.
     """
-    model, tokenizer = load_language_model(judge, device, fast_dtype(device))
     results, first = [], []
     for pair in pairs:
         rows = sorted((line for line in lines if line["pair"] == pair.name), key=lambda line: line["concept_set_idx"])
         numbers = [line["concept_set_idx"] for line in rows]
-        judged = log_probabilities(model, tokenizer, [line["sentences"][0] for line in rows])
+        judged = log_probabilities(*judge, [line["sentences"][0] for line in rows])
         scores = evaluate([Written.of(line, pair.name).best() for line in rows], references)
         scores["log_prob"] = mean_score(judged, numbers)
         gained = mean_score([one - other for one, other in zip(judged, first, strict=True)], numbers) if first else None
@@ -101,8 +96,8 @@ def pairs_table(results: Sequence[PairResult], judge: str) -> str:
     return markdown_rows(rows)
 
 
-def draw_pairs(results: Sequence[PairResult], path: str | Path) -> None:
-    """Quality against bytes, a colour for each language model, a marker for each HMM; errors as `save_figure`."""
+def draw_pairs(results: Sequence[PairResult]) -> Any:
+    """Quality against bytes, a colour for each language model, a marker for each HMM."""
     figure = new_figure(11, 5)
     models = list(dict.fromkeys(result.pair.model for result in results))
     hmms = list(dict.fromkeys(result.pair.hmm for result in results))
@@ -128,4 +123,4 @@ def draw_pairs(results: Sequence[PairResult], path: str | Path) -> None:
         axes.grid(color="0.92")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle("Both halves: what is written, and what they weigh (95 % intervals)")
-    save_figure(figure, path)
+    return figure

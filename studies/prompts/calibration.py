@@ -12,8 +12,7 @@ bootstrap over samples.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,34 +22,67 @@ from torch import Tensor
 
 from ctrlg.distillation.sampling.storage import read_sequences
 from ctrlg.errors import DataError
-from ctrlg.figures import DARK, MIDDLE, check_figure_path, new_figure, save_figure
-from ctrlg.files.records import markdown_rows
+from ctrlg.figures import DARK, MIDDLE, new_figure
 from ctrlg.hmm.inference import filter_tokens
 from ctrlg.loading import load_hmm
 from ctrlg.loading.language_models import load_tokenizer
-from ctrlg.terminal.console import as_program, say
-from ctrlg.terminal.flags import PlainArgumentParser
+from studies.shared import Key, Line, Measured, Study, StudyFlags, table_of
 
 RARE, COMMON = 0.01, 0.4  # share of samples that hold a word
 LEAST_LETTERS = 4
 RESAMPLES = 200
+TENTHS = 10
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    if arguments.plot:
-        check_figure_path(arguments.plot)
-    samples = torch.cat([read_sequences(path) for path in arguments.samples]).long()
-    words = chosen_words(samples, load_tokenizer(arguments.base_model), arguments.words)
-    predicted, happened, open_ = outcomes(
-        load_hmm(arguments.hmm, device=arguments.device), samples, words, arguments.read, arguments.within
-    )
-    rows: list[list[Any]] = [["within r tokens", "HMM's mean p", "came", "ratio", "slope"]]
-    for index, within in enumerate(arguments.within):
-        rows.append([within, *summary(predicted[index], happened[index], open_, arguments.seed)])
-    say(f"{len(words)} words, {len(samples)} samples, {arguments.read} tokens read\n\n{markdown_rows(rows)}")
-    if arguments.plot:
-        plot(predicted, happened, open_, arguments.within, arguments.plot)
+class Calibration(Study):
+    figures = ("figure",)
+
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        add = flags.add_argument
+        add("--samples", nargs="+", required=True, help="of the language model, that nothing was trained on")
+        add("--words", type=int, default=100, help="how many")
+        add("--read", type=int, default=32, help="tokens read before")
+        add("--within", type=int, nargs="+", default=[8, 32, 64, 128], help="r")
+        flags.share("seed", hmm="instruct", model="instruct")
+
+    def batches(self) -> Iterable[Sequence[Key]]:
+        return [[(within,) for within in self.arguments.within]]
+
+    def measure(self, keys: Sequence[Key]) -> Measured:
+        chosen = self.arguments
+        samples = torch.cat([read_sequences(path) for path in chosen.samples]).long()
+        words = chosen_words(samples, load_tokenizer(chosen.model), chosen.words)
+        hmm = load_hmm(chosen.hmm, device=chosen.device)
+        predicted, happened, open_ = outcomes(hmm, samples, words, chosen.read, chosen.within)
+        self.say(f"{len(words)} words, {len(samples)} samples, {chosen.read} tokens read")
+        for key, mine, came in zip(keys, predicted, happened, strict=True):
+            yield key, {"within": key[0], **summary(mine, came, open_, chosen.seed)}
+
+    def table(self, lines: Sequence[Line]) -> str:
+        return table_of(
+            [
+                {
+                    "within r tokens": line["within"],
+                    "HMM's mean p": f"{line['expected']:.4f}",
+                    "came": f"{line['came']:.4f}",
+                    "ratio": "{:.2f} ({:.2f} to {:.2f})".format(*line["ratio"]),
+                    "slope": "{:.2f} ({:.2f} to {:.2f})".format(*line["slope"]),
+                }
+                for line in lines
+            ]
+        )
+
+    def figure(self, lines: Sequence[Line]) -> Any:
+        """What came against what was expected, in tenths of the predictions, one panel for each r."""
+        figure = new_figure(2.8 * len(lines), 2.8)
+        axes = figure.subplots(1, len(lines), sharey=True, squeeze=False)[0]
+        for axis, line in zip(axes, lines, strict=True):
+            axis.loglog(*zip(*line["tenths"], strict=True), "o-", color=DARK)
+            axis.loglog([line["least"], 1], [line["least"], 1], "--", color=MIDDLE)
+            axis.set(title=f"within {line['within']} tokens", xlabel="the HMM's probability")
+        axes[0].set_ylabel("share that came")
+        return figure
 
 
 def chosen_words(samples: Tensor, tokenizer: Any, count: int) -> NDArray[np.int64]:
@@ -93,23 +125,26 @@ def outcomes(
 
 def summary(
     predicted: NDArray[np.float64], happened: NDArray[np.bool_], open_: NDArray[np.bool_], seed: int
-) -> list[str]:
-    """Mean prediction, mean outcome, their ratio and the slope, the last two with intervals."""
+) -> dict[str, Any]:
+    """Mean prediction, mean outcome, their ratio and the slope, the last two with intervals; what was expected and what
+    came in tenths of the predictions, and the least of these."""
     random = np.random.default_rng(seed)
-    drawn = [random.integers(len(open_), size=len(open_)) for _ in range(RESAMPLES)]
     ratios, slopes = [], []
-    for rows in drawn:
+    for rows in [random.integers(len(open_), size=len(open_)) for _ in range(RESAMPLES)]:
         chosen = open_[rows]
         mine, came = predicted[rows][chosen], happened[rows][chosen]
         ratios.append(mine.mean() / came.mean())
         slopes.append(slope(mine, came))
     mine, came = predicted[open_], happened[open_]
-    return [
-        f"{mine.mean():.4f}",
-        f"{came.mean():.4f}",
-        _interval(mine.mean() / came.mean(), ratios),
-        _interval(slope(mine, came), slopes),
-    ]
+    parts = np.array_split(np.argsort(mine, kind="stable"), TENTHS)
+    return {
+        "expected": mine.mean(),
+        "came": came.mean(),
+        "ratio": (mine.mean() / came.mean(), *np.percentile(ratios, [2.5, 97.5])),
+        "slope": (slope(mine, came), *np.percentile(slopes, [2.5, 97.5])),
+        "tenths": [(mine[part].mean(), came[part].mean()) for part in parts],
+        "least": max(1e-4, mine.min()),
+    }
 
 
 def slope(predicted: NDArray[np.float64], happened: NDArray[np.bool_], steps: int = 30) -> float:
@@ -127,48 +162,5 @@ def slope(predicted: NDArray[np.float64], happened: NDArray[np.bool_], steps: in
     return float(weights[1])
 
 
-def _interval(value: float, resampled: Sequence[float]) -> str:
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
-
-
-def plot(
-    predicted: NDArray[np.float64],
-    happened: NDArray[np.bool_],
-    open_: NDArray[np.bool_],
-    within: Sequence[int],
-    path: str,
-) -> None:
-    """What came against what was expected, in tenths of the predictions, one panel for each r."""
-    figure = new_figure(2.8 * len(within), 2.8)
-    axes = figure.subplots(1, len(within), sharey=True, squeeze=False)[0]
-    for axis, length, expected, came in zip(axes, within, predicted, happened, strict=True):
-        expected, came = expected[open_], came[open_]
-        parts = np.array_split(np.argsort(expected, kind="stable"), 10)
-        axis.loglog([expected[part].mean() for part in parts], [came[part].mean() for part in parts], "o-", color=DARK)
-        low = max(1e-4, expected.min())
-        axis.loglog([low, 1], [low, 1], "--", color=MIDDLE)
-        axis.set(title=f"within {length} tokens", xlabel="the HMM's probability")
-    axes[0].set_ylabel("share that came")
-    save_figure(figure, path)
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("--hmm", default="instruct", help="folder or hub id (%(default)s)")
-    parser.add_argument("--base_model", default="instruct", help="whose tokenizer it has (%(default)s)")
-    parser.add_argument(
-        "--samples", nargs="+", required=True, help="of the language model, that nothing was trained on"
-    )
-    parser.add_argument("--words", type=int, default=100, help="how many (%(default)s)")
-    parser.add_argument("--read", type=int, default=32, help="tokens read before (%(default)s)")
-    parser.add_argument("--within", type=int, nargs="+", default=[8, 32, 64, 128], help="r (8 32 64 128)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--plot", help="figure")
-    parser.add_device()
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    with as_program():
-        main()
+    Calibration.main()

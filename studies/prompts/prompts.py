@@ -1,4 +1,4 @@
-"""Prompts to distil an instruction-tuned model on, and others to test on: every task of a list about topics of another.
+"""Which prompts is an instruction-tuned model distilled and tested on? Each task of a list about topics of another.
 
     python -m studies.prompts.prompts --output runs/instruct            # train.txt (2,000) and test.jsonl (100)
 
@@ -9,15 +9,16 @@ from a benchmark.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import random
 from pathlib import Path
 from typing import Any
 
-from ctrlg.errors import CtrlGError
 from ctrlg.files.atomic import atomic_file
+from ctrlg.files.disk import writable_folder
+from ctrlg.terminal.console import as_program, say
+from ctrlg.terminal.flags import PlainArgumentParser
 
 TASKS = """
 Write a short story about {}.
@@ -144,21 +145,19 @@ def _topics(text: str) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("runs/instruct"), help="folder for train.txt and test.txt")
+    parser = PlainArgumentParser(__doc__)
+    parser.add_argument("--output", default="runs/instruct", help="folder for train.txt and test.jsonl (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    folder = writable_folder(arguments.output)
     train = chosen(_lines(TASKS), _topics(TOPICS), TRAIN_PROMPTS, arguments.seed)
     files = {"train.txt": train, "test.jsonl": [json.dumps(test) for test in tests(TEST_PROMPTS, arguments.seed + 1)]}
     for name, lines in files.items():
-        with atomic_file(arguments.output / name) as part:
+        with atomic_file(folder / name) as part:
             Path(part).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        print(f"{arguments.output / name}: {len(lines)} prompts")
+        say(f"{folder / name}: {len(lines)} prompts")
 
 
 if __name__ == "__main__":
-    try:
+    with as_program():
         main()
-    except CtrlGError as error:
-        raise SystemExit(str(error)) from None

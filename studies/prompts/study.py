@@ -1,4 +1,4 @@
-"""Answers to prompts that must hold keywords: how strongly the HMM should pull, and what it is worth.
+"""How strongly should the HMM pull, and what is it worth? Answers to prompts that must hold keywords.
 
     python -m studies.prompts.prompts --output runs/instruct
     python -m studies.prompts.study --tests runs/instruct/test.jsonl --output runs/prompts.jsonl \\
@@ -14,12 +14,12 @@ begins, as a share of the text.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -28,86 +28,131 @@ from torch import Tensor
 
 from ctrlg.constraints import Keywords, OneLine, WordCount
 from ctrlg.decoding import ConstraintLogitsProcessor
-from ctrlg.devices import fast_dtype
 from ctrlg.distillation.sampling.prompts import encode_prompts
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.metrics.scores import mean_score
-from ctrlg.figures import DARK, check_figure_path, new_figure, save_figure
+from ctrlg.figures import DARK, new_figure
 from ctrlg.files.reading import parse_json_lines, read_text
-from ctrlg.files.records import StudyLines, markdown_rows
 from ctrlg.generation import generate_many
-from ctrlg.loading import load_hmm
-from ctrlg.loading.language_models import INSTRUCT, load_language_model
-from ctrlg.terminal.console import as_program, say
-from ctrlg.terminal.flags import PlainArgumentParser
+from ctrlg.loading.language_models import INSTRUCT
+from studies.shared import IN_ANSWERS, Key, Line, Measured, Study, StudyFlags, has_filler, kept, table_of
 
-KEY = ("way", "prompt")
 MASK_ALONE, FREE, FALLING = "mask alone", "free", "falling"
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "no trigram twice": {"no_repeat_ngram_size": 3},
     "mean": {"length_penalty": 1.0},
 }
-FILLER = (r"\b(\w+)\s+\1\b", r"[^\w\s'\"().]\s*[^\w\s'\"()]", r"([^\w\s.]\s*){4}")
 TOKENS_A_WORD = 2
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    tests = read_tests(arguments.tests)[: arguments.prompts]
-    if arguments.plot:
-        check_figure_path(arguments.plot)
-    with StudyLines(arguments.output, KEY) as lines:
-        if any((way, test["prompt"]) not in lines for way in arguments.ways for test in tests):
-            models = load_language_model(arguments.base_model, arguments.device, fast_dtype(arguments.device))
-            hmm = load_hmm(arguments.hmm_model_path, device=arguments.device)
-            for first in range(0, len(tests), arguments.together):
-                group = tests[first : first + arguments.together]
-                for way in arguments.ways:
-                    missing = [test for test in group if (way, test["prompt"]) not in lines]
-                    if missing:
-                        answer(lines, way, missing, models, hmm, arguments.beams)
-    say(table(lines.lines, arguments.ways, tests))
-    if arguments.plot:
-        plot_places(lines.lines, [way for way in arguments.ways if not way.startswith(FREE)], tests, arguments.plot)
+class Prompts(Study):
+    key = ("way", "prompt")
+    figures = ("figure",)
+    for_table = ("tests",)
 
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        flags.add_argument("--ways", nargs="+", default=[MASK_ALONE, "1"])
+        flags.add_argument("--tests", required=True, help="test.jsonl of studies.prompts.prompts")
+        flags.add_argument("--prompts", type=int, default=100, help="the first so many")
+        flags.add_argument("--together", type=int, default=5, help="prompts answered side by side")
+        flags.share("beams", hmm=INSTRUCT, model=INSTRUCT)
 
-def answer(
-    lines: StudyLines, way: str, tests: Sequence[Mapping[str, Any]], models: tuple[Any, Any], hmm: Any, beams: int
-) -> None:
-    """One answer to each prompt, side by side."""
-    keywords = [Keywords([[word] for word in test["keywords"]]) for test in tests]
-    lengths = [WordCount(*test["words"]) & OneLine() for test in tests]
-    free = way.startswith(FREE)
-    constraints = lengths if free else [a & b for a, b in zip(keywords, lengths, strict=True)]
-    most = TOKENS_A_WORD * max(test["words"][1] for test in tests)
-    strength, falling, options = Way.named(way)
-    with falling_strength(strength, most) if falling else nullcontext():
-        results = generate_many(
-            *models,
-            None if way.startswith(MASK_ALONE) else hmm,
-            constraints,
-            encode_prompts(models[1], [test["prompt"] for test in tests], chat_template=True),
-            max_new_tokens=most,
-            num_beams=beams,
-            strength=strength,
-            eos_token_id=hmm.eos_token_id,
-            progress=False,
-            **options,
-        )
-    for test, words, (best, *_) in zip(tests, keywords, results, strict=True):
-        places = [] if free else sorted(first_places(words, best.text, test["keywords"]))
-        lines.add(
-            (way, test["prompt"]),
-            {
+    def check(self) -> None:
+        for way in self.arguments.ways:
+            Way.named(way)
+
+    @cached_property
+    def tests(self) -> list[dict[str, Any]]:
+        """Prompts with their keywords and ranges of words."""
+        path = Path(self.arguments.tests)
+        lines = parse_json_lines(read_text(path), path, json.dumps({"prompt": "..."}))
+        return [record for _, record in lines][: self.arguments.prompts]
+
+    def batches(self) -> Iterable[Sequence[Key]]:
+        for first in range(0, len(self.tests), self.arguments.together):
+            for way in self.arguments.ways:
+                group = self.tests[first : first + self.arguments.together]
+                yield [(way, test["prompt"]) for test in group]
+
+    def measure(self, keys: Sequence[Key]) -> Measured:
+        """One answer to each prompt, side by side."""
+        way, missing = keys[0][0], {prompt for _, prompt in keys}
+        tests = [test for test in self.tests if test["prompt"] in missing]
+        keywords = [Keywords([[word] for word in test["keywords"]]) for test in tests]
+        lengths = [WordCount(*test["words"]) & OneLine() for test in tests]
+        free = way.startswith(FREE)
+        constraints = lengths if free else [a & b for a, b in zip(keywords, lengths, strict=True)]
+        most = TOKENS_A_WORD * max(test["words"][1] for test in tests)
+        strength, falling, options = Way.named(way)
+        with falling_strength(strength, most) if falling else nullcontext():
+            results = generate_many(
+                *self.models,
+                None if way.startswith(MASK_ALONE) else self.hmm,
+                constraints,
+                encode_prompts(self.models[1], [test["prompt"] for test in tests], chat_template=True),
+                max_new_tokens=most,
+                suffix=".",
+                num_beams=self.arguments.beams,
+                strength=strength,
+                eos_token_id=self.hmm.eos_token_id,
+                progress=False,
+                **options,
+            )
+        for test, words, (best, *_) in zip(tests, keywords, results, strict=True):
+            values = {
                 "text": best.text,
                 "kept": best.satisfied,
                 "log_prob": best.log_prob,
                 "tokens": len(best.token_ids),
-                "places": places,
+                "places": [] if free else sorted(first_places(words, best.text, test["keywords"])),
                 "symbolic": best.timing.symbolic,
                 "neural": best.timing.neural,
-            },
-        )
+            }
+            yield (way, test["prompt"]), values
+
+    def table(self, lines: Sequence[Line]) -> str:
+        """A row for each way, all of the same prompts; log-probabilities are paired with the way "1" if it is there."""
+        found = {(line["way"], line["prompt"]): line for line in lines}
+        prompts = [
+            test["prompt"] for test in self.tests if all((way, test["prompt"]) in found for way in self.arguments.ways)
+        ]
+        base = "1" if "1" in self.arguments.ways else self.arguments.ways[0]
+        rows: list[dict[str, object]] = []
+        for way in self.arguments.ways:
+            mine = [found[way, prompt] for prompt in prompts]
+            gains = [line["log_prob"] - found[base, line["prompt"]]["log_prob"] for line in mine]
+            first, last = ([pick(line["places"]) for line in mine if line["places"]] for pick in (min, max))
+            rows.append(
+                {
+                    "way": way,
+                    "prompts": len(mine),
+                    "kept": kept(mine),
+                    "filler": percent([has_filler(line["text"], IN_ANSWERS) for line in mine]),
+                    "nats a token": mean_score([line["log_prob"] for line in mine], prompts),
+                    f"more than {base!r}, paired": "" if way == base else mean_score(gains, prompts),
+                    "first keyword": percent(first),
+                    "last": percent(last),
+                    "trigrams again": percent([repeated_trigrams(line["text"]) for line in mine]),
+                    "words": f"{statistics.mean(len(line['text'].split()) for line in mine):.0f}",
+                    "symbolic s": f"{statistics.mean(line['symbolic'] for line in mine):.2f}",
+                    "neural s": f"{statistics.mean(line['neural'] for line in mine):.2f}",
+                }
+            )
+        return table_of(rows)
+
+    def figure(self, lines: Sequence[Line]) -> Any:
+        """Histograms of where the keywords stand, one for each way."""
+        prompts = {test["prompt"] for test in self.tests}
+        ways = [way for way in self.arguments.ways if not way.startswith(FREE)]
+        figure = new_figure(2.6 * len(ways), 2.6)
+        axes = figure.subplots(1, len(ways), sharey=True, squeeze=False)[0]
+        for axis, way in zip(axes, ways, strict=True):
+            mine = [line for line in lines if line["way"] == way and line["prompt"] in prompts]
+            axis.hist([100 * place for line in mine for place in line["places"]], bins=range(0, 101, 10), color=DARK)
+            axis.set(title=way if way.startswith(MASK_ALONE) else f"strength {way}", xlabel="place in the text, %")
+        axes[0].set_ylabel("keywords")
+        return figure
 
 
 def first_places(keywords: Keywords, text: str, words: Sequence[str]) -> list[float]:
@@ -153,9 +198,9 @@ def falling_strength(strength: float, tokens: int) -> Iterator[None]:
         yield
 
 
-def has_filler(text: str) -> bool:
-    """See the top of this file."""
-    return any(re.search(rule, text, re.IGNORECASE) for rule in FILLER)
+def percent(shares: Sequence[float]) -> str:
+    """The mean of shares, "" of none."""
+    return f"{100 * statistics.mean(shares):.0f} %" if shares else ""
 
 
 def repeated_trigrams(text: str) -> float:
@@ -165,68 +210,5 @@ def repeated_trigrams(text: str) -> float:
     return 1 - len(set(trigrams)) / max(1, len(trigrams))
 
 
-def table(lines: Sequence[Mapping[str, Any]], ways: Sequence[str], tests: Sequence[Mapping[str, Any]]) -> str:
-    """A row for each way, all of the same prompts; log-probabilities are paired with the way "1", if it is there."""
-    found = {(line["way"], line["prompt"]): line for line in lines}
-    prompts = [test["prompt"] for test in tests if all((way, test["prompt"]) in found for way in ways)]
-    base = "1" if "1" in ways else ways[0]
-    rows: list[list[Any]] = [
-        ["way", "prompts", "kept", "filler", "nats a token", f"more than {base!r}, paired", "first keyword", "last",
-         "trigrams again", "words", "symbolic s", "neural s"]
-    ]  # fmt: skip
-    for way in ways:
-        mine = [found[way, prompt] for prompt in prompts]
-        gains = [line["log_prob"] - found[base, line["prompt"]]["log_prob"] for line in mine]
-        first, last = ([pick(line["places"]) for line in mine if line["places"]] for pick in (min, max))
-        rows.append(
-            [way, len(mine), f"{sum(line['kept'] for line in mine)}/{len(mine)}",
-             f"{100 * statistics.mean(has_filler(line['text']) for line in mine):.0f} %",
-             mean_score([line["log_prob"] for line in mine], prompts),
-             "" if way == base else mean_score(gains, prompts),
-             *(f"{100 * statistics.mean(places):.0f} %" if places else "" for places in (first, last)),
-             f"{100 * statistics.mean(repeated_trigrams(line['text']) for line in mine):.0f} %",
-             f"{statistics.mean(len(line['text'].split()) for line in mine):.0f}",
-             f"{statistics.mean(line['symbolic'] for line in mine):.2f}",
-             f"{statistics.mean(line['neural'] for line in mine):.2f}"]
-        )  # fmt: skip
-    return markdown_rows(rows)
-
-
-def plot_places(
-    lines: Sequence[Mapping[str, Any]], ways: Sequence[str], tests: Sequence[Mapping[str, Any]], path: str
-) -> None:
-    """Histograms of where the keywords stand, one for each way."""
-    prompts = {test["prompt"] for test in tests}
-    figure = new_figure(2.6 * len(ways), 2.6)
-    axes = figure.subplots(1, len(ways), sharey=True, squeeze=False)[0]
-    for axis, way in zip(axes, ways, strict=True):
-        mine = [line for line in lines if line["way"] == way and line["prompt"] in prompts]
-        axis.hist([100 * place for line in mine for place in line["places"]], bins=range(0, 101, 10), color=DARK)
-        axis.set(title=way if way.startswith(MASK_ALONE) else f"strength {way}", xlabel="place in the text, %")
-    axes[0].set_ylabel("keywords")
-    save_figure(figure, path)
-
-
-def read_tests(path: str) -> list[dict[str, Any]]:
-    """Prompts with their keywords and ranges of words. Raises DataError."""
-    return [record for _, record in parse_json_lines(read_text(Path(path)), Path(path), json.dumps({"prompt": "..."}))]
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("--ways", nargs="+", default=[MASK_ALONE, "1"], help="('mask alone' 1)")
-    parser.add_argument("--hmm_model_path", default=INSTRUCT, help="(%(default)s)")
-    parser.add_argument("--base_model", default=INSTRUCT, help="the language model it comes from (%(default)s)")
-    parser.add_argument("--tests", required=True, help="test.jsonl of studies/prompts/prompts.py")
-    parser.add_argument("--prompts", type=int, default=100, help="the first so many (%(default)s)")
-    parser.add_argument("--beams", type=int, default=8, help="of the search (%(default)s)")
-    parser.add_argument("--together", type=int, default=5, help="prompts answered side by side (%(default)s)")
-    parser.add_argument("--output", required=True, help="JSON lines")
-    parser.add_argument("--plot", help="figure of the keywords' places")
-    parser.add_device()
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    with as_program():
-        main()
+    Prompts.main()

@@ -1,4 +1,4 @@
-"""How the search and the order of its sentences make better or worse ones from the same models.
+"""Is the model at fault for bad sentences, or the search? Ways to search, and to order what was found.
 
     python -m studies.search.study --dataset_path validation.jsonl --sets 200 --output runs/search.jsonl
 
@@ -9,33 +9,22 @@ is there already is not written again. Filler, by rule: a word twice in a row, t
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import re
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ctrlg.constraints import OneSentence
-from ctrlg.devices import fast_dtype
-from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.metrics.bleu import bleu_of, bleu_statistics
 from ctrlg.evaluation.metrics.scores import mean_score
 from ctrlg.evaluation.metrics.similarity import cider, rouge_l
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER
-from ctrlg.files.records import StudyLines, markdown_rows
 from ctrlg.generation import generate_many
 from ctrlg.generation.generator import LENGTH_PENALTY
-from ctrlg.loading import load_hmm
-from ctrlg.loading.language_models import load_language_model
-from ctrlg.terminal.console import as_program, say
-from ctrlg.terminal.flags import PlainArgumentParser
-
-KEY = ("way", "concept_set_idx")
-FILLER = (r"\b(\w+)\s+\1\b", r"[^\w\s'\"()]\s*[^\w\s'\"()]", r"[.!?]\s*[^\W\d]")
+from studies.shared import IN_CAPTIONS, Key, Line, Measured, Study, StudyFlags, has_filler, kept, table_of
 
 
 class Way(NamedTuple):
@@ -62,78 +51,86 @@ WAYS = {
 }
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    sets = read_concept_sets(arguments.dataset_path, arguments.sets)
-    with StudyLines(arguments.output, KEY) as lines:
-        missing = [way for way in arguments.ways if any((way, member.number) not in lines for member in sets)]
-        if missing:
-            models = load_language_model(arguments.base_model, arguments.device, fast_dtype(arguments.device))
-            hmm = load_hmm(arguments.hmm_model_path, device=arguments.device)
-            for way in missing:
-                write(lines, way, [member for member in sets if (way, member.number) not in lines], models, hmm)
-    say(table(lines.lines, arguments.ways, sets))
+class Search(Study):
+    key = ("way", "concept_set_idx")
+    for_table = ("concept_sets",)
 
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        flags.add_argument("--ways", nargs="+", choices=list(WAYS), default=["before", "now"])
+        flags.share("hmm", "model", concept_sets="default", sets=60)
 
-def write(lines: StudyLines, name: str, sets: Sequence[ConceptSet], models: tuple[Any, Any], hmm: Any) -> None:
-    """All texts of one way, best first, with their log-probabilities and the seconds that a set took."""
-    way = WAYS[name]
-    for first in range(0, len(sets), TOGETHER):
-        group = sets[first : first + TOGETHER]
-        promises = [member.promise(LEAST_WORDS, MOST_WORDS) for member in group]
+    def batches(self) -> Iterable[Sequence[Key]]:
+        numbers = list(self.sets)
+        for way in self.arguments.ways:
+            for first in range(0, len(numbers), TOGETHER):
+                yield [(way, number) for number in numbers[first : first + TOGETHER]]
+
+    def measure(self, keys: Sequence[Key]) -> Measured:
+        """All texts of one way, best first, with their log-probabilities and the seconds that a set took."""
+        name = keys[0][0]
+        way = WAYS[name]
+        group = [self.sets[number] for _, number in keys]
+        constraints = [member.promise(LEAST_WORDS, MOST_WORDS) for member in group]
         if way.one_sentence:
-            promises = [promise & OneSentence() for promise in promises]
+            constraints = [constraint & OneSentence() for constraint in constraints]
         started = time.process_time()
         results = generate_many(
-            *models, hmm, promises, num_beams=way.beams, num_return_sequences=way.beams, progress=False,
-            length_penalty=way.length_penalty, **way.options,
-        )  # fmt: skip
+            *self.models,
+            self.hmm,
+            constraints,
+            suffix=".",
+            num_beams=way.beams,
+            num_return_sequences=way.beams,
+            progress=False,
+            length_penalty=way.length_penalty,
+            **way.options,
+        )
         seconds = (time.process_time() - started) / len(group)
         for member, texts in zip(group, results, strict=True):
-            lines.add(
-                (name, member.number),
+            values = {
+                "concepts": list(member.concepts),
+                "sentences": [text.text.strip() for text in texts],
+                "log_probs": [text.log_prob for text in texts],
+                "kept": all(text.satisfied for text in texts),
+                "seconds": seconds,
+            }
+            yield (name, member.number), values
+
+    def table(self, lines: Sequence[Line]) -> str:
+        """A row for each way, all of the same concept sets, paired with the first way."""
+        references = {number: member.references for number, member in self.sets.items()}
+        found = {(line["way"], line["concept_set_idx"]): line for line in lines}
+        numbers = [number for number in references if all((way, number) in found for way in self.arguments.ways)]
+        against = [references[number] for number in numbers]
+        rows: list[dict[str, object]] = []
+        base: list[float] = []
+        seconds = 0.0
+        for way in self.arguments.ways:
+            mine = [found[way, number] for number in numbers]
+            texts = [line["sentences"][0] for line in mine]
+            scores = cider(texts, against).tolist()
+            spent = statistics.mean(line["seconds"] for line in mine)
+            base, seconds = base or scores, seconds or spent
+            bleu = bleu_of(bleu_statistics(texts, against).sum(axis=0, keepdims=True)).reshape(-1)
+            rows.append(
                 {
-                    "concepts": list(member.concepts),
-                    "sentences": [text.text.strip() for text in texts],
-                    "log_probs": [text.log_prob for text in texts],
-                    "kept": all(text.satisfied for text in texts),
-                    "seconds": seconds,
-                },
+                    "way": way,
+                    "sets": len(numbers),
+                    "kept": kept(mine),
+                    "filler": f"{100 * statistics.mean(has_filler(text, IN_CAPTIONS) for text in texts):.1f} %",
+                    "CIDEr": f"{statistics.mean(scores):.3f}",
+                    "more than the first, paired": mean_score(
+                        [score - other for score, other in zip(scores, base, strict=True)], numbers
+                    ),
+                    "BLEU-4": f"{float(bleu[3]):.3f}",
+                    "ROUGE-L": f"{float(np.mean(rouge_l(texts, against).mean)):.3f}",
+                    "distinct-2": f"{distinct_bigrams(texts):.3f}",
+                    "nats a token": f"{statistics.mean(line['log_probs'][0] for line in mine):.3f}",
+                    "seconds, of the first": f"{spent / seconds:.2f} x",
+                }
             )
-
-
-def table(lines: Sequence[Mapping[str, Any]], ways: Sequence[str], sets: Sequence[ConceptSet]) -> str:
-    """A row for each way, all of the same concept sets, paired with the first way."""
-    references = {member.number: member.references for member in sets}
-    found = {(line["way"], line["concept_set_idx"]): line for line in lines}
-    numbers = [number for number in references if all((way, number) in found for way in ways)]
-    rows: list[list[Any]] = [
-        ["way", "sets", "kept", "filler", "CIDEr", "more than the first, paired", "BLEU-4", "ROUGE-L", "distinct-2",
-         "nats a token", "seconds, of the first"]
-    ]  # fmt: skip
-    against = [references[number] for number in numbers]
-    base: list[float] = []
-    seconds = 0.0
-    for way in ways:
-        mine = [found[way, number] for number in numbers]
-        texts = [line["sentences"][0] for line in mine]
-        scores = cider(texts, against).tolist()
-        spent = statistics.mean(line["seconds"] for line in mine)
-        base, seconds = base or scores, seconds or spent
-        gained = mean_score([score - other for score, other in zip(scores, base, strict=True)], numbers)
-        rows.append(
-            [way, len(numbers), f"{sum(line['kept'] for line in mine)}/{len(mine)}",
-             f"{100 * statistics.mean(map(has_filler, texts)):.1f} %", f"{statistics.mean(scores):.3f}", gained,
-             f"{float(bleu_of(bleu_statistics(texts, against).sum(axis=0, keepdims=True)).reshape(-1)[3]):.3f}",
-             f"{float(np.mean(rouge_l(texts, against).mean)):.3f}", f"{distinct_bigrams(texts):.3f}",
-             f"{statistics.mean(line['log_probs'][0] for line in mine):.3f}", f"{spent / seconds:.2f} x"]
-        )  # fmt: skip
-    return markdown_rows(rows)
-
-
-def has_filler(text: str) -> bool:
-    """See the top of this file."""
-    return any(re.search(rule, text, re.IGNORECASE) for rule in FILLER)
+        return table_of(rows)
 
 
 def distinct_bigrams(texts: Sequence[str]) -> float:
@@ -142,18 +139,5 @@ def distinct_bigrams(texts: Sequence[str]) -> float:
     return len(set(pairs)) / len(pairs)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=["before", "now"], help="(before now)")
-    parser.add_argument("--hmm_model_path", default="default", help="(%(default)s)")
-    parser.add_argument("--base_model", default="default", help="the language model it comes from (%(default)s)")
-    parser.add_argument("--dataset_path", default="default", help="concept sets with references (%(default)s)")
-    parser.add_argument("--sets", type=int, default=60, help="concept sets, spread evenly (%(default)s)")
-    parser.add_argument("--output", required=True, help="JSON lines")
-    parser.add_device()
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    with as_program():
-        main()
+    Search.main()

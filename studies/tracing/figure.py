@@ -6,26 +6,24 @@ and the milliseconds of a token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from ctrlg.errors import DataError
-from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure, save_figure
+from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
+from studies.shared import Line
 
 KINDS = ("float", "compressed")
 PAPER_STATES, PAPER_SHARE = 16384, 0.75  # of the symbolic half in the paper
 _SHOWN_OPERATORS = 10
 _HALVES = {"neural": LIGHT, "symbolic": DARK}
 
-Line = Mapping[str, Any]
 
-
-def draw_trace(lines: Sequence[Line], path: str | Path) -> None:
-    """Draw measurements into a .png, .svg or .pdf file.
+def draw_trace(lines: Sequence[Line]) -> Any:
+    """Figure 1 of the Norm-Q paper, of our measurements.
 
     lines: each with hidden_states, kind ("float" or "compressed"), beams, and the fields of `StepTimes`; shares and
-    operators are drawn for the most beams. Raises DataError where there are none; other errors as `save_figure`.
+    operators are shown for the most beams. Raises DataError where there are none.
     """
     if not lines:
         raise DataError("nothing was measured, so there is nothing to draw", hint="measure smaller HMMs first")
@@ -43,7 +41,7 @@ def draw_trace(lines: Sequence[Line], path: str | Path) -> None:
     for axes in panels[:, 2]:
         axes.set_ylim(min(floors), max(tops))
     figure.suptitle(finding(lines))
-    save_figure(figure, path)
+    return figure
 
 
 def finding(lines: Sequence[Line]) -> str:

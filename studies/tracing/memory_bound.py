@@ -7,17 +7,16 @@ An operator is memory-bound where it does fewer floating-point operations for a 
 can do while it moves one: its balance, measured first as the speed of a large float32 product over that of a large
 copy (Williams et al. 2009). Flops of products are counted exactly, others as one for each number of their largest
 tensor; bytes are those of all tensors an operator takes and gives, once each. The language model is real, HMM and
-constraint are synthetic as in test_trace.py; an operation of the HMM's matrices counts as one operator, timed from
-outside. Each operator's sum is a line of OUTPUT; what is there already is not measured again.
+constraint are synthetic as in `studies.tracing.steps`; an operation of the HMM's matrices counts as one operator, timed
+from outside. Each operator's sum is a line of OUTPUT; what is there already is not measured again.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -30,14 +29,12 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.devices import wait_for
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words, synthetic_hmm
-from ctrlg.files.records import StudyLines, markdown_rows
-from ctrlg.loading.language_models import load_language_model
+from ctrlg.files.records import markdown_rows
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.matrices import CompressedMatrix, StochasticMatrix, WrappedMatrix
-from ctrlg.terminal.console import as_program, say
-from ctrlg.terminal.flags import PlainArgumentParser
+from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped
 from studies.tracing.tracing import KEYWORDS, SUFFIX_TOKEN, WARM_UP_STEPS, WORDS
 
-KEY = ("base_model", "hidden_states", "kind", "beams", "entries", "threads", "half", "operator")
 STEPS = 8  # that are measured, after warm-up
 WITHOUT_DATA = (torch.ops.aten._unsafe_view,)  # views by another name
 
@@ -90,7 +87,7 @@ class Recorder(TorchDispatchMode):
             self.calls.append(Work(self.half, name, seconds, flops, stored + moved([*operands, *results])))
 
 
-class Measured(WrappedMatrix):
+class MeasuredMatrix(WrappedMatrix):
     """A matrix whose operations are noted. A stored entry is multiplied and added: two flops for a row of operands."""
 
     def __init__(self, matrix: StochasticMatrix, recorder: Recorder, name: str) -> None:
@@ -100,8 +97,8 @@ class Measured(WrappedMatrix):
         if isinstance(matrix, CompressedMatrix):
             self._entries = matrix.codes.numel()
 
-    def to(self, device: torch.device | str) -> Measured:
-        return Measured(self._matrix.to(device), self._recorder, self._name)
+    def to(self, device: torch.device | str) -> MeasuredMatrix:
+        return MeasuredMatrix(self._matrix.to(device), self._recorder, self._name)
 
     def left(self, x: Tensor) -> Tensor:
         return self._noted("left", 2 * len(x), [x], self._matrix.left, x)
@@ -115,21 +112,18 @@ class Measured(WrappedMatrix):
     def class_sums(self, class_of: Tensor, num_classes: int) -> Tensor:
         return self._noted("class sums", 1, [class_of], self._matrix.class_sums, class_of, num_classes)
 
-    def scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
-        operands = [weights, predictive, row_of, class_of]  # numerator and denominator: twice a product
-        return self._noted("scores", 4 * len(predictive), operands, self._matrix.scores, *operands)
+    def scores(self, step: ScoringStep) -> Tensor:
+        flops = 4 * len(step.predictive)  # numerator and denominator: twice a product
+        return self._noted("scores", flops, list(step), self._matrix.scores, step)
 
     def add_scores(
         self,
         log_probs: Tensor,
-        weights: Tensor,
-        predictive: Tensor,
-        row_of: Tensor,
-        class_of: Tensor,
+        step: ScoringStep,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        operands = [log_probs, weights, predictive, row_of, class_of]
-        return self._noted("scores", 4 * len(predictive), operands, self._matrix.add_scores, *operands, out)
+        operands = [log_probs, *step]
+        return self._noted("scores", 4 * len(step.predictive), operands, self._matrix.add_scores, log_probs, step, out)
 
     def _noted(
         self,
@@ -164,34 +158,75 @@ class Halves(LogitsProcessor):
         return result
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    lines = StudyLines(arguments.output, KEY)
-    balance = machine_balance(arguments.device)
-    model, _ = load_language_model(arguments.base_model, arguments.device)
-    vocab_size = int(model.get_output_embeddings().weight.shape[0])
-    shown: list[dict[str, Any]] = []
-    for states in arguments.hidden_states:
-        compressed = synthetic_hmm(states, vocab_size, arguments.entries, 8).to(arguments.device)
-        for kind in arguments.kinds:
-            hmm = compressed.dense() if kind == "float" else compressed
-            for beams in arguments.beams:
-                setting = (arguments.base_model, states, kind, beams, arguments.entries, torch.get_num_threads())
-                if not any(tuple(line[name] for name in KEY[:6]) == setting for line in lines.lines):
-                    for values in summed(recorded(model, hmm, beams), balance):
-                        lines.add((*setting, values.pop("half"), values.pop("operator")), values)
-                shown += [line for line in lines.lines if tuple(line[name] for name in KEY[:6]) == setting]
-    lines.close()
-    say(table(shown))
+class MemoryBound(Study):
+    """The operators of a key are lines of their own, which "half" and "operator" tell apart."""
+
+    key = ("base_model", "hidden_states", "kind", "beams", "entries", "threads")
+
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        kinds = ["float", "compressed"]
+        flags.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
+        flags.add_argument("--beams", type=int, nargs="+", default=[1, 16, 128])
+        flags.add_argument("--hidden_states", type=int, nargs="+", default=[1024, 4096])
+        flags.share("model", "entries", threads=1)
+
+    def batches(self) -> Iterable[Sequence[Key]]:
+        chosen, threads = self.arguments, torch.get_num_threads()
+        for states in chosen.hidden_states:
+            for kind in chosen.kinds:
+                yield [(chosen.model, states, kind, beams, chosen.entries, threads) for beams in chosen.beams]
+
+    @cached_property
+    def balance(self) -> float:
+        """Of the machine."""
+        return machine_balance(self.arguments.device)
+
+    def measure(self, keys: Sequence[Key]) -> Measured:
+        balance, (model, _) = self.balance, self.exact_models
+        _, states, kind, _, entries, _ = keys[0]
+        vocab_size = int(model.get_output_embeddings().weight.shape[0])
+        compressed = synthetic_hmm(states, vocab_size, entries, 8).to(self.arguments.device)
+        hmm = compressed.dense() if kind == "float" else compressed
+        for key in keys:
+            for values in summed(recorded(model, hmm, key[3]), balance):
+                yield key, values
+
+    def wants(self, line: Line) -> bool:
+        return self.asks_for(line)
+
+    def table(self, lines: Sequence[Line]) -> str:
+        """A row for each HMM and number of beams: each half's share of operators' time, what of it is memory-bound."""
+        rows: list[list[Any]] = [
+            [
+                *("states", "HMM", "beams", "time in operators, ms a step", "symbolic"),
+                *("memory-bound, neural", "memory-bound, symbolic", "memory-bound, whole step"),
+                "largest symbolic operator",
+            ]
+        ]
+        for (states, kind, beams), mine in grouped(lines, "hidden_states", "kind", "beams").items():
+            halves = {half: [line for line in mine if line["half"] == half] for half in ("neural", "symbolic")}
+            total = sum(line["seconds"] for line in mine)
+            largest = max(halves["symbolic"], key=lambda line: line["seconds"])
+            intensity = largest["flops"] / largest["bytes"]
+            rows.append(
+                [
+                    *(f"{states:,}", kind, beams, f"{1e3 * total / STEPS:.1f}"),
+                    f"{sum(line['seconds'] for line in halves['symbolic']) / total:.0%}",
+                    *(share(halves["neural"]), share(halves["symbolic"]), share(mine)),
+                    f"{largest['operator']}, {intensity:.1f} flop/byte",
+                ]
+            )
+        return f"Machine balance: {lines[0]['balance']:.1f} flop/byte.\n\n{markdown_rows(rows)}"
 
 
 def recorded(model: Any, hmm: SyntheticHMM, beams: int) -> list[Work]:
     """All calls of STEPS steps of a beam search that keeps a constraint."""
     recorder = Recorder(model.device)
     measured = SyntheticHMM(
-        Measured(hmm.transition, recorder, "transition"), Measured(hmm.emission, recorder, "emission"), hmm.initial
+        MeasuredMatrix(hmm.transition, recorder, "transition"),
+        MeasuredMatrix(hmm.emission, recorder, "emission"),
+        hmm.initial,
     )
     tokens, eos = WARM_UP_STEPS + STEPS + 4, hmm.eos_token_id
     promise = keywords_and_words(hmm.vocab_size, KEYWORDS, WORDS)
@@ -222,9 +257,9 @@ def flops_of(packet: Any, args: Any, kwargs: Any, result: Any, operands: Sequenc
 
 def summed(calls: Sequence[Work], balance: float) -> list[dict[str, Any]]:
     """Calls of each operator together; memory-bound seconds are those of its calls below the balance."""
-    groups: dict[tuple[str, str], list[Work]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Work]] = {}
     for call in calls:
-        groups[call.half, call.operator].append(call)
+        groups.setdefault((call.half, call.operator), []).append(call)
     return [
         {
             "half": half,
@@ -266,49 +301,9 @@ def moved(operands: Sequence[Tensor]) -> int:
     return sum({t.data_ptr(): t.numel() * t.element_size() for t in operands}.values())
 
 
-def table(lines: Sequence[Mapping[str, Any]]) -> str:
-    """A row for each HMM and number of beams: each half's share of operators' time, and what of it is memory-bound."""
-    rows: list[list[Any]] = [
-        [
-            *("states", "HMM", "beams", "time in operators, ms a step", "symbolic"),
-            *("memory-bound, neural", "memory-bound, symbolic", "memory-bound, whole step"),
-            "largest symbolic operator",
-        ]
-    ]
-    for states, kind, beams in dict.fromkeys((line["hidden_states"], line["kind"], line["beams"]) for line in lines):
-        mine = [line for line in lines if (line["hidden_states"], line["kind"], line["beams"]) == (states, kind, beams)]
-        halves = {half: [line for line in mine if line["half"] == half] for half in ("neural", "symbolic")}
-        total = sum(line["seconds"] for line in mine)
-        largest = max(halves["symbolic"], key=lambda line: line["seconds"])
-        intensity = largest["flops"] / largest["bytes"]
-        rows.append(
-            [
-                *(f"{states:,}", kind, beams, f"{1e3 * total / STEPS:.1f}"),
-                f"{sum(line['seconds'] for line in halves['symbolic']) / total:.0%}",
-                *(share(halves["neural"]), share(halves["symbolic"]), share(mine)),
-                f"{largest['operator']}, {intensity:.1f} flop/byte",
-            ]
-        )
-    return f"Machine balance: {lines[0]['balance']:.1f} flop/byte.\n\n{markdown_rows(rows)}"
-
-
 def share(lines: Sequence[Mapping[str, Any]]) -> str:
     return f"{sum(line['memory_bound_seconds'] for line in lines) / sum(line['seconds'] for line in lines):.0%}"
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("--hidden_states", type=int, nargs="+", default=[1024, 4096])
-    parser.add_argument("--base_model", default="default", help="whose steps are measured (%(default)s)")
-    parser.add_argument("--kinds", nargs="+", choices=("float", "compressed"), default=["float", "compressed"])
-    parser.add_argument("--beams", type=int, nargs="+", default=[1, 16, 128])
-    parser.add_argument("--entries", type=int, default=150, help="stored in a compressed row (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="torch's choice where 0 (%(default)s)")
-    parser.add_argument("--output", required=True, help="JSON lines")
-    parser.add_device()
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    with as_program():
-        main()
+    MemoryBound.main()

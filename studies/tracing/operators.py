@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from ctrlg.evaluation.synthetic import SyntheticHMM
+from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.matrices import StochasticMatrix, WrappedMatrix
 
 SYMBOLIC = "the symbolic half"
@@ -60,21 +61,18 @@ class TracedMatrix(WrappedMatrix):
         with record_function(LOOK_AHEAD):
             return self._matrix.class_sums(class_of, num_classes)
 
-    def scores(self, weights: Tensor, predictive: Tensor, row_of: Tensor, class_of: Tensor) -> Tensor:
+    def scores(self, step: ScoringStep) -> Tensor:
         with record_function(SCORES):
-            return self._matrix.scores(weights, predictive, row_of, class_of)
+            return self._matrix.scores(step)
 
     def add_scores(
         self,
         log_probs: Tensor,
-        weights: Tensor,
-        predictive: Tensor,
-        row_of: Tensor,
-        class_of: Tensor,
+        step: ScoringStep,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         with record_function(SCORES):
-            return self._matrix.add_scores(log_probs, weights, predictive, row_of, class_of, out)
+            return self._matrix.add_scores(log_probs, step, out)
 
 
 def traced(hmm: SyntheticHMM) -> SyntheticHMM:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from studies.alternatives import outlines_generation
 from studies.alternatives.expressions import Counting, promise_pattern
 from studies.alternatives.outlines_generation import OutlinesWriter
 from studies.alternatives.prompting import first_sentence, messages, write_asked
+from studies.alternatives.study import Alternatives
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "alternatives_study.py"
 CHAT = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
 WAYS = ("hmm", "mask-only", "prompt", "prompt-examples")
 
@@ -45,20 +44,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def study(monkeypatch: pytest.MonkeyPatch, folder: Path, output: Path, *ways: str) -> list[dict[str, Any]]:
+def study(folder: Path, output: Path, *ways: str) -> list[dict[str, Any]]:
     sets, model = str(folder / "sets.jsonl"), str(folder / "model")
     given = ["--dataset_path", sets, "--examples", sets, "--base_model", model, "--instructed_model", model]
     given += ["--hmm_model_path", str(folder / "hmm"), "--output", str(output), "--beams", "2"]
-    monkeypatch.setattr("sys.argv", ["alternatives_study.py", *given, "--max_new_tokens", "44", "--ways", *ways])
-    runpy.run_path(str(SCRIPT))["main"]()
+    Alternatives.run([*given, "--max_new_tokens", "44", "--ways", *ways])
     return [json.loads(line) for line in output.read_text().splitlines()]
 
 
 def test_a_stopped_study_goes_on_and_ends_the_same(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("spacy")
-    whole = study(monkeypatch, folder, tmp_path / "whole.jsonl", *WAYS)
+    whole = study(folder, tmp_path / "whole.jsonl", *WAYS)
     assert [(line["method"], line["concept_set_idx"]) for line in whole] == [
         (way, number) for way in WAYS for number in range(3)
     ]
@@ -68,7 +66,7 @@ def test_a_stopped_study_goes_on_and_ends_the_same(
 
     text = (tmp_path / "whole.jsonl").read_text().splitlines()
     (tmp_path / "part.jsonl").write_text("\n".join(text[:5]) + "\n")
-    again = study(monkeypatch, folder, tmp_path / "part.jsonl", *WAYS)
+    again = study(folder, tmp_path / "part.jsonl", *WAYS)
     names = ("method", "concept_set_idx", "sentences", "kept", "steps")
     assert [[line[name] for name in names] for line in again] == [[line[name] for name in names] for line in whole]
     for line, other in zip(again, whole, strict=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.training_runs import EOS, VOCABULARY, quiet_train, settings_in
+from helpers.training_runs import EOS, VOCABULARY, make_run, quiet_train, settings_in
 
 from ctrlg.distillation.em.log import read_log
 from ctrlg.distillation.em.plot import plot_training
@@ -17,10 +17,17 @@ from ctrlg.errors import ArgumentError, DataError
 from ctrlg.hmm import HMM
 from ctrlg.quantization.methods import quantize_distributions
 from studies.aware_em.intervals import SeedStudy, StudyResult, StudyRun, StudySettings, random_model
-from studies.aware_em.results import add_result, open_results, plot_study
+from studies.aware_em.results import IntervalLines, plot_study, read_results, results_of
+from studies.aware_em.study import Intervals
 
 STEPS = 7
 SETTINGS = StudySettings(hidden_states=4, steps=STEPS, training_sequences=40, batch_size=16)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_run(tmp_path)
+    return tmp_path
 
 
 def study(folder: Path, runs: list[StudyRun], settings: StudySettings = SETTINGS) -> SeedStudy:
@@ -90,9 +97,7 @@ def test_bits_are_annealed_evenly() -> None:
     assert [QuantizationSchedule(4, "norm-q", 3).bits_at(step, 5) for step in range(1, 6)] == [None] * 3 + [3, 3]
 
 
-def test_steps_before_the_first_quantisation_are_counted_once() -> None:
-    runs = [StudyRun("norm-q", 3, interval, "plain", seed) for seed in (0, 1) for interval in (1, 5, None)]
-    assert SETTINGS.em_steps(runs) == 2 * (7 + 6 + 2)
+def test_an_unknown_variant_is_refused() -> None:
     with pytest.raises(ArgumentError, match="no-variant"):
         SETTINGS.schedule(StudyRun("norm-q", 3, 1, "no-variant", 0))
 
@@ -100,30 +105,51 @@ def test_steps_before_the_first_quantisation_are_counted_once() -> None:
 def test_results_come_back_and_half_a_line_is_dropped(tmp_path: Path) -> None:
     file = tmp_path / "results.jsonl"
     run, result = StudyRun("norm-q", 3, None, "plain", 0), StudyResult(-1.0, -2.0, -3.0, -4.0)
-    assert open_results(file, {"steps": 1}) == {}
-    add_result(file, run, result, 1.0)
+    values = {**result._asdict(), "seconds": 1.0}
+    with IntervalLines(file, {"steps": 1}) as lines:
+        assert lines.lines == []
+        lines.add(run, values)
+    assert '{"run": {"method": "norm-q", "bits": 3, "interval": null' in file.read_text()
     with file.open("a") as half:
         half.write('{"run": {"meth')
-    assert open_results(file, {"steps": 1}) == {run: result}
     other = run._replace(seed=1)
-    add_result(file, other, result, 1.0)
-    assert open_results(file, {"steps": 1}) == {run: result, other: result}
+    with IntervalLines(file, {"steps": 1}) as lines:
+        assert results_of(lines.lines) == {run: result} and run in lines and other not in lines
+        lines.add(other, values)
+    assert results_of(read_results(file)[1]) == {run: result, other: result}
     with pytest.raises(DataError, match="another steps"):
-        open_results(file, {"steps": 2})
+        IntervalLines(file, {"steps": 2})
+    file.write_text('{"pair": 1}\n')
+    with pytest.raises(DataError):
+        read_results(file)
 
 
-def test_the_study_is_drawn_with_its_command(tmp_path: Path) -> None:
+def test_the_figure_needs_results() -> None:
     results = {
         StudyRun("norm-q", bits, interval, "plain", seed): StudyResult(-1.0, -2.0, -3.0 - seed, -4.0 - bits)
         for bits in (3, 8)
         for interval in (1, 20, None)
         for seed in (0, 1)
     }
-    plot_study(results, [tmp_path / "study.png", tmp_path / "study.svg"], command="the command")
-    assert b"the command" in (tmp_path / "study.png").read_bytes()
-    assert "the command" in (tmp_path / "study.svg").read_text()
+    assert len(plot_study(results).axes) == 2
     with pytest.raises(DataError):
-        plot_study({}, [tmp_path / "study.png"])
+        plot_study({})
+
+
+def test_the_study_from_samples_to_its_figure(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = str(folder / "samples" / "tiny.train.1")
+    given = ["--training", samples, "--test", samples, "--vocab_size", str(VOCABULARY), "--eos_token_id", str(EOS)]
+    given += ["--hidden_states", "4", "--steps", "4", "--bits", "3", "--intervals", "2", "none", "--seeds", "0"]
+    output = ["--output", str(tmp_path / "aware.jsonl"), "--plot", str(tmp_path / "aware.svg")]
+    Intervals.run([*given, *output])
+    table = capsys.readouterr().out
+    assert table.startswith("| method | variant | bits | 2 | at the end |")
+    assert "python -m studies.aware_em.study --training" in (tmp_path / "aware.svg").read_text()
+    before = (tmp_path / "aware.jsonl").read_bytes()
+    Intervals.run([*given, *output])
+    Intervals.run(["--summarise", str(tmp_path / "aware.jsonl")])
+    assert capsys.readouterr().out == 2 * table
+    assert (tmp_path / "aware.jsonl").read_bytes() == before
 
 
 def test_a_training_log_is_drawn_while_its_last_line_is_being_written(folder: Path) -> None:

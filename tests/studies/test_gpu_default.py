@@ -14,7 +14,7 @@ from helpers.tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
 
 from ctrlg.loading import load_hmm
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "gpu_default.sh"
+SCRIPT = Path(__file__).parents[2] / "studies" / "embedded" / "gpu_default.sh"
 HOME = ["adapter.safetensors", "adapter_config.json", "hmm.safetensors", "hmm_config.json", "log.json"]
 SETTINGS = 9
 SIZES = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,17 @@ from hypothesis import strategies as st
 from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.distillation.sampling.samples import Samples
 from ctrlg.distillation.sampling.storage import write_samples
-from ctrlg.errors import ArgumentError, DataError
+from ctrlg.errors import ArgumentError, CtrlGError, DataError
 from ctrlg.evaluation.benchmark import MASK_ONLY
 from ctrlg.evaluation.concept_sets import ConceptSet
 from ctrlg.hmm import HMM
 from ctrlg.matrices import DenseMatrix
 from ctrlg.quantization.unnormalised import UnnormalisedHMM
 from ctrlg.vocabulary.token_bytes import Vocabulary
-from studies.fidelity import measures as module
-from studies.fidelity.figures import plot_guidance, plot_rate_distortion, summaries, table
+from studies.fidelity.figures import summaries, table
 from studies.fidelity.guidance import GuidedText, divergences, frequent_keywords, guided, guided_text
-from studies.fidelity.measures import FidelitySettings, Point, points, run_fidelity
+from studies.fidelity.measures import Point, points
+from studies.fidelity.study import Fidelity
 
 WORDS = ["dog", "park"]
 MOST = 4
@@ -132,53 +131,44 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(folder: Path, output: Path, **changes: Any) -> FidelitySettings:
-    base = FidelitySettings(
-        str(folder / "hmm"),
-        str(folder / "model"),
-        str(folder / "test"),
-        str(folder / "sets.jsonl"),
-        str(output / "fidelity.jsonl"),
-        keywords=2,
-        beams=2,
-        most_tokens=12,
-        sequences=4,
-        least_words=1,
-        most_words=4,
-    )
-    return replace(base, **changes)
+class Tiny(Fidelity):
+    """The study, of shorter texts."""
+
+    words = (1, 4)
+    most_tokens = 12
 
 
 GRID = points(["norm-q", "none", "log-norm-q"], [8, 2], [1e-3])
 
 
+def flags(folder: Path, output: Path, *more: str) -> list[str]:
+    named = {"hmm": "hmm", "model": "model", "test": "test", "dataset_path": "sets.jsonl"}
+    paths = [f"--{name}={folder / file}" for name, file in named.items()]
+    grid = ["--methods", "norm-q", "none", "log-norm-q", "--bits", "8", "2", "--thresholds", "1e-3"]
+    sizes = ["--keywords", "2", "--beams", "2", "--sequences", "4"]
+    return [*paths, *grid, *sizes, "--output", str(output / "fidelity.jsonl"), *more]
+
+
 def test_a_stopped_study_goes_on_and_ends_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run_fidelity(settings(folder, tmp_path / "whole"), GRID).lines
+    whole = list(Tiny.run(flags(folder, tmp_path / "whole")).lines)
     assert len(whole) == 2 + 3 * len(GRID)
-
-    def stop(done: int, total: int) -> None:
-        if done == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_fidelity(settings(folder, tmp_path / "broken"), GRID, stop)
     path = tmp_path / "broken" / "fidelity.jsonl"
-    written = path.read_text().splitlines(keepends=True)
-    assert len(written) == 2 + 3 * 3
-    path.write_text("".join(written[:-1]))  # as if stopped between two keywords of a point
-    assert sorted(map(str, run_fidelity(settings(folder, tmp_path / "broken"), GRID).lines)) == sorted(map(str, whole))
+    path.parent.mkdir()
+    written = (tmp_path / "whole" / "fidelity.jsonl").read_text().splitlines(keepends=True)
+    path.write_text("".join(written[:10]))  # as if stopped between two keywords of a point
+    assert list(Tiny.run(flags(folder, tmp_path / "broken")).lines) == whole
 
     def forbidden(*arguments: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(module, "load_language_model", forbidden)  # nothing is left to measure
-    assert len(run_fidelity(settings(folder, tmp_path / "whole"), GRID).lines) == len(whole)
+    monkeypatch.setattr("studies.shared.study.load_language_model", forbidden)  # nothing is left to measure
+    assert len(Tiny.run(flags(folder, tmp_path / "whole")).lines) == len(whole)
 
 
 def test_tables_and_figures_show_every_point(folder: Path, tmp_path: Path) -> None:
-    lines = run_fidelity(settings(folder, tmp_path), GRID).lines
+    lines = Tiny.run(flags(folder, tmp_path)).lines
     rows = summaries(lines, WORDS)
     assert [row.point for row in rows] == [
         Point(MASK_ONLY, 0),
@@ -201,8 +191,8 @@ def test_tables_and_figures_show_every_point(folder: Path, tmp_path: Path) -> No
     partial = [line for line in lines if (line["method"], line["keyword"]) != ("none", "dog")]
     assert Point("none", 2) not in [row.point for row in summaries(partial, WORDS)]
     assert [row.keywords for row in summaries(partial, ["park"])] == [1] * len(GRID)
-    plot_rate_distortion(rows, 100, tmp_path / "rate.svg", "A finding")
-    plot_guidance(rows, tmp_path / "guidance.svg", "Another")
+    figures = ["--plot", str(tmp_path / "rate.svg"), "--guidance_plot", str(tmp_path / "guidance.svg")]
+    Tiny.run(flags(folder, tmp_path, *figures))
     assert "the paper's 8 bits" in (tmp_path / "rate.svg").read_text()
     assert "the mask alone" in (tmp_path / "guidance.svg").read_text()
     with pytest.raises(DataError, match="no point is measured on all 3 keywords"):
@@ -210,28 +200,29 @@ def test_tables_and_figures_show_every_point(folder: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "changes", [{"keywords": 0}, {"beams": 0}, {"most_tokens": 0}, {"sequences": 1}, {"most_words": 0}]
+    ("given", "message"),
+    [
+        ("--keywords=0", "0 keywords"),
+        ("--beams=0", "beams is 0"),
+        ("--sequences=1", "sequences is 1"),
+        ("--methods=nrm-q", "nrm-q"),
+        ("--bits=17", "bits is 17"),
+        ("--bits=0", "bits is 0"),
+        ("--test=none", "no such data file"),
+    ],
 )
-def test_settings_out_of_range_are_refused(changes: dict[str, int], folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError):
-        settings(folder, tmp_path, **changes)
+def test_wrong_inputs_are_named_before_any_work(given: str, message: str, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CtrlGError, match=message):
+        Tiny.run(flags(folder, tmp_path, given))
+    assert not (tmp_path / "fidelity.jsonl").exists() or not (tmp_path / "fidelity.jsonl").read_text()
 
 
-def test_wrong_inputs_are_named_before_any_work(folder: Path, tmp_path: Path) -> None:
-    for methods, bits, thresholds, message in (
-        (["nrm-q"], [8], [], "nrm-q"),
-        (["norm-q"], [17], [], "bits is 17"),
-        (["norm-q"], [0], [], "bits is 0"),
-        (["norm-q"], [8], [-1.0], "threshold is -1.0"),
-    ):
-        with pytest.raises(ArgumentError, match=message):
-            points(methods, bits, thresholds)
-    with pytest.raises(DataError, match="no such data file"):
-        run_fidelity(settings(folder, tmp_path, test=str(tmp_path / "none")), GRID)
+def test_sequences_of_another_model_are_refused(folder: Path, tmp_path: Path) -> None:
     write_samples(tmp_path / "foreign", Samples(torch.full((2, 3), 40_000), None))
     with pytest.raises(DataError, match="holds token 40000"):
-        run_fidelity(settings(folder, tmp_path, test=str(tmp_path / "foreign")), GRID)
-    assert not (tmp_path / "fidelity.jsonl").exists()
+        Tiny.run(flags(folder, tmp_path, f"--test={tmp_path / 'foreign'}"))
+    with pytest.raises(ArgumentError, match="threshold is -1"):
+        points(["norm-q"], [8], [-1.0])
 
 
 def test_a_content_that_breaks_the_promise_is_no_text() -> None:

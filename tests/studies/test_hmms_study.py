@@ -35,11 +35,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def study(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "hmms_study.py"), "--test", str(folder / "test")]
+    command = [sys.executable, "-m", "studies.data.hmms", "--test", str(folder / "test")]
     command += ["--hmms", *map(str, sorted((folder / "hmms").iterdir())), "--base_model", str(folder / "model")]
     command += ["--dataset_path", str(folder / "sets.jsonl"), "--output", str(folder / "written"), "--beams", "2"]
     return subprocess.run(
-        [*command, *more], env=environment(), capture_output=True, text=True, timeout=300, check=False
+        [*command, *more], env=environment(), capture_output=True, text=True, timeout=300, check=False, cwd=ROOT
     )
 
 

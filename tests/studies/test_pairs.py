@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.hmm import HMM
 from ctrlg.loading.language_models import weight_files
 from studies.pairs.comparison import Pair
+from studies.pairs.study import Pairs
 from studies.shared.judging import log_probabilities
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "compare_pairs.py"
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +38,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compare(monkeypatch: pytest.MonkeyPatch, folder: Path, output: Path, *more: str) -> list[dict[str, Any]]:
+def compare(folder: Path, output: Path, *more: str) -> list[dict[str, Any]]:
     models, hmm = (str(folder / f"model{seed}") for seed in (0, 1)), str(folder / "hmm")
     given = ["--data", str(folder / "sets.jsonl"), "--output", str(output), "--beams", "2", "--max_new_tokens", "44"]
     for name, model in zip(("first", "second"), models, strict=True):
         given += ["--pair", name, model, hmm]
-    monkeypatch.setattr("sys.argv", ["compare_pairs.py", *given, "--judge", str(folder / "model0"), *more])
-    runpy.run_path(str(SCRIPT))["main"]()
+    Pairs.run([*given, "--judge", str(folder / "model0"), *more])
     return [json.loads(line) for line in output.read_text().splitlines()]
 
 
@@ -55,8 +52,8 @@ def test_pairs_are_judged_by_one_model_weighed_and_drawn(
 ) -> None:
     pytest.importorskip("spacy")
     more = ("--table", str(tmp_path / "pairs.md"), "--plot", str(tmp_path / "pairs.svg"))
-    monkeypatch.setattr("studies.pairs.comparison.fast_dtype", lambda device: torch.float32)
-    lines = compare(monkeypatch, folder, tmp_path / "pairs.jsonl", *more)
+    monkeypatch.setattr("studies.shared.study.fast_dtype", lambda device: torch.float32)
+    lines = compare(folder, tmp_path / "pairs.jsonl", *more)
     assert [line["pair"] for line in lines] == ["first", "first", "second", "second"]
     head, _, first, second = [
         [cell.strip() for cell in row.strip("|").split("|")] for row in (tmp_path / "pairs.md").read_text().splitlines()
@@ -72,15 +69,15 @@ def test_pairs_are_judged_by_one_model_weighed_and_drawn(
     assert first[-1] == ""
     assert float(second[-1].split()[0]) == pytest.approx(gained, abs=6e-4)
     assert (tmp_path / "pairs.svg").stat().st_size > 0
-    assert compare(monkeypatch, folder, tmp_path / "pairs.jsonl") == lines
+    assert compare(folder, tmp_path / "pairs.jsonl") == lines
     assert "bytes" not in capsys.readouterr().out.splitlines()[-4]
 
 
-def test_two_pairs_of_one_name_are_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_pairs_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("spacy")
     more = ("--pair", "first", str(folder / "model1"), str(folder / "hmm"))
     with pytest.raises(ArgumentError, match="one name"):
-        compare(monkeypatch, folder, tmp_path / "pairs.jsonl", *more)
+        compare(folder, tmp_path / "pairs.jsonl", *more)
 
 
 def test_log_probabilities_are_those_of_the_logits() -> None:

@@ -137,7 +137,7 @@ def test_a_float_hmm_without_room_is_left_out(
     output = tmp_path / "trace.jsonl"
     trace_script(monkeypatch, "--hidden_states", "8", *options, "--output", str(output))
     assert [json.loads(line)["kind"] for line in output.read_text().splitlines()] == ["compressed"]
-    assert "8 states in float32 are left out: they take 0.0 GB" in capsys.readouterr().out
+    assert "8 states in float32 are left out: they take 0.0 GB" in capsys.readouterr().err
 
 
 def test_memory_is_asked_for() -> None:
@@ -147,14 +147,14 @@ def test_memory_is_asked_for() -> None:
         assert "GB are free" in (memory.lacking_memory(100 * free) or "")
 
 
-def test_the_finding_and_an_empty_figure(tmp_path: Path) -> None:
+def test_the_finding_and_an_empty_figure() -> None:
     lines = [
         {"kind": kind, "hidden_states": states, "beams": 16, "share": share}
         for kind, states, share in (("float", 512, 0.2), ("float", 1024, 0.4), ("compressed", 512, 0.1))
     ]
     assert finding(lines).endswith("16 beams: float 20% at 512 states to 40% at 1,024; compressed 10% at 512")
     with pytest.raises(DataError, match="nothing was measured"):
-        draw_trace([], tmp_path / "trace.png")
+        draw_trace([])
 
 
 @pytest.mark.parametrize(
