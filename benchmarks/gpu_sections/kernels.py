@@ -208,7 +208,7 @@ def _check(matrix: StochasticMatrix, operation: str, inputs: Inputs, beams: int,
     if operation == "add_scores":
         logits, truth = inputs.logits[:beams], truth[:beams]
         out = torch.full_like(logits, math.nan)
-        joined, log_sum = matrix.add_scores(logits, *_first(inputs, beams), out=out)
+        joined, log_sum = matrix.add_scores(logits, _first(inputs, beams), out=out)
         if joined.data_ptr() != out.data_ptr():
             raise AssertionError("add_scores did not write where it was told to")
         both = (error_of(joined, truth), error_of(log_sum, truth.logsumexp(dim=1)))

@@ -136,6 +136,7 @@ def test_threads_share_a_generator(hmm: HMM, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_cannot_work_is_refused(hmm: HMM) -> None:
+    wrong: Any
     for wrong in ({"max_states": 0}, {"kept": -1}, {"eos_token_id": "x"}):
         with pytest.raises(ArgumentError):
             Generator(MODEL, TOKENIZER, hmm, **wrong)
