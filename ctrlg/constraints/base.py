@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ctrlg import defaults
 from ctrlg.arguments import Positive, Tokenizer, VocabularySize, checked, refused
 from ctrlg.automata.algebra import MAX_STATES, product
 from ctrlg.automata.dfa import DFA
@@ -55,7 +56,7 @@ class Constraint(abc.ABC):
         *,
         prefix: str = "",
         suffix: str = "",
-        max_states: Positive = 20_000,
+        max_states: Positive = defaults.MAX_STATES,
     ) -> DFA:
         """The minimal automaton over contents for which prefix + content + suffix keeps the promise.
 
