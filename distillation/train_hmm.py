@@ -1,14 +1,15 @@
 """EM on sampled sequences, from one checkpoint to the next.
 
-    python distillation/train_hmm.py --model_path runs/hmm --checkpoint 0 --data_path runs/samples \\
+    python distillation/train_hmm.py --hmm runs/hmm --checkpoint 0 --data runs/samples \\
         --dataset commongen --total_chunks 8 --em_schedule "4,8" --batch_size 256 --save_per_step 8 \\
         --log_file runs/hmm/log.jsonl --prior_strength 200 --plot runs/hmm/training.png
-    python distillation/train_hmm.py ... --quantization_step 20 --quantization_bit_width 8  # Norm-Q aware EM
+    python distillation/train_hmm.py ... --quantization_step 20 --bits 8  # Norm-Q aware EM
     torchrun --nproc_per_node 2 distillation/train_hmm.py ...
 
-Flags are Ctrl-G's and Norm-Q's: it reads MODEL_PATH/checkpoint-N, DATA_PATH/DATASET.train.i and DATA_PATH/DATASET.dev.
+Ctrl-G's and Norm-Q's names of options are understood, too. It reads HMM/checkpoint-N, DATA/DATASET.train.i and
+DATA/DATASET.dev.
 An EM schedule "10,1;5,2" is ten steps over one chunk each, then five over two; a checkpoint is numbered by the chunks
-read. The last checkpoint is always written, the one with the best dev likelihood to MODEL_PATH/best.
+read. The last checkpoint is always written, the one with the best dev likelihood to HMM/best.
 
 A run that was stopped, however, goes on when the same command is given again, and ends with the same checkpoint and
 log. To see that for yourself, kill a run ten times, finish it, and compare it with one that was left alone:

@@ -1,6 +1,6 @@
 """Texts to calibrate Norm Tweaking on: written by the language model itself, or cut out of a file.
 
-    python scripts/generate_data.py --model_name_or_path default-base --samples 128 --length 2048 \\
+    python scripts/generate_data.py --model default-base --samples 128 --length 2048 \\
         --languages en,fr --output runs/calibration.safetensors
     python scripts/generate_data.py --samples 32 --length 512 --seed 1 --output runs/small.safetensors
     python scripts/generate_data.py --text train.txt --samples 64 --length 1024 --output runs/text.safetensors

@@ -1,7 +1,7 @@
 """Round a language model's weights by GPTQ (arXiv 2210.17323), for `tweak_model.py --quantizer file`.
 
-    python scripts/gptq_weights.py --data runs/calibration.safetensors --nbits 4 --output runs/gptq.safetensors
-    python scripts/gptq_weights.py --data runs/calibration.safetensors --nbits 3 --group-size 64 --symmetric \\
+    python scripts/gptq_weights.py --data runs/calibration.safetensors --bits 4 --output runs/gptq.safetensors
+    python scripts/gptq_weights.py --data runs/calibration.safetensors --bits 3 --group-size 64 --symmetric \\
         --output runs/gptq.safetensors
     python scripts/tweak_model.py --quantizer file --weights runs/gptq.safetensors \\
         --data runs/calibration.safetensors --output runs/tweaked

@@ -1,14 +1,14 @@
 """Scores of results: success, ROUGE-L, BLEU, CIDEr, log-probability, with 95 % intervals, and Norm-Q's own figures.
 
     python scripts/test_acc.py
-    python scripts/test_acc.py --result result/output.json --log 1
-    python scripts/test_acc.py --result runs/a.json runs/b.jsonl --dataset_path validation.jsonl \\
+    python scripts/test_acc.py --results result/output.json --log 1
+    python scripts/test_acc.py --results runs/a.json runs/b.jsonl --data validation.jsonl \\
         --table runs/table.md --plot fig/benchmark.svg
-    python scripts/test_acc.py --result runs/hard.jsonl runs/soft.jsonl --common --dataset_path validation.jsonl
-    python scripts/test_acc.py --result runs/benchmark.jsonl --against float32 --dataset_path validation.jsonl
+    python scripts/test_acc.py --results runs/hard.jsonl runs/soft.jsonl --common --data validation.jsonl
+    python scripts/test_acc.py --results runs/benchmark.jsonl --against float32 --data validation.jsonl
 
 Takes what test_benchmark.py writes, a line for each method, bits and mask, and any other file of
-{"concept_set_idx", "concepts", "sentences"}, a line for each file. Without --dataset_path the references are those of
+{"concept_set_idx", "concepts", "sentences"}, a line for each file. Without --data the references are those of
 data/common-gen_validation.json where there is such a file, else CommonGen's from the hub, else of the 100 validation
 sets that this package carries.
 

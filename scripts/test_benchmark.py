@@ -1,14 +1,14 @@
 """Norm-Q's benchmark: compress an HMM, and write CommonGen's concept sets with it.
 
     python scripts/test_benchmark.py
-    python scripts/test_benchmark.py --hmm_model_path distillation/workspace/models/hmm_gpt2-large_4096/checkpoint-80 \\
-        --base_model ctrlg/gpt2-large_common-gen --output_path result/output.json --cluster 256 --least_words 0 \\
+    python scripts/test_benchmark.py --hmm distillation/workspace/models/hmm_gpt2-large_4096/checkpoint-80 \\
+        --model ctrlg/gpt2-large_common-gen --output result/output.json --cluster 256 --least_words 0 \\
         --most_words none
-    python scripts/test_benchmark.py --dataset_path validation.jsonl --method norm-q --bits 8 --limit 100
-    python scripts/test_benchmark.py --dataset_path validation.jsonl --grid norm-q:8,4,3,2 log-norm-q:8,4,3,2 float32 \\
-        mask-only --output_path runs/benchmark.jsonl
-    python scripts/test_benchmark.py --dataset_path validation.jsonl --grid none:4 integer:4 --soft_mask \\
-        --output_path runs/benchmark.jsonl
+    python scripts/test_benchmark.py --data validation.jsonl --method norm-q --bits 8 --limit 100
+    python scripts/test_benchmark.py --data validation.jsonl --grid norm-q:8,4,3,2 log-norm-q:8,4,3,2 float32 \\
+        mask-only --output runs/benchmark.jsonl
+    python scripts/test_benchmark.py --data validation.jsonl --grid none:4 integer:4 --soft_mask \\
+        --output runs/benchmark.jsonl
 
 Without flags: the embedded HMM, unpacked, and its language model, on CommonGen's validation sets, from
 data/common-gen_validation.json, the file that Norm-Q's scripts read, where there is one, else from the hub, else the

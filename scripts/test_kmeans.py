@@ -1,8 +1,8 @@
 """Compress an HMM by k-means, as Norm-Q does: every entry becomes the nearest of 2^bits centroids of its matrix.
 
     python scripts/test_kmeans.py
-    python scripts/test_kmeans.py --bits 8 --hmm_model_path runs/hmm/best --save_tensors data
-    python scripts/test_kmeans.py --bits 4 --probabilities --output_path runs/k-means-4
+    python scripts/test_kmeans.py --bits 8 --hmm runs/hmm/best --save_tensors data
+    python scripts/test_kmeans.py --bits 4 --probabilities --output runs/k-means-4
     python scripts/test_kmeans.py --bits 4 --unnormalised
 
 Like Norm-Q's script it clusters the logarithms of emission (beta) and initial distribution (gamma), and the transition
@@ -11,7 +11,7 @@ docs/methods.md does. The tensors that Norm-Q's notebook loads, alpha_exp6.pt, a
 alpha_exp6centroids.pt and those of beta and gamma, are written to --save_tensors.
 
 Prints how many centroids the matrices use, what is left of the sums of rows and of the entries that were possible, and
-what the model loses on sequences drawn from itself. The HMM of --output_path has rows that sum to 1 and loads like any
+what the model loses on sequences drawn from itself. The HMM of --output has rows that sum to 1 and loads like any
 other.
 """
 

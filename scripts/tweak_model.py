@@ -1,12 +1,12 @@
-"""Quantise a language model and repair it by its norms (Norm Tweaking, arXiv 2309.02784).
+"""Quantize a language model and repair it by its norms (Norm Tweaking, arXiv 2309.02784).
 
-    python scripts/tweak_model.py --data runs/calibration.safetensors --nbits 4 --group-size 64 --output runs/tweaked
-    python scripts/tweak_model.py --samples 32 --length 512 --languages en --nbits 3 --loss mse --output runs/tweaked
-    python scripts/tweak_model.py --data runs/calibration.safetensors --nbits 3 --scope both --output runs/tweaked \\
-        --grid-search-lr 1e-5 3e-5 1e-4 --grid-search-scale 0 1 3
+    python scripts/tweak_model.py --data runs/calibration.safetensors --bits 4 --group-size 64 --output runs/tweaked
+    python scripts/tweak_model.py --samples 32 --length 512 --languages en --bits 3 --loss mse --output runs/tweaked
+    python scripts/tweak_model.py --data runs/calibration.safetensors --bits 3 --scope both --output runs/tweaked \\
+        --grid-lr 1e-5 3e-5 1e-4 --grid-scale 0 1 3
     python scripts/tweak_model.py --quantizer file --weights gptq.safetensors --text train.txt --output runs/tweaked \\
         --perplexity wiki.test.raw
-    python scripts/tweak_model.py --samples 64 --length 256 --nbits 4 --group-size 64 --scope end-to-end --lr 3e-3 \\
+    python scripts/tweak_model.py --samples 64 --length 256 --bits 4 --group-size 64 --scope end-to-end --lr 3e-3 \\
         --scale 0 --iterations 4 --gguf Q4_1 --output runs/tweaked
 
 Without --data or --text the model writes its calibration texts itself, into OUTPUT.calibration. The last --held-out of

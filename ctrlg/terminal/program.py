@@ -22,7 +22,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from ctrlg.arguments import shown
 from ctrlg.arguments import text as whole_text
@@ -248,7 +249,7 @@ def _parameter(option: Option) -> Any:
     shows = option.default not in (MISSING, None, "", (), False)
     options: dict[str, Any] = {"negative": ()} if option.default is False or bool not in kinds else {}
     if int in kinds and not {str, float} & kinds:
-        options["converter"] = _whole_numbers
+        options["converter"] = _whole_numbers(option)
     return Parameter(
         help=option.help,
         consume_multiple=True,
@@ -266,11 +267,23 @@ def _shown_default(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _whole_numbers(kind: Any, tokens: Sequence[Any]) -> Any:
-    """As cyclopts converts them, which would round 1.5."""
-    from cyclopts import convert
+def _whole_numbers(option: Option) -> Callable[[Any, Sequence[Any]], Any]:
+    """What makes numbers of words; cyclopts itself would round 1.5."""
+    kinds = _kinds(option.kind)
+    several = tuple in map(get_origin, kinds)
 
-    for token in tokens:
-        if "." in token.value:
-            raise ValueError(f"{shown(token.value)} is no whole number")
-    return convert(kind, [token.value for token in tokens])
+    def converted(_: Any, tokens: Sequence[Any]) -> Any:
+        numbers = [_whole_number(option.name, token.value, NoneType in kinds) for token in tokens]
+        return tuple(numbers) if several else numbers[0]
+
+    return converted
+
+
+def _whole_number(name: str, word: str, may_be_none: bool) -> int | None:
+    if may_be_none and word.lower() == "none":
+        return None
+    try:
+        return int(word)
+    except ValueError:
+        wanted = "a whole number or none" if may_be_none else "a whole number"
+        raise ValueError(f"--{name.replace('_', '-')} is {shown(word)}, not {wanted}") from None

@@ -21,6 +21,7 @@ from normtweaking.job import Texts, TweakJob, quantizer_of, tweak_model
 from normtweaking.measured import Measured, MeasuredText
 from normtweaking.rounding.quantizers import KMeans
 
+
 def test_a_model_is_tweaked_written_and_measured(tmp_path: Path) -> None:
     small_llama().save_pretrained(tmp_path / "model")
     TOKENIZER.save_pretrained(tmp_path / "model")
