@@ -4,9 +4,9 @@
         --embeddings_file runs/samples/commongen.lvd.embeddings --hidden_states 512 --vocab_size 49152 \\
         --eos_token_id 0 --model default --output runs/hmm/checkpoint-0 --plot states.png
 
-Ctrl-G's names of options are understood, too. With --model the emissions are *soft*: the mean of that model's softmax over each
-cluster, instead of counts. Several files: --sequences_file a b --embeddings_file a.embeddings b.embeddings; they are
-read one at a time, twice, and memory does not grow with their number.
+Ctrl-G's names of options are understood, too. With --model the emissions are *soft*: the mean of that model's softmax
+over each cluster, instead of counts. Several files: --sequences_file a b --embeddings_file a.embeddings b.embeddings;
+they are read one at a time, twice, and memory does not grow with their number.
 """
 
 from __future__ import annotations

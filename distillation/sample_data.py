@@ -5,11 +5,11 @@
     python distillation/sample_data.py --model model.gguf --prompts prompts.txt --chat_template ...
     torchrun --nproc_per_node 4 distillation/sample_data.py --model gpt2 --prompts prompts.json ...
 
-Ctrl-G's names of options are understood, too. Without --prompts the prompt is the end-of-text token alone. Chunk i goes to OUTPUT.i (to
-OUTPUT where there is one chunk), embeddings to the same name + ".embeddings". Both are safetensors, or, with
---format pt, tensors for torch.load as Ctrl-G's scripts read them; ours read either. Row r of the whole job continues
-prompt r modulo the number of prompts. A job that was interrupted goes on with the next batch and ends with the same
-data, as does one that is spread over more processes.
+Ctrl-G's names of options are understood, too. Without --prompts the prompt is the end-of-text token alone. Chunk i goes
+to OUTPUT.i (to OUTPUT where there is one chunk), embeddings to the same name + ".embeddings". Both are safetensors, or,
+with --format pt, tensors for torch.load as Ctrl-G's scripts read them; ours read either. Row r of the whole job
+continues prompt r modulo the number of prompts. A job that was interrupted goes on with the next batch and ends with
+the same data, as does one that is spread over more processes.
 """
 
 from __future__ import annotations

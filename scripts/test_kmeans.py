@@ -104,10 +104,9 @@ def clusters_of(reference: HMM, name: str, in_logs: bool, bits: int, seed: int) 
     values = getattr(reference, name).detach()
     shape = values.shape
     values = torch.atleast_2d(values)
-    if in_logs:
-        found = cluster_logs(values, bits, seed)
-    else:
-        found = cluster(values.exp() if LOGS[name] else values, bits, seed)
+    if LOGS[name] and not in_logs:
+        values = values.exp()
+    found = (cluster_logs if in_logs else cluster)(values, bits, seed)
     return found._replace(labels=found.labels.reshape(shape))
 
 

@@ -28,7 +28,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 from ctrlg.arguments import shown
 from ctrlg.arguments import text as whole_text
 from ctrlg.errors import ArgumentError
-from ctrlg.terminal.console import as_program
+from ctrlg.terminal.console import as_program, say
 
 SPELLINGS = {
     "model": ("base_model", "model_name_or_path"),
@@ -95,9 +95,13 @@ class Program:
         """Run with these words. Raises ArgumentError for what the function does not take, and as the function."""
         wants_help = bool({"--help", "-h"} & set(words))
         options = self.options(with_help=wants_help)
-        app = _app(self.name, self.about or inspect.getdoc(self.function) or "", self.examples)
+        about = self.about or (inspect.getdoc(self.function) or "").split("\n\nArgs:")[0]
+        summary, _, rest = about.partition("\n\n")
+        app = _app(self.name, " ".join(summary.split()))
         app.default(_entry(options, self._run))
         parse(app, _respelled(words, {option.name for option in options}), f"{self.name} --help")
+        if wants_help:  # cyclopts would break lines that are to be copied
+            say("\n\n".join(part.strip("\n") for part in (rest, self.examples) if part.strip()))
 
     def options(self, with_help: bool = False) -> list[Option]:
         """What the command line takes, those that must be given first."""
@@ -143,18 +147,16 @@ def parse(app: Any, words: Sequence[str], hint: str) -> None:
 
 def overview(name: str, about: str, commands: dict[str, str], words: Sequence[str]) -> None:
     """Show commands and what they do. Raises ArgumentError where the words ask for something else."""
-    app = _app(name, about, "")
+    app = _app(name, about)
     for command, summary in commands.items():
-        app.command(_app(command, summary, ""))
+        app.command(_app(command, summary))
     parse(app, words, f"{name} --help")
 
 
-def _app(name: str, about: str, examples: str) -> Any:
+def _app(name: str, summary: str) -> Any:
     from cyclopts import App
 
-    head = about.split("\n\nArgs:")[0].split("\n\nRaises")[0]
-    texts: dict[str, Any] = {"help": head, "help_epilogue": examples.strip(), "help_format": "plaintext"}
-    app = App(name=name, version_flags=[], result_action="return_value", **texts)
+    app = App(name=name, help=summary, help_format="plaintext", version_flags=[], result_action="return_value")
     app["--help"].show = False
     return app
 
@@ -246,8 +248,11 @@ def _parameter(option: Option) -> Any:
     from cyclopts import Parameter
 
     kinds = _kinds(option.kind)
+    several = bool({list, tuple} & set(map(get_origin, kinds)))
     shows = option.default not in (MISSING, None, "", (), False)
     options: dict[str, Any] = {"negative": ()} if option.default is False or bool not in kinds else {}
+    if not several:
+        options["allow_repeating"] = True  # the last one counts
     if int in kinds and not {str, float} & kinds:
         options["converter"] = _whole_numbers(option)
     return Parameter(
@@ -273,17 +278,16 @@ def _whole_numbers(option: Option) -> Callable[[Any, Sequence[Any]], Any]:
     several = tuple in map(get_origin, kinds)
 
     def converted(_: Any, tokens: Sequence[Any]) -> Any:
-        numbers = [_whole_number(option.name, token.value, NoneType in kinds) for token in tokens]
+        numbers = [_whole_number(token.value, NoneType in kinds) for token in tokens]
         return tuple(numbers) if several else numbers[0]
 
     return converted
 
 
-def _whole_number(name: str, word: str, may_be_none: bool) -> int | None:
+def _whole_number(word: str, may_be_none: bool) -> int | None:
     if may_be_none and word.lower() == "none":
         return None
     try:
         return int(word)
     except ValueError:
-        wanted = "a whole number or none" if may_be_none else "a whole number"
-        raise ValueError(f"--{name.replace('_', '-')} is {shown(word)}, not {wanted}") from None
+        raise ValueError(f"{shown(word)} is not a whole number" + " or none" * may_be_none) from None

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.fake_java import put_java
 from helpers.command import run_command, shown_by
+from helpers.fake_java import put_java
 
 from ctrlg.cli import evaluation
 from ctrlg.errors import ArgumentError
