@@ -101,7 +101,7 @@ class Program:
         app.default(_entry(options, self._run))
         parse(app, _respelled(words, {option.name for option in options}), f"{self.name} --help")
         if wants_help:  # cyclopts would break lines that are to be copied
-            say("\n\n".join(part.strip("\n") for part in (rest, self.examples) if part.strip()))
+            say("\n" + "\n\n".join(part.strip("\n") for part in (rest, self.examples) if part.strip()))
 
     def options(self, with_help: bool = False) -> list[Option]:
         """What the command line takes, those that must be given first."""
