@@ -141,7 +141,7 @@ def test_a_number_out_of_range_is_refused_at_once(
 
     for place in (
         "ctrlg.loading.language_models.load_language_model",
-        "ctrlg.quantization.load_hmm",
+        "ctrlg.loading.load_hmm",
         "ctrlg.cli.demo.load_language_model",
     ):
         monkeypatch.setattr(place, no_work)
