@@ -30,6 +30,11 @@ def checked_device(name: str | torch.device) -> torch.device:
     return device
 
 
+def default_device() -> str:
+    """ "cuda" where torch finds a GPU, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def wait_for(device: str | torch.device) -> None:
     """Wait until a GPU has done all that it was told to do, for those who take the time; the CPU is never behind."""
     place = torch.device(device)

@@ -7,38 +7,10 @@ tweaker.save("tweaked", tokenizer, result)
 
 `DataGenerator`, `NormTweaker`, `LinearQuantizer` and `PreComputedQuantizer` are the interface of the norm-tweaking
 repository (`normtweaking.compat`).
+
+Names are listed in __init__.pyi and loaded when they are first used, so that importing costs nothing.
 """
 
-from normtweaking.compat import DataGenerator, LinearQuantizer, NormTweaker, PreComputedQuantizer
-from normtweaking.perplexity import Perplexity, sliding_window_perplexity
-from normtweaking.rounding.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, Weight, quantize_model
-from normtweaking.texts.calibration import CalibrationData, calibration_from_text, read_tokens
-from normtweaking.texts.generation import CalibrationSettings, generate_calibration
-from normtweaking.tweaking.chain import LayerChain
-from normtweaking.tweaking.settings import LayerTweak, TweakResult, TweakSettings
-from normtweaking.tweaking.tweaker import ModelTweaker
+import lazy_loader
 
-__all__ = [
-    "CalibrationData",
-    "CalibrationSettings",
-    "DataGenerator",
-    "KMeans",
-    "LayerChain",
-    "LayerTweak",
-    "LinearQuantizer",
-    "ModelTweaker",
-    "NormTweaker",
-    "Perplexity",
-    "PreComputedQuantizer",
-    "Precomputed",
-    "Quantizer",
-    "RoundToNearest",
-    "TweakResult",
-    "TweakSettings",
-    "Weight",
-    "calibration_from_text",
-    "generate_calibration",
-    "quantize_model",
-    "read_tokens",
-    "sliding_window_perplexity",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from ctrlg.arguments import Natural, Positive, Seed, TwoOrMore, checked
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.files.atomic import read_lines
 from ctrlg.files.disk import writable_file
@@ -25,28 +24,13 @@ from normtweaking.measured import Measured, MeasuredText
 from normtweaking.rounding.export import FORMATS, check_exportable, write_gguf
 from normtweaking.rounding.quantizers import KMeans, Precomputed, Quantizer, RoundToNearest, quantize_model
 from normtweaking.texts.calibration import CalibrationData, calibration_from_text, text_ends
-from normtweaking.texts.generation import CalibrationSettings, generate_calibration
+from normtweaking.texts.generation import generate_calibration
+from normtweaking.texts.settings import CalibrationSettings, Texts
 from normtweaking.tweaking.settings import LayerTweak, TweakResult, TweakSettings
 from normtweaking.tweaking.tweaker import RESULT_FILE, ModelTweaker
 
 QUANTIZERS = ("rtn", "k-means", "file")
 Say = Callable[[str], None]
-
-
-@checked
-@dataclass(frozen=True)
-class Texts:
-    """What to calibrate on. data: file of calibration data. text: file to cut samples out of. The model writes them
-    itself where both are empty. held_out: samples that judge and are not tweaked on; where 0, those that are.
-    """
-
-    data: str = ""
-    text: str = ""
-    samples: Positive = 128
-    length: TwoOrMore = 2048
-    languages: tuple[str, ...] = ()
-    held_out: Natural = 8
-    seed: Seed = 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ class TweakJob:
     output: str
     quantizer: Quantizer
     settings: TweakSettings = field(default_factory=TweakSettings)
-    texts: Texts = Texts()
+    texts: Texts = Texts()  # noqa: RUF009
     grid: Grid = Grid((), ())  # noqa: RUF009
     embeddings: bool = False
     head: bool = False

@@ -11,51 +11,81 @@ data of lm-eval's own tasks come from the hub. Each article of a file of WikiTex
 
 from __future__ import annotations
 
-import argparse
-import logging
 import time
 from collections.abc import Mapping
 
-from ctrlg.files.atomic import write_json
-from ctrlg.files.outputs import check_input_file, check_output_file
-from ctrlg.files.records import markdown_rows
-from ctrlg.loading.language_models import load_language_model
-from ctrlg.terminal.console import as_program, say
-from ctrlg.terminal.flags import PlainArgumentParser
-from normtweaking.harness import Score, evaluate_tasks, require_harness
+from ctrlg.arguments import Natural, Positive, checked
+from ctrlg.terminal.console import say
+from ctrlg.terminal.program import Program
 
 
-def main() -> None:
-    arguments = parse_arguments()
+@checked
+def main(
+    model: str,
+    tasks: tuple[str, ...] = (),
+    text: str = "",
+    limit: Positive | None = None,
+    num_fewshot: Natural | None = None,
+    include_path: str | None = None,
+    batch_size: Positive = 1,
+    window: Positive | None = None,
+    device: str = "cpu",
+    output: str = "",
+) -> None:
+    """Evaluate a language model.
+
+    Args:
+        model: folder, GGUF file, Hugging Face id, 'default' or 'default-base'.
+        tasks: names of tasks, see `lm-eval ls tasks`.
+        text: text file to measure perplexities on.
+        limit: documents of each task; all where None.
+        num_fewshot: examples before each question; each task's own number where None.
+        include_path: folder of task files of your own.
+        batch_size: sequences at once.
+        window: tokens read at once; what the model can read where None.
+        device: cpu or cuda.
+        output: JSON file of the figures.
+    """
+    arguments = locals().copy()
+
+    import logging
+
+    from ctrlg.files.atomic import write_json
+    from ctrlg.files.outputs import check_input_file, check_output_file
+    from ctrlg.loading.language_models import load_language_model
+    from normtweaking.harness import evaluate_tasks, require_harness
+
     require_harness()
-    if arguments.output:
-        check_output_file(arguments.output)
-    if arguments.text:
-        check_input_file(arguments.text, "--text")
+    if output:
+        check_output_file(output)
+    if text:
+        check_input_file(text, "--text")
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    model, tokenizer = load_language_model(arguments.model, arguments.device)
+    loaded, tokenizer = load_language_model(model, device)
     started = time.perf_counter()
     results = evaluate_tasks(
-        model,
+        loaded,
         tokenizer,
-        arguments.tasks,
-        text=arguments.text,
-        limit=arguments.limit,
-        num_fewshot=arguments.num_fewshot,
-        include_path=arguments.include_path,
-        batch_size=arguments.batch_size,
-        window=arguments.window,
+        list(tasks),
+        text=text,
+        limit=limit,
+        num_fewshot=num_fewshot,
+        include_path=include_path,
+        batch_size=batch_size,
+        window=window,
     )
     seconds = time.perf_counter() - started
     say(table(results))
     say(f"{seconds:.1f} s")
-    if arguments.output:
+    if output:
         figures = {task: {name: one._asdict() for name, one in found.items()} for task, found in results.items()}
-        write_json(arguments.output, {"arguments": vars(arguments), "seconds": seconds, "results": figures})
+        write_json(output, {"arguments": arguments, "seconds": seconds, "results": figures})
 
 
-def table(results: Mapping[str, Mapping[str, Score]]) -> str:
+def table(results: Mapping[str, Mapping[str, tuple[float, float | None]]]) -> str:
     """Markdown, a row for each task and metric."""
+    from ctrlg.files.records import markdown_rows
+
     rows = [
         (task, metric, f"{value:.4f}", "" if stderr is None else f"{stderr:.4f}")
         for task, found in results.items()
@@ -64,21 +94,7 @@ def table(results: Mapping[str, Mapping[str, Score]]) -> str:
     return markdown_rows([("task", "metric", "value", "standard error"), *rows])
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = PlainArgumentParser(__doc__)
-    parser.add_argument("model", help='folder, GGUF file, Hugging Face id, "default" or "default-base"')
-    parser.add_argument("--tasks", nargs="+", default=[], help="names of tasks, see `lm-eval ls tasks`")
-    parser.add_argument("--text", default="", help="text file to measure perplexities on")
-    parser.add_argument("--limit", type=int, help="documents of each task (all)")
-    parser.add_argument("--num_fewshot", type=int, help="examples before each question (each task's own number)")
-    parser.add_argument("--include_path", help="folder of task files of your own")
-    parser.add_argument("--batch_size", type=int, default=1, help="sequences at once (1)")
-    parser.add_argument("--window", type=int, help="tokens read at once (what the model can read)")
-    parser.add_device()
-    parser.add_argument("--output", default="", help="JSON file of the figures")
-    return parser.parse_args()
-
+PROGRAM = Program(main, "evaluate_model.py", __doc__)
 
 if __name__ == "__main__":
-    with as_program():
-        main()
+    PROGRAM.main()

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ctrlg.adaptation.settings import ALL_LINEAR
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.files.atomic import write_json
 from ctrlg.files.folders import ADAPTER_FOLDER, atomic_folder
@@ -25,7 +26,6 @@ from ctrlg.loading.opening import save_language_model
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-ALL_LINEAR = "all-linear"  # peft's word for every linear layer but the output layer
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,13 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from ctrlg.adaptation.adapters import (
-    ALL_LINEAR,
     TrainableModel,
     save_adapter,
     with_adapter,
@@ -32,7 +31,7 @@ from ctrlg.adaptation.log import (
     restore_state,
     save_state,
 )
-from ctrlg.arguments import AboveZero, Natural, Positive, Seed, checked
+from ctrlg.adaptation.settings import AdaptationSettings
 from ctrlg.devices import varied_shapes
 from ctrlg.distillation.token_loss import has_plain_head, held_out_loss, token_loss
 from ctrlg.errors import ArgumentError, DataError
@@ -44,36 +43,6 @@ from ctrlg.loading.opening import save_language_model, weights_digest
 ADAPTER = "adapter"  # folders in the output
 MODEL = "model"
 BATCHES_PER_POOL = 16  # rows of so many batches are sorted by length together
-
-
-@checked
-@dataclass(frozen=True)
-class AdaptationSettings:
-    """How to adapt.
-
-    rank, alpha, target_modules: of the LoRA matrices (alpha: 2 * rank where None); without meaning for full
-        fine-tuning and for an adapter that is gone on from.
-    full: train all weights instead of an adapter; learning rates are then about 50 times smaller.
-    learning_rate: peak, after `warmup` steps, then a cosine to zero at the end of `epochs`.
-    batch_size: sentences. evaluate_every: steps. patience: stop after so many evaluations without a better one, 0
-        for never. save_every: steps between saves besides those at evaluations, 0 for none; changes no number.
-    seconds: that training may take in a start, None for any. Where `epochs` would take longer, the learning rate falls
-        with time instead of steps: it is zero when time is over.
-    """
-
-    rank: Positive = 6
-    alpha: AboveZero | None = None
-    target_modules: str | tuple[str, ...] = ALL_LINEAR
-    full: bool = False
-    learning_rate: AboveZero = 1e-3
-    warmup: Positive = 50
-    batch_size: Positive = 64
-    epochs: AboveZero = 1.0
-    evaluate_every: Positive = 200
-    patience: Natural = 0
-    save_every: Natural = 0
-    seed: Seed = 0
-    seconds: AboveZero | None = None
 
 
 class AdaptationStep(NamedTuple):

@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from ctrlg.arguments import check
+from ctrlg.arguments import check, checked
 from ctrlg.errors import ArgumentError
+from ctrlg.evaluation.benchmark_settings import BenchmarkSettings
 from ctrlg.files.json_text import json_text
 from ctrlg.terminal.console import new_console, say
+from ctrlg.terminal.program import Program, command_as_typed
 
 if TYPE_CHECKING:
-    from ctrlg.evaluation.benchmark import BenchmarkSettings, Setting
-
-BENCHMARK_EXAMPLES = """
-Examples:
-
-  ctrlg benchmark validation.jsonl runs/benchmark.jsonl --grid norm-q:8,4,3,2 --grid log-norm-q:8,4,3,2 --limit 100
-
-  ctrlg benchmark validation.jsonl runs/benchmark.jsonl --grid float32 --grid mask-only --grid norm-q:8 --soft-mask
-
-  ctrlg benchmark default runs/benchmark.json --grid float32 --least-words 0 --most-words none
-
-  ctrlg evaluate runs/benchmark.jsonl --references validation.jsonl
-"""
-
-EVALUATE_EXAMPLES = """
-Examples:
-
-  ctrlg evaluate runs/results.json --references validation.jsonl
-
-  ctrlg evaluate runs/a.jsonl runs/b.jsonl --references validation.jsonl --json
-
-  ctrlg evaluate runs/results.json --references allenai/common_gen --spice
-"""
-
-INSPECT_EXAMPLES = """
-Examples:
-
-  ctrlg inspect default --plot runs/default.png
-
-  ctrlg inspect runs/mine/compressed --model MODEL --states 20 --words 10
-
-  ctrlg inspect runs/hmm/best --model none --json
-"""
-
-
-def word_limit(text: str | int) -> int | None:
-    """The largest number of words that an option allows: "16" as 16, "none" as None. Raises ArgumentError."""
-    if isinstance(text, str) and text.lower() == "none":
-        return None
-    try:
-        return int(text)
-    except ValueError as error:
-        raise ArgumentError(f"{text!r} is no number of words", hint="a whole number, or none") from error
+    from ctrlg.evaluation.benchmark import Setting
 
 
 def named_source(name: str) -> str:
@@ -72,28 +30,34 @@ def named_source(name: str) -> str:
 
 
 def evaluate(
-    results: Annotated[list[Path], typer.Argument(help="Files of {concept_set_idx, concepts, sentences}.")],
-    references: Annotated[
-        str,
-        typer.Option(
-            help="The concept sets with their references: JSON lines, JSON, CSV, a name on the hub, or 'default': "
-            "CommonGen's validation sets."
-        ),
-    ] = "default",
-    split: Annotated[str, typer.Option(help="Of a data set on the hub.")] = "validation",
-    every: Annotated[
-        bool, typer.Option("--all", help="Judge all sentences of a concept set, not its first alone.")
-    ] = False,
-    substring: Annotated[bool, typer.Option("--substring", help="Concepts count inside of other words, too.")] = False,
-    meteor: Annotated[
-        bool | None, typer.Option("--meteor/--no-meteor", help="By default where there is a Java to run it.")
-    ] = None,
-    spice: Annotated[bool, typer.Option("--spice", help="Needs Java 8 and Stanford's models.")] = False,
-    resamples: Annotated[int, typer.Option(help="Of the bootstrap behind the intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    results: list[Path],
+    references: str = "default",
+    split: str = "validation",
+    every: bool = False,
+    substring: bool = False,
+    meteor: bool | None = None,
+    spice: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    as_json: bool = False,
 ) -> None:
-    """Score sentences for concept sets: BLEU, METEOR, ROUGE-L, CIDEr, SPICE, coverage, success, with 95 % intervals."""
+    """Score sentences for concept sets, with 95 % intervals.
+
+    BLEU, METEOR, ROUGE-L, CIDEr, SPICE, coverage and success.
+
+    Args:
+        results: files of {concept_set_idx, concepts, sentences}.
+        references: the concept sets with their references: JSON lines, JSON, CSV, a name on the hub, or 'default':
+            CommonGen's validation sets.
+        split: of a data set on the hub.
+        every: judge all sentences of a concept set, not its first alone.
+        substring: concepts count inside of other words, too.
+        meteor: by default where there is a Java to run it.
+        spice: needs Java 8 and Stanford's models.
+        resamples: of the bootstrap behind the intervals.
+        seed: of the bootstrap.
+        as_json: print JSON.
+    """
     from ctrlg.evaluation.concept_sets import read_concept_sets
     from ctrlg.evaluation.metrics.meteor import require_meteor
     from ctrlg.evaluation.metrics.scores import evaluate as score
@@ -120,7 +84,7 @@ def evaluate(
     scores = [score(sentences, known, substring, resamples, seed, with_meteor, spice) for sentences in written]
     if as_json:
         named = [{name: value._asdict() for name, value in found.items()} for found in scores]
-        typer.echo(json_text(dict(zip(map(str, results), named, strict=True)), indent=2))
+        print(json_text(dict(zip(map(str, results), named, strict=True)), indent=2))
         return
     from rich.table import Table
 
@@ -130,58 +94,23 @@ def evaluate(
     new_console().print(table)
 
 
-def benchmark(
-    dataset: Annotated[
-        str,
-        typer.Argument(
-            help="Concept sets with their references: a file, a name on the hub, or 'default': CommonGen's."
-        ),
-    ],
-    output: Annotated[
-        Path,
-        typer.Argument(help="JSON lines, or Norm-Q's list where it ends in .json; what is there is not written again."),
-    ],
-    grid: Annotated[list[str], typer.Option(help="'METHOD:BITS,BITS', 'float32' or 'mask-only'. Repeat.")],
-    hmm: Annotated[str, typer.Option(help="Folder or hub id of an HMM, or 'default'.")] = "default",
-    model: Annotated[str, typer.Option(help="Hugging Face id, folder, .gguf file, or 'default'.")] = "default",
-    beams: Annotated[int, typer.Option(help="Beams of the search.")] = 16,
-    limit: Annotated[int | None, typer.Option(help="Concept sets, spread evenly; default: all.")] = None,
-    seeds: Annotated[list[int] | None, typer.Option(help="0: sets spread evenly; others: drawn. Repeat.")] = None,
-    soft_mask: Annotated[bool, typer.Option("--soft-mask", help="The HMM alone steers, as in Ctrl-G.")] = False,
-    least_words: Annotated[int, typer.Option(help="Of a sentence.")] = 6,
-    most_words: Annotated[
-        Any, typer.Option(help="Of a sentence, or 'none'.", metavar="INTEGER", parser=word_limit)
-    ] = 16,
-    max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a sentence.")] = 32,
-    together: Annotated[int, typer.Option(help="Concept sets of one search.")] = 4,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    seconds: Annotated[float | None, typer.Option(help="To end within; settings keep the same sets.")] = None,
-) -> None:
-    """Write sentences for every concept set with an HMM compressed in many ways; goes on where it was stopped."""
-    from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid
+@checked
+def benchmark(settings: BenchmarkSettings, grid: tuple[str, ...]) -> None:
+    """Write sentences for every concept set with an HMM compressed in many ways.
+
+    It goes on where it was stopped.
+
+    Args:
+        grid: 'METHOD:BITS,BITS', 'float32' or 'mask-only'. Repeat.
+    """
+    from ctrlg.evaluation.benchmark import parse_grid
 
     chosen = parse_grid(grid)
-    settings = BenchmarkSettings(
-        hmm_model_path=hmm,
-        base_model=model,
-        dataset_path=named_source(dataset),
-        output_path=str(output),
-        beams=beams,
-        limit=limit,
-        seeds=tuple(seeds or [0]),
-        soft_mask=soft_mask,
-        least_words=least_words,
-        most_words=most_words,
-        max_new_tokens=max_new_tokens,
-        together=together,
-        device=device,
-        seconds=seconds,
-    )
-    write_benchmark(settings, chosen)
+    write_benchmark(replace(settings, dataset_path=named_source(settings.dataset_path)), chosen)
 
 
 def write_benchmark(settings: BenchmarkSettings, grid: Sequence[Setting]) -> None:
-    """Run the benchmark under a progress bar, and say how many promises each setting kept."""
+    """Run the benchmark under a progress bar, and say how many constraints each setting kept."""
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
     from rich.table import Table
 
@@ -204,17 +133,27 @@ def write_benchmark(settings: BenchmarkSettings, grid: Sequence[Setting]) -> Non
 
 
 def inspect(
-    hmm: Annotated[str, typer.Argument(help="Folder or hub id of an HMM, float or compressed, or 'default'.")],
-    model: Annotated[
-        str, typer.Option(help="Whose tokenizer names the tokens: as for generate, or 'none' for ids.")
-    ] = "default",
-    tokens: Annotated[int, typer.Option(help="Length of the texts whose states are counted.")] = 32,
-    states: Annotated[int, typer.Option(help="How many of the most used states to name.")] = 8,
-    words: Annotated[int, typer.Option(help="Tokens of each of them.")] = 6,
-    plot: Annotated[Path | None, typer.Option(help="Probabilities, entropies, states: .png, .svg or .pdf.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, histograms included.")] = False,
+    hmm: str,
+    model: str = "default",
+    tokens: int = 32,
+    states: int = 8,
+    words: int = 6,
+    plot: Path | None = None,
+    as_json: bool = False,
 ) -> None:
-    """Show an HMM from inside: sizes, entropies, density, probabilities, its most used states and their words."""
+    """Show an HMM from inside.
+
+    Sizes, entropies, density, probabilities, its most used states and their words.
+
+    Args:
+        hmm: folder or hub id of an HMM, float or compressed, or 'default'.
+        model: whose tokenizer names the tokens: as for generate, or 'none' for ids.
+        tokens: length of the texts whose states are counted.
+        states: how many of the most used states to name.
+        words: tokens of each of them.
+        plot: probabilities, entropies, states: .png, .svg or .pdf.
+        as_json: print JSON, histograms included.
+    """
     from ctrlg.figures import check_figure_path
     from ctrlg.inspection.figure import draw_inspection
     from ctrlg.inspection.inspect import inspect_hmm
@@ -232,8 +171,54 @@ def inspect(
     found = inspect_hmm(opened, tokens, states, words)
     file_bytes = (hmm_folder(hmm) / "model.safetensors").stat().st_size
     if plot is not None:
-        draw_inspection(found, plot, shlex.join(["ctrlg", *sys.argv[1:]]))
+        draw_inspection(found, plot, command_as_typed())
     if as_json:
-        typer.echo(json_text(as_record(found, file_bytes, tokenizer), indent=2))
+        print(json_text(as_record(found, file_bytes, tokenizer), indent=2))
     else:
         show(found, file_bytes, tokenizer, new_console())
+
+
+PROGRAMS = {
+    "benchmark": Program(
+        benchmark,
+        "ctrlg benchmark",
+        defaults={"hmm_model_path": "default", "base_model": "default"},
+        examples="""
+Examples:
+
+  ctrlg benchmark validation.jsonl runs/benchmark.jsonl --grid norm-q:8,4,3,2 --grid log-norm-q:8,4,3,2 --limit 100
+
+  ctrlg benchmark validation.jsonl runs/benchmark.jsonl --grid float32 --grid mask-only --grid norm-q:8 --soft-mask
+
+  ctrlg benchmark default runs/benchmark.json --grid float32 --least-words 0 --most-words none
+
+  ctrlg evaluate runs/benchmark.jsonl --references validation.jsonl
+""",
+    ),
+    "evaluate": Program(
+        evaluate,
+        "ctrlg evaluate",
+        examples="""
+Examples:
+
+  ctrlg evaluate runs/results.json --references validation.jsonl
+
+  ctrlg evaluate runs/a.jsonl runs/b.jsonl --references validation.jsonl --json
+
+  ctrlg evaluate runs/results.json --references allenai/common_gen --spice
+""",
+    ),
+    "inspect": Program(
+        inspect,
+        "ctrlg inspect",
+        examples="""
+Examples:
+
+  ctrlg inspect default --plot runs/default.png
+
+  ctrlg inspect runs/mine/compressed --model MODEL --states 20 --words 10
+
+  ctrlg inspect runs/hmm/best --model none --json
+""",
+    ),
+}

@@ -2,78 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
 
-import typer
-
+from ctrlg.arguments import Natural, checked
 from ctrlg.terminal.console import say
+from ctrlg.terminal.program import Program
+from normtweaking.texts.settings import Texts
+from normtweaking.tweaking.settings import TweakSettings
 
-TWEAK_EXAMPLES = """
-Examples:
-
-  ctrlg tweak runs/tweaked --bits 4 --group-size 64 --samples 64 --length 256 --scope end-to-end --lr 3e-3
-
-  ctrlg tweak runs/tweaked --data runs/calibration.safetensors --bits 3 --grid-lr 1e-5 --grid-lr 1e-4 --grid-lr 1e-3
-
-  ctrlg tweak runs/tweaked --model MODEL --text train.txt --loss moments --gguf Q4_1 --perplexity wiki.test.raw
-"""
+SETTINGS, TEXTS = TweakSettings(batch_size=4), Texts()
 
 
+@checked
 def tweak(
-    output: Annotated[str, typer.Argument(help="Folder of the tweaked model.")],
-    model: Annotated[
-        str, typer.Option(help="Hugging Face id, folder, .gguf file, 'default' or 'default-base'.")
-    ] = "default-base",
-    quantizer: Annotated[str, typer.Option(help="rtn, k-means or file.")] = "rtn",
-    bits: Annotated[int, typer.Option(help="2 to 8.")] = 4,
-    group_size: Annotated[int | None, typer.Option(help="Inputs that share a step; default: a whole channel.")] = None,
-    symmetric: Annotated[bool, typer.Option("--symmetric", help="Levels symmetric around zero, for rtn.")] = False,
-    weights: Annotated[str, typer.Option(help="Safetensors of quantised weights, for --quantizer file.")] = "",
-    embeddings: Annotated[bool, typer.Option("--embeddings", help="Quantise the embeddings too.")] = False,
-    head: Annotated[bool, typer.Option("--head", help="Quantise the output layer too.")] = False,
-    loss: Annotated[
-        str, typer.Option(help="Of a layer: distribution, mse, moments, least-squares, own-least-squares.")
-    ] = "distribution",
-    scope: Annotated[str, typer.Option(help="layers, end-to-end or both.")] = "layers",
-    lr: Annotated[float, typer.Option(help="Learning rate of the first layer.")] = 1e-5,
-    scale: Annotated[float, typer.Option(help="The last layer's rate is lr * (1 + scale).")] = 1.0,
-    iterations: Annotated[int, typer.Option(help="Passes over the texts.")] = 1,
-    batch_size: Annotated[int, typer.Option(help="Texts of a step.")] = 4,
-    grid_lr: Annotated[list[float] | None, typer.Option(help="Learning rates to try. Repeat.")] = None,
-    grid_scale: Annotated[list[float] | None, typer.Option(help="Scales to try. Repeat.")] = None,
-    data: Annotated[str, typer.Option(help="Calibration of scripts/generate_data.py.")] = "",
-    text: Annotated[str, typer.Option(help="Cut the calibration out of this file; else the model writes it.")] = "",
-    samples: Annotated[int, typer.Option(help="Calibration texts.")] = 128,
-    length: Annotated[int, typer.Option(help="Their tokens.")] = 2048,
-    languages: Annotated[str, typer.Option(help="Of their first tokens, such as en,zh; default: all.")] = "",
-    held_out: Annotated[int, typer.Option(help="Texts to judge by; 0: those tweaked on.")] = 8,
-    seed: Annotated[int, typer.Option(help="Of the calibration texts.")] = 0,
-    perplexity_text: Annotated[str, typer.Option(help="Text whose perplexity chooses the point of the grid.")] = "",
-    gguf: Annotated[str, typer.Option(help="Write OUTPUT.gguf too: Q4_1 or Q8_0.")] = "",
-    perplexity: Annotated[str, typer.Option(help="Text file to measure all models on.")] = "",
-    tokens: Annotated[
-        int | None, typer.Option(help="Of a text for perplexity, from its beginning; default: all.")
-    ] = None,
-    window: Annotated[
-        int | None, typer.Option(help="Of the perplexity, tokens; default: 1024, or what the model reads.")
-    ] = None,
-    stride: Annotated[int | None, typer.Option(help="Of the perplexity, tokens; default: half the window.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    output: str,
+    model: str = "default-base",
+    quantizer: str = "rtn",
+    bits: int = 4,
+    group_size: int | None = None,
+    symmetric: bool = False,
+    weights: str = "",
+    embeddings: bool = False,
+    head: bool = False,
+    settings: TweakSettings = SETTINGS,
+    grid_lr: tuple[float, ...] = (),
+    grid_scale: tuple[float, ...] = (),
+    texts: Texts = TEXTS,
+    languages: str = "",
+    perplexity_text: str = "",
+    gguf: str = "",
+    perplexity: str = "",
+    tokens: int | None = None,
+    window: int | None = None,
+    stride: int | None = None,
+    device: str = "cpu",
+    threads: Natural = 0,
 ) -> None:
-    """Quantise a language model and repair it by its norms alone (Norm Tweaking); never worse than quantised."""
+    """Quantize a language model and repair it by its norms alone (Norm Tweaking).
+
+    The result is never worse than the quantized model.
+
+    Args:
+        output: folder of the tweaked model.
+        model: Hugging Face id, folder, .gguf file, 'default' or 'default-base'.
+        quantizer: rtn, k-means or file.
+        bits: 2 to 8.
+        group_size: inputs that share a step or codebook; where None a whole channel.
+        symmetric: levels symmetric around zero, for rtn.
+        weights: safetensors of quantized weights, for --quantizer file.
+        embeddings: quantize the embeddings too.
+        head: quantize the output layer too.
+        grid_lr: learning rates to try. Repeat.
+        grid_scale: scales to try. Repeat.
+        languages: of the first tokens of texts, such as en,zh; all where empty.
+        perplexity_text: text whose perplexity chooses the point of the grid.
+        gguf: write OUTPUT.gguf too: Q4_1 or Q8_0.
+        perplexity: text file to measure all models on.
+        tokens: of a text for perplexity, from its beginning; all where None.
+        window: of the perplexity, tokens; where None 1024, or what the model reads.
+        stride: of the perplexity, tokens; where None half the window.
+        device: cpu or cuda.
+        threads: of the processor; 0 for all.
+    """
     from normtweaking.grid import grid_of
-    from normtweaking.job import Texts, TweakJob, quantizer_of, tweak_model
+    from normtweaking.job import TweakJob, quantizer_of, tweak_model
     from normtweaking.measured import Measured
     from normtweaking.texts.languages import language_names
-    from normtweaking.tweaking.settings import TweakSettings
 
     job = TweakJob(
         model,
         output,
         quantizer_of(quantizer, bits, group_size, symmetric, weights),
-        TweakSettings(loss, scope, lr, scale, iterations, batch_size),
-        Texts(data, text, samples, length, language_names(languages), held_out, seed),
-        grid_of(grid_lr or (), grid_scale or ()),
+        settings,
+        replace(texts, languages=language_names(languages)),
+        grid_of(grid_lr, grid_scale),
         embeddings,
         head,
         gguf,
@@ -81,4 +83,25 @@ def tweak(
         device,
         Measured(perplexity_text, tokens, window, stride),
     )
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
     tweak_model(job, say)
+
+
+PROGRAMS = {
+    "tweak": Program(
+        tweak,
+        "ctrlg tweak",
+        examples="""
+Examples:
+
+  ctrlg tweak runs/tweaked --bits 4 --group-size 64 --samples 64 --length 256 --scope end-to-end --lr 3e-3
+
+  ctrlg tweak runs/tweaked --data runs/calibration.safetensors --bits 3 --grid-lr 1e-5 --grid-lr 1e-4 --grid-lr 1e-3
+
+  ctrlg tweak runs/tweaked --model MODEL --text train.txt --loss moments --gguf Q4_1 --perplexity wiki.test.raw
+""",
+    ),
+}

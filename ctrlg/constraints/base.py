@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ctrlg import defaults
 from ctrlg.arguments import Positive, Tokenizer, VocabularySize, checked, refused
 from ctrlg.automata.algebra import MAX_STATES, product
 from ctrlg.automata.dfa import DFA
@@ -21,9 +22,6 @@ from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
 from ctrlg.vocabulary.characters import SYMBOLS
 from ctrlg.vocabulary.token_bytes import Vocabulary
-
-MOST_STATES = 20_000
-"""Of a constraint's automaton, on the way to it too, unless the caller says otherwise."""
 
 _NAME_CHARACTERS = 160  # of a promise, in an error
 _NAMES = 8  # promises listed in an error
@@ -58,7 +56,7 @@ class Constraint(abc.ABC):
         *,
         prefix: str = "",
         suffix: str = "",
-        max_states: Positive = MOST_STATES,
+        max_states: Positive = defaults.MAX_STATES,
     ) -> DFA:
         """The minimal automaton over contents for which prefix + content + suffix keeps the promise.
 

@@ -1,4 +1,4 @@
-"""What `ctrlg distill` is told, checked before it begins."""
+"""What a distillation is told, checked before it begins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, Seed, TwoOrMore, checked
-from ctrlg.distillation.sampling.samples import SamplingSettings, check_settings
+from ctrlg.defaults import BITS
+from ctrlg.distillation.sampling.settings import SamplingSettings, check_settings
 from ctrlg.errors import ArgumentError
 
 SHARES = {"sampling": 0.38, "soft": 0.60, "hmm": 0.84}
@@ -18,27 +19,36 @@ first HMM is made between the first two, and compression and judging have the re
 @checked
 @dataclass(frozen=True)
 class DistillationSettings:
-    """What to distil, and how.
+    """What to distill, and how.
 
-    model: for `load_language_model`. output: folder of everything that is made.
-    hidden_states: 2 or more, one is reserved for end-of-text. sequences: how many to sample for training;
-        held_out: for choosing the checkpoint, and as many again for the card. max_new_tokens: of a sequence.
-    prompts: a file for `read_prompts`, "" for the end-of-text token alone. chat_template: whether they are turns of a
-        chat. eos_token: "" for the tokenizer's own.
-    soft_steps: of EM with soft emission counts, at most: it stops earlier where the held-out likelihood has not risen
-        three times in a row. 0 for none, which models that change their logits after the output layer need.
-    one_hot_steps: at most, after them, with the sampled tokens themselves. Soft counts credit emissions from the past
-        alone, and leave an HMM that knows little of what is coming; these steps make it look ahead. 0 for none.
-    next_tokens: draws of the language model's next-token distribution per place, for soft counts.
-    soft_prior, one_hot_prior: observations a state, spread as the emissions that these steps begin with.
-    bits: 1 to 8, of log-norm-q. max_bytes: of the compressed file; None for 1 % of float32,
-        or what a small vocabulary needs.
-    batch_size: sequences drawn at once. device: "cpu" or "cuda".
-    embedded_sequences: so many sequences, rounded up to whole files, keep the hidden states that the first HMM is made
-        of, 1 KB a token; draws of next tokens are then made while sampling, for all of them. None: all keep them.
-    soft_sequences: so many sequences, rounded up to whole files, are read by a step with soft counts, in turn; None:
-        all.
-    seconds: that a start may take; its stages then end early with what they have (see `SHARES`). None for any.
+    Attributes:
+        model: Hugging Face id, folder, .gguf file, or 'default'.
+        output: folder for samples, checkpoints and the compressed HMM.
+        hidden_states: of the HMM, 2 or more; one is reserved for end-of-text.
+        sequences: how many to sample for training.
+        held_out: sequences to choose the checkpoint by, and as many again for the card.
+        max_new_tokens: most tokens of a sequence.
+        prompts: .json, .jsonl or .txt; where empty the end-of-text token alone.
+        chat_template: a prompt is a user's turn of a chat.
+        eos_token: ends a sequence; where empty the tokenizer's own.
+        temperature: of the samples.
+        soft_steps: most steps of EM with soft emission counts; it stops earlier where the held-out likelihood has not
+            risen three times in a row. 0 for none, which models that change their logits after the output layer need.
+        one_hot_steps: most steps after them, with the sampled tokens themselves. Soft counts credit emissions from the
+            past alone, and leave an HMM that knows little of what is coming; these steps make it look ahead.
+        next_tokens: samples of the language model's next-token distribution per place, for soft counts.
+        soft_prior: observations a state, spread as the emissions that the soft steps begin with.
+        one_hot_prior: the same for the later steps.
+        bits: of a code of log-norm-q, 1 to 8.
+        max_bytes: of the compressed file; where None 1 % of float32, or what a small vocabulary needs.
+        batch_size: sequences sampled at once.
+        seed: of everything random.
+        device: cpu or cuda.
+        embedded_sequences: so many sequences, rounded up to whole files, keep the hidden states that the first HMM is
+            made of, 1 KB a token; next tokens are then sampled with the sequences. None: all keep them.
+        soft_sequences: so many sequences, rounded up to whole files, are read by a step with soft counts, in turn;
+            None: all.
+        seconds: that a start may take; its stages then end early with what they have. None for any.
     """
 
     model: str
@@ -56,7 +66,7 @@ class DistillationSettings:
     next_tokens: Positive = 32
     soft_prior: NonNegative = 50.0
     one_hot_prior: NonNegative = 1000.0
-    bits: Annotated[int, Between(1, 8)] = 5
+    bits: Annotated[int, Between(1, 8)] = BITS
     max_bytes: Annotated[int, Between(1)] | None = None
     batch_size: Positive = 256
     seed: Seed = 0

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from ctrlg.devices import checked_device
+from ctrlg.devices import checked_device, default_device
 from ctrlg.errors import ArgumentError, ProcessError
 
 TIMEOUT_SECONDS = 1800.0  # torch's own default for gloo
@@ -68,7 +68,7 @@ def joined_processes(device: str | None = None, timeout_seconds: float = TIMEOUT
     limit out of range and, in the block, ProcessError where another process is lost or the job is told to stop.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    kind = device or default_device()
     place = checked_device(f"cuda:{local_rank}" if kind == "cuda" else kind)
     if not timeout_seconds > 0:
         raise ArgumentError(f"timeout is {timeout_seconds} seconds", hint="a positive number of seconds")

@@ -55,6 +55,27 @@ def drawing_bar(
         yield show
 
 
+@contextmanager
+def token_bar(console: Any = None) -> Iterator[Callable[[int, int], None]]:
+    """What to call with the tokens sampled and those of the whole job. console: as for `drawing_bar`."""
+    if not _has_bars(console):
+        yield lambda done, total: None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("tokens"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 class StageBars:
     """Shows each stage of a job as a bar of its own: call it with the stage's name, how much is done, and of how much.
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
-from ctrlg.arguments import AboveZero, Natural, Positive, Seed, checked
 from ctrlg.automata.dfa import DFA
+from ctrlg.defaults import MAX_STATES
 from ctrlg.devices import checked_device, fast_dtype, varied_shapes
 from ctrlg.errors import ArgumentError, DataError
+from ctrlg.evaluation.benchmark_settings import BenchmarkSettings
 from ctrlg.evaluation.concept_sets import ConceptSet, read_concept_sets
 from ctrlg.evaluation.output import SETTINGS, open_lines, write_list
-from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, Sentence, write_sentences
+from ctrlg.evaluation.writing import Sentence, write_sentences
 from ctrlg.files.records import StudyLines
 from ctrlg.hmm import HMM
 from ctrlg.loading import load_hmm
@@ -32,7 +32,7 @@ from ctrlg.storage.layouts import pack_matrix
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
 FLOAT, MASK_ONLY = "float32", "mask-only"
-SUFFIX, MAX_STATES = ".", 20_000  # what `generate_many` compiles a promise with
+SUFFIX = "."  # what `generate_many` compiles a constraint with
 
 
 class Setting(NamedTuple):
@@ -49,53 +49,9 @@ class Guide(NamedTuple):
     size: int
 
 
-@checked
-@dataclass(frozen=True)
-class BenchmarkSettings:
-    """What is written, and with what.
-
-    hmm_model_path: of a float HMM, or a compressed one that is unpacked first. base_model: for `load_language_model`.
-    dataset_path: for `read_concept_sets`. output_path: JSON lines, or, where it ends in .json, Norm-Q's list
-    (`ctrlg.evaluation.output`); what is there already is not written again.
-    beams: >= 1. limit: concept sets, all where None. seeds: 0 spreads the sets evenly, others draw them at random.
-    soft_mask: the HMM alone steers (`ctrlg.generate`).
-    least_words, most_words, max_new_tokens: of a sentence; most_words None: no upper limit.
-    together: constraints of one search. device: of the language model and the HMM.
-    most_sentences: ranked sentences that are written down of a concept set; all where None.
-    part, parts: this process writes every parts-th group of `together` concept sets, beginning with group `part`.
-    seconds: that a start may take; every group is then written with all settings before the next one, which is not
-        begun where it would take longer, but the first always is: what there is is of the same concept sets for all
-        settings. None for any.
-    """
-
-    hmm_model_path: str
-    base_model: str
-    dataset_path: str
-    output_path: str
-    beams: Positive = 16
-    limit: Positive | None = None
-    seeds: tuple[Seed, ...] = (0,)
-    soft_mask: bool = False
-    least_words: Natural = LEAST_WORDS
-    most_words: Natural | None = MOST_WORDS
-    max_new_tokens: Positive = 32
-    together: Positive = TOGETHER
-    device: str = "cpu"
-    most_sentences: Positive | None = None
-    part: Natural = 0
-    parts: Positive = 1
-    seconds: AboveZero | None = None
-
-    def __post_init__(self) -> None:
-        if self.part >= self.parts:
-            raise ArgumentError(f"part {self.part} of {self.parts}", hint="parts are numbered from 0")
-        if self.most_words is not None and self.most_words < self.least_words:
-            raise ArgumentError(f"{self.least_words} to {self.most_words} words", hint="the least first")
-
-    @property
-    def mask(self) -> str:
-        """What the results file calls the mask."""
-        return "soft" if self.soft_mask else "hard"
+def grid_part(method: str, bits: int) -> str:
+    """A method and its bits as `parse_grid` reads them; what has no bits stands alone."""
+    return method if method in (FLOAT, MASK_ONLY) else f"{method}:{bits}"
 
 
 def parse_grid(parts: Iterable[str]) -> list[Setting]:
@@ -260,7 +216,7 @@ def _check_concepts(lines: StudyLines, sets: Sequence[ConceptSet]) -> None:
             raise DataError(
                 f"{lines.path} has concept set {number} as {', '.join(line['concepts'])}, the data set as "
                 f"{', '.join(concepts[number])}",
-                hint="name another --output_path for another data set",
+                hint="name another output for another data set",
             )
 
 

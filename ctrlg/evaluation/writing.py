@@ -7,21 +7,16 @@ from typing import Any, NamedTuple
 
 from ctrlg.constraints.base import Constraint
 from ctrlg.errors import ArgumentError
+from ctrlg.evaluation.benchmark_settings import BEAMS, LEAST_WORDS, MOST_WORDS, TOGETHER
 from ctrlg.evaluation.concept_sets import ConceptSet
 from ctrlg.generation import GenerationResult, generate_many
 from ctrlg.generation.compiled import Promise
-
-LEAST_WORDS, MOST_WORDS = 6, 16
-"""Words of a sentence that a concept set is written into, unless other limits are given."""
 
 Words = tuple[int, int | None]
 """Least and most words of a sentence; None sets no upper limit."""
 
 NORM_Q_LENGTH_PENALTY = 1.0
 """Of the search and the order of its sentences in all studies, as in Norm-Q's benchmark; not `generate`'s default."""
-
-TOGETHER = 4
-"""Promises that are kept side by side: 64 rows of 16 beams, beyond which a processor gains nothing more."""
 
 
 class Sentence(NamedTuple):
@@ -56,7 +51,7 @@ def write_sentences(
     tokenizer: Any,
     hmm: Any,
     concept_sets: Sequence[ConceptSet],
-    beams: int = 16,
+    beams: int = BEAMS,
     max_new_tokens: int = 32,
     soft_mask: bool = False,
     words: Words = (LEAST_WORDS, MOST_WORDS),

@@ -16,7 +16,7 @@ from ctrlg.arguments import (
     Tokenizer,
     checked,
 )
-from ctrlg.constraints.base import MOST_STATES
+from ctrlg.defaults import MAX_STATES
 from ctrlg.generation.compiled import Promise
 from ctrlg.generation.generator import LENGTH_PENALTY, Generator
 from ctrlg.generation.prompts import Prompt
@@ -41,7 +41,7 @@ def generate(
     seed: Seed | None = None,
     temperature: Temperature = 1.0,
     progress: bool | None = None,
-    max_states: Positive = MOST_STATES,
+    max_states: Positive = MAX_STATES,
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
     strength: AboveZero | None = None,
@@ -124,7 +124,7 @@ def generate_many(
     prompts: Sequence[Prompt] | Any | None = None,
     *,
     num_return_sequences: Positive = 1,
-    max_states: Positive = MOST_STATES,
+    max_states: Positive = MAX_STATES,
     eos_token_id: Natural | None = None,
     **settings: Any,
 ) -> list[list[GenerationResult]]:

@@ -20,8 +20,8 @@ from ctrlg.arguments import (
     Tokenizer,
     checked,
 )
-from ctrlg.constraints.base import MOST_STATES
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
+from ctrlg.defaults import BEAMS, MAX_STATES
 from ctrlg.devices import fast_dtype
 from ctrlg.errors import ArgumentError
 from ctrlg.generation.compiled import (
@@ -47,7 +47,6 @@ from ctrlg.generation.search import SearchSettings, search
 from ctrlg.loading import load_hmm, load_language_model
 from ctrlg.look_ahead.model import HiddenMarkovModel
 
-DEFAULT_BEAMS = 8
 LENGTH_PENALTY = 0.5
 """Half way between likelihood, which likes short texts best, and the mean over tokens, which likes long ones best."""
 
@@ -80,7 +79,7 @@ class Generator:
         tokenizer: Tokenizer,
         hmm: HiddenMarkovModel | None = None,
         *,
-        max_states: Positive = MOST_STATES,
+        max_states: Positive = MAX_STATES,
         eos_token_id: Natural | None = None,
         kept: Natural = KEPT,
     ) -> None:
@@ -221,7 +220,7 @@ class Generator:
 
 
 def _checked_beams(num_beams: int | None, do_sample: bool, returned: int) -> int:
-    beams = num_beams or (1 if do_sample else max(DEFAULT_BEAMS, returned))
+    beams = num_beams or (1 if do_sample else max(BEAMS, returned))
     if not do_sample and beams < returned:
         raise ArgumentError(f"{returned} texts from {beams} beams", hint="a search finds at most one text per beam")
     return beams

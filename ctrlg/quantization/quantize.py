@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ctrlg.arguments import Between, NonNegative, OneOf, Positive, checked
+from ctrlg.defaults import BITS, METHOD
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
 from ctrlg.matrices import CompressedMatrix, QuantizedRows
@@ -25,8 +26,8 @@ _SMALL_MATRIX = 1 << 22  # entries
 @torch.no_grad()
 def quantize(
     hmm: HMM,
-    method: Annotated[str, OneOf(STORED)] = "norm-q",
-    bits: Annotated[int, Between(1, 8)] = 8,
+    method: Annotated[str, OneOf(STORED)] = METHOD,
+    bits: Annotated[int, Between(1, 8)] = BITS,
     *,
     layout: Annotated[str, OneOf(LAYOUTS)] = "auto",
     threshold: NonNegative | None = None,
@@ -36,7 +37,7 @@ def quantize(
 ) -> QuantizedHMM:
     """Compress transition and emission of an HMM, and its initial distribution where that is asked for.
 
-    method: "norm-q", as published, "log-norm-q", which loses far less, or another of `STORED` to compare them with.
+    method: "log-norm-q"; "norm-q", as published, which loses far more; or another of `STORED` to compare them with.
     bits: 1 to 8, per code.
     layout: "dense" or "sparse"; "auto" takes the one that is smaller on disk, for each matrix.
     threshold: log-norm-q only; nats per token that an entry must gain to be stored, >= 0. 0 stores whatever helps;

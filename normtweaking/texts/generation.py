@@ -10,7 +10,7 @@ same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.arguments import AboveZero, LanguageModel, Natural, Positive, Seed, Tokenizer, TwoOrMore, checked
+from ctrlg.arguments import LanguageModel, Tokenizer, checked
 from ctrlg.distillation.sampling.categorical import draw_tokens
 from ctrlg.distillation.sampling.incremental import IncrementalModel
 from ctrlg.distillation.sampling.parts import Parts, refuse_other_settings
@@ -29,34 +29,12 @@ from ctrlg.files.locks import Lock
 from ctrlg.loading.opening import weights_digest
 from ctrlg.vocabulary import Vocabulary
 from normtweaking.texts.calibration import CalibrationData
-from normtweaking.texts.languages import check_languages, language_tokens
+from normtweaking.texts.languages import language_tokens
+from normtweaking.texts.settings import CalibrationSettings
 
 Progress = Callable[[int, int], None]  # called with the number of tokens drawn, and of all
 
 
-@checked
-@dataclass(frozen=True)
-class CalibrationSettings:
-    """What to write.
-
-    samples: rows. length: tokens of a row, 2 or more. languages: of the first tokens (`normtweaking.texts.languages`),
-    any where empty. greedy_tokens: that follow a first token (LLM-QAT: 3 to 5). batch_size: rows at once. seed: 0 or
-    more. Raises ArgumentError for anything else.
-    """
-
-    samples: Positive = 128
-    length: TwoOrMore = 2048
-    languages: tuple[str, ...] = ()
-    greedy_tokens: Natural = 4
-    temperature: AboveZero = 1.0
-    batch_size: Positive = 8
-    seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        check_languages(self.languages)
-
-
-@checked
 @checked
 def generate_calibration(
     model: LanguageModel,

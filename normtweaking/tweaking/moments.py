@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
-
-DISTRIBUTION, MSE = "distribution", "mse"
-LOSSES = (DISTRIBUTION, MSE)
+from normtweaking.tweaking.settings import DISTRIBUTION, LOSSES, MSE
 
 
 class Moments(NamedTuple):

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from ctrlg.arguments import NonNegative, Positive, checked
 from ctrlg.errors import ArgumentError
-from normtweaking.tweaking.moments import DISTRIBUTION, LOSSES, MSE
 
+DISTRIBUTION, MSE = "distribution", "mse"
+LOSSES = (DISTRIBUTION, MSE)
 MOMENTS = "moments"  # a closed form, see `normtweaking.tweaking.matching`
 LEAST_SQUARES, OWN_LEAST_SQUARES = (
     "least-squares",
@@ -23,17 +24,21 @@ LAYERS, END_TO_END, BOTH = "layers", "end-to-end", "both"
 class TweakSettings:
     """How to tweak.
 
-    loss: of a layer: "distribution" (the paper's) or "mse", which Adam lowers; or one of CLOSED_FORMS, which are
-        solved and need no learning rate.
-    scope: "layers" (one after the other, the paper's), "end-to-end" (all norms at once, against the float model's
-        next-token distribution), or "both", in this order.
-    learning_rate, scale: Adam's rate in layer i of L is learning_rate * (1 + scale * i / L) (arXiv 2309.02784, eq. 3).
-    iterations: passes over the calibration texts in each layer, and end to end; a step for each batch. End to end they
-        are the most: with `keep_better` the best pass by the score is kept.
-    batch_size: texts at once.
-    final_norm: tweak the norm behind the layers too.
-    keep_better: end with the untweaked norms where the tweaked ones are worse by the score, see `TweakResult`.
-    keep_better_layers: the same in each layer, by its loss.
+    Attributes:
+        loss: of a layer: distribution (the paper's) or mse, which Adam lowers; or moments, least-squares or
+            own-least-squares, which are solved and need no learning rate.
+        scope: layers (one after the other, the paper's), end-to-end (all norms at once, against the float model's
+            next-token distribution), or both, in this order.
+        learning_rate: Adam's, in the first layer; in layer i of L it is learning_rate * (1 + scale * i / L)
+            (arXiv 2309.02784, eq. 3).
+        scale: see the learning rate.
+        iterations: passes over the calibration texts in each layer, and end to end; a step for each batch. End to end
+            they are the most: the best pass by the score is kept, unless worse norms are.
+        batch_size: texts at once.
+        final_norm: tweak the norm behind the layers too.
+        keep_better: end with the untweaked norms where the tweaked ones are worse by the score, see `TweakResult`.
+        keep_better_layers: the same in each layer, by its loss.
+
     Raises ArgumentError for values out of range.
     """
 

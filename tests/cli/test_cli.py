@@ -8,19 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from helpers.command import run_command
+from helpers.command import shown_by as run
 
 from ctrlg import assets
 from ctrlg.cli import main as cli
+from ctrlg.cli.generation import word_range
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
-
-
-def run(*arguments: str) -> str:
-    result = CliRunner().invoke(cli.app, list(arguments))
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.stdout
 
 
 def test_generate_keeps_what_it_promises() -> None:
@@ -77,7 +72,7 @@ def test_evaluate_scores_files_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["generate"], "no promise"),
+        (["generate"], "no constraint"),
         (["generate", "--words", "many"], "no range"),
         (["generate", "--keywords", "dog", "--model", "instruct"], "no --prompt"),
         (["generate", "--keywords", "dog", "--prompt", ""], "--prompt is empty"),
@@ -90,7 +85,7 @@ def test_evaluate_scores_files_side_by_side(tmp_path: Path) -> None:
             "bits is 9",
         ),
         (["generate", "--keywords", "dog", "--words", "20..30", "--max-new-tokens", "6"], "max_new_tokens"),
-        (["quantize", "/nowhere", "out", "--refine", "-1"], "--refine is -1"),
+        (["quantize", "/nowhere", "out", "--refine", "-1"], "refine is -1"),
         (["quantize", "default", "/proc/folder"], "/proc"),
         (["quantize", "default", "n" * 300], "a name is too long"),
         (["quantize", "default", "n" * 250], "a name is too long"),
@@ -117,19 +112,21 @@ def test_wrong_input_ends_with_a_message_a_hint_and_code_2(
     assert "Traceback" not in shown
 
 
-@pytest.mark.parametrize("command", ["generate", "demo", "quantize", "distill", "train"])
-def test_help_has_an_example(command: str) -> None:
-    assert f"ctrlg {command}" in run(command, "--help")
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_has_examples_and_the_summary_of_the_overview(command: str) -> None:
+    shown = run(command, "--help")
+    assert shown.count(f"ctrlg {command} ") > 1
+    assert cli.COMMANDS[command][1] in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(("text", "expected"), [("8..12", (8, 12)), ("10", (10, 10))])
 def test_word_ranges(text: str, expected: tuple[int, int]) -> None:
-    assert cli.word_range(text) == expected
+    assert word_range(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "a..b", "8..x", "8-12"])
 def test_other_word_ranges_are_refused(text: str) -> None:
-    refused: Callable[[str], object] = cli.word_range
+    refused: Callable[[str], object] = word_range
     with pytest.raises(ArgumentError):
         refused(text)
 
@@ -145,14 +142,12 @@ def test_quantize_replaces_nothing_but_its_own(tmp_path: Path) -> None:
         (runs / "best", "would replace what it is made of"),
         (runs / "thesis.tex", "is no folder"),
     ):
-        result = CliRunner().invoke(cli.app, ["quantize", str(runs / "best"), str(output)])
-        assert isinstance(result.exception, ArgumentError) and message in str(result.exception)
+        outcome = run_command("quantize", str(runs / "best"), str(output))
+        assert isinstance(outcome.error, ArgumentError) and message in str(outcome.error)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
-    result = CliRunner().invoke(cli.app, ["quantize", str(runs / "best"), str(tmp_path / "other")])
-    assert "notes.txt" in str(result.exception)
+    assert "notes.txt" in str(run_command("quantize", str(runs / "best"), str(tmp_path / "other")).error)
     assert (runs / "thesis.tex").read_text() == (tmp_path / "other" / "notes.txt").read_text() == "mine"
     assert {file.name: file.read_bytes() for file in (runs / "best").iterdir()} == best
     for _ in range(2):
-        result = CliRunner().invoke(cli.app, ["quantize", str(runs / "best"), str(runs / "coded")])
-        assert result.exit_code == 0, result.exception
+        assert run_command("quantize", str(runs / "best"), str(runs / "coded")).error is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import runpy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from ctrlg.devices import free_memory, lacking_memory, wait_for
 from ctrlg.distillation.first_hmm import torch_k_means
 from ctrlg.errors import ArgumentError
 from ctrlg.terminal.flags import PlainArgumentParser, add_device_flag
+from ctrlg.terminal.program import Program
 
 ROOT = Path(__file__).parents[2]
 WITHOUT = {  # programs that compute nothing, or measure the CPU itself
@@ -28,8 +30,29 @@ WITHOUT = {  # programs that compute nothing, or measure the CPU itself
 @pytest.mark.parametrize("folder", WITHOUT)
 def test_every_program_that_computes_takes_a_device(folder: str) -> None:
     programs = {path for path in (ROOT / folder).glob("*.py") if path.name not in WITHOUT[folder]}
-    flag = re.compile(r'add_device(_flag)?\(|"--device"')
+    flag = re.compile(r'add_device(_flag)?\(|"--device"|PROGRAM = ')
     assert {path.name for path in programs if not flag.search(path.read_text())} == set()
+
+
+@pytest.mark.parametrize("folder", ["scripts", "distillation", "examples"])
+def test_every_program_made_of_a_function_takes_a_device(folder: str) -> None:
+    for path in (ROOT / folder).glob("*.py"):
+        if "PROGRAM = " in path.read_text() and path.name not in WITHOUT["scripts"]:
+            program = runpy.run_path(str(path))["PROGRAM"]
+            assert "device" in {option.name for option in program.options()}, path
+
+
+def test_a_program_refuses_a_device_that_is_not_there_before_it_runs(device: torch.device) -> None:
+    used: list[str] = []
+
+    def run(device: str = "cpu") -> None:
+        used.append(device)
+
+    program = Program(run, "run.py")
+    program(["--device", NAME])
+    with pytest.raises(ArgumentError, match="the device 'nowhere' cannot be used"):
+        program(["--device", "nowhere"])
+    assert used == [NAME]
 
 
 def test_a_device_that_is_not_there_is_refused_when_it_is_read(device: torch.device) -> None:

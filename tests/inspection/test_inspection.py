@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.command import shown_by
 from helpers.random_hmms import hmms, random_hmm, random_rows
 from helpers.tiny_models import tiny_tokenizer
 from hypothesis import given, settings
-from typer.testing import CliRunner
 
 from ctrlg import assets
-from ctrlg.cli import main as cli
 from ctrlg.errors import ArgumentError, CtrlGError, VocabularyError
 from ctrlg.hmm import HMM
 from ctrlg.inspection.figure import draw_inspection
@@ -166,10 +165,7 @@ def test_quartiles() -> None:
 
 
 def run(*arguments: str) -> str:
-    result = CliRunner().invoke(cli.app, ["inspect", *arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.stdout
+    return shown_by("inspect", *arguments)
 
 
 @pytest.fixture

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
+from helpers.command import shown_by
 from helpers.decoders import TOKENIZER, difference, small_llama
 from safetensors.torch import save_file
-from typer.testing import CliRunner
 
-from ctrlg.cli.tweaking import TWEAK_EXAMPLES, tweak
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.files.locks import Lock
 from ctrlg.loading.language_models import load_language_model
@@ -23,9 +21,6 @@ from normtweaking.job import Texts, TweakJob, quantizer_of, tweak_model
 from normtweaking.measured import Measured, MeasuredText
 from normtweaking.rounding.quantizers import KMeans
 
-APP = typer.Typer()
-APP.command("tweak", epilog=TWEAK_EXAMPLES)(tweak)
-
 
 def test_a_model_is_tweaked_written_and_measured(tmp_path: Path) -> None:
     small_llama().save_pretrained(tmp_path / "model")
@@ -34,10 +29,9 @@ def test_a_model_is_tweaked_written_and_measured(tmp_path: Path) -> None:
     options = f"--model {tmp_path / 'model'} --bits 3 --group-size 32 --samples 6 --length 8 --held-out 2"
     options += f" --grid-lr 1e-3 --gguf Q4_1 --perplexity {tmp_path / 'text.txt'} --window 16 --stride 8"
     options += " --scope end-to-end"
-    found = CliRunner().invoke(APP, [str(tmp_path / "tweaked"), *options.split()], catch_exceptions=False)
-    assert found.exit_code == 0
+    shown = shown_by("tweak", str(tmp_path / "tweaked"), *options.split())
     for words in ("KL ", "lr 0.001, scale 1", "tweaked.gguf (Q4_1)", " quantised", "recovered"):
-        assert words in found.output
+        assert words in shown
     in_memory, written = (load_language_model(tmp_path / name)[0] for name in ("tweaked", "tweaked.gguf"))
     assert difference(in_memory, written) < 0.05
     said = json.loads((tmp_path / "tweaked" / "norm_tweaking.json").read_text())
@@ -46,7 +40,7 @@ def test_a_model_is_tweaked_written_and_measured(tmp_path: Path) -> None:
 
 
 def test_examples_are_in_the_help() -> None:
-    shown = CliRunner().invoke(APP, ["--help"], env={"COLUMNS": "200"}).output
+    shown = shown_by("tweak", "--help")
     assert "Norm Tweaking" in shown
     assert "--grid-lr 1e-5" in shown
 

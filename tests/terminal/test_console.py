@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.command import shown_by
 from helpers.tiny_models import tiny_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,6 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 from test_arguments import names  # noqa: F401 (a fixture)
-from typer.testing import CliRunner
 
 from ctrlg.cli import main as cli
 from ctrlg.errors import ArgumentError
@@ -154,11 +154,11 @@ def test_what_was_written_is_printed_harmlessly_and_json_stays_json(
         "",
     ]
     words += ["--beams", "2", "--max-new-tokens", "4"]
-    plain = CliRunner().invoke(cli.app, words, catch_exceptions=False)
-    assert "[red]x[/x]" in plain.output and r"\x1b[31m" in plain.output and harmless(plain.output)
-    as_json = CliRunner().invoke(cli.app, [*words, "--json"], catch_exceptions=False)
-    assert json.loads(as_json.output)[0]["text"].startswith(HOSTILE)
-    assert "\x1b" not in as_json.output
+    plain = shown_by(*words)
+    assert "[red]x[/x]" in plain and r"\x1b[31m" in plain and harmless(plain)
+    as_json = shown_by(*words, "--json")
+    assert json.loads(as_json)[0]["text"].startswith(HOSTILE)
+    assert "\x1b" not in as_json
 
 
 def test_an_hmm_s_own_words_are_shown_harmlessly(names: dict[str, Any]) -> None:  # noqa: F811

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, Seed, checked
-from ctrlg.distillation.em.step import EMSettings, chunk_indices, parse_schedule
-from ctrlg.quantization.methods import check_method, quantizes_initial
+
+if TYPE_CHECKING:
+    from ctrlg.distillation.em.step import EMSettings
 
 
 @checked
@@ -29,6 +30,8 @@ class QuantizationSchedule:
     initial: bool | None = None
 
     def __post_init__(self) -> None:
+        from ctrlg.quantization.methods import check_method
+
         check_method(self.method, self.bits)
         if self.anneal_from is not None:
             check_method(self.method, self.anneal_from)
@@ -55,19 +58,34 @@ class Step(NamedTuple):
 class TrainingSettings:
     """A run of EM from MODEL_PATH/checkpoint-N over DATA_PATH/DATASET.train.i, judged on DATA_PATH/DATASET.dev.
 
-    em_schedule: "steps,chunks;..."; a checkpoint is numbered by the chunks read (Ctrl-G's rules).
-    save_per_step: chunks between checkpoints that are kept; the last one always is.
-    sample_length: sequences are cut to so many tokens; None leaves them.
-    dropout, pseudocount, seed, batch_size, bfloat16: see EMSettings.
-    next_tokens: whether emissions are credited with draws of the language model's next-token distribution, which stand
-        beside each chunk (DATA_PATH/DATASET.train.i.next_tokens), instead of with the chunk's own tokens.
-    prior_strength: observations per state with the emissions of checkpoint `prior_checkpoint` (a Dirichlet prior).
-    quantization_step: EM steps between quantisations; 0 for none. quantization_method, quantization_bit_width,
-        quantization_initial: see QuantizationSchedule.
-    patience: stop when the dev likelihood has not improved so many times in a row (among quantised steps, where there
-        are any); None never stops.
-    seconds: that a start may take, loading and saving included; no step is begun that would take longer, and the run is
-        finished then. None for any.
+    Attributes:
+        model_path: folder with checkpoint-N; checkpoints and `best` go there.
+        data_path: folder of samples.
+        dataset: their name: DATASET.train.0 ..., DATASET.dev.
+        em_schedule: "steps,chunks;...", as "10,1;5,2"; a checkpoint is numbered by the chunks read (Ctrl-G's rules).
+        log_file: JSON lines; *.txt, *.tsv: Ctrl-G's lines. Where empty MODEL_PATH/log.jsonl.
+        checkpoint: number of the one to start from.
+        total_chunks: chunks there are.
+        save_per_step: chunks between checkpoints that are kept; the last one always is.
+        batch_size: sequences of a batch.
+        sample_length: cut sequences to so many tokens; None leaves them.
+        dropout: share of tokens made missing.
+        pseudocount: spread over every row of counts.
+        next_tokens: credit emissions with samples of the language model's next-token distribution, which stand beside
+            each chunk (DATASET.train.i.next_tokens), instead of with the chunk's own tokens.
+        prior_strength: observations per state with the emissions of the prior's checkpoint (a Dirichlet prior).
+        prior_checkpoint: whose emissions are the prior.
+        quantization_step: EM steps between quantizations; 0 for none.
+        quantization_bit_width: bits of quantized rows.
+        quantization_method: one of docs/methods.md whose rows sum to 1.
+        quantization_initial: quantize the initial distribution, too; None: as the method does.
+        patience: stop when the dev likelihood has not improved so many times in a row (among quantized steps, where
+            there are any); None never stops.
+        seed: of dropout.
+        bfloat16: matrix products in that type, faster where the processor has it.
+        seconds: that a start may take, loading and saving included; no step is begun that would take longer, and the
+            run is finished then. None for any.
+
     Raises ArgumentError for values out of range.
     """
 
@@ -75,7 +93,7 @@ class TrainingSettings:
     data_path: str
     dataset: str
     em_schedule: str
-    log_file: str
+    log_file: str = ""
     checkpoint: Natural = 0
     total_chunks: Positive = 1
     save_per_step: Positive = 50
@@ -96,11 +114,17 @@ class TrainingSettings:
     seconds: AboveZero | None = None
 
     def __post_init__(self) -> None:
+        from ctrlg.quantization.methods import check_method
+
+        if not self.log_file:
+            object.__setattr__(self, "log_file", f"{self.model_path}/log.jsonl")
         check_method(self.quantization_method, self.quantization_bit_width)
         self.steps()
 
     def steps(self) -> list[Step]:
         """All EM steps of the schedule. Raises ArgumentError for no schedule, or too many chunks a step."""
+        from ctrlg.distillation.em.step import chunk_indices, parse_schedule
+
         steps: list[Step] = []
         done = self.checkpoint
         for count, chunks in parse_schedule(self.em_schedule):
@@ -113,6 +137,8 @@ class TrainingSettings:
     @property
     def em(self) -> EMSettings:
         """What a single step is told."""
+        from ctrlg.distillation.em.step import EMSettings
+
         return EMSettings(self.batch_size, self.dropout, self.pseudocount, self.seed, self.bfloat16)
 
     @property
@@ -141,6 +167,8 @@ class TrainingSettings:
 
     def comparable(self) -> dict[str, Any]:
         """The settings as JSON values with whole paths, by which an interrupted run is recognised."""
+        from ctrlg.quantization.methods import quantizes_initial
+
         values = asdict(self)
         wanted = values.pop("quantization_initial")
         del values["seconds"]

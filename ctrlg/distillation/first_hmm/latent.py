@@ -12,7 +12,6 @@ one chunk, the sample, and the parameters.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,13 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ctrlg.arguments import Natural, NonNegative, Positive, Seed, TwoOrMore, VocabularySize, checked
 from ctrlg.distillation.first_hmm.clusters import nearest_centroids, share_of_sample, train_centroids
+from ctrlg.distillation.first_hmm.settings import LatentSettings
 from ctrlg.distillation.first_hmm.state_counts import StateCounts
 from ctrlg.distillation.first_hmm.torch_k_means import check_finite
 from ctrlg.distillation.sampling.samples import token_mask
 from ctrlg.distillation.sampling.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences
-from ctrlg.errors import ArgumentError, DataError, VocabularyError
+from ctrlg.errors import DataError, VocabularyError
 from ctrlg.hmm import HMM
 
 Progress = Callable[[str, int, int], None]  # stage, done, of
@@ -43,30 +42,6 @@ class SampledFile(NamedTuple):
     def of(cls, sequences: str | Path) -> SampledFile:
         """The file and its embeddings under the usual name."""
         return cls(Path(sequences), Path(f"{sequences}{EMBEDDINGS_SUFFIX}"))
-
-
-@checked
-@dataclass(frozen=True)
-class LatentSettings:
-    """hidden_states: 2 or more, the last one is reserved for end-of-text.
-
-    iterations: of k-means. vectors_per_state: bound on the vectors that centroids are trained on, 39 and more are
-    enough for k-means (faiss). pseudocount: spread over each row of counts (Ctrl-G's rule).
-    """
-
-    hidden_states: TwoOrMore
-    vocab_size: VocabularySize
-    eos_token_id: Natural
-    iterations: Positive = 20
-    vectors_per_state: Positive = 256
-    pseudocount: NonNegative = 0.001
-    seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        if self.eos_token_id >= self.vocab_size:
-            raise ArgumentError(
-                f"eos_token_id {self.eos_token_id} is not one of {self.vocab_size} tokens", hint="as in the tokenizer"
-            )
 
 
 class Distillation(NamedTuple):

@@ -13,14 +13,12 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ctrlg.arguments import LARGEST_SEED, Between, Natural, Positive, checked
 from ctrlg.devices import varied_shapes
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.sampling.parts import Parts, refuse_other_settings
@@ -28,45 +26,14 @@ from ctrlg.distillation.sampling.samples import (
     NextDraws,
     Report,
     Samples,
-    SamplingSettings,
-    check_settings,
     continue_prompts,
 )
-from ctrlg.distillation.sampling.storage import EMBEDDINGS_SUFFIX, Format, check_format, read_description
+from ctrlg.distillation.sampling.settings import DrawingSettings
+from ctrlg.distillation.sampling.storage import EMBEDDINGS_SUFFIX, read_description
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.files.disk import writable_file, writable_folder
 from ctrlg.files.locks import Lock
 from ctrlg.loading.opening import weights_digest
-
-
-@checked
-@dataclass(frozen=True)
-class DrawingSettings:
-    """What to draw.
-
-    chunk_size: sequences in a chunk. batch_size: at most so many at once. embeddings: keep the last hidden states;
-    embedded_chunks: of the first so many chunks alone, of all where None. next_tokens: so many draws from the
-    distribution of every token beside it (`ctrlg.distillation.sampling.next_tokens`), 0 for none.
-    seed: at least 0. file_format: of the chunks, see `write_samples`.
-    """
-
-    sampling: SamplingSettings = field(default_factory=SamplingSettings)
-    chunk_size: Positive = 32
-    total_chunks: Positive = 1
-    batch_size: Positive = 32
-    embeddings: bool = False
-    seed: Annotated[int, Between(0, 4 * LARGEST_SEED)] = 0
-    file_format: Format = "safetensors"
-    embedded_chunks: Natural | None = None
-    next_tokens: Natural = 0
-
-    def __post_init__(self) -> None:
-        check_settings(self.sampling)
-        check_format(self.file_format)
-
-    def embeds(self, chunk: int) -> bool:
-        """Whether this chunk's hidden states are kept."""
-        return self.embeddings and (self.embedded_chunks is None or chunk < self.embedded_chunks)
 
 
 class DrawingProgress(NamedTuple):

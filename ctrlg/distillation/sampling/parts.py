@@ -19,7 +19,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ctrlg.distillation.sampling.samples import Samples, reading_places, token_mask
-from ctrlg.distillation.sampling.storage import EMBEDDINGS_SUFFIX, NEXT_TOKENS_SUFFIX, Format, write_samples
+from ctrlg.distillation.sampling.settings import Format
+from ctrlg.distillation.sampling.storage import EMBEDDINGS_SUFFIX, NEXT_TOKENS_SUFFIX, write_samples
 from ctrlg.errors import ArgumentError, differing_settings
 from ctrlg.files.atomic import write_json
 from ctrlg.files.disk import temporary_of, writable_folder

@@ -7,26 +7,17 @@ own stream of uniform numbers, so that what it draws does not depend on which ot
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ctrlg.arguments import AboveZero, Between, Natural, Positive, checked
 from ctrlg.distillation.sampling.categorical import draw_tokens
 from ctrlg.distillation.sampling.incremental import IncrementalModel
+from ctrlg.distillation.sampling.settings import SamplingSettings, check_settings
 from ctrlg.errors import ArgumentError
 
 Report = Callable[[int, int], None]  # called at every step with the numbers of sequences ended and of tokens drawn
-
-
-class SamplingSettings(NamedTuple):
-    """How to draw. temperature > 0; top_k 0 and top_p 1 leave the distribution whole."""
-
-    max_new_tokens: int = 32
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
 
 
 class Samples(NamedTuple):
@@ -142,21 +133,6 @@ def continue_prompts(
     vectors = _in_reading_order([(step, rows, part) for step, rows, part, _ in kept if part is not None], mask)
     draws = _in_reading_order([(step, rows, part) for step, rows, _, part in kept if part is not None], mask)
     return Samples(sequences, vectors, draws)
-
-
-def check_settings(settings: SamplingSettings) -> None:
-    """Raises ArgumentError where a setting is out of its range."""
-    _check(*settings)
-
-
-@checked
-def _check(
-    max_new_tokens: Positive,
-    temperature: AboveZero,
-    top_k: Natural,
-    top_p: Annotated[float, Between(above=0, most=1)],
-) -> None:
-    """The ranges are those of the annotations: a NamedTuple cannot check itself."""
 
 
 def _packed(going: Tensor) -> Tensor:

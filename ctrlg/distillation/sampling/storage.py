@@ -10,7 +10,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,24 +18,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ctrlg.distillation.sampling.samples import Samples
+from ctrlg.distillation.sampling.settings import Format
 from ctrlg.errors import ArgumentError, DataError
 from ctrlg.files.atomic import atomic_file
 from ctrlg.files.tensors import write_tensors
-
-Format = Literal["safetensors", "pt"]
 
 DESCRIPTION = "drawn"  # entry of the metadata, a JSON object
 TORCH_ENTRY = "archive/extra/drawn.json"  # "archive" is the folder that torch.save writes to
 EMBEDDINGS_SUFFIX = ".embeddings"  # Ctrl-G's file name: <sequences file>.embeddings
 NEXT_TOKENS_SUFFIX = ".next_tokens"  # draws from every next-token distribution: <sequences file>.next_tokens
-
-
-def check_format(name: str) -> Format:
-    """`name` where it is a format. Raises ArgumentError."""
-    for known in get_args(Format):
-        if name == known:
-            return known
-    raise ArgumentError(f"format is {name!r}", hint=f"choose one of {', '.join(get_args(Format))}")
 
 
 def write_samples(

@@ -1,0 +1,218 @@
+"""The commands `ctrlg generate` and `ctrlg demo`; what they import, they import when they run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ctrlg.arguments import AboveZero, Natural, Positive, Seed, check, checked
+from ctrlg.defaults import BEAMS
+from ctrlg.errors import ArgumentError
+from ctrlg.files.json_text import json_text
+from ctrlg.terminal.program import Program
+
+NO_REPEAT_IN_ANSWERS = 3
+"""Tokens in a row that an answer does not repeat: small models fall into loops (docs/results.md)."""
+
+
+@checked
+def generate(
+    keywords: tuple[str, ...] = (),
+    ordered: bool = False,
+    inflect: bool = False,
+    exclude: tuple[str, ...] = (),
+    words: str | None = None,
+    lines: bool = False,
+    sentences: bool | None = None,
+    prefix: str = "",
+    suffix: str = ".",
+    prompt: str | None = None,
+    chat_template: bool | None = None,
+    model: str = "default",
+    hmm: str | None = None,
+    beams: Positive = BEAMS,
+    sample: bool = False,
+    number: Positive = 1,
+    min_new_tokens: Natural = 1,
+    max_new_tokens: Natural | None = None,
+    strength: AboveZero | None = None,
+    no_repeat: Natural | None = None,
+    seed: Seed = 0,
+    device: str = "cpu",
+    as_json: bool = False,
+) -> None:
+    """Write texts that satisfy a constraint, best first.
+
+    Args:
+        keywords: a word the text must contain; alternatives as 'dog|puppy'. Repeat.
+        ordered: the keywords must come in the order given.
+        inflect: any inflection of a keyword counts.
+        exclude: a phrase the text must not contain. Repeat.
+        words: number of words, as 8..12 or 10.
+        lines: the text may have line breaks, tabs and gaps.
+        sentences: the text may have several sentences; by default as an answer to a prompt.
+        prefix: how the text begins.
+        suffix: how the text ends.
+        prompt: what the language model reads before the text.
+        chat_template: the prompt is a user's turn; by default with the model 'instruct'.
+        model: Hugging Face id, folder, .gguf file, 'default' (captions) or 'instruct' (any prompt).
+        hmm: folder or hub id of an HMM, 'default', 'instruct' or 'none'; by default the model's own.
+        beams: of the search.
+        sample: sample texts instead of searching.
+        number: how many texts to print.
+        min_new_tokens: least tokens between prefix and suffix.
+        max_new_tokens: most tokens between prefix and suffix; by default 32, or twice the most words.
+        strength: how strongly the HMM pulls; above 1, words come earlier. By default the HMM's own.
+        no_repeat: no so many tokens twice in the same order, 0: any may; by default 3 in an answer to a prompt.
+        seed: of the samples.
+        device: cpu or cuda.
+        as_json: print JSON.
+    """
+    from ctrlg.constraints import OneLine, OneSentence
+    from ctrlg.devices import fast_dtype
+    from ctrlg.distillation.sampling.prompts import encode_prompts
+    from ctrlg.generation import generate as write
+    from ctrlg.loading import load_hmm
+    from ctrlg.loading.language_models import DEFAULT, INSTRUCT, load_language_model
+
+    turn = prompt is not None and (model == INSTRUCT if chat_template is None else chat_template)
+    if prompt is not None and not prompt:
+        raise ArgumentError("--prompt is empty", hint="leave it out: the text then begins with the prefix")
+    if prompt is None and (chat_template or model == INSTRUCT):
+        raise ArgumentError("there is no --prompt to answer", hint="--prompt 'Write a story about a lighthouse.'")
+    constraint = constraint_of(keywords, ordered, inflect, exclude, words)
+    if not lines:
+        constraint = constraint & OneLine()
+    if not (lines or (turn if sentences is None else sentences)):
+        constraint = constraint & OneSentence()
+    if max_new_tokens is None:
+        max_new_tokens = max(32, 2 * word_range(words)[1] if words else 0)
+    if no_repeat is None:
+        no_repeat = NO_REPEAT_IN_ANSWERS if turn else 0
+    options: dict[str, Any] = {
+        "prompt": prompt,
+        "prefix": prefix,
+        "suffix": suffix,
+        "min_new_tokens": min_new_tokens,
+        "max_new_tokens": max_new_tokens,
+        "num_beams": None if sample else beams,
+        "do_sample": sample,
+        "num_return_sequences": number,
+        "seed": seed,
+        "strength": strength,
+    }
+    check(write, **options)  # before models are loaded, or even fetched
+    own = INSTRUCT if model == INSTRUCT else DEFAULT
+    guide = None if hmm == "none" else load_hmm(hmm or own, device=device)
+    language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
+    if prompt is not None and turn:
+        (options["prompt"],) = encode_prompts(tokenizer, [prompt], chat_template=True)
+    if no_repeat:
+        options["no_repeat_ngram_size"] = no_repeat
+    results = write(language_model, tokenizer, guide, constraint, **options)
+    if as_json:
+        named = [asdict(result) | {"timing": result.timing._asdict()} for result in results]
+        print(json_text(named, indent=2))
+        return
+    from rich.text import Text
+
+    from ctrlg.terminal.plain_console import PlainConsole
+
+    console = PlainConsole()
+    for result in results:
+        mark = ("kept", "green") if result.satisfied else ("broken", "red")
+        rest = Text.assemble("  (", mark, f", {result.log_prob:.2f} nats per token)", style="dim")
+        console.print(Text(result.text) + rest, soft_wrap=True)
+
+
+@checked
+def demo(compare: bool = False, beams: Positive = BEAMS, device: str = "cpu", picture: Path | None = None) -> None:
+    """Eight constraints, eight sentences: the main job on the embedded model.
+
+    It takes a minute or two.
+
+    Args:
+        compare: also show what the mask alone writes.
+        beams: of the search.
+        device: cpu or cuda.
+        picture: also save what is printed as an SVG file.
+    """
+    from ctrlg.cli.demo import run
+    from ctrlg.files.atomic import atomic_file
+    from ctrlg.files.outputs import check_output_file
+    from ctrlg.terminal.plain_console import PlainConsole
+
+    if picture is not None:
+        if picture.suffix.lower() != ".svg":
+            raise ArgumentError(f"--picture {picture}", hint="a name that ends in .svg")
+        check_output_file(picture, "--picture")
+    console = PlainConsole(record=picture is not None, width=120 if picture is not None else None)
+    run(console, compare=compare, beams=beams, device=device)
+    if picture is not None:
+        with atomic_file(picture) as file:
+            console.save_svg(str(file), title="ctrlg demo" + (" --compare" if compare else ""))
+
+
+def constraint_of(
+    keywords: Sequence[str], ordered: bool, inflect: bool, exclude: Sequence[str], words: str | None
+) -> Any:
+    """The constraint the options describe. Raises ArgumentError where they describe none, or badly."""
+    from ctrlg.constraints import Exclude, Keywords, Ordered, WordCount
+
+    parts: list[Any] = []
+    if keywords:
+        groups = [[form.strip() for form in group.split("|") if form.strip()] for group in keywords]
+        parts.append(Ordered(groups, inflect=inflect) if ordered else Keywords(groups, inflect=inflect))
+    if exclude:
+        parts.append(Exclude(list(exclude)))
+    if words is not None:
+        parts.append(WordCount(*word_range(words)))
+    if not parts:
+        raise ArgumentError("no constraint was given", hint="name at least one of --keywords, --exclude, --words")
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole & part
+    return whole
+
+
+def word_range(text: str) -> tuple[int, int]:
+    """ "8..12" as (8, 12) and "10" as (10, 10). Raises ArgumentError."""
+    least, _, most = text.partition("..")
+    try:
+        return int(least), int(most or least)
+    except ValueError as error:
+        raise ArgumentError(f"--words {text!r} is no range", hint="write it as 8..12 or 10") from error
+
+
+PROGRAMS = {
+    "generate": Program(
+        generate,
+        "ctrlg generate",
+        examples="""
+Examples:
+
+  ctrlg generate --keywords dog --keywords "park|garden" --words 6..12
+
+  ctrlg generate --model instruct --prompt "Write a story about a lighthouse." --keywords "storm|gale" --words 60..90
+
+  ctrlg generate --keywords ride --keywords bike --inflect --exclude road --beams 16
+
+  ctrlg generate --prefix "On a sunny day" --suffix " in the park." --keywords dog --number 3 --json
+
+  ctrlg generate --keywords tree --sample --seed 1 --hmm runs/hmm/best --model gpt2
+""",
+    ),
+    "demo": Program(
+        demo,
+        "ctrlg demo",
+        examples="""
+Examples:
+
+  ctrlg demo --compare
+
+  ctrlg demo --compare --picture fig/demo.svg
+""",
+    ),
+}
