@@ -1,6 +1,6 @@
-"""Time and memory of decoding under a promise: one step, the look-ahead tables, the compressed HMM.
+"""Time and memory of decoding under a constraint: one step, the look-ahead tables, the compressed HMM.
 
-Synthetic HMM (random codes, no text) and a synthetic promise (some keywords, at most so many words). Examples:
+Synthetic HMM (random codes, no text) and a synthetic constraint (some keywords, at most so many words). Examples:
 
     python benchmarks/decoding_step.py
     python benchmarks/decoding_step.py --keywords 6 --words 61 --tokens 64 --beams 16
@@ -10,7 +10,7 @@ Synthetic HMM (random codes, no text) and a synthetic promise (some keywords, at
 
 `--reference` runs a checkout of Ctrl-G in a process of its own on the same parameters, automaton and beams, compares
 the scores and prints the ratio of the times; it needs minutes where H * V is large. `--model` adds the language model's
-own time for a step, with its cache, and the share of the whole that the promise costs.
+own time for a step, with its cache, and the share of the whole that the constraint costs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words, synthet
 from ctrlg.kernels import threads
 from ctrlg.terminal.flags import add_device_flag
 
-LEAST_TOKENS = 5  # of the promised texts
+LEAST_TOKENS = 5  # of the constrained texts
 SUFFIX_TOKEN = 7
 WARM_UP_STEPS = 3  # the first steps, where all beams are still alike, are not counted
 
@@ -147,7 +147,7 @@ def dense_product(hmm: SyntheticHMM, beams: int, repeats: int) -> float:
 
 @torch.no_grad()
 def language_model_share(name: str, step: dict[str, float], context: int, device: str) -> dict[str, float]:
-    """A language model's step in milliseconds, `context` tokens in its cache, and the promise's share of both."""
+    """A language model's step in milliseconds, `context` tokens in its cache, and the constraint's share of both."""
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
@@ -208,7 +208,7 @@ def show(report: dict[str, Any]) -> None:
     for share in report.get("language_model", []):
         print(
             f"language model, {share['beams']:4d} beams: {share['neural_milliseconds']:.0f} ms; "
-            f"the promise is {share['symbolic_share']:.1%} of a step"
+            f"the constraint is {share['symbolic_share']:.1%} of a step"
         )
     print(
         f"peak memory of this process: {report['peak_megabytes']:.0f} MB; {report['threads']} threads; "
@@ -222,8 +222,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--vocab-size", type=int, default=50257, help="V")
     parser.add_argument("--entries", type=int, default=150, help="stored codes a row")
     parser.add_argument("--bits", type=int, default=8, help="of a code")
-    parser.add_argument("--keywords", type=int, default=4, help="of the promise: 2^keywords * (words + 1) + 1 states")
-    parser.add_argument("--words", type=int, default=11, help="most words of the promise")
+    parser.add_argument(
+        "--keywords", type=int, default=4, help="of the constraint: 2^keywords * (words + 1) + 1 states"
+    )
+    parser.add_argument("--words", type=int, default=11, help="most words of the constraint")
     parser.add_argument("--tokens", type=int, default=32, help="most tokens of a text")
     parser.add_argument("--beams", type=int, nargs="+", default=[128, 16])
     parser.add_argument("--repeats", type=int, default=5, help="of what is timed as a whole")

@@ -77,7 +77,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--bits", type=int, default=8)
     parser.add_argument("--beams", type=int, nargs="+", default=[16, 128], help="sequences scored together")
     parser.add_argument("--rows", type=int, default=193, help="rows of a look-ahead table")
-    parser.add_argument("--keywords", type=int, default=5, help="of the promise whose token classes are scored")
+    parser.add_argument("--keywords", type=int, default=5, help="of the constraint whose token classes are scored")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)

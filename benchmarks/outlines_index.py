@@ -1,12 +1,12 @@
-"""How long does outlines-core take to turn a promise into its index? One line for each number of concepts and form.
+"""How long does outlines-core take to turn a constraint into its index? One line for each number of concepts and form.
 
     python benchmarks/outlines_index.py --output runs/outlines_index.jsonl --seconds 600 --gigabytes 8
 
-A promise: that many concepts in any inflection, in any order or in the one given, 6 to 16 words, counted in the three
-ways of `studies.alternatives.expressions`. Every index is built in a process of its own, which ends after so many
+A constraint: that many concepts in any inflection, in any order or in the one given, 6 to 16 words, counted in the
+three ways of `studies.alternatives.expressions`. Every index is built in a process of its own, which ends after so many
 seconds of processor time or with so much memory: "finished" is false then. Seconds are the processor's, so that a
-busy machine does not count. Beside it, the automaton of the whole promise that `Constraint.compile` makes. What is in
-OUTPUT already is not measured again.
+busy machine does not count. Beside it, the automaton of the whole constraint that `Constraint.compile` makes. What is
+in OUTPUT already is not measured again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS
 from ctrlg.files.records import StudyLines, markdown_rows
 from ctrlg.loading.language_models import load_tokenizer
 from ctrlg.terminal.console import as_program
-from studies.alternatives.expressions import Counting, promise_pattern
+from studies.alternatives.expressions import Counting, constraint_pattern
 from studies.alternatives.outlines_generation import require_outlines
 
 CONCEPTS = ("dog", "catch", "frisbee", "throw", "park")
@@ -41,8 +41,8 @@ def main() -> None:
     require_outlines()
     lines = StudyLines(arguments.output, ("concepts", "counting", "order"))
     for count in arguments.concepts:
-        if (count, "whole promise", "any") not in lines:
-            lines.add((count, "whole promise", "any"), compiled(count))
+        if (count, "whole constraint", "any") not in lines:
+            lines.add((count, "whole constraint", "any"), compiled(count))
     for order in ("given", "any"):
         for counting in (Counting.NONE, Counting.SHARED, Counting.EXACT):
             for count in arguments.concepts:
@@ -54,12 +54,12 @@ def main() -> None:
 
 
 def compiled(count: int) -> dict[str, Any]:
-    """Our automaton of the whole promise, after one of another, for the tokenizer's tables, which are kept."""
+    """Our automaton of the whole constraint, after one of another, for the tokenizer's tables, which are kept."""
     tokenizer = load_tokenizer("default")
-    ConceptSet(0, ("cat", "sit"), ()).promise(*WORDS).compile(tokenizer)
-    promise = ConceptSet(0, CONCEPTS[:count], ()).promise(*WORDS)
+    ConceptSet(0, ("cat", "sit"), ()).constraint(*WORDS).compile(tokenizer)
+    constraint = ConceptSet(0, CONCEPTS[:count], ()).constraint(*WORDS)
     started = time.process_time()
-    dfa = promise.compile(tokenizer)
+    dfa = constraint.compile(tokenizer)
     seconds = time.process_time() - started
     return {"finished": True, "seconds": round(seconds, 2), "states": dfa.num_states}
 
@@ -88,7 +88,7 @@ def _build(
     from ctrlg.loading.language_models import load_tokenizer
 
     vocabulary = _vocabulary(load_tokenizer("default"))
-    pattern = promise_pattern(CONCEPTS[:count], WORDS, counting, any_order)
+    pattern = constraint_pattern(CONCEPTS[:count], WORDS, counting, any_order)
     results.send({"characters": len(pattern)})
     started = time.process_time()
     limit = int(started) + seconds

@@ -20,7 +20,7 @@ from reference_step import import_checkout
 from torch import Tensor
 
 from ctrlg.devices import wait_for
-from ctrlg.hmm import Parameters, maximise, total_counts
+from ctrlg.hmm import Parameters, maximize, total_counts
 from ctrlg.hmm.expectation import GROUP_BYTES
 from ctrlg.matrices import DenseMatrix
 
@@ -30,7 +30,7 @@ LEAST_EOS_COUNT = 1e-7  # what Ctrl-G leaves the end-of-text token
 
 
 class Work(NamedTuple):
-    """One EM step over `batches` batches of `batch_size` x `length` tokens, drawn from a Zipf law or uniformly."""
+    """One EM step over `batches` batches of `batch_size` x `length` tokens, sampled from a Zipf law or uniformly."""
 
     hidden_states: int
     vocab_size: int
@@ -75,7 +75,7 @@ class OurStep:
         self.held["counts"] = total_counts(self.parameters, self.batches, self.products, self.group_bytes)
 
     def maximisation(self) -> None:
-        self.held["estimate"] = maximise(self.held.pop("counts"), PSEUDOCOUNT, consume=True)
+        self.held["estimate"] = maximize(self.held.pop("counts"), PSEUDOCOUNT, consume=True)
 
     def outcome(self) -> tuple[Tensor, Tensor]:
         return self.held["estimate"].transition, self.held["estimate"].emission

@@ -1,11 +1,11 @@
-"""Tokens per second of drawing training data: this library against `model.generate(do_sample=True)` in a plain loop.
+"""Tokens per second of sampling training data: this library against `model.generate(do_sample=True)` in a plain loop.
 
     python benchmarks/sampling.py                                   # the default model, batch 128, 3 pairs of runs
     python benchmarks/sampling.py --model gpt2 --batch_size 256 --dtype float32
     python benchmarks/sampling.py --prompt "The weather in Paris" --max_new_tokens 64 --embeddings --output speed.json
     python benchmarks/sampling.py --profile                         # where the time of our loop goes
 
-Both draw from the whole distribution, from the same prompt, in the same precision and process, one after the other;
+Both sample from the whole distribution, from the same prompt, in the same precision and process, one after the other;
 each pair has new seeds. Counted are the tokens up to and including the first end-of-text, for both alike. Ratios are
 within pairs, so that a machine that is shared slows both.
 """

@@ -1,10 +1,11 @@
-"""The promise's share of a step of constrained generation: the real language model, the embedded HMM, real promises.
+"""The constraint's share of a step of constrained generation: the real language model, the embedded HMM, real
+constraints.
 
     python benchmarks/symbolic_share.py
     python benchmarks/symbolic_share.py --beams 1 16 64 --dtype bfloat16
 
-Each of the demo's eight promises is written once per repeat; a share is the time in the logits processor over the time
-of the whole call, preparation (automaton and look-ahead tables) apart.
+Each of the demo's eight constraints is written once per repeat; a share is the time in the logits processor over the
+time of the whole call, preparation (automaton and look-ahead tables) apart.
 """
 
 from __future__ import annotations
@@ -63,12 +64,12 @@ def step_times(
     model: Any, tokenizer: Any, hmm: HMM | QuantizedHMM, concepts: tuple[str, ...], beams: int
 ) -> tuple[float, float]:
     """Seconds of a step of the language model (with the search) and of the logits processor."""
-    promise = Keywords([[concept] for concept in concepts], inflect=True) & WordCount(*WORDS)
+    constraint = Keywords([[concept] for concept in concepts], inflect=True) & WordCount(*WORDS)
     timing = generate(
         model,
         tokenizer,
         hmm,
-        promise,
+        constraint,
         suffix=".",
         max_new_tokens=MAX_NEW_TOKENS,
         num_beams=beams,

@@ -1,4 +1,4 @@
-"""Language models that keep promises: constrained generation with compressed hidden Markov models.
+"""Language models that keep constraints: constrained generation with compressed hidden Markov models.
 
     import ctrlg
     model, tokenizer = ctrlg.assets.default_model()

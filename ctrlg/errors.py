@@ -25,15 +25,15 @@ class ArgumentError(CtrlGError, ValueError):
 
 
 class ConstraintError(CtrlGError, ValueError):
-    """A promise cannot be understood, compiled or kept."""
+    """A constraint cannot be understood, compiled or kept."""
 
 
 class UnsatisfiableError(ConstraintError):
-    """No text keeps the promise, whatever the budget."""
+    """No text keeps the constraint, whatever the budget."""
 
 
 class BudgetError(ConstraintError):
-    """The promise can be kept, but not within the tokens (or automaton states) it is given."""
+    """The constraint can be kept, but not within the tokens (or automaton states) it is given."""
 
 
 class VocabularyError(CtrlGError, ValueError):

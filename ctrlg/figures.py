@@ -44,6 +44,6 @@ def save_figure(figure: Any, path: str | Path, command: str | None = None) -> No
     """
     check_figure_path(path)
     suffix = Path(path).suffix.lower()
-    drawn_by = shlex.join(["python", *sys.argv]) if command is None else command
+    made_by = shlex.join(["python", *sys.argv]) if command is None else command
     with atomic_file(path) as temporary:
-        figure.savefig(temporary, format=suffix[1:], dpi=150, metadata={_COMMAND_FIELD[suffix]: drawn_by})
+        figure.savefig(temporary, format=suffix[1:], dpi=150, metadata={_COMMAND_FIELD[suffix]: made_by})

@@ -72,7 +72,7 @@ def main(
     import torch
 
     from ctrlg.adaptation.adapters import merge_adapter
-    from ctrlg.adaptation.figure import draw_adaptation
+    from ctrlg.adaptation.figure import plot_adaptation
     from ctrlg.adaptation.log import LOG_FILE, read_log
     from ctrlg.adaptation.sentences import encode_sentences, end_of_text_id, read_sentences, split_groups
     from ctrlg.adaptation.training import ADAPTER, MODEL, adapt
@@ -112,7 +112,7 @@ def main(
     if merge:
         merge_adapter(model, output / ADAPTER, output / MERGED, eos_token_id)
     if plot:
-        draw_adaptation(read_log(output / LOG_FILE), plot)
+        plot_adaptation(read_log(output / LOG_FILE), plot)
     kept = MODEL if settings.full else MERGED if merge else ADAPTER
     console.print(conclusion(result), f"; kept in {output / kept}", sep="", soft_wrap=True)
 

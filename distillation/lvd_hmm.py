@@ -44,7 +44,7 @@ def main(
         device: cpu or cuda; where None cuda if there is one.
     """
     from ctrlg.devices import checked_device, default_device, fast_dtype
-    from ctrlg.distillation.first_hmm.figure import draw_states
+    from ctrlg.distillation.first_hmm.figure import plot_states
     from ctrlg.distillation.first_hmm.latent import latent_variable_distillation, paired_files
     from ctrlg.distillation.progress import StageBars
     from ctrlg.distillation.sampling.next_tokens import describe_next_tokens
@@ -86,7 +86,7 @@ def main(
             describe_next_tokens(*file, head, next_tokens, settings.vocab_size, settings.eos_token_id, seed)
             bars("sampling next tokens", number, len(files))
     if plot:
-        draw_states(hmm, sizes, tokenizer, plot)
+        plot_states(hmm, sizes, tokenizer, plot)
     say(f"the first HMM, {settings.hidden_states:,} states, is in {output}")
 
 

@@ -1,4 +1,4 @@
-"""Draw sequences from a language model, with the embeddings that predicted each token.
+"""Sample sequences from a language model, with the embeddings that predicted each token.
 
     python distillation/sample_data.py --model default --chunk_size 5000 --total_chunks 8 \\
         --batch_size 256 --bfloat16 --embeddings --output runs/samples/commongen.train
@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ctrlg.arguments import checked
-from ctrlg.distillation.sampling.settings import DrawingSettings, SamplingSettings
+from ctrlg.distillation.sampling.settings import ChunkSettings, SamplingSettings
 from ctrlg.errors import ArgumentError
 from ctrlg.terminal.program import Program
 
@@ -27,7 +27,7 @@ def main(
     model: str,
     output: str,
     sampling: SamplingSettings,
-    drawing: DrawingSettings,
+    drawing: ChunkSettings,
     tokenizer_name_or_path: str = "",
     prompts: str = "",
     prompt_column: str = "prompt",
@@ -56,8 +56,8 @@ def main(
     import torch
 
     from ctrlg.distillation.processes import joined_processes
-    from ctrlg.distillation.progress import drawing_bar
-    from ctrlg.distillation.sampling.chunks import draw_chunks
+    from ctrlg.distillation.progress import sampling_bar
+    from ctrlg.distillation.sampling.chunks import sample_chunks
     from ctrlg.distillation.sampling.prompts import encode_prompts, end_of_text, read_prompts
     from ctrlg.files.outputs import check_output_file
     from ctrlg.loading.language_models import load_language_model, load_tokenizer
@@ -76,8 +76,8 @@ def main(
         tokenizer = own_tokenizer if other_tokenizer is None else other_tokenizer
         eos_token_id = end_of_text(tokenizer, eos_token)
         begun = encode_prompts(tokenizer, texts, chat_template) if texts else [[eos_token_id]]
-        with drawing_bar(shown=processes.rank == 0) as progress:
-            draw_chunks(loaded, begun, eos_token_id, settings, output, processes, progress)
+        with sampling_bar(shown=processes.rank == 0) as progress:
+            sample_chunks(loaded, begun, eos_token_id, settings, output, processes, progress)
 
 
 PROGRAM = Program(main, "sample_data.py", __doc__, defaults={"max_new_tokens": 128})

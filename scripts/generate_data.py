@@ -5,8 +5,8 @@
     python scripts/generate_data.py --samples 32 --length 512 --seed 1 --output runs/small.safetensors
     python scripts/generate_data.py --text train.txt --samples 64 --length 1024 --output runs/text.safetensors
 
-A text begins with a token drawn from the vocabulary (of the languages given), goes on with the likeliest tokens, then
-with drawn ones (LLM-QAT). A job that was interrupted goes on with the next batch and ends with the same data.
+A text begins with a token sampled from the vocabulary (of the languages given), goes on with the likeliest tokens, then
+with sampled ones (LLM-QAT). A job that was interrupted goes on with the next batch and ends with the same data.
 """
 
 from __future__ import annotations

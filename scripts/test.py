@@ -57,6 +57,7 @@ def main(
         tokenizer,
         guide(float_hmm(hmm), setting),
         constraint,
+        suffix=".",
         min_new_tokens=5,
         max_new_tokens=32,
         num_beams=beams,

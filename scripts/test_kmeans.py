@@ -11,7 +11,7 @@ docs/methods.md does. The tensors that Norm-Q's notebook loads, alpha_exp6.pt, a
 alpha_exp6centroids.pt and those of beta and gamma, are written to --save_tensors.
 
 Prints how many centroids the matrices use, what is left of the sums of rows and of the entries that were possible, and
-what the model loses on sequences drawn from itself. The HMM of --output has rows that sum to 1 and loads like any
+what the model loses on sequences sampled from itself. The HMM of --output has rows that sum to 1 and loads like any
 other.
 """
 

@@ -16,7 +16,7 @@ from ctrlg.generation import generate
 from ctrlg.hmm import HMM
 from ctrlg.hmm.expectation import total_counts
 from ctrlg.hmm.inference import Parameters, sample_tokens
-from ctrlg.hmm.learning import maximise
+from ctrlg.hmm.learning import maximize
 from ctrlg.loading import load_hmm
 from ctrlg.quantization import quantize
 from normtweaking.rounding.codebooks import nearest_levels
@@ -40,7 +40,7 @@ def parameters() -> Parameters:
 
 def learned() -> Any:
     sampled = sample_tokens(parameters(), 20, 8, torch.Generator().manual_seed(0))
-    return [sampled, *maximise(total_counts(parameters(), [sampled]))]
+    return [sampled, *maximize(total_counts(parameters(), [sampled]))]
 
 
 def compressed(method: str, layout: str) -> Callable[[], Any]:
@@ -60,8 +60,10 @@ def loaded(folder: Path) -> Callable[[], Any]:
 def written(small: bool, **options: Any) -> Callable[[], Any]:
     def work() -> Any:
         hmm = quantize(HMM_MODEL, "log-norm-q", 3) if small else HMM_MODEL
-        promise = Keywords(["dog"]) & WordCount(2, 5)
-        return generate(MODEL, TOKENIZER, hmm, promise, suffix=".", max_new_tokens=8, num_return_sequences=3, **options)
+        constraint = Keywords(["dog"]) & WordCount(2, 5)
+        return generate(
+            MODEL, TOKENIZER, hmm, constraint, suffix=".", max_new_tokens=8, num_return_sequences=3, **options
+        )
 
     return work
 
@@ -123,7 +125,7 @@ def test_results_do_not_depend_on_autocast(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["search", "search with a compressed HMM", "sampling"])
-def test_promises_are_kept_under_autocast(name: str) -> None:
+def test_constraints_are_kept_under_autocast(name: str) -> None:
     usual = WORK[name]()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         results = WORK[name]()

@@ -87,7 +87,7 @@ def test_a_distillation_is_refused_before_it_samples(
     def no_work(*_: object, **__: object) -> None:
         raise AssertionError("sampling began")
 
-    monkeypatch.setattr(pipeline, "draw_chunks", no_work)
+    monkeypatch.setattr(pipeline, "sample_chunks", no_work)
     model = word_piece_folder if changed.pop("model", "") else model_folder
     with pytest.raises(error, match=message):
         distill(settings(model, tmp_path / "job", **changed), QUIET)
@@ -112,7 +112,7 @@ def test_the_default_budget_holds_a_small_vocabulary(model_folder: Path, tmp_pat
     assert result.hmm.packed_nbytes <= pipeline.DEFAULT_ABOVE_LEAST * least_bytes(4, result.hmm.vocab_size, 5)
 
 
-def test_more_states_than_the_held_out_sequences_promise_are_refused_before_training_data(
+def test_more_states_than_the_held_out_sequences_constraint_are_refused_before_training_data(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every sequence of the held-out data ends at once, so the training data will hold next to no tokens."""
@@ -123,7 +123,7 @@ def test_more_states_than_the_held_out_sequences_promise_are_refused_before_trai
         output.parent.mkdir(exist_ok=True)
         write_samples(output, Samples(torch.full((job.chunk_size, 6), eos), None))
 
-    monkeypatch.setattr(pipeline, "draw_chunks", watched)
+    monkeypatch.setattr(pipeline, "sample_chunks", watched)
     with pytest.raises(DataError, match="0 vectors are too few for 200 states"):
         distill(settings(model_folder, tmp_path, hidden_states=200), QUIET)
     assert drawn == ["data.dev", "data.test"]

@@ -1,4 +1,4 @@
-"""The tutorials run from top to bottom and keep what they promise."""
+"""The tutorials run from top to bottom and keep what they constraint."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_tutorials_are_committed_with_their_outputs(name: str) -> None:
     assert sum(bool(cell.outputs) for cell in cells) >= 5
 
 
-def test_the_tutorial_runs_and_every_promise_in_it_is_kept() -> None:
+def test_the_tutorial_runs_and_every_constraint_in_it_is_kept() -> None:
     printed = printed_by(ROOT / "tutorial_ctrlg.ipynb")
     assert printed.count("kept: True") >= 3
     assert "kept: False" not in printed
-    assert "hint:" in printed, "the promise that cannot be kept is refused"
+    assert "hint:" in printed, "the constraint that cannot be kept is refused"
 
 
 def test_the_distillation_tutorial_makes_an_hmm_that_guides() -> None:

@@ -10,8 +10,8 @@ from ctrlg.figures import save_figure
 SMOOTHED_SHARE = 0.02  # the training curve is a mean over this share of all steps
 
 
-def draw_adaptation(losses: Losses, path: str | Path) -> None:
-    """Draw the losses of a run (`read_log`) into a .png, .svg or .pdf file; units: nats per token."""
+def plot_adaptation(losses: Losses, path: str | Path) -> None:
+    """Plot the losses of a run (`read_log`) into a .png, .svg or .pdf file; units: nats per token."""
     from matplotlib.figure import Figure
 
     first, best = losses.evaluations[0], losses.best

@@ -1,4 +1,4 @@
-"""Automata from token patterns: Aho and Corasick's (1975) machine, and the one that promises nothing."""
+"""Automata from token patterns: Aho and Corasick's (1975) machine, and the one that asks for nothing."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class _StateSets:
         if len(self._number) * self._dfa.num_states > _SET_BYTES:
             raise BudgetError(
                 f"the {self._what} needs too many sets of states",
-                hint="drop a part of the promise or make one simpler",
+                hint="drop a part of the constraint or make one simpler",
             )
         self._members = np.concatenate([self._members, members[fresh]])
         unknown = np.full((len(fresh), 2, self._dfa.num_classes), -1, dtype=np.int64)

@@ -80,7 +80,7 @@ def require_states(states: int, max_states: int, what: str) -> None:
     if states > max_states:
         raise BudgetError(
             f"{what}: needs more than {max_states:,} states",
-            hint="drop a part of the promise or make one simpler, or allow more states",
+            hint="drop a part of the constraint or make one simpler, or allow more states",
         )
 
 
@@ -90,5 +90,5 @@ def require_room(states: int, classes: int, what: str) -> None:
         raise BudgetError(
             f"{what}: needs a table of more than {states:,} states x {classes:,} token classes, "
             f"the limit is {MAX_ENTRIES:,} transitions",
-            hint="use fewer or shorter phrases, or drop a part of the promise",
+            hint="use fewer or shorter phrases, or drop a part of the constraint",
         )

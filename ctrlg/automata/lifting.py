@@ -100,7 +100,7 @@ def lift(
 def _refine(classes: NDArray[np.int64], rows: NDArray[np.integer]) -> NDArray[np.int64]:
     """Splits classes of strings until strings of one class have equal columns in `rows` [n, D]; exact.
 
-    Columns are compared by random sums modulo 2^64, then in full; a collision costs another draw.
+    Columns are compared by random sums modulo 2^64, then in full; a collision costs another sample.
     """
     seed = 0
     while True:

@@ -1,4 +1,4 @@
-"""The demonstration: eight promises, the sentences that keep them, and what the symbolic half costs."""
+"""The demonstration: eight constraints, the sentences that keep them, and what the symbolic half costs."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ MAX_NEW_TOKENS = 24
 
 @checked
 def run(console: Console, compare: bool = False, beams: Positive = 16, device: str = "cpu") -> list[GenerationResult]:
-    """Print promise and sentence for each concept set, then a summary. Returns the guided results.
+    """Print constraint and sentence for each concept set, then a summary. Returns the guided results.
 
-    compare: also write under the mask alone, without an HMM. Whether a promise is kept is checked on the text.
+    compare: also write under the mask alone, without an HMM. Whether a constraint is kept is checked on the text.
     """
     with console.status("Loading the language model (fetched once, about 93 MB) ..."):
         model, tokenizer = load_language_model(DEFAULT, device, fast_dtype(device))
         hmm = load_hmm("default", device=device)
         # Kernels are compiled once a machine and models warm up: neither belongs to the time of a step.
-        generate(model, tokenizer, hmm, WordCount(1, 3), max_new_tokens=4, num_beams=beams, progress=False)
+        generate(model, tokenizer, hmm, WordCount(1, 3), suffix=".", max_new_tokens=4, num_beams=beams, progress=False)
     guided, alone = [], []
     for concepts in CONCEPT_SETS:
         keywords = Keywords([[concept] for concept in concepts], inflect=True)
         constraint = keywords & WordCount(*WORDS) & OneSentence() & OneLine()
-        console.print(Text.assemble("promise  ", (", ".join(concepts), "bold"), f", {WORDS[0]} to {WORDS[1]} words"))
+        console.print(Text.assemble("constraint  ", (", ".join(concepts), "bold"), f", {WORDS[0]} to {WORDS[1]} words"))
         for name, guide, results in (("with HMM ", hmm, guided), ("mask only", None, alone)):
             if guide is None and not compare:
                 continue
@@ -55,6 +55,7 @@ def run(console: Console, compare: bool = False, beams: Positive = 16, device: s
                 tokenizer,
                 guide,
                 constraint,
+                suffix=".",
                 max_new_tokens=MAX_NEW_TOKENS,
                 num_beams=beams,
                 num_return_sequences=beams,
@@ -67,7 +68,7 @@ def run(console: Console, compare: bool = False, beams: Positive = 16, device: s
 
 
 def marked(result: GenerationResult, keywords: Keywords) -> Text:
-    """The sentence with its kept words in bold, and whether the promise is kept."""
+    """The sentence with its kept words in bold, and whether the constraint is kept."""
     text = Text(result.text.replace("\n", "⏎"))
     for start, end in keywords.kept_spans(result.text):
         text.stylize("bold green", start, end)
@@ -76,14 +77,14 @@ def marked(result: GenerationResult, keywords: Keywords) -> Text:
 
 
 def summary(guided: Sequence[GenerationResult], alone: Sequence[GenerationResult], hmm: Any) -> Table:
-    """Promises kept, quality, size and time."""
+    """Constraints kept, quality, size and time."""
     states, vocabulary = hmm.hidden_states, hmm.vocab_size
     dense = 4 * (states * states + states * vocabulary + states)
     neural = sum(result.timing.neural for result in guided)
     symbolic = sum(result.timing.symbolic for result in guided)
     tokens = sum(result.timing.steps for result in guided)
     table = Table(show_header=False, box=None)
-    table.add_row("promises kept, checked on the text", f"{sum(r.satisfied for r in guided)}/{len(guided)}")
+    table.add_row("constraints kept, checked on the text", f"{sum(r.satisfied for r in guided)}/{len(guided)}")
     table.add_row("log-probability per token, with HMM", f"{_mean(guided):.2f} nats")
     if alone:
         table.add_row("log-probability per token, mask only", f"{_mean(alone):.2f} nats")

@@ -155,7 +155,7 @@ def inspect(
         as_json: print JSON, histograms included.
     """
     from ctrlg.figures import check_figure_path
-    from ctrlg.inspection.figure import draw_inspection
+    from ctrlg.inspection.figure import plot_inspection
     from ctrlg.inspection.inspect import inspect_hmm
     from ctrlg.inspection.report import as_record, check_tokenizer, show
     from ctrlg.loading.hmms import hmm_folder, load_hmm
@@ -171,7 +171,7 @@ def inspect(
     found = inspect_hmm(opened, tokens, states, words)
     file_bytes = (hmm_folder(hmm) / "model.safetensors").stat().st_size
     if plot is not None:
-        draw_inspection(found, plot, command_as_typed())
+        plot_inspection(found, plot, command_as_typed())
     if as_json:
         print(json_text(as_record(found, file_bytes, tokenizer), indent=2))
     else:

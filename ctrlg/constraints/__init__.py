@@ -1,4 +1,4 @@
-"""What a user promises about a text, turned into automata for a tokenizer."""
+"""What a user asks of a text, turned into automata for a tokenizer."""
 
 from ctrlg.constraints.base import AllOf, AnyOf, Constraint, Not
 from ctrlg.constraints.ending import EndsWith

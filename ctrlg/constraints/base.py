@@ -1,8 +1,8 @@
-"""The face and the algebra of promises.
+"""The face and the algebra of constraints.
 
-A promise is about text. `holds` checks it on a text by plain means; `compile` turns it into an automaton over the
+A constraint is about text. `holds` checks it on a text by plain means; `compile` turns it into an automaton over the
 tokens of a content that stands between a prefix and a suffix. Every automaton errs on one side only: what it accepts,
-holds. So `~` cannot be the complement of an automaton: every promise builds the automaton of its opposite itself.
+holds. So `~` cannot be the complement of an automaton: every constraint builds the automaton of its opposite itself.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
 from ctrlg.vocabulary.characters import SYMBOLS
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
-_NAME_CHARACTERS = 160  # of a promise, in an error
-_NAMES = 8  # promises listed in an error
-_MOST_LEVELS = 100  # of promises in promises, which Python's stack has room for; a chain of & or of | is one level
-_TOGETHER = 32  # promises combined at a time, so that hundreds are refused before all their automata are built
+_NAME_CHARACTERS = 160  # of a constraint, in an error
+_NAMES = 8  # constraints listed in an error
+_MOST_LEVELS = (
+    100  # of constraints in constraints, which Python's stack has room for; a chain of & or of | is one level
+)
+_TOGETHER = 32  # constraints combined at a time, so that hundreds are refused before all their automata are built
 
 
 class Target(NamedTuple):
-    """What a promise is compiled for: the tokens, the text around the content, and the largest automaton allowed."""
+    """What a constraint is compiled for: the tokens, the text around the content, and the largest automaton allowed."""
 
     vocabulary: Vocabulary
     prefix: str = ""
@@ -39,9 +41,9 @@ class Target(NamedTuple):
 
 
 class Constraint(abc.ABC):
-    """A promise about a text. Combine with `&`, `|` and `~`; `str` reads it out."""
+    """A constraint about a text. Combine with `&`, `|` and `~`; `str` reads it out."""
 
-    _levels: int = 0  # of promises inside of this one
+    _levels: int = 0  # of constraints inside of this one
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -58,19 +60,19 @@ class Constraint(abc.ABC):
         suffix: str = "",
         max_states: Positive = defaults.MAX_STATES,
     ) -> DFA:
-        """The minimal automaton over contents for which prefix + content + suffix keeps the promise.
+        """The minimal automaton over contents for which prefix + content + suffix keeps the constraint.
 
         tokenizer_or_vocabulary: a Hugging Face tokenizer, or a Vocabulary.
         vocab_size: the model's number of logits where it exceeds the tokenizer's.
         prefix, suffix: text the content stands between; words may begin in one and end in the other.
         max_states: most states an automaton may have on the way, before minimisation.
 
-        What is accepted is always kept in the text. Not everything that keeps the promise is accepted: words that must
-        occur count only where they stand behind white space (and opening punctuation) or begin the content, cut into
-        tokens as the tokenizer would cut them; characters cut in two in unusual ways are refused. Tokens that are not
-        content are dead.
-        Raises UnsatisfiableError, naming the parts, where no content keeps the promise, BudgetError where the automaton
-        grows beyond max_states, VocabularyError as `Vocabulary.of`.
+        What is accepted is always kept in the text. Not everything that keeps the constraint is accepted: words that
+        must occur count only where they stand behind white space (and opening punctuation) or begin the content, cut
+        into tokens as the tokenizer would cut them; characters cut in two in unusual ways are refused. Tokens that are
+        not content are dead.
+        Raises UnsatisfiableError, naming the parts, where no content keeps the constraint, BudgetError where the
+        automaton grows beyond max_states, VocabularyError as `Vocabulary.of`.
         """
         target = Target(Vocabulary.of(tokenizer_or_vocabulary, vocab_size), prefix, suffix, max_states)
         dfa = self.automaton(target)
@@ -80,18 +82,18 @@ class Constraint(abc.ABC):
 
     @abc.abstractmethod
     def holds(self, text: str) -> bool:
-        """Whether a finished text keeps the promise, checked without automata. ArgumentError for what is no text."""
+        """Whether a finished text keeps the constraint, checked without automata. ArgumentError for what is no text."""
 
     @abc.abstractmethod
     def automaton(self, target: Target, kept: bool = True) -> DFA:
-        """The minimal automaton of the contents that surely keep the promise (or surely break it); may be empty."""
+        """The minimal automaton of the contents that surely keep the constraint (or surely break it); may be empty."""
 
     def parts(self) -> list[Constraint]:
-        """The promises that all have to be kept for this one."""
+        """The constraints that all have to be kept for this one."""
         return [self]
 
     def pieces(self) -> list[Constraint]:
-        """The smallest promises that all have to be kept for this one; errors name them."""
+        """The smallest constraints that all have to be kept for this one; errors name them."""
         return [self]
 
     def __and__(self, other: Constraint) -> Constraint:
@@ -114,7 +116,7 @@ class Constraint(abc.ABC):
 @checked
 @dataclass(frozen=True)
 class AllOf(Constraint):
-    """Every part is kept; what `&` makes. Raises ConstraintError beyond 100 levels of promises in promises."""
+    """Every part is kept; what `&` makes. Raises ConstraintError beyond 100 levels of constraints in constraints."""
 
     constraints: tuple[Constraint, ...]
 
@@ -166,7 +168,7 @@ class AnyOf(Constraint):
 @checked
 @dataclass(frozen=True)
 class Not(Constraint):
-    """The promise is not kept; what `~` makes. Raises ConstraintError as AllOf."""
+    """The constraint is not kept; what `~` makes. Raises ConstraintError as AllOf."""
 
     constraint: Constraint
 
@@ -189,9 +191,10 @@ class Not(Constraint):
 
 
 def combine(constraints: Sequence[Constraint], target: Target, *, kept: bool, every: bool) -> DFA:
-    """The automaton of contents that keep (or break) every one of some promises, or at least one; of none, all or none.
+    """The automaton of contents that keep (or break) every one of some constraints, or at least one; of none, all or
+    none.
 
-    Raises BudgetError, naming the promises and the sizes of their automata, beyond target.max_states.
+    Raises BudgetError, naming the constraints and the sizes of their automata, beyond target.max_states.
     """
     if not constraints:
         return _all_or_none(every, target)
@@ -206,7 +209,7 @@ def combine(constraints: Sequence[Constraint], target: Target, *, kept: bool, ev
         except BudgetError as error:
             rest = len(constraints) - len(sizes)
             raise BudgetError(
-                f"{len(sizes)} promises together need more than {target.max_states:,} states "
+                f"{len(sizes)} constraints together need more than {target.max_states:,} states "
                 f"(each alone: {_listed(sizes)})" + (f", and there are {rest} more" if rest else ""),
                 hint="drop one of them, narrow the range of words, or raise max_states",
             ) from error
@@ -222,12 +225,12 @@ def _all_or_none(accepted: bool, target: Target) -> DFA:
 
 
 def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
-    """The automaton minimised; BudgetError, naming the promise, where it has more than target.max_states states."""
+    """The automaton minimised; BudgetError, naming the constraint, where it has more than target.max_states states."""
     minimal = dfa.minimize()
     if minimal.num_states > target.max_states:
         raise BudgetError(
             f"{named(constraint)}: needs {minimal.num_states:,} states, max_states is {target.max_states:,}",
-            hint="make the promise simpler, or raise max_states",
+            hint="make the constraint simpler, or raise max_states",
         )
     return minimal
 
@@ -236,7 +239,7 @@ def _count_levels(constraint: Constraint, inside: Sequence[Constraint]) -> None:
     levels = 1 + max((part._levels for part in inside), default=0)
     if levels > _MOST_LEVELS:
         raise ConstraintError(
-            f"promises inside of promises, more than {_MOST_LEVELS} levels deep",
+            f"constraints inside of constraints, more than {_MOST_LEVELS} levels deep",
             hint="a & b & c is one level, a & ~(b & ~(c ...)) many: write it with fewer brackets",
         )
     object.__setattr__(constraint, "_levels", levels)
@@ -249,7 +252,7 @@ def _operand(operator: str, value: Any) -> Constraint:
 
 
 def named(constraint: Constraint) -> str:
-    """A promise as errors name it: read out, but for the middle of a long one."""
+    """A constraint as errors name it: read out, but for the middle of a long one."""
     text = str(constraint)
     if len(text) <= _NAME_CHARACTERS:
         return text

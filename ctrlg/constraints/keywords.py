@@ -56,7 +56,7 @@ class Keywords(_Phrases):
 
     Case does not matter. The automaton counts phrases behind white space (and opening punctuation) or at the start of
     the content, cut into tokens as the tokenizer itself would cut them; a rarer spelling merely does not count.
-    A group that is given twice is one promise. Raises ConstraintError for empty groups or phrases.
+    A group that is given twice counts once. Raises ConstraintError for empty groups or phrases.
     """
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class Ordered(_Phrases):
 
     @checked
     def kept_spans(self, text: str) -> list[Span]:
-        """Start and end of the first phrases that keep the promise, as many groups as are kept."""
+        """Start and end of the first phrases that keep the constraint, as many groups as are kept."""
         spans: list[Span] = []
         position = 0
         for forms in self.forms:

@@ -1,4 +1,4 @@
-"""What a word is, for every promise and for every check of one.
+"""What a word is, for every constraint and for every check of one.
 
 A *joining rule* gives each character a kind; two neighbours belong to one word where both have the same kind other than
 0. Where opinions differ on what a whole word is, doubt goes against the language model:

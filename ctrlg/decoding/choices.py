@@ -2,7 +2,7 @@
 
 For sequence b, token v and the state d' it leads to, with the predictive a = p(z = h | tokens so far),
 
-    log p(promise, v | so far) - log p(v | so far)
+    log p(constraint, v | so far) - log p(v | so far)
         = log(sum_h a[h] M[h, v] (C[d', h] + endings)) - log(sum_h a[h] M[h, v])
 
 where an ending in progress that awaits v adds sum_h a[h] S_j[h] to the numerator. The value never exceeds 0.
@@ -57,7 +57,7 @@ class Choices(NamedTuple):
 
 @dataclass(frozen=True)
 class Guide:
-    """Everything about the promise that does not change from step to step.
+    """Everything about the constraint that does not change from step to step.
 
     automaton: says what is allowed.
     guiding: the automaton that the look-ahead is about: `automaton`, or a smaller one that accepts more. It has the

@@ -1,4 +1,4 @@
-"""The language model's scores and the HMM's, joined: log p(v | promise, so far) up to normalisation is their
+"""The language model's scores and the HMM's, joined: log p(v | constraint, so far) up to normalisation is their
 sum.
 
 Where that sum leaves no token at all, parts of it give way in this order, and the mask never does: without
@@ -45,7 +45,7 @@ class Joiner:
         self._class_of = torch.from_numpy(automaton.class_of).to(device)
 
     def join(self, logits: Tensor, sequences: Sequences, choices: Choices) -> Tensor:
-        """Normalised log-probabilities of the promised text's next token, [B, V].
+        """Normalised log-probabilities of the constrained text's next token, [B, V].
 
         logits: of the language model, float32 [B, V], no NaN and no +inf; row i is sequence
             sequences.of_row[i].
@@ -63,7 +63,7 @@ class Joiner:
         return joined
 
     def log_ratio(self, sequences: Sequences, choices: Choices) -> Tensor:
-        """log p(promise, v | so far) - log p(v | so far), float32 [B, V]; without an HMM 0 if allowed."""
+        """log p(constraint, v | so far) - log p(v | so far), float32 [B, V]; without an HMM 0 if allowed."""
         zeros = torch.zeros(
             len(sequences.of_row), len(self._class_of), dtype=torch.float32, device=self._class_of.device
         )

@@ -59,7 +59,7 @@ class Content(NamedTuple):
 class DeviceStep:
     """Decoding steps of one processor on one device.
 
-    guide: the promise. hmm: None for the mask alone. start: what is known before the first token. strength: what the
+    guide: the constraint. hmm: None for the mask alone. start: what is known before the first token. strength: what the
     HMM's log-ratio is multiplied by, > 0.
     """
 

@@ -1,7 +1,7 @@
-"""The logits processor: a promise, an HMM and a language model joined inside `transformers.generate`.
+"""The logits processor: a constraint, an HMM and a language model joined inside `transformers.generate`.
 
 Ctrl-G (Zhang et al. 2024, arXiv 2406.13892) with one difference in meaning: the event is a set of whole
-texts. A text keeps the promise when it is content and then the suffix, the automaton accepts the content, its
+texts. A text keeps the constraint when it is content and then the suffix, the automaton accepts the content, its
 length lies in range, and it holds no end-of-text token. Only the suffix ends a text, so every text is counted
 once.
 """
@@ -37,7 +37,7 @@ from ctrlg.look_ahead.tables import TABLE_BYTES
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):
-    """Masks every token after which the promise cannot be kept, and weighs the others by how likely it is kept.
+    """Masks every token after which the constraint cannot be kept, and weighs the others by how likely it is kept.
 
     hmm_model: HMM or QuantizedHMM over V tokens; None for the mask alone (then eos_token_id is needed).
     dfa_model: DFA over the same V tokens, an object whose attribute `dfa` is one, or an edge dictionary of Ctrl-G; it
@@ -58,16 +58,16 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     table_bytes: memory for look-ahead tables before some are computed again instead of kept.
     mask: a second automaton that the content must satisfy; it only forbids tokens, the look-ahead does not know it, so
         it costs next to nothing (`ctrlg.automata.whole_characters`).
-    soft_mask: the HMM alone steers, as in Ctrl-G: where it sees no way to keep the promise, the language model goes on
-        as it likes. For comparisons: promises can then be broken.
+    soft_mask: the HMM alone steers, as in Ctrl-G: where it sees no way to keep the constraint, the language model goes
+        on as it likes. For comparisons: constraints can then be broken.
     strength: multiplies the HMM's log-ratio before scores are joined, > 0; 1 is Ctrl-G's.
 
     Attributes: `temperature`, `strength` and `hmm_batch_size` can be set between calls; `seconds` counts the time spent
     in them.
 
-    Rows after the end-of-text token, and (unless the mask is soft) rows that have left every way to keep the promise,
-    may only go on with the end-of-text token. Raises UnsatisfiableError, BudgetError, VocabularyError, ArgumentError
-    when it is built.
+    Rows after the end-of-text token, and (unless the mask is soft) rows that have left every way to keep the
+    constraint, may only go on with the end-of-text token. Raises UnsatisfiableError, BudgetError, VocabularyError,
+    ArgumentError when it is built.
     """
 
     @checked
@@ -238,7 +238,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     @torch.no_grad()
     @without_autocast()
     def log_ratio(self, input_ids: Tensor) -> Tensor:
-        """log p(promise, v | so far) - log p(v | so far) under the HMM for every token v, float32 [B, V].
+        """log p(constraint, v | so far) - log p(v | so far) under the HMM for every token v, float32 [B, V].
 
         At most 0, -inf where masked and in rows that are over. Without an HMM it is 0 where allowed.
         """
@@ -262,13 +262,13 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     @property
     @without_autocast()
     def log_probability(self) -> list[float]:
-        """log p(promise | prefix) under the HMM, in nats, for each of `token_ranges`; a `mask` takes no part.
+        """log p(constraint | prefix) under the HMM, in nats, for each of `token_ranges`; a `mask` takes no part.
 
         Raises ArgumentError without an HMM.
         """
         start = self._reader.start.predictive
         if self._guide.look_ahead is None or start is None:
-            raise ArgumentError("a mask without an HMM gives a promise no probability", hint="pass an hmm_model")
+            raise ArgumentError("a mask without an HMM gives a constraint no probability", hint="pass an hmm_model")
         initial = np.array([self._guide.guiding.initial])
         logs = []
         for label in self._label:
@@ -365,7 +365,7 @@ def _check_fingerprints(hmm: HiddenMarkovModel | None, dfa_model: Any) -> None:
     ours, theirs = getattr(hmm, "fingerprint", None), getattr(dfa_model, "fingerprint", None)
     if ours is not None and theirs is not None and ours != theirs:
         raise VocabularyError(
-            f"the HMM was distilled over vocabulary {ours[:12]}, the promise is compiled for {theirs[:12]}",
+            f"the HMM was distilled over vocabulary {ours[:12]}, the constraint is compiled for {theirs[:12]}",
             hint="compile it with the tokenizer of the language model that the HMM was distilled from",
         )
 

@@ -30,7 +30,7 @@ def language_model_log_likelihood(
 ) -> float:
     """Log-likelihood in nats per token of sequences int64 [n, T] under the language model that continued the prompts.
 
-    prompts: token ids; row r continues prompt r modulo their number, as `draw_chunks` has it.
+    prompts: token ids; row r continues prompt r modulo their number, as `sample_chunks` has it.
     """
     mask = token_mask(held_out, eos_token_id)
     before = [list(prompts[row % len(prompts)]) for row in range(len(held_out))]

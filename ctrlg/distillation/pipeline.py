@@ -33,8 +33,8 @@ from ctrlg.distillation.first_hmm.latent import LatentSettings, SampledFile, che
 from ctrlg.distillation.likelihoods import language_model_log_likelihood, unigram_log_likelihood
 from ctrlg.distillation.pipeline_settings import SHARES, DistillationSettings
 from ctrlg.distillation.processes import Processes
-from ctrlg.distillation.progress import StageBars, drawing_bar
-from ctrlg.distillation.sampling.chunks import DrawingSettings, draw_chunks
+from ctrlg.distillation.progress import StageBars, sampling_bar
+from ctrlg.distillation.sampling.chunks import ChunkSettings, sample_chunks
 from ctrlg.distillation.sampling.next_tokens import describe_next_tokens
 from ctrlg.distillation.sampling.output_layer import output_layer
 from ctrlg.distillation.sampling.prompts import encode_prompts, end_of_text, read_prompts
@@ -56,7 +56,7 @@ from ctrlg.terminal.console import new_console
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
 RECORD = "distillation.json"  # settings and seconds of the job, in its folder
-CHUNK = 10_000  # sequences in a file of samples; more where they are drawn by larger batches
+CHUNK = 10_000  # sequences in a file of samples; more where they are sampled by larger batches
 EM_ROWS, LARGE_EM_ROWS = {"cpu": 256}, 4096  # sequences of an E-step's batch by device, and on any other: products of
 # [4096, H] x [H, H], and at most 9 GB of float32 states for 32 tokens and H = 4096
 
@@ -168,7 +168,7 @@ class _Job:
     def _sample(self) -> tuple[list[Path], Path]:
         """Files of the training chunks, and of the sequences to judge by."""
         settings = self.settings
-        drawing = DrawingSettings(
+        drawing = ChunkSettings(
             settings.sampling,
             self.chunk_size,
             self.record.get("chunks", -(-settings.sequences // self.chunk_size)),
@@ -176,7 +176,7 @@ class _Job:
             embeddings=True,
             seed=3 * settings.seed,
             embedded_chunks=self._files_of(settings.embedded_sequences),
-            next_tokens=settings.next_tokens if self.drawn_while_sampling else 0,
+            next_tokens=settings.next_tokens if self.described_while_sampling else 0,
         )
         held_out = replace(drawing, chunk_size=settings.held_out, total_chunks=1, embeddings=False, next_tokens=0)
         held_out = replace(held_out, embedded_chunks=None)
@@ -190,8 +190,8 @@ class _Job:
             if name == "data.train":
                 self._check_lengths(drawing)
             until = self._deadline("sampling") if name == "data.train" else None
-            with drawing_bar(console=self.console, title=f"sampling {name}") as progress:
-                files = draw_chunks(
+            with sampling_bar(console=self.console, title=f"sampling {name}") as progress:
+                files = sample_chunks(
                     self.model, self.prompts, self.eos, job, self._named(name, job), progress=progress, until=until
                 )
         if self.settings.seconds is not None:  # time decided how many there are: a later start draws no more
@@ -206,7 +206,7 @@ class _Job:
         return -(-sequences // -(-sequences // max(CHUNK, self.settings.batch_size)))
 
     @property
-    def drawn_while_sampling(self) -> bool:
+    def described_while_sampling(self) -> bool:
         """Whether the draws of next tokens are: not all sequences keep hidden states to make them from later."""
         return self.settings.embedded_sequences is not None and self.settings.soft_steps > 0
 
@@ -218,7 +218,7 @@ class _Job:
         """Of `time.monotonic()`: when the stage is to have ended."""
         return None if self.settings.seconds is None else self.began + SHARES[stage] * self.settings.seconds
 
-    def _check_lengths(self, drawing: DrawingSettings) -> None:
+    def _check_lengths(self, drawing: ChunkSettings) -> None:
         """Refuse more states than the training data will have tokens, as the held-out sequences tell."""
         tokens = int((read_sequences(self.samples / "data.dev") != self.eos).sum())
         expected = tokens / self.settings.held_out * drawing.chunk_size * drawing.total_chunks
@@ -237,7 +237,7 @@ class _Job:
             )
         return settings.max_bytes
 
-    def _named(self, name: str, job: DrawingSettings) -> Path:
+    def _named(self, name: str, job: ChunkSettings) -> Path:
         """Training files are numbered even where there is one, as EM expects them."""
         return self.samples / (f"{name}.0" if name == "data.train" and job.total_chunks == 1 else name)
 
@@ -258,7 +258,7 @@ class _Job:
         """The first HMM, and the draws of next tokens where they are not there."""
         settings = self.settings
         embedded = training[: self._files_of(settings.embedded_sequences)]
-        undescribed = training if settings.soft_steps and not self.drawn_while_sampling else []
+        undescribed = training if settings.soft_steps and not self.described_while_sampling else []
         with StageBars(self.console) as bars:
             if not self._first.is_dir():
                 latent = LatentSettings(settings.hidden_states, self.vocab_size, self.eos, seed=settings.seed)

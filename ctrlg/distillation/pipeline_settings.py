@@ -84,5 +84,5 @@ class DistillationSettings:
 
     @property
     def sampling(self) -> SamplingSettings:
-        """How a sequence is drawn."""
+        """How a sequence is sampled."""
         return SamplingSettings(self.max_new_tokens, self.temperature)

@@ -1,4 +1,5 @@
-"""Progress of long jobs on a terminal: a drawing job's bar with tokens a second, and a bar for each stage of others."""
+"""Progress of long jobs on a terminal: a sampling job's bar with tokens a second, and a bar for each stage of
+others."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ctrlg.distillation.sampling.chunks import DrawingProgress
+from ctrlg.distillation.sampling.chunks import ChunkProgress
 from ctrlg.terminal.console import LineConsole, say
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def drawing_bar(
+def sampling_bar(
     shown: bool = True, console: Any = None, title: str = "sampling"
-) -> Iterator[Callable[[DrawingProgress], None]]:
-    """What to give `draw_chunks` as `progress`. shown: False in all processes but one. console: of rich, by default one
-    for the standard output; nothing is shown on a `LineConsole` and where rich is not installed."""
+) -> Iterator[Callable[[ChunkProgress], None]]:
+    """What to give `sample_chunks` as `progress`. shown: False in all processes but one. console: of rich, by default
+    one for the standard output; nothing is shown on a `LineConsole` and where rich is not installed."""
     if not _has_bars(console):
         yield lambda state: None
         return
@@ -47,7 +48,7 @@ def drawing_bar(
     with bar:
         task = bar.add_task(title, total=None, rate="")
 
-        def show(state: DrawingProgress) -> None:
+        def show(state: ChunkProgress) -> None:
             rate = state.tokens / max(time.monotonic() - started, 1e-9)
             text = f"{rate:,.0f} tokens/s" if state.tokens else ""
             bar.update(task, completed=int(state.sequences), total=state.total, rate=text)
@@ -57,7 +58,7 @@ def drawing_bar(
 
 @contextmanager
 def token_bar(console: Any = None) -> Iterator[Callable[[int, int], None]]:
-    """What to call with the tokens sampled and those of the whole job. console: as for `drawing_bar`."""
+    """What to call with the tokens sampled and those of the whole job. console: as for `sampling_bar`."""
     if not _has_bars(console):
         yield lambda done, total: None
         return
@@ -79,7 +80,7 @@ def token_bar(console: Any = None) -> Iterator[Callable[[int, int], None]]:
 class StageBars:
     """Shows each stage of a job as a bar of its own: call it with the stage's name, how much is done, and of how much.
 
-    Used as a context. console: as for `drawing_bar`; without bars, a stage is a line where it begins.
+    Used as a context. console: as for `sampling_bar`; without bars, a stage is a line where it begins.
     """
 
     def __init__(self, console: Any = None) -> None:

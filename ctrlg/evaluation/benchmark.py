@@ -127,9 +127,9 @@ def _write_missing(
 
     def compiled(member: ConceptSet) -> DFA:
         if member.number not in automata:
-            promise = member.promise(settings.least_words, settings.most_words)
+            constraint = member.constraint(settings.least_words, settings.most_words)
             vocabulary = Vocabulary.of(loaded[1], reference.vocab_size, reference.eos_token_id) if loaded else None
-            automata[member.number] = promise.compile(vocabulary, prefix="", suffix=SUFFIX, max_states=MAX_STATES)
+            automata[member.number] = constraint.compile(vocabulary, prefix="", suffix=SUFFIX, max_states=MAX_STATES)
         return automata[member.number]
 
     for is_next_round, setting, seed, members in _rounds(settings, grid, sets):

@@ -1,4 +1,4 @@
-"""CommonGen's concept sets (Lin et al. 2020, arXiv 1911.03705) and the promise that each of them makes."""
+"""CommonGen's concept sets (Lin et al. 2020, arXiv 1911.03705) and the constraint that each of them makes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ConceptSet(NamedTuple):
     concepts: tuple[str, ...]
     references: tuple[str, ...]
 
-    def promise(self, least_words: int, most_words: int | None) -> Constraint:
+    def constraint(self, least_words: int, most_words: int | None) -> Constraint:
         """Every concept in some inflection, and so many words; no upper limit where `most_words` is None."""
         keywords = Keywords([[concept] for concept in self.concepts], inflect=True)
         if least_words == 0 and most_words is None:

@@ -1,4 +1,4 @@
-"""Synthetic models and promises of a chosen size, for measuring speed: no text, only shapes and sparsity."""
+"""Synthetic models and constraints of a chosen size, for measuring speed: no text, only shapes and sparsity."""
 
 from __future__ import annotations
 

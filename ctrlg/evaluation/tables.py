@@ -32,7 +32,7 @@ class Row(NamedTuple):
     """What one setting wrote.
 
     scores: those of `evaluate`, and "log_prob", the language model's nats per token, where it was written down.
-    kept: promises kept, words and their number, or None. bytes: of transition and emission on disk, or None.
+    kept: constraints kept, words and their number, or None. bytes: of transition and emission on disk, or None.
     milliseconds: a token, neural and symbolic; symbolic: of these; None where no time was written down.
     """
 
@@ -155,7 +155,7 @@ def plot(rows: Sequence[Row], path: str | Path, command: str | None = None) -> N
         axes.set_ylabel(label)
         axes.grid(color="0.92")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
-    figure.suptitle("What is written under a promise, by method and bits (95 % intervals)")
+    figure.suptitle("What is written under a constraint, by method and bits (95 % intervals)")
     save_figure(figure, path, command)
 
 

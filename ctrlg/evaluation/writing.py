@@ -10,7 +10,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark_settings import BEAMS, LEAST_WORDS, MOST_WORDS, TOGETHER
 from ctrlg.evaluation.concept_sets import ConceptSet
 from ctrlg.generation import GenerationResult, generate_many
-from ctrlg.generation.compiled import Promise
+from ctrlg.generation.compiled import ConstraintLike
 
 Words = tuple[int, int | None]
 """Least and most words of a sentence; None sets no upper limit."""
@@ -24,7 +24,7 @@ class Sentence(NamedTuple):
     model."""
 
     concept_set: ConceptSet
-    promise: Constraint
+    constraint: Constraint
     ranked: Sequence[GenerationResult]
 
     @property
@@ -41,7 +41,7 @@ class Sentence(NamedTuple):
             "concept_set_idx": self.concept_set.number,
             "concepts": self.concept_set.concepts,
             "sentences": list(dict.fromkeys(result.text.strip() for result in self.ranked)),
-            "kept": self.promise.holds(self.best.text),
+            "kept": self.constraint.holds(self.best.text),
             "log_prob": self.best.log_prob,
         }
 
@@ -57,28 +57,28 @@ def write_sentences(
     words: Words = (LEAST_WORDS, MOST_WORDS),
     together: int = TOGETHER,
     there: Callable[[ConceptSet], bool] = lambda concept_set: False,
-    compiled: Callable[[ConceptSet], Promise] | None = None,
+    compiled: Callable[[ConceptSet], ConstraintLike] | None = None,
 ) -> Iterator[Sentence]:
     """The ranked sentences of every concept set that is not there yet.
 
-    hmm: None for the mask alone. soft_mask: as for `ctrlg.generate`. words: least and most. together: promises of a
+    hmm: None for the mask alone. soft_mask: as for `ctrlg.generate`. words: least and most. together: constraints of a
     search, >= 1; always the same ones, so that what is written in bfloat16, which rounds otherwise in a batch of
-    another size, does not depend on what was there. compiled: an automaton that says the same as the promise, for whom
-    writes a concept set many times. Raises ArgumentError for a `together` below 1.
+    another size, does not depend on what was there. compiled: an automaton that says the same as the constraint, for
+    whom writes a concept set many times. Raises ArgumentError for a `together` below 1.
     """
     if together < 1:
-        raise ArgumentError(f"{together} promises together", hint="at least 1")
+        raise ArgumentError(f"{together} constraints together", hint="at least 1")
     for first in range(0, len(concept_sets), together):
         group = concept_sets[first : first + together]
         left = [concept_set for concept_set in group if not there(concept_set)]
         if not left:
             continue
-        promises = [concept_set.promise(*words) for concept_set in group]
+        constraints = [concept_set.constraint(*words) for concept_set in group]
         results = generate_many(
             model,
             tokenizer,
             hmm,
-            promises if compiled is None else [compiled(concept_set) for concept_set in group],
+            constraints if compiled is None else [compiled(concept_set) for concept_set in group],
             suffix=".",
             max_new_tokens=max_new_tokens,
             num_beams=beams,
@@ -87,6 +87,6 @@ def write_sentences(
             soft_mask=soft_mask,
             length_penalty=NORM_Q_LENGTH_PENALTY,
         )
-        for concept_set, promise, ranked in zip(group, promises, results, strict=True):
+        for concept_set, constraint, ranked in zip(group, constraints, results, strict=True):
             if concept_set in left:
-                yield Sentence(concept_set, promise, ranked)
+                yield Sentence(concept_set, constraint, ranked)

@@ -19,7 +19,7 @@ from ctrlg.look_ahead.model import HiddenMarkovModel
 from ctrlg.vocabulary.characters import SYMBOLS
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
-Promise = Constraint | DFA | HoldsDFA | Mapping[str, Any]
+ConstraintLike = Constraint | DFA | HoldsDFA | Mapping[str, Any]
 """About a whole text; or about the content's tokens alone, as an automaton or an edge dictionary of Ctrl-G."""
 
 
@@ -47,7 +47,7 @@ class CompiledConstraint(NamedTuple):
         tokenizer drops.
     """
 
-    constraint: Promise
+    constraint: ConstraintLike
     vocabulary: Vocabulary
     dfa: DFA
     mask: DFA
@@ -107,7 +107,7 @@ def suffix_ids_of(vocabulary: Vocabulary, suffix: str) -> list[int]:
     return [*_spelled(vocabulary, "suffix", suffix), vocabulary.eos_token_id]
 
 
-def compiled(constraint: Promise, vocabulary: Vocabulary, place: Place, max_states: int) -> CompiledConstraint:
+def compiled(constraint: ConstraintLike, vocabulary: Vocabulary, place: Place, max_states: int) -> CompiledConstraint:
     """A constraint compiled for a place. Raises as `Constraint.compile`, and as `prefix_ids_of` and `suffix_ids_of`."""
     prefix, suffix = place.prefix, place.suffix
     prefix_ids, suffix_ids = prefix_ids_of(vocabulary, prefix), suffix_ids_of(vocabulary, suffix)

@@ -17,7 +17,7 @@ from ctrlg.arguments import (
     checked,
 )
 from ctrlg.defaults import MAX_STATES
-from ctrlg.generation.compiled import Promise
+from ctrlg.generation.compiled import ConstraintLike
 from ctrlg.generation.generator import LENGTH_PENALTY, Generator
 from ctrlg.generation.prompts import Prompt
 from ctrlg.generation.results import GenerationResult
@@ -29,7 +29,7 @@ def generate(
     model: LanguageModel,
     tokenizer: Tokenizer,
     hmm: HiddenMarkovModel | None,
-    constraint: Promise,
+    constraint: ConstraintLike,
     prompt: Prompt | None = None,
     prefix: str = "",
     suffix: str = "",
@@ -120,7 +120,7 @@ def generate_many(
     model: LanguageModel,
     tokenizer: Tokenizer,
     hmm: HiddenMarkovModel | None,
-    constraints: Sequence[Promise],
+    constraints: Sequence[ConstraintLike],
     prompts: Sequence[Prompt] | Any | None = None,
     *,
     num_return_sequences: Positive = 1,
@@ -130,7 +130,7 @@ def generate_many(
 ) -> list[list[GenerationResult]]:
     """What `generate` returns for each of several constraints, which are kept side by side in one search.
 
-    That is faster than one after another (`benchmarks/promises_together.py` says by how much). Prompts of different
+    That is faster than one after another (`benchmarks/constraints_together.py` says by how much). Prompts of different
     lengths are padded on the left, which the language model must understand. Sampling draws other texts than one
     constraint after another would.
 

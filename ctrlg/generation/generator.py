@@ -26,8 +26,8 @@ from ctrlg.devices import fast_dtype
 from ctrlg.errors import ArgumentError
 from ctrlg.generation.compiled import (
     CompiledConstraint,
+    ConstraintLike,
     Place,
-    Promise,
     checked_prompt,
     contents_of,
     logits_of,
@@ -108,7 +108,7 @@ class Generator:
         return cls(model, tokenizer, load_hmm(name, device))
 
     def __call__(
-        self, constraint: Promise, prompt: Prompt | None = None, n: int = 1, **settings: Any
+        self, constraint: ConstraintLike, prompt: Prompt | None = None, n: int = 1, **settings: Any
     ) -> list[GenerationResult]:
         """Texts that keep a constraint, best first.
 
@@ -130,7 +130,7 @@ class Generator:
     @checked
     def batch(
         self,
-        constraints: Sequence[Promise],
+        constraints: Sequence[ConstraintLike],
         prompts: Sequence[Prompt] | Any | None = None,
         n: Positive = 1,
         *,

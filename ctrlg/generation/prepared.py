@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ctrlg.constraints import Constraint
 from ctrlg.decoding.choices import Guide
 from ctrlg.decoding.guides import guide_of
-from ctrlg.generation.compiled import CompiledConstraint, Place, Promise, compiled
+from ctrlg.generation.compiled import CompiledConstraint, ConstraintLike, Place, compiled
 from ctrlg.hmm import HMM
 from ctrlg.hmm.changes import Seen
 from ctrlg.look_ahead.model import HiddenMarkovModel
@@ -47,7 +47,7 @@ class PreparedConstraints:
         return len(self._kept)
 
     def prepare(
-        self, vocabulary: Vocabulary, constraints: Sequence[Promise], places: Sequence[Place]
+        self, vocabulary: Vocabulary, constraints: Sequence[ConstraintLike], places: Sequence[Place]
     ) -> list[Prepared]:
         """Each constraint at its place. Raises as `compiled` and `guide_of`: all are compiled before any table is made.
 
@@ -112,7 +112,7 @@ class _Same:
         return id(self._value)
 
 
-def _identity(constraint: Promise) -> Hashable:
+def _identity(constraint: ConstraintLike) -> Hashable:
     """Constraints are equal by what they say where all their parts can be hashed; automata and graphs by being the same
     object, which whoever holds it could change."""
     try:

@@ -107,7 +107,7 @@ def _keeps_state_to_itself(model: Any) -> bool:
 def _own_draws(
     seed: int | None, device: torch.device
 ) -> Iterator[tuple[list[LogitsProcessor], list[StoppingCriteria]]]:
-    """A last processor and a last criterion between which tokens are drawn from a generator of their own, seeded with
+    """A last processor and a last criterion between which tokens are sampled from a generator of their own, seeded with
     `seed`; none where it is None. The global generator is not touched, so other threads may use it.
     """
     if seed is None:
@@ -123,7 +123,7 @@ def _own_draws(
 class _Draws(TorchFunctionMode):
     """Gives `torch.multinomial` a generator, in this thread alone and from `begin` to `end`.
 
-    It is on only while a token is drawn: it sees every torch function, which would slow a language model by a tenth.
+    It is on only while a token is sampled: it sees every torch function, which would slow a language model by a tenth.
     """
 
     def __init__(self, generator: torch.Generator) -> None:

@@ -12,7 +12,7 @@ from ctrlg.hmm.inference import (
     log_likelihood,
     smooth_tokens,
 )
-from ctrlg.hmm.learning import Estimate, Prior, maximise
+from ctrlg.hmm.learning import Estimate, Prior, maximize
 from ctrlg.hmm.model import HMM
 from ctrlg.hmm.sequences import SavedOverHMMs, SequenceModel
 
@@ -33,7 +33,7 @@ __all__ = [
     "ib_ib_bj_to_ij",
     "log_likelihood",
     "matmul",
-    "maximise",
+    "maximize",
     "smooth_tokens",
     "total_counts",
 ]

@@ -108,7 +108,7 @@ def log_likelihood(model: Parameters, tokens: Tensor) -> Tensor:
 
 
 def sample_tokens(model: Parameters, count: int, length: int, generator: torch.Generator | None = None) -> Tensor:
-    """`count` sequences of `length` tokens drawn from the model, int64 [count, length]."""
+    """`count` sequences of `length` tokens sampled from the model, int64 [count, length]."""
     states = torch.multinomial(model.initial, count, replacement=True, generator=generator)
     tokens = torch.empty(count, length, dtype=torch.long, device=model.initial.device)
     for t in range(length):
@@ -135,7 +135,7 @@ def _predict(model: Parameters, tokens: Tensor, probability: Tensor) -> Iterator
 
 
 def _draw(matrix: StochasticMatrix, rows: Tensor, generator: torch.Generator | None, block: int = 128) -> Tensor:
-    """One column index per row, drawn from that row's distribution; `block` rows are expanded at a time."""
+    """One column index per row, sampled from that row's distribution; `block` rows are expanded at a time."""
     drawn = torch.empty_like(rows)
     for start in range(0, len(rows), block):
         cumulated = matrix.rows(rows[start : start + block]).cumsum(1)

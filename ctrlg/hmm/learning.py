@@ -12,7 +12,7 @@ from ctrlg.hmm.expectation import TotalCounts, total_counts
 from ctrlg.hmm.inference import Parameters
 from ctrlg.matrices import DenseMatrix
 
-__all__ = ["Estimate", "Prior", "TotalCounts", "maximise", "total_counts"]
+__all__ = ["Estimate", "Prior", "TotalCounts", "maximize", "total_counts"]
 
 
 class Prior(NamedTuple):
@@ -41,7 +41,7 @@ class Estimate(NamedTuple):
         return Parameters(DenseMatrix(self.transition), DenseMatrix(self.emission), self.initial)
 
 
-def maximise(
+def maximize(
     counts: TotalCounts, pseudocount: float = 0.0, prior: Prior | None = None, consume: bool = False
 ) -> Estimate:
     """Rows of counts, each plus `pseudocount` spread evenly (Ctrl-G's rule) and the prior's, divided by their sums.

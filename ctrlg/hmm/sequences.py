@@ -55,5 +55,5 @@ class SequenceModel(ABC):
     @checked
     @torch.no_grad()
     def sample(self, n: Positive, length: Positive, generator: torch.Generator | None = None) -> Tensor:
-        """n sequences of `length` tokens drawn from the model, int64 [n, length]."""
+        """n sequences of `length` tokens sampled from the model, int64 [n, length]."""
         return inference.sample_tokens(self.inference_parameters, n, length, generator)

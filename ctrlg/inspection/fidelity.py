@@ -1,6 +1,6 @@
 """How much a compressed HMM loses against the one it was made from.
 
-`KLseq = (1 / tokens) sum_i [log p(x_i) - log q(x_i)]` over sequences `x_i` drawn from the float model `p`:
+`KLseq = (1 / tokens) sum_i [log p(x_i) - log q(x_i)]` over sequences `x_i` sampled from the float model `p`:
 nats per token, zero for a perfect copy, and a measure of the compression alone (held-out likelihood can rise,
 where rounding smooths). Both models score the same sequences, so that the difference has little noise.
 """

@@ -14,8 +14,8 @@ from ctrlg.inspection.inspect import Inspection, MatrixInspection
 _SMALL = -5  # log10 of the probability that the title speaks of
 
 
-def draw_inspection(found: Inspection, path: str | Path, command: str | None = None) -> None:
-    """Draw three panels into a .png, .svg or .pdf file. Errors and `command` as for `save_figure`."""
+def plot_inspection(found: Inspection, path: str | Path, command: str | None = None) -> None:
+    """Plot three panels into a .png, .svg or .pdf file. Errors and `command` as for `save_figure`."""
     figure = new_figure(13, 4.2)
     left, middle, right = figure.subplots(1, 3)
     _probabilities(left, found)

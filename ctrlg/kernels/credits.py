@@ -1,6 +1,6 @@
-"""Numba code of soft emission counts: every drawn token is credited to the states that explain it.
+"""Numba code of soft emission counts: every sampled token is credited to the states that explain it.
 
-A token's probabilities and its counts are read and written once a draw, and draws of one token at one place count
+A token's probabilities and its counts are read and written once a sample, and draws of one token at one place count
 together. What is done is cut into `parts` by token, so that no two write the same counts and sums come in one order
 however many there are. Arguments are not checked here.
 """
@@ -19,11 +19,11 @@ from ctrlg.kernels.log_ratios import SMALLEST
 def credit_draws(
     by_token: Any, predictive: Any, drawn: Any, counts: Any, logs: Any, least_log: float, part: int, parts: int
 ) -> None:
-    """counts[v] += by_token[v] * predictive[t] / (K * p) for every draw v of every place t, p = by_token[v] @
-    predictive[t]; logs[part] = sum of log p over this part's draws. A draw of a probability below the
+    """counts[v] += by_token[v] * predictive[t] / (K * p) for every sample v of every place t, p = by_token[v] @
+    predictive[t]; logs[part] = sum of log p over this part's draws. A sample of a probability below the
     smallest normal float32 counts for nothing, its log is least_log.
 
-    by_token, counts: float32 [V, H]; predictive: float32 [n, H]; drawn: int32 [n, K], draws of one token side by side
+    by_token, counts: float32 [V, H]; predictive: float32 [n, H]; sampled: int32 [n, K], draws of one token side by side
     (ascending, say); logs: float64 [parts]. All contiguous.
     """
     draws = drawn.shape[1]

@@ -139,7 +139,7 @@ def _edges(delta: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def _class_sets(edges: np.ndarray, usable: np.ndarray, num_edges: int) -> tuple[np.ndarray, np.ndarray]:
     """Which distinct set of classes each edge stands for (int32 [E]), and the sets (bool [M, K]).
 
-    edges: int64 [S, K]; the edge of each state and class. A set is known by the sum of 64-bit words drawn for
+    edges: int64 [S, K]; the edge of each state and class. A set is known by the sum of 64-bit words sampled for
         its classes.
     """
     columns = np.flatnonzero(usable)

@@ -1,4 +1,4 @@
-"""Which automaton states can still keep the promise, exactly, in the tokens left.
+"""Which automaton states can still keep the constraint, exactly, in the tokens left.
 
 A *horizon* (least, most) says how many content tokens may still come before the suffix begins. From state `d`
 
@@ -45,7 +45,7 @@ def horizon_at(token_range: Sequence[int], step: int) -> Horizon:
 class Reachability:
     """Live states for every horizon that the token ranges lead through.
 
-    live: horizon -> bool [S]; the promise can be kept from here.
+    live: horizon -> bool [S]; the constraint can be kept from here.
     visited: horizon -> bool [S]; live, and reached from the initial state by some content after which this is
         the horizon.
     Raises BudgetError, UnsatisfiableError where no content of some range is accepted, and BudgetError where the states
@@ -68,8 +68,8 @@ def _require_room(states: int, ranges: list[tuple[int, int]]) -> None:
     horizons = sum(high for _, high in ranges)
     if horizons * a_horizon > TABLE_BYTES:
         raise BudgetError(
-            f"max_new_tokens is {max(high for _, high in ranges):,}, too many for a promise of {states:,} states",
-            hint=f"set it to {TABLE_BYTES // a_horizon // len(ranges):,} or less, or make the promise simpler",
+            f"max_new_tokens is {max(high for _, high in ranges):,}, too many for a constraint of {states:,} states",
+            hint=f"set it to {TABLE_BYTES // a_horizon // len(ranges):,} or less, or make the constraint simpler",
         )
 
 
@@ -119,18 +119,18 @@ def _refusal(automaton: ContentAutomaton, low: int, high: int) -> BudgetError | 
     if longer is not None:
         needed = low + longer
         return BudgetError(
-            f"the promise needs at least {needed} tokens, max_new_tokens is {high}"
+            f"the constraint needs at least {needed} tokens, max_new_tokens is {high}"
             + (f" (min_new_tokens is {low})" if low else ""),
             hint=f"set max_new_tokens to {needed} or more"
-            + (f", or min_new_tokens to {shorter} or less" if shorter is not None else ", or promise less"),
+            + (f", or min_new_tokens to {shorter} or less" if shorter is not None else ", or constraint less"),
         )
     if shorter is not None:
         return BudgetError(
-            f"the longest text that keeps the promise has {shorter} tokens, min_new_tokens is {low}",
+            f"the longest text that keeps the constraint has {shorter} tokens, min_new_tokens is {low}",
             hint=f"set min_new_tokens to {shorter} or less",
         )
     return UnsatisfiableError(
-        "no text keeps the promise, whatever its length",
+        "no text keeps the constraint, whatever its length",
         hint="its parts exclude each other, or need tokens that are never content (end of text, special)",
     )
 

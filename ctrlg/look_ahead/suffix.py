@@ -6,7 +6,7 @@ may be content that looks like `u_0 .. u_{j-1}`, or an *ending in progress*, whi
 automaton accepts. All endings in progress are followed at once; they and the content that goes on lead to
 different texts, so their probabilities add:
 
-    p(promise, x_1..x_t) = sum_h p(z = h, x_1..x_t) (B[d, h] + sum over endings j of S_j[h])
+    p(constraint, x_1..x_t) = sum_h p(z = h, x_1..x_t) (B[d, h] + sum over endings j of S_j[h])
     S_j[h] = p(u_j .. u_{m-1} | z = h)
 """
 

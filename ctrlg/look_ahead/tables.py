@@ -1,4 +1,4 @@
-"""Look-ahead tables: how likely the promise is kept, from every automaton state and hidden state, for every
+"""Look-ahead tables: how likely the constraint is kept, from every automaton state and hidden state, for every
 number of tokens left.
 
 With the horizon (least, most) of `ctrlg.look_ahead.reachability`, `B` is the probability that content tokens of
@@ -84,7 +84,7 @@ class LookAhead:
             raise BudgetError(
                 f"look-ahead tables of {automaton.num_states:,} states for {self._horizons[-1].most + 1:,} tokens "
                 f"do not fit into memory: {reason}",
-                hint="lower max_new_tokens, make the promise simpler, or use an HMM of fewer hidden states",
+                hint="lower max_new_tokens, make the constraint simpler, or use an HMM of fewer hidden states",
             )
         self._fill()
 

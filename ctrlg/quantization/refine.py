@@ -32,7 +32,7 @@ from ctrlg.quantization.restricted import (
     restricted_maximum,
 )
 
-SEQUENCES, LENGTH = 10_000, 32  # drawn from an HMM that is given as data
+SEQUENCES, LENGTH = 10_000, 32  # sampled from an HMM that is given as data
 HELD_OUT_SHARE = 0.1
 
 
@@ -71,7 +71,7 @@ def refine(
     """EM over the levels, scales, backgrounds and initial distribution of a compressed HMM; the bytes stay the same.
 
     data: token ids int64 [n, T], n >= 2, -1 for missing tokens; or an HMM over the same vocabulary, usually the one
-        that was compressed, of which `sequences` >= 2 samples of `length` >= 1 tokens are drawn.
+        that was compressed, of which `sequences` >= 2 samples of `length` >= 1 tokens are sampled.
     steps: EM steps, >= 1. A tenth of the sequences is held out; the model of the step that explains it best is
         returned, which is `quantized` itself where no step explains it better.
     prior: the HMM that was compressed, with as many states; where None, `data` if it is such an HMM, else `quantized`.

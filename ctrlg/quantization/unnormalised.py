@@ -23,7 +23,7 @@ class UnnormalisedHMM:
     """H states over V tokens with entries >= 0 whose rows need not sum to 1; what `ctrlg.generate` takes.
 
     It has no likelihood and no samples, and is no `HMM`. In the decoder it means this:
-    - The promise is kept as always: the mask comes from the automaton and does not ask the HMM.
+    - The constraint is kept as always: the mask comes from the automaton and does not ask the HMM.
     - The scale of a row of the transition or the emission counts as if the state were more or less likely, and paths of
       different lengths are weighed by the scales along them. The scale of the predictive state has no effect.
     - A state with an empty row of the emission writes nothing, one with an empty row of the transition leads nowhere. A

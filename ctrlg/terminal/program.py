@@ -75,14 +75,14 @@ class Program:
     Args:
         function: what runs. Defaults of a settings class may be replaced by a default of the parameter.
         name: as the user calls it.
-        about: shown first by `--help`; the function's docstring where empty.
+        about: shown first by `--help`; the function's docstring where there is none.
         examples: shown last.
         defaults: for options, instead of the function's.
     """
 
     function: Callable[..., None]
     name: str
-    about: str = ""
+    about: str | None = None
     examples: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
@@ -275,7 +275,7 @@ def _shown_default(value: Any) -> str:
 def _whole_numbers(option: Option) -> Callable[[Any, Sequence[Any]], Any]:
     """What makes numbers of words; cyclopts itself would round 1.5."""
     kinds = _kinds(option.kind)
-    several = tuple in map(get_origin, kinds)
+    several = any(get_origin(kind) is tuple for kind in kinds)
 
     def converted(_: Any, tokens: Sequence[Any]) -> Any:
         numbers = [_whole_number(token.value, NoneType in kinds) for token in tokens]

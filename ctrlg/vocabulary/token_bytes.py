@@ -1,6 +1,6 @@
 """The bytes behind every token id, whatever tokenizer they come from.
 
-Promises are about text, automata about token ids; a `Vocabulary` is what joins them. It knows the bytes of each
+Constraints are about text, automata about token ids; a `Vocabulary` is what joins them. It knows the bytes of each
 token (`text = b"".join(token_bytes[id] for id in ids)`), how the tokenizer would usually spell a text, and a
 fingerprint by which models and checkpoints recognise the vocabulary they were made for.
 """

@@ -113,7 +113,7 @@ class CalibrationData:
 def calibration_from_text(
     tokenizer: Tokenizer, path: str | Path, samples: Positive, length: Positive, seed: Seed = 0
 ) -> CalibrationData:
-    """Rows cut out of a text file, from places drawn by the seed that do not overlap.
+    """Rows cut out of a text file, from places sampled by the seed that do not overlap.
 
     Raises DataError where the file is missing or too short, ArgumentError for samples and lengths below 1.
     """

@@ -1,10 +1,10 @@
 """Calibration texts that the model writes itself.
 
-A text begins as in LLM-QAT (arXiv 2305.17888, sec. 2.1): a first token drawn from the vocabulary, a
-few more that are each the most likely one, and from then on tokens drawn from the model's distribution. The first token
-is drawn evenly from all tokens of the given languages (Norm Tweaking, arXiv 2309.02784, sec. 3.4), so each language has
-the share that it has in the vocabulary. Where a text ends before its row is full, another one begins behind it in the
-same way.
+A text begins as in LLM-QAT (arXiv 2305.17888, sec. 2.1): a first token sampled from the vocabulary, a
+few more that are each the most likely one, and from then on tokens sampled from the model's distribution. The first
+token is sampled evenly from all tokens of the given languages (Norm Tweaking, arXiv 2309.02784, sec. 3.4), so each
+language has the share that it has in the vocabulary. Where a text ends before its row is full, another one begins
+behind it in the same way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ctrlg.arguments import LanguageModel, Tokenizer, checked
-from ctrlg.distillation.sampling.categorical import draw_tokens
+from ctrlg.distillation.sampling.categorical import sampled_tokens
 from ctrlg.distillation.sampling.incremental import IncrementalModel
 from ctrlg.distillation.sampling.parts import Parts, refuse_other_settings
 from ctrlg.distillation.sampling.samples import Samples
@@ -32,7 +32,7 @@ from normtweaking.texts.calibration import CalibrationData
 from normtweaking.texts.languages import language_tokens
 from normtweaking.texts.settings import CalibrationSettings
 
-Progress = Callable[[int, int], None]  # called with the number of tokens drawn, and of all
+Progress = Callable[[int, int], None]  # called with the number of tokens sampled, and of all
 
 
 @checked
@@ -134,7 +134,7 @@ class _Writer:
         for place in range(begun + 1, settings.length):
             if place > begun + 1:
                 reader.read(rows[:, place - 1])
-            drawn = draw_tokens(reader.logits, uniforms[place], settings.temperature)
+            drawn = sampled_tokens(reader.logits, uniforms[place], settings.temperature)
             tokens = torch.where(greedy_left > 0, reader.logits.argmax(1), drawn)
             fresh = torch.isin(rows[:, place - 1], self._ends)
             rows[:, place] = torch.where(fresh, self._first(uniforms[place]), tokens)

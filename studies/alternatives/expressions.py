@@ -1,5 +1,5 @@
-"""A concept set's promise as one regular expression, for libraries that write by regular expressions, and what writing
-by them, or by a prompt, costs.
+"""A concept set's constraint as one regular expression, for libraries that write by regular expressions, and what
+writing by them, or by a prompt, costs.
 
 A regular expression has no "and": any order is an alternation over the orders, and a number of words one over the ways
 in which the other words can stand between the concepts. So an expression grows like the factorial of the number of
@@ -34,8 +34,8 @@ class Counting(enum.Enum):
 class Attempt(NamedTuple):
     """One sentence that was written, and the seconds it took.
 
-    setup_seconds: for what a promise needs before its first token. seconds: behind that, symbolic_seconds among them,
-    in which the promise was looked after. steps: tokens written one after another.
+    setup_seconds: for what a constraint needs before its first token. seconds: behind that, symbolic_seconds among
+    them, in which the constraint was looked after. steps: tokens written one after another.
     """
 
     text: str
@@ -45,15 +45,15 @@ class Attempt(NamedTuple):
     steps: int
 
 
-def promise_pattern(
+def constraint_pattern(
     concepts: Sequence[str], words: tuple[int, int], counting: Counting = Counting.EXACT, any_order: bool = True
 ) -> str:
     """The texts that use every concept in some inflection, as a regular expression for `re.fullmatch`.
 
     Texts are words of ASCII letters, single spaces between them, commas behind them, one full stop at the end; concepts
     are in lower case, but for their first letter. In any order and counted exactly, it matches those of them that keep
-    the promise (`ConceptSet.promise`); in the order given, or counted otherwise, see `Counting`. It has no look-around,
-    which automata cannot do. words: least and most.
+    the constraint (`ConceptSet.constraint`); in the order given, or counted otherwise, see `Counting`. It has no
+    look-around, which automata cannot do. words: least and most.
     Raises ArgumentError for no concept, for a range without room for them, and for a form of several words.
     """
     pieces = tuple(_concept(forms) for forms in Keywords([[concept] for concept in concepts], inflect=True).forms)

@@ -1,4 +1,4 @@
-"""Sentences by asking for them: an instructed language model, a prompt, and nothing that keeps the promise."""
+"""Sentences by asking for them: an instructed language model, a prompt, and nothing that keeps the constraint."""
 
 from __future__ import annotations
 

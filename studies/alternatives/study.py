@@ -7,10 +7,10 @@
 
 hmm and mask-only search with --beams under the mask, with the HMM's look-ahead and without. outlines, outlines' own
 generation by a regular expression: all concepts in the order given, in any inflection, and an even share of the other
-words between them, since the expression of the whole promise (--counting exact --any_order) has millions of characters
-(benchmarks/outlines_index.py measures what its index takes); so many samples as beams, because its state is lost in a
-beam search. prompt and prompt-examples ask the language model before it was adapted, in its chat format, without and
-with three answered requests.
+words between them, since the expression of the whole constraint (--counting exact --any_order) has millions of
+characters (benchmarks/outlines_index.py measures what its index takes); so many samples as beams, because its state is
+lost in a beam search. prompt and prompt-examples ask the language model before it was adapted, in its chat format,
+without and with three answered requests.
 
 All are judged by the same adapted language model. Seconds are those of the clock; ways are taken in turn, a few sets at
 a time, so that a busy machine slows all of them alike. hmm and mask-only search for four sets at once, the others for
@@ -33,7 +33,7 @@ from ctrlg.evaluation.tables import SHOWN, rows_of
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER, write_sentences
 from ctrlg.files.records import markdown_rows
 from ctrlg.quantization import QuantizedHMM
-from studies.alternatives.expressions import Attempt, Counting, promise_pattern
+from studies.alternatives.expressions import Attempt, Counting, constraint_pattern
 from studies.alternatives.outlines_generation import OutlinesWriter, require_outlines
 from studies.alternatives.prompting import messages, write_asked
 from studies.shared import Key, Line, Measured, Study, StudyFlags, log_probabilities
@@ -91,7 +91,7 @@ class Alternatives(Study):
                     {
                         "concepts": member.concepts,
                         "sentences": [attempt.text],
-                        "kept": member.promise(*WORDS).holds(attempt.text),
+                        "kept": member.constraint(*WORDS).holds(attempt.text),
                         "log_prob": log_probabilities(*self.models, [attempt.text])[0],
                         "setup_seconds": round(attempt.setup_seconds, 4),
                         "seconds": round(attempt.seconds, 3),
@@ -127,7 +127,7 @@ class Alternatives(Study):
 
         def write(group: Sequence[ConceptSet]) -> Iterator[tuple[ConceptSet, Attempt]]:
             for member in group:
-                pattern = promise_pattern(member.concepts, WORDS, Counting(arguments.counting), arguments.any_order)
+                pattern = constraint_pattern(member.concepts, WORDS, Counting(arguments.counting), arguments.any_order)
                 yield member, writer.write(pattern, seed=member.number)
 
         return write

@@ -21,7 +21,7 @@ from ctrlg.distillation.em.settings import QuantizationSchedule
 from ctrlg.distillation.em.step import EMSettings, em_counts, mean_log_likelihood
 from ctrlg.distillation.sampling.samples import token_mask
 from ctrlg.errors import ArgumentError
-from ctrlg.hmm import HMM, Parameters, maximise
+from ctrlg.hmm import HMM, Parameters, maximize
 from ctrlg.hmm.learning import Estimate, TotalCounts
 from ctrlg.matrices import DenseMatrix
 from ctrlg.quantization.methods import quantize_distributions
@@ -52,8 +52,8 @@ class StudyResult(NamedTuple):
 @checked
 @dataclass(frozen=True)
 class StudySettings:
-    """What all runs share. steps: of EM. training_sequences: drawn from those given, by seed. rate: of straight-through
-    averaging, in (0, 1]. Raises ArgumentError for values out of range."""
+    """What all runs share. steps: of EM. training_sequences: sampled from those given, by seed. rate: of
+    straight-through averaging, in (0, 1]. Raises ArgumentError for values out of range."""
 
     hidden_states: Positive = 128
     steps: Positive = 50
@@ -148,7 +148,7 @@ class SeedStudy:
         return em_counts(parameters, self._training, self._eos, self._settings.em)
 
     def _maximise(self, counts: TotalCounts) -> Estimate:
-        return maximise(counts, self._settings.pseudocount)
+        return maximize(counts, self._settings.pseudocount)
 
     def _judge(self, estimate: Estimate) -> tuple[float, float]:
         """Nats per token on the training and the test rows."""

@@ -76,7 +76,7 @@ class InitialDistribution(Study):
         sets = [ConceptSet(number, (word,), ()) for number, word in enumerate(self.keywords)]
         texts = []
         for sentence in write_sentences(model, tokenizer, hmm, sets, BEAMS, MOST_TOKENS):
-            dfa = sentence.concept_set.promise(LEAST_WORDS, MOST_WORDS).compile(vocabulary, suffix=SUFFIX)
+            dfa = sentence.concept_set.constraint(LEAST_WORDS, MOST_WORDS).compile(vocabulary, suffix=SUFFIX)
             text = guided_text(model, vocabulary, dfa, sentence.best.token_ids, suffix_ids, MOST_TOKENS)
             texts.append(Written(text, guided(text, hmm).log_probs.float()))
         return texts

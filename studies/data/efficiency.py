@@ -10,7 +10,7 @@ model's next-token distribution, and *soft, then one-hot*, EM with the one after
 gets as many sentences as --minutes of processor time of one thread pay for, at rates measured in the same run, draws
 included; every seed has its own text. EM goes on while the likelihood of --dev rises; what is reported is that of
 --test, both sampled from the language model, and CIDEr and log-probability of one sentence for each of some concept
-sets, written under the promise of its words with this HMM. Each result is a line of OUTPUT; what is there already is
+sets, written under the constraint of its words with this HMM. Each result is a line of OUTPUT; what is there already is
 not run again.
 """
 
@@ -225,8 +225,8 @@ class Efficiency(DistillationStudy):
         _, seconds_read = _timed(lambda: self._text("read", PROBE, seed=1_000_003))
         with tempfile.TemporaryDirectory() as folder:
             write_samples(Path(folder) / "probe", sampled)
-            _, seconds_drawn = _timed(lambda: self._draws([SampledFile.of(Path(folder) / "probe")], seed=0))
-        rates = Rates(seconds_sampled / PROBE, seconds_read / PROBE, seconds_drawn / PROBE)
+            _, seconds_described = _timed(lambda: self._draws([SampledFile.of(Path(folder) / "probe")], seed=0))
+        rates = Rates(seconds_sampled / PROBE, seconds_read / PROBE, seconds_described / PROBE)
         self.say(f"processor seconds a sentence: {rates._asdict()}")
         return rates
 

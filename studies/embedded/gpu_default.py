@@ -287,7 +287,7 @@ def collect(job: Job, results: list[Path]) -> None:
 
 
 def summarise(job: Job) -> None:
-    """Promises kept, log-probability and bytes of every setting, over the concept sets that all of them have."""
+    """Constraints kept, log-probability and bytes of every setting, over the concept sets that all of them have."""
     settings: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
     for line in read_lines(job.output / "sentences.jsonl"):
         settings.setdefault((line["method"], line["bits"]), {})[line["concept_set_idx"]] = line

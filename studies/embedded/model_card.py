@@ -6,7 +6,7 @@
         --prompts train.txt --chat_template --training runs/instruct/data.train.0 --model_name_or_path instruct \\
         --bits 5 --max_bytes 2980000 --output runs/card.md
 
-KLseq (nats lost per token on sequences drawn from the float HMM) measures the compression alone.
+KLseq (nats lost per token on sequences sampled from the float HMM) measures the compression alone.
 """
 
 from __future__ import annotations

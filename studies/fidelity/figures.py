@@ -73,7 +73,9 @@ def _point(line: Mapping[str, Any]) -> Point:
 
 
 def _summary(point: Point, rate: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], seed: int) -> Summary:
-    lines = sorted(lines, key=lambda line: line["keyword"])  # so that equal seeds draw the same keywords for all points
+    lines = sorted(
+        lines, key=lambda line: line["keyword"]
+    )  # so that equal seeds sample the same keywords for all points
     kl = [(value, number) for number, line in enumerate(lines) for value in line["kl"]]
     finite = [(value, number) for value, number in kl if value is not None]
     variation = [(value, number) for number, line in enumerate(lines) for value in line["variation"]]

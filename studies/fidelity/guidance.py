@@ -1,9 +1,9 @@
 """How far a compressed HMM guides from where the float one would have guided.
 
-Both see the same texts, which were written under a promise with the float HMM, and the same language model. Before
+Both see the same texts, which were written under a constraint with the float HMM, and the same language model. Before
 every token of a text, the joined distribution is what the decoder uses,
 
-    q(v) ~ p_LM(v | so far) exp(log p(promise, v | so far) - log p(v | so far))
+    q(v) ~ p_LM(v | so far) exp(log p(constraint, v | so far) - log p(v | so far))
 
 under the hard mask: where a guide leaves no token at all, the language model decides among those that the automaton
 allows. Compared are the distributions, step by step, by KL(float || compressed) and by total variation.
@@ -29,7 +29,7 @@ from ctrlg.vocabulary.token_bytes import Vocabulary
 
 @dataclass(frozen=True)
 class GuidedText:
-    """A text that keeps a promise, and what does not depend on the HMM before each of its T tokens.
+    """A text that keeps a constraint, and what does not depend on the HMM before each of its T tokens.
 
     dfa: over the content. suffix_ids: with the end-of-text token. token_ids: content and suffix, T of them.
     most: content tokens that were allowed. log_probs: of the language model, float32 [T, V]. allowed: what the
@@ -45,7 +45,7 @@ class GuidedText:
 
 
 class Guided(NamedTuple):
-    """What the decoder would draw the next token from. log_probs: float64 [T, V]. silent: bool [T]; the guide gives
+    """What the decoder would sample the next token from. log_probs: float64 [T, V]. silent: bool [T]; the guide gives
     every allowed token no chance at all, and the mask decided."""
 
     log_probs: Tensor
@@ -84,11 +84,11 @@ def guided_text(
     """A content and its suffix, read by the language model once, after the end-of-text token.
 
     dfa: over V tokens. most: content tokens allowed when it was written. Raises DataError for a content that is longer
-    or does not keep the promise.
+    or does not keep the constraint.
     """
     if not dfa.accepts(content) or not len(content) <= most:
         raise DataError(
-            f"{vocabulary.decode(content)!r} of {len(content)} tokens is no content of the promise",
+            f"{vocabulary.decode(content)!r} of {len(content)} tokens is no content of the constraint",
             hint=f"at most {most} tokens that the automaton accepts",
         )
     eos = vocabulary.eos_token_id

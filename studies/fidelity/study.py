@@ -114,7 +114,7 @@ class Fidelity(Study):
         suffix_ids = [*tokenizer.encode(SUFFIX, add_special_tokens=False), reference.eos_token_id]
         texts = {}
         for word in self.keywords:
-            dfa = ConceptSet(0, (word,), ()).promise(*self.words).compile(vocabulary, suffix=SUFFIX)
+            dfa = ConceptSet(0, (word,), ()).constraint(*self.words).compile(vocabulary, suffix=SUFFIX)
             texts[word] = guided_text(model, vocabulary, dfa, contents[word], suffix_ids, self.most_tokens)
         return texts
 

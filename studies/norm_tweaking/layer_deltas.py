@@ -44,7 +44,7 @@ def layer_deltas(reference: list[Moments], other: list[Moments]) -> LayerDeltas:
     )
 
 
-def draw_layers(before: LayerDeltas, after: LayerDeltas, said: str) -> Any:
+def plot_layers(before: LayerDeltas, after: LayerDeltas, said: str) -> Any:
     """The deltas of a quantized and a tweaked model, layer by layer.
 
     Lines are means over channels, bands reach from their 10th to their 90th percentile. said: scheme and way.

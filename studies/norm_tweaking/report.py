@@ -98,10 +98,10 @@ def _row(group: Group) -> list[object]:
     ]
 
 
-def draw_study(lines: Sequence[Line]) -> Any:
+def plot_study(lines: Sequence[Line]) -> Any:
     """Perplexity of float, quantized and tweaked models, a panel for each scheme.
 
-    Of ways measured more than once for a scheme (passes, sizes), the one with most seeds and texts is drawn; whiskers
+    Of ways measured more than once for a scheme (passes, sizes), the one with most seeds and texts is plotted; whiskers
     reach from the least to the greatest seed. Raises as `groups`.
     """
     chosen = _drawn(groups(lines))
@@ -112,7 +112,7 @@ def draw_study(lines: Sequence[Line]) -> Any:
     panels = figure.subplots(rows, columns, squeeze=False)
     for number, axes in enumerate(panels.flat):
         if number < len(schemes):
-            _draw_scheme(axes, [group for group in chosen if group.scheme == schemes[number]])
+            _plot_scheme(axes, [group for group in chosen if group.scheme == schemes[number]])
         else:
             axes.set_axis_off()
     for row in panels:
@@ -121,7 +121,7 @@ def draw_study(lines: Sequence[Line]) -> Any:
     return figure
 
 
-def _draw_scheme(axes: Any, members: Sequence[Group]) -> None:
+def _plot_scheme(axes: Any, members: Sequence[Group]) -> None:
     from matplotlib.ticker import LogLocator, NullLocator
 
     quantized, exact = members[0].quantized, members[0].float_perplexity

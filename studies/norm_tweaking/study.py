@@ -23,9 +23,9 @@ from typing import Any
 
 from normtweaking import read_tokens
 from normtweaking.grid import Grid
-from studies.norm_tweaking.layer_deltas import draw_layers
+from studies.norm_tweaking.layer_deltas import plot_layers
 from studies.norm_tweaking.measures import COLUMNS, NormMeasures, Scheme, StudySettings, Wanted, Way
-from studies.norm_tweaking.report import draw_study, table
+from studies.norm_tweaking.report import plot_study, table
 from studies.shared import Key, Line, Measured, Study, StudyFlags
 
 
@@ -85,11 +85,11 @@ class NormTweaking(Study):
         return table(lines)
 
     def figure(self, lines: Sequence[Line]) -> Any:
-        return draw_study(lines)
+        return plot_study(lines)
 
     def layers_figure(self, lines: Sequence[Line]) -> Any:
         """The layers' deltas on held-out texts, for the first scheme, way, number of texts and seed."""
-        return draw_layers(*self.measures.layer_deltas())
+        return plot_layers(*self.measures.layer_deltas())
 
 
 if __name__ == "__main__":

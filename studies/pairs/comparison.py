@@ -41,8 +41,9 @@ class Pair(NamedTuple):
 class PairResult(NamedTuple):
     """What a pair wrote.
 
-    kept: promises. scores: those of `evaluate`, and "log_prob": nats per token under the judge. gained: of these over
-    the first pair, set by set; None for the first pair. model_bytes, hmm_bytes: on disk; None where not looked for.
+    kept: constraints. scores: those of `evaluate`, and "log_prob": nats per token under the judge. gained: of these
+    over the first pair, set by set; None for the first pair. model_bytes, hmm_bytes: on disk; None where not looked
+    for.
     """
 
     pair: Pair
@@ -96,7 +97,7 @@ def pairs_table(results: Sequence[PairResult], judge: str) -> str:
     return markdown_rows(rows)
 
 
-def draw_pairs(results: Sequence[PairResult]) -> Any:
+def plot_pairs(results: Sequence[PairResult]) -> Any:
     """Quality against bytes, a colour for each language model, a marker for each HMM."""
     figure = new_figure(11, 5)
     models = list(dict.fromkeys(result.pair.model for result in results))

@@ -7,7 +7,7 @@
         --table runs/halves.md --plot fig/both_halves.svg
 
 Every pair writes one sentence a concept set (every concept in some inflection, 6 to 16 words), ranked by its own
-language model. Printed are promises kept, BLEU-4, CIDEr, the log-probability per token under --judge, one language
+language model. Printed are constraints kept, BLEU-4, CIDEr, the log-probability per token under --judge, one language
 model for all pairs, and what it gains on the first pair, set by set, all with 95 % bootstrap intervals; with --bytes or
 --plot also what both halves weigh on disk. Sentences are written to the output as they come; an interrupted run goes on
 where it stopped.
@@ -21,7 +21,7 @@ from typing import Any
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.metrics.tokens import require_scorers
 from ctrlg.loading import load_hmm
-from studies.pairs.comparison import Pair, PairResult, draw_pairs, pair_results, pairs_table
+from studies.pairs.comparison import Pair, PairResult, pair_results, pairs_table, plot_pairs
 from studies.shared import Key, Line, Measured, Study, StudyFlags
 
 
@@ -70,7 +70,7 @@ class Pairs(Study):
         return pairs_table(lines, self.arguments.judge)
 
     def figure(self, lines: Sequence[PairResult]) -> Any:
-        return draw_pairs(lines)
+        return plot_pairs(lines)
 
 
 if __name__ == "__main__":

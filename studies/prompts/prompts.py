@@ -117,7 +117,7 @@ TRAIN_PROMPTS, TEST_PROMPTS = 2000, 100
 
 
 def chosen(tasks: list[str], topics: list[str], count: int, seed: int) -> list[str]:
-    """`count` different prompts of all pairs of a task and a topic, drawn at random; all where there are fewer."""
+    """`count` different prompts of all pairs of a task and a topic, sampled at random; all where there are fewer."""
     every = [task.format(topic) for topic, task in itertools.product(topics, tasks)]
     return random.Random(seed).sample(every, min(count, len(every)))
 

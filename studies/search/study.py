@@ -71,7 +71,7 @@ class Search(Study):
         name = keys[0][0]
         way = WAYS[name]
         group = [self.sets[number] for _, number in keys]
-        constraints = [member.promise(LEAST_WORDS, MOST_WORDS) for member in group]
+        constraints = [member.constraint(LEAST_WORDS, MOST_WORDS) for member in group]
         if way.one_sentence:
             constraints = [constraint & OneSentence() for constraint in constraints]
         started = time.process_time()

@@ -19,7 +19,7 @@ _SHOWN_OPERATORS = 10
 _HALVES = {"neural": LIGHT, "symbolic": DARK}
 
 
-def draw_trace(lines: Sequence[Line]) -> Any:
+def plot_trace(lines: Sequence[Line]) -> Any:
     """Figure 1 of the Norm-Q paper, of our measurements.
 
     lines: each with hidden_states, kind ("float" or "compressed"), beams, and the fields of `StepTimes`; shares and
@@ -55,13 +55,13 @@ def finding(lines: Sequence[Line]) -> str:
             grown = "" if len(found) == 1 else f"{first['share']:.0%} at {min(found):,} states to "
             parts.append(f"{kind} {grown}{last['share']:.0%} at {max(found):,}")
     plural = "beam" if beams == 1 else "beams"
-    return f"The promise's share of a step, {beams} {plural}: " + "; ".join(parts)
+    return f"The constraint's share of a step, {beams} {plural}: " + "; ".join(parts)
 
 
 def _shares(axes: Any, lines: Sequence[Line], sizes: Sequence[int], kind: str, beams: int) -> None:
     places = [sizes.index(line["hidden_states"]) for line in lines]
     symbolic = [line["share"] for line in lines]
-    axes.bar(places, symbolic, 0.65, color=_HALVES["symbolic"], label="symbolic (promise and HMM)")
+    axes.bar(places, symbolic, 0.65, color=_HALVES["symbolic"], label="symbolic (constraint and HMM)")
     neural = [1 - share for share in symbolic]
     axes.bar(places, neural, 0.65, bottom=symbolic, color=_HALVES["neural"], label="neural (model and search)")
     for place, share in zip(places, symbolic, strict=True):

@@ -229,8 +229,8 @@ def recorded(model: Any, hmm: SyntheticHMM, beams: int) -> list[Work]:
         hmm.initial,
     )
     tokens, eos = WARM_UP_STEPS + STEPS + 4, hmm.eos_token_id
-    promise = keywords_and_words(hmm.vocab_size, KEYWORDS, WORDS)
-    processor = ConstraintLogitsProcessor(measured, promise, tokens, tokens, [eos], [], [SUFFIX_TOKEN, eos])
+    constraint = keywords_and_words(hmm.vocab_size, KEYWORDS, WORDS)
+    processor = ConstraintLogitsProcessor(measured, constraint, tokens, tokens, [eos], [], [SUFFIX_TOKEN, eos])
     options = {"num_beams": beams, "do_sample": False, "eos_token_id": eos, "pad_token_id": eos}
     prompt = torch.tensor([[eos]], device=model.device)
     for halves in (

@@ -5,7 +5,7 @@
     python scripts/test_trace.py --hidden_states 512 1024 --tokens 12 --repeats 1 --plot runs/trace.png
     python scripts/test_trace.py --model gpt2 --device cuda --dtype bfloat16 --beams 1 16 128 --plot fig/trace-cuda.svg
 
-A promise is written with synthetic HMMs of each size, compressed and, with the same probabilities, in float32; the
+A constraint is written with synthetic HMMs of each size, compressed and, with the same probabilities, in float32; the
 language model is real. Times are medians over steps, after warm-up, without the profiler; operators' shares are from
 torch.profiler. Compressed rows have --entries stored entries each, which is what a compressed step costs; `ctrlg
 inspect default` says what the embedded HMM has (84 in a transition row, 1,479 in an emission row, on average).
@@ -26,7 +26,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.synthetic import SyntheticHMM, float_bytes, synthetic_hmm
 from ctrlg.loading.language_models import load_language_model
 from studies.shared import Key, Line, Measured, Study, StudyFlags, table_of
-from studies.tracing.figure import KINDS, draw_trace
+from studies.tracing.figure import KINDS, plot_trace
 from studies.tracing.tracing import TracedGeneration, check_tokens
 
 
@@ -123,7 +123,7 @@ class Steps(Study):
         )
 
     def figure(self, lines: Sequence[Line]) -> Any:
-        return draw_trace(lines)
+        return plot_trace(lines)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The two halves of a step of constrained generation, timed apart and profiled: language model and logits processor.
 
 Symbolic is what happens in the logits processor, neural everything else of `model.generate`: the language model and the
-search. The promise, and the HMM, are synthetic (`ctrlg.evaluation.synthetic`): what they cost does not depend on what
-they mean. Times come from runs without the profiler, which slows a step down; only shares of operators come from it.
+search. The constraint, and the HMM, are synthetic (`ctrlg.evaluation.synthetic`): what they cost does not depend on
+what they mean. Times come from runs without the profiler, which slows a step down; only shares of operators come from
+it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words
 from studies.tracing.operators import Trace, operator_shares, traced
 
-KEYWORDS, WORDS = 3, 11  # of the promise: 8 * 12 + 1 automaton states
+KEYWORDS, WORDS = 3, 11  # of the constraint: 8 * 12 + 1 automaton states
 SUFFIX_TOKEN = 7
 WARM_UP_STEPS = 3  # the language model reads the prompt and beams are still alike: not counted
 PROFILED_STEPS = 4
@@ -45,7 +46,7 @@ class StepTimes(NamedTuple):
 
 
 class TracedGeneration:
-    """A language model, an HMM and a promise of exactly `tokens` tokens, ready to write.
+    """A language model, an HMM and a constraint of exactly `tokens` tokens, ready to write.
 
     tokens: of a text, more than WARM_UP_STEPS + PROFILED_STEPS. preparation: seconds that look-ahead tables took.
     Raises ArgumentError for fewer tokens, VocabularyError where the language model knows fewer tokens than the HMM.
@@ -59,10 +60,10 @@ class TracedGeneration:
                 f"the language model has {width} tokens, the HMM {hmm.vocab_size}", hint="make an HMM of fewer tokens"
             )
         self._model, self._eos, self._tokens = model, hmm.eos_token_id, tokens
-        promise = keywords_and_words(hmm.vocab_size, KEYWORDS, WORDS, seed)
+        constraint = keywords_and_words(hmm.vocab_size, KEYWORDS, WORDS, seed)
         started = time.perf_counter()
         self._processor = ConstraintLogitsProcessor(
-            traced(hmm), promise, tokens, tokens, [self._eos], [], [SUFFIX_TOKEN, self._eos]
+            traced(hmm), constraint, tokens, tokens, [self._eos], [], [SUFFIX_TOKEN, self._eos]
         )
         self._synchronize()
         self.preparation = time.perf_counter() - started

@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from ctrlg.adaptation import training as adaptation
 from ctrlg.adaptation.adapters import merge_adapter, with_adapter, with_new_adapter
-from ctrlg.adaptation.figure import draw_adaptation
+from ctrlg.adaptation.figure import plot_adaptation
 from ctrlg.adaptation.log import read_log
 from ctrlg.adaptation.sentences import end_of_text_id
 from ctrlg.adaptation.training import AdaptationSettings, AdaptationStep, adapt
@@ -170,7 +170,7 @@ def test_the_log_holds_every_step_and_is_drawn(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "training_loss" in line] == list(range(1, 13))
     assert [line["step"] for line in lines if "held_out_loss" in line] == [0, 4, 8, 12]
-    draw_adaptation(read_log(tmp_path / "log.jsonl"), tmp_path / "loss.svg")
+    plot_adaptation(read_log(tmp_path / "log.jsonl"), tmp_path / "loss.svg")
     assert "pytest" in (tmp_path / "loss.svg").read_text()
     (tmp_path / "foreign.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="no log"):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.decoding_oracle import EOS, VOCAB, Promise, contains, random_hmm
+from helpers.decoding_oracle import EOS, VOCAB, TinyConstraint, contains, random_hmm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -19,11 +19,11 @@ from ctrlg.errors import ArgumentError
 from ctrlg.quantization import quantize
 from ctrlg.quantization.comparison import comparison_hmm
 
-CONSTRAINT = Promise(contains(1), (3, EOS), (1, 4), prefix=(2, 0))
+CONSTRAINT = TinyConstraint(contains(1), (3, EOS), (1, 4), prefix=(2, 0))
 ROWS = torch.tensor([[7, 1], [7, 2], [7, 3]])
 
 
-def build(hmm: Any, constraint: Promise = CONSTRAINT, **options: Any) -> ctrlg.ConstraintLogitsProcessor:
+def build(hmm: Any, constraint: TinyConstraint = CONSTRAINT, **options: Any) -> ctrlg.ConstraintLogitsProcessor:
     least, most = constraint.token_range
     return ctrlg.ConstraintLogitsProcessor(
         hmm,
@@ -47,7 +47,7 @@ def build(hmm: Any, constraint: Promise = CONSTRAINT, **options: Any) -> ctrlg.C
 def test_logits_are_joint_and_marginal_log_probabilities(
     seed: int, suffix: tuple[int, ...], prefix: tuple[int, ...], batch_size: int
 ) -> None:
-    hmm, constraint = random_hmm(seed), Promise(contains(1), suffix, (1, 3), prefix)
+    hmm, constraint = random_hmm(seed), TinyConstraint(contains(1), suffix, (1, 3), prefix)
     processor = build(hmm.model, constraint)
     joint, start = constraint.joint(hmm), hmm.after(prefix)
     before = np.log(hmm.probability(prefix, hmm.initial))
@@ -74,7 +74,7 @@ def test_logits_of_several_ranges_agree_with_the_processor_of_each() -> None:
     prefixes = [(2, 0, 1), (2, 0, 2)]
     logits, _ = both.compute_logits(prefixes, [[2, 3], [1, 4]], 2)
     for row, token_range in enumerate([(2, 3), (1, 4)]):
-        alone = build(hmm, Promise(contains(1), (3, EOS), token_range, prefix=(2, 0)))
+        alone = build(hmm, TinyConstraint(contains(1), (3, EOS), token_range, prefix=(2, 0)))
         assert_close(logits[row : row + 1], alone.compute_logits(prefixes[row : row + 1], [token_range], 1)[0])
 
 

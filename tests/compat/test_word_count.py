@@ -79,12 +79,12 @@ def test_counts_are_those_of_the_text(name: str, data: st.DataObject, low: int, 
     assert dfa.accepts(ids) == (low <= count_words(text_of(tokenizer, ids)) <= low + more)
 
 
-def test_a_character_in_two_tokens_counts_for_the_promise_and_not_for_the_graph() -> None:
+def test_a_character_in_two_tokens_counts_for_the_constraint_and_not_for_the_graph() -> None:
     tokenizer = TOKENIZERS["byte level"]
     assert text_of(tokenizer, list(HALVES)) == "é"
     assert as_dfa(BUILDERS["byte level"].build(0, 0), 64).accepts(HALVES)
-    promise = WordCount(0, 0).compile(tokenizer)
-    assert promise.accepts([]) and not promise.accepts(HALVES)
+    constraint = WordCount(0, 0).compile(tokenizer)
+    assert constraint.accepts([]) and not constraint.accepts(HALVES)
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

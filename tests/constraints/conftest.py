@@ -1,4 +1,5 @@
-"""Vocabularies the promises are tried on: a small one whose tokens cut words and characters anywhere, and GPT-2's."""
+"""Vocabularies the constraints are tried on: a small one whose tokens cut words and characters anywhere, and
+GPT-2's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises together: algebra, the form of the automaton, and errors that name the part to change."""
+"""Constraints together: algebra, the form of the automaton, and errors that name the part to change."""
 
 from __future__ import annotations
 
@@ -38,23 +38,32 @@ def test_reads_out() -> None:
 @pytest.mark.parametrize("text", [None, 5, b"dog", ["dog"]])
 def test_what_is_no_text_is_refused(text: Any) -> None:
     dog = Keywords(["dog"])
-    promises: list[Constraint] = [Ordered(["dog"]), Exclude("dog"), EndsWith("dog"), WordCount(1), OneLine()]
-    for promise in (dog, *promises, OneSentence(), dog & WordCount(1), dog | WordCount(1), ~dog, AllOf(()), AnyOf(())):
+    constraints: list[Constraint] = [Ordered(["dog"]), Exclude("dog"), EndsWith("dog"), WordCount(1), OneLine()]
+    for constraint in (
+        dog,
+        *constraints,
+        OneSentence(),
+        dog & WordCount(1),
+        dog | WordCount(1),
+        ~dog,
+        AllOf(()),
+        AnyOf(()),
+    ):
         with pytest.raises(ArgumentError, match="holds: text is") as refused:
-            promise.holds(text)
+            constraint.holds(text)
         assert refused.value.hint
     with pytest.raises(ArgumentError, match="kept_spans: text is"):
         dog.kept_spans(text)
 
 
 def nested(levels: int) -> Constraint:
-    promise: Constraint = DOG
+    constraint: Constraint = DOG
     for _ in range(levels // 2):
-        promise = ~(promise & PARK)
-    return promise
+        constraint = ~(constraint & PARK)
+    return constraint
 
 
-def test_promises_in_promises_work_to_a_depth_and_are_refused_beyond(synthetic: Vocabulary) -> None:
+def test_constraints_in_constraints_work_to_a_depth_and_are_refused_beyond(synthetic: Vocabulary) -> None:
     deep = nested(100)
     assert deep.holds("the dog park") and not deep.holds("the park") and str(deep).count("not") == 50
     assert deep == nested(100) and hash(deep) == hash(nested(100)) and "Not" in repr(deep)
@@ -82,7 +91,7 @@ def test_algebra_of_text_checks() -> None:
     assert ~~DOG is DOG
 
 
-def test_equal_promises_give_equal_automata(vocabulary: Vocabulary) -> None:
+def test_equal_constraints_give_equal_automata(vocabulary: Vocabulary) -> None:
     pairs: list[tuple[Constraint, Constraint]] = [
         (Keywords(["dog", "park"]), DOG & PARK),
         (DOG & SHORT, SHORT & DOG),

@@ -138,7 +138,7 @@ def test_five_concepts_with_a_word_count_stay_small_and_quick(gpt2: Vocabulary) 
     assert not accepts(dfa, gpt2, " A skier skied down a snowy mountain, jumping")
 
 
-def test_the_same_given_twice_is_one_promise(synthetic: Vocabulary) -> None:
+def test_the_same_given_twice_is_one_constraint(synthetic: Vocabulary) -> None:
     assert Keywords(["dog"] * 3000) == Keywords(["dog"])
     twice = [["dog", "the  cat"], ["the cat", "DOG", "dog"], "the\tcat", "café", "cafe\u0301", "dog"]
     once = [["dog", "the  cat"], "the\tcat", "café", "cafe\u0301", "dog"]

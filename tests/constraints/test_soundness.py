@@ -48,11 +48,11 @@ AFFIXES = [
     ("Run", "ning."),
     ("a ", " in the park."),
 ]
-COUNT = 300  # contents for each promise, prefix and suffix
+COUNT = 300  # contents for each constraint, prefix and suffix
 
 
 def affixes(vocabulary: Vocabulary, constraint: Constraint) -> list[tuple[str, str]]:
-    """All pairs for a small vocabulary; for a large one no text around, and one pair that depends on the promise."""
+    """All pairs for a small vocabulary; for a large one no text around, and one pair that depends on the constraint."""
     if vocabulary.vocab_size < 1000:
         return AFFIXES
     return [AFFIXES[0], AFFIXES[1 + len(str(constraint)) % 4]]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.decoding_oracle import EOS, VOCAB, Promise, avoids, contains, random_hmm
+from helpers.decoding_oracle import EOS, VOCAB, TinyConstraint, avoids, contains, random_hmm
 from helpers.tiny_models import tiny_language_model
 from transformers import LogitsProcessorList
 
@@ -14,11 +14,11 @@ from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.generation import extract_generated_ids
 
 PROMPT = [2, 0]
-PROMISES = {
-    "a keyword": Promise(contains(1, 2), (3, EOS), (2, 6)),
-    "suffix like content": Promise(contains(3), (3, 3, EOS), (1, 5)),
-    "fixed length": Promise(contains(0, 0), (1, EOS), (5, 5)),
-    "suffix never content": Promise(avoids(3), (3, EOS), (1, 4)),
+CONSTRAINTS = {
+    "a keyword": TinyConstraint(contains(1, 2), (3, EOS), (2, 6)),
+    "suffix like content": TinyConstraint(contains(3), (3, 3, EOS), (1, 5)),
+    "fixed length": TinyConstraint(contains(0, 0), (1, EOS), (5, 5)),
+    "suffix never content": TinyConstraint(avoids(3), (3, EOS), (1, 4)),
 }
 WAYS: dict[str, dict[str, Any]] = {
     "greedy": {"do_sample": False},
@@ -31,10 +31,10 @@ WAYS: dict[str, dict[str, Any]] = {
 MODEL = tiny_language_model(VOCAB + 2)
 
 
-def processor_of(promise: Promise, hmm_seed: int | None = 0, **options: Any) -> ConstraintLogitsProcessor:
+def processor_of(constraint: TinyConstraint, hmm_seed: int | None = 0, **options: Any) -> ConstraintLogitsProcessor:
     hmm = None if hmm_seed is None else random_hmm(hmm_seed).model
     return ConstraintLogitsProcessor(
-        hmm, promise.dfa, *promise.token_range, PROMPT, suffix_ids=promise.suffix, eos_token_id=EOS, **options
+        hmm, constraint.dfa, *constraint.token_range, PROMPT, suffix_ids=constraint.suffix, eos_token_id=EOS, **options
     )
 
 
@@ -57,22 +57,22 @@ def text_of(row: list[int]) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name, hmm_seed", [*((name, 0) for name in PROMISES), ("suffix like content", None)])
-def test_every_text_keeps_the_promise(name: str, way: str, hmm_seed: int | None) -> None:
-    promise = PROMISES[name]
-    rows = write(processor_of(promise, hmm_seed), promise.token_range[1] + len(promise.suffix), **WAYS[way])
-    contents = extract_generated_ids(rows, PROMPT, promise.suffix, EOS)
+@pytest.mark.parametrize("name, hmm_seed", [*((name, 0) for name in CONSTRAINTS), ("suffix like content", None)])
+def test_every_text_keeps_the_constraint(name: str, way: str, hmm_seed: int | None) -> None:
+    constraint = CONSTRAINTS[name]
+    rows = write(processor_of(constraint, hmm_seed), constraint.token_range[1] + len(constraint.suffix), **WAYS[way])
+    contents = extract_generated_ids(rows, PROMPT, constraint.suffix, EOS)
     for row, content in zip(rows, contents, strict=True):
-        assert text_of(row) in promise.texts
-        assert text_of(row) == (*content, *promise.suffix)
+        assert text_of(row) in constraint.texts
+        assert text_of(row) == (*content, *constraint.suffix)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_without_room_for_the_suffix_texts_can_still_be_completed(way: str) -> None:
-    promise = PROMISES["suffix like content"]
-    beginnings = {text[:length] for text in promise.texts for length in range(len(text) + 1)}
-    least, most = promise.token_range
-    for row in write(processor_of(promise), most, min_new_tokens=least, **WAYS[way]):
+    constraint = CONSTRAINTS["suffix like content"]
+    beginnings = {text[:length] for text in constraint.texts for length in range(len(text) + 1)}
+    least, most = constraint.token_range
+    for row in write(processor_of(constraint), most, min_new_tokens=least, **WAYS[way]):
         assert text_of(row) in beginnings
 
 
@@ -80,21 +80,21 @@ def test_without_room_for_the_suffix_texts_can_still_be_completed(way: str) -> N
 def test_prompts_of_a_batch_have_their_own_lengths(way: str) -> None:
     ranges = [(2, 2), (4, 5), (6, 6)]
     dfa, suffix = contains(1), (3, EOS)
-    processor = processor_of(Promise(dfa, suffix, (0, 0)), token_ranges=ranges)
+    processor = processor_of(TinyConstraint(dfa, suffix, (0, 0)), token_ranges=ranges)
     rows = write(processor, 8, prompts=3, **WAYS[way])
     count = len(rows) // 3
     for number, token_range in enumerate(ranges):
-        texts = Promise(dfa, suffix, token_range).texts
+        texts = TinyConstraint(dfa, suffix, token_range).texts
         assert all(text_of(row) in texts for row in rows[number * count : (number + 1) * count])
 
 
 def test_more_beams_than_texts_give_the_texts_first() -> None:
-    promise = Promise(contains(1, 1, 1), (3, EOS), (3, 3))
-    rows = write(processor_of(promise), 5, num_beams=5, num_return_sequences=5)
+    constraint = TinyConstraint(contains(1, 1, 1), (3, EOS), (3, 3))
+    rows = write(processor_of(constraint), 5, num_beams=5, num_return_sequences=5)
     assert text_of(rows[0]) == (1, 1, 1, 3, EOS)
     scores = MODEL.generate(
         torch.tensor([PROMPT]),
-        logits_processor=LogitsProcessorList([processor_of(promise)]),
+        logits_processor=LogitsProcessorList([processor_of(constraint)]),
         max_new_tokens=5,
         num_beams=5,
         num_return_sequences=5,
@@ -108,28 +108,28 @@ def test_more_beams_than_texts_give_the_texts_first() -> None:
 
 
 def test_a_language_model_with_another_end_of_text_goes_on_with_ours() -> None:
-    promise = PROMISES["a keyword"]
+    constraint = CONSTRAINTS["a keyword"]
     for way in ("greedy", "sampling", "beams"):
-        rows = write(processor_of(promise), 12, eos_token_id=VOCAB, pad_token_id=VOCAB, **WAYS[way])
-        for row, content in zip(rows, extract_generated_ids(rows, PROMPT, promise.suffix, EOS), strict=True):
-            assert text_of(row) in promise.texts
+        rows = write(processor_of(constraint), 12, eos_token_id=VOCAB, pad_token_id=VOCAB, **WAYS[way])
+        for row, content in zip(rows, extract_generated_ids(rows, PROMPT, constraint.suffix, EOS), strict=True):
+            assert text_of(row) in constraint.texts
             assert set(row[len(PROMPT) + len(text_of(row)) :]) <= {EOS}
-            assert promise.dfa.accepts(content)
+            assert constraint.dfa.accepts(content)
 
 
 def test_one_processor_serves_several_calls() -> None:
-    promise = PROMISES["suffix like content"]
-    processor = processor_of(promise)
+    constraint = CONSTRAINTS["suffix like content"]
+    processor = processor_of(constraint)
     first = write(processor, 8, num_beams=3, num_return_sequences=3)
     assert write(processor, 8, num_beams=3, num_return_sequences=3) == first
-    assert text_of(write(processor, 8)[0]) in promise.texts
+    assert text_of(write(processor, 8)[0]) in constraint.texts
 
 
 def test_beam_search_finds_the_most_likely_text_when_it_is_wide_enough() -> None:
-    promise = Promise(contains(1), (3, EOS), (2, 3))
-    processor = processor_of(promise)
+    constraint = TinyConstraint(contains(1), (3, EOS), (2, 3))
+    processor = processor_of(constraint)
     best, best_score = None, -float("inf")
-    for text in promise.texts:
+    for text in constraint.texts:
         rows = torch.tensor([[*PROMPT, *text]])
         logits = MODEL(rows).logits.log_softmax(-1)
         score = 0.0

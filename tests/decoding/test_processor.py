@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.decoding_oracle import EOS, VOCAB, Promise, TinyHMM, avoids, contains, random_hmm
+from helpers.decoding_oracle import EOS, VOCAB, TinyConstraint, TinyHMM, avoids, contains, random_hmm
 
 from ctrlg.automata.dfa import DFA
 from ctrlg.compat import DFAModel
 from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.errors import ArgumentError, BudgetError, CtrlGError, UnsatisfiableError, VocabularyError
 
-PROMISE = Promise(contains(1), (3, EOS), (1, 4))
+CONSTRAINT = TinyConstraint(contains(1), (3, EOS), (1, 4))
 
 
 def build(**changes: Any) -> ConstraintLogitsProcessor:
     arguments: dict[str, Any] = {
         "hmm_model": random_hmm(0).model,
-        "dfa_model": PROMISE.dfa,
+        "dfa_model": CONSTRAINT.dfa,
         "min_new_tokens": 1,
         "max_new_tokens": 4,
         "prompt_ids": [0],
@@ -44,7 +44,7 @@ REFUSED = {
         BudgetError,
         "at least 2",
     ),
-    "never": ({"dfa_model": contains(EOS)}, UnsatisfiableError, "no text keeps the promise"),
+    "never": ({"dfa_model": contains(EOS)}, UnsatisfiableError, "no text keeps the constraint"),
     "end of text inside the suffix": ({"suffix_ids": [EOS, 3, EOS]}, ArgumentError, "before its end"),
     "suffix outside": ({"suffix_ids": [3, 9]}, VocabularyError, "suffix_ids holds token id 9"),
     "prefix outside": ({"prefix_ids": [-1]}, VocabularyError, "prefix_ids holds token id -1"),
@@ -68,7 +68,7 @@ def test_what_cannot_work_is_refused_when_built(name: str) -> None:
 
 
 def test_fingerprints_must_agree_where_both_are_known() -> None:
-    hmm, model = random_hmm(0).model, DFAModel(PROMISE.dfa, VOCAB)
+    hmm, model = random_hmm(0).model, DFAModel(CONSTRAINT.dfa, VOCAB)
     hmm.fingerprint = "a" * 64
     build(hmm_model=hmm, dfa_model=model)
     model.fingerprint = "b" * 64  # type: ignore[assignment]
@@ -78,7 +78,7 @@ def test_fingerprints_must_agree_where_both_are_known() -> None:
 
 def test_a_module_and_its_automaton_are_the_same() -> None:
     rows = torch.tensor([[0, 2], [0, 1]])
-    model = DFAModel(PROMISE.dfa, VOCAB)
+    model = DFAModel(CONSTRAINT.dfa, VOCAB)
     torch.testing.assert_close(build(dfa_model=model).log_ratio(rows), build().log_ratio(rows))
 
 
@@ -224,7 +224,7 @@ def test_attributes_of_ctrlg_s_tutorial_can_be_set() -> None:
         processor(rows, logits)
 
 
-def test_no_promise_leaves_every_content_allowed() -> None:
+def test_no_constraint_leaves_every_content_allowed() -> None:
     scores = build(dfa_model=avoids(), min_new_tokens=0, suffix_ids=[])(torch.tensor([[0]]), torch.zeros(1, VOCAB))
     assert allowed(scores) == [list(range(VOCAB))]
 

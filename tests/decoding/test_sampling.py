@@ -1,4 +1,4 @@
-"""What is sampled with the HMM itself as language model is distributed as the HMM's texts that keep the promise."""
+"""What is sampled with the HMM itself as language model is distributed as the HMM's texts that keep the constraint."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from helpers.decoding_oracle import EOS, VOCAB, Promise, TinyHMM, contains, random_hmm
+from helpers.decoding_oracle import EOS, VOCAB, TinyConstraint, TinyHMM, contains, random_hmm
 
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
 
 SAMPLES = 20_000
 LEAST_EXPECTED = 8.0  # texts expected fewer times are counted together
-PROMISES = {
-    "suffix like content": Promise(contains(3), (3, EOS), (1, 4)),
-    "suffix repeats itself": Promise(contains(1), (3, 3, EOS), (1, 4)),
-    "with a prefix": Promise(contains(1, 2), (0, EOS), (2, 5), prefix=(0, 3, 1)),
+CONSTRAINTS = {
+    "suffix like content": TinyConstraint(contains(3), (3, EOS), (1, 4)),
+    "suffix repeats itself": TinyConstraint(contains(1), (3, 3, EOS), (1, 4)),
+    "with a prefix": TinyConstraint(contains(1, 2), (0, EOS), (2, 5), prefix=(0, 3, 1)),
 }
 
 
-def language_model(hmm: TinyHMM, promise: Promise, so_far: tuple[int, ...]) -> np.ndarray:
+def language_model(hmm: TinyHMM, constraint: TinyConstraint, so_far: tuple[int, ...]) -> np.ndarray:
     """log p(v | prefix, so far) of the HMM, [V]."""
-    return np.log(hmm.after((*promise.prefix, *so_far)) @ hmm.emission)
+    return np.log(hmm.after((*constraint.prefix, *so_far)) @ hmm.emission)
 
 
-def sample(hmm: TinyHMM, promise: Promise, processor: ConstraintLogitsProcessor) -> Counter[tuple[int, ...]]:
+def sample(hmm: TinyHMM, constraint: TinyConstraint, processor: ConstraintLogitsProcessor) -> Counter[tuple[int, ...]]:
     generator = torch.Generator().manual_seed(0)
     tokens = torch.zeros(SAMPLES, 0, dtype=torch.long)
     while len(tokens[0]) == 0 or not bool((tokens == EOS).any(dim=1).all()):
         rows = [tuple(row) for row in tokens.tolist()]
         known = {
-            row: torch.zeros(VOCAB) if EOS in row else torch.from_numpy(language_model(hmm, promise, row))
+            row: torch.zeros(VOCAB) if EOS in row else torch.from_numpy(language_model(hmm, constraint, row))
             for row in set(rows)
         }
         scores = processor(tokens, torch.stack([known[row] for row in rows]).float())
@@ -59,26 +59,26 @@ def surprise(counts: Counter[tuple[int, ...]], expected: dict[tuple[int, ...], f
     return ((chi_square / freedom) ** (1 / 3) - (1 - spread)) / math.sqrt(spread)
 
 
-def distribution(hmm: TinyHMM, promise: Promise) -> dict[tuple[int, ...], float]:
-    joint = promise.joint(hmm)
-    return {text: joint[text] / joint[()] for text in promise.texts}
+def distribution(hmm: TinyHMM, constraint: TinyConstraint) -> dict[tuple[int, ...], float]:
+    joint = constraint.joint(hmm)
+    return {text: joint[text] / joint[()] for text in constraint.texts}
 
 
-@pytest.mark.parametrize("name", PROMISES)
-def test_samples_are_texts_of_the_hmm_that_keep_the_promise(name: str) -> None:
-    hmm, promise = random_hmm(7), PROMISES[name]
-    least, most = promise.token_range
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_samples_are_texts_of_the_hmm_that_keep_the_constraint(name: str) -> None:
+    hmm, constraint = random_hmm(7), CONSTRAINTS[name]
+    least, most = constraint.token_range
     processor = ConstraintLogitsProcessor(
-        hmm.model, promise.dfa, least, most, [], list(promise.prefix), list(promise.suffix)
+        hmm.model, constraint.dfa, least, most, [], list(constraint.prefix), list(constraint.suffix)
     )
-    counts = sample(hmm, promise, processor)
+    counts = sample(hmm, constraint, processor)
     assert len(counts) > 20
-    assert surprise(counts, distribution(hmm, promise)) < 4
+    assert surprise(counts, distribution(hmm, constraint)) < 4
 
 
 def test_the_mask_alone_samples_another_distribution() -> None:
-    hmm, promise = random_hmm(7), PROMISES["suffix like content"]
+    hmm, constraint = random_hmm(7), CONSTRAINTS["suffix like content"]
     masked = ConstraintLogitsProcessor(
-        None, promise.dfa, *promise.token_range, [], suffix_ids=promise.suffix, eos_token_id=EOS
+        None, constraint.dfa, *constraint.token_range, [], suffix_ids=constraint.suffix, eos_token_id=EOS
     )
-    assert 100 < surprise(sample(hmm, promise, masked), distribution(hmm, promise)) < math.inf
+    assert 100 < surprise(sample(hmm, constraint, masked), distribution(hmm, constraint)) < math.inf

@@ -25,7 +25,7 @@ EOS: int = cast(int, TOKENIZER.eos_token_id)
 VOCABULARY = Vocabulary.of(TOKENIZER, len(TOKENIZER), EOS)
 MODEL = tiny_language_model(len(TOKENIZER) + 3)
 SHORT: dict[str, Any] = {"suffix": ".", "max_new_tokens": 7, "num_beams": 3, "num_return_sequences": 3}
-PROMISES = [
+CONSTRAINTS = [
     Keywords([["dog", "dogs"], ["park"]]) & WordCount(2, 5),
     Exclude(["dog"]) & WordCount(3, 4),
     Keywords([["park"]]),
@@ -56,8 +56,8 @@ def model_on(device: torch.device) -> Any:
 
 @cache
 def automaton() -> DFA:
-    """Of the first promise."""
-    return PROMISES[0].compile(VOCABULARY)
+    """Of the first constraint."""
+    return CONSTRAINTS[0].compile(VOCABULARY)
 
 
 def processor(guide: Any, **changes: Any) -> ConstraintLogitsProcessor:
@@ -153,23 +153,23 @@ def same(found: list[GenerationResult], expected: list[GenerationResult]) -> Non
 def test_generate(device: torch.device, guide: str, options: dict[str, Any]) -> None:
     if guide != "float" and options.keys() - {"do_sample", "num_beams", "seed", "temperature"}:
         pytest.skip("one guide is enough for what surrounds the search")
-    expected = generate(MODEL, TOKENIZER, GUIDES[guide], PROMISES[0], **(SHORT | options))
-    same(generate(model_on(device), TOKENIZER, guide_on(guide, device), PROMISES[0], **(SHORT | options)), expected)
+    expected = generate(MODEL, TOKENIZER, GUIDES[guide], CONSTRAINTS[0], **(SHORT | options))
+    same(generate(model_on(device), TOKENIZER, guide_on(guide, device), CONSTRAINTS[0], **(SHORT | options)), expected)
 
 
 @pytest.mark.parametrize("guide", ["float", "none"])
 @pytest.mark.parametrize("prompts", [None, ["run", "run run the dog", [EOS]]])
 def test_generate_many(device: torch.device, guide: str, prompts: Any) -> None:
-    expected = generate_many(MODEL, TOKENIZER, GUIDES[guide], PROMISES, prompts, **SHORT)
-    found = generate_many(model_on(device), TOKENIZER, guide_on(guide, device), PROMISES, prompts, **SHORT)
+    expected = generate_many(MODEL, TOKENIZER, GUIDES[guide], CONSTRAINTS, prompts, **SHORT)
+    found = generate_many(model_on(device), TOKENIZER, guide_on(guide, device), CONSTRAINTS, prompts, **SHORT)
     for one, other in zip(found, expected, strict=True):
         same(one, other)
 
 
 def test_a_guide_of_another_device_than_the_model(device: torch.device) -> None:
-    expected = generate(MODEL, TOKENIZER, GUIDES["float"], PROMISES[0], **SHORT)
-    same(generate(model_on(device), TOKENIZER, GUIDES["float"], PROMISES[0], **SHORT), expected)
-    same(generate(MODEL, TOKENIZER, guide_on("float", device), PROMISES[0], **SHORT), expected)
+    expected = generate(MODEL, TOKENIZER, GUIDES["float"], CONSTRAINTS[0], **SHORT)
+    same(generate(model_on(device), TOKENIZER, GUIDES["float"], CONSTRAINTS[0], **SHORT), expected)
+    same(generate(MODEL, TOKENIZER, guide_on("float", device), CONSTRAINTS[0], **SHORT), expected)
 
 
 def test_the_guide_of_evaluation(device: torch.device) -> None:

@@ -17,7 +17,7 @@ from ctrlg.hmm import HMM
 pytestmark = pytest.mark.usefixtures("float_kernels")
 PROMPT = [7, 7]
 STEPS = 5
-PROMISES: dict[str, dict[str, Any]] = {
+CONSTRAINTS: dict[str, dict[str, Any]] = {
     "end of text": {"token_ranges": [[1, 4]]},
     "suffix": {"token_ranges": [[0, 3]], "suffix_ids": [2, EOS]},
     "suffix like the content": {"token_ranges": [[1, 3]], "suffix_ids": [1, 1, EOS], "prefix_ids": [0, 3]},
@@ -30,8 +30,8 @@ PROMISES: dict[str, dict[str, Any]] = {
 
 
 def processor_of(hmm: HMM | None, **options: Any) -> ConstraintLogitsProcessor:
-    promise: DFA = contains(1)
-    return ConstraintLogitsProcessor(hmm, promise, 0, 0, PROMPT, eos_token_id=EOS, **options)
+    constraint: DFA = contains(1)
+    return ConstraintLogitsProcessor(hmm, constraint, 0, 0, PROMPT, eos_token_id=EOS, **options)
 
 
 def beams(tokens: Tensor, scores: Tensor, rng: torch.Generator) -> Tensor:
@@ -42,15 +42,15 @@ def beams(tokens: Tensor, scores: Tensor, rng: torch.Generator) -> Tensor:
     return torch.cat([tokens[parents], chosen], dim=1)
 
 
-@pytest.mark.parametrize("name", PROMISES)
+@pytest.mark.parametrize("name", CONSTRAINTS)
 @pytest.mark.parametrize("guided", [True, False])
 def test_every_step_of_a_search_equals_the_host_s(device: torch.device, name: str, guided: bool) -> None:
     if name == "soft mask" and not guided:
         pytest.skip("there is no soft mask without an HMM")
     hmm = random_hmm(5, zeros=0.2).model if guided else None
-    on_host = processor_of(hmm, **PROMISES[name])
+    on_host = processor_of(hmm, **CONSTRAINTS[name])
     there = None if hmm is None else HMM.of_parameters(hmm.alpha_exp, hmm.beta.exp(), hmm.initial, EOS).to(device)
-    on_device = processor_of(there, **PROMISES[name])
+    on_device = processor_of(there, **CONSTRAINTS[name])
     rng = torch.Generator().manual_seed(1)
     tokens = torch.tensor([PROMPT] * 8)
     for _ in range(STEPS):

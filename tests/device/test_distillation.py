@@ -27,8 +27,8 @@ from ctrlg.distillation.first_hmm.torch_k_means import lloyd
 from ctrlg.distillation.pipeline import distill
 from ctrlg.distillation.pipeline_settings import DistillationSettings
 from ctrlg.distillation.processes import Processes, joined_processes
-from ctrlg.distillation.sampling.chunks import DrawingSettings, draw_chunks
-from ctrlg.distillation.sampling.next_tokens import draw_next_tokens, write_next_tokens
+from ctrlg.distillation.sampling.chunks import ChunkSettings, sample_chunks
+from ctrlg.distillation.sampling.next_tokens import sample_next_tokens, write_next_tokens
 from ctrlg.distillation.sampling.output_layer import output_layer
 from ctrlg.distillation.sampling.samples import Samples, SamplingSettings, sample, token_mask
 from ctrlg.distillation.sampling.storage import EMBEDDINGS_SUFFIX, read_embeddings, read_sequences, write_samples
@@ -82,9 +82,9 @@ def test_the_generator_may_be_the_devices(device: torch.device) -> None:
 
 
 def test_chunks(device: torch.device, tmp_path: Path) -> None:
-    settings = DrawingSettings(SamplingSettings(6), chunk_size=20, total_chunks=2, batch_size=8, embeddings=True)
+    settings = ChunkSettings(SamplingSettings(6), chunk_size=20, total_chunks=2, batch_size=8, embeddings=True)
     files = [
-        draw_chunks(tiny_language_model().to(place), [[EOS], [EOS, 4]], EOS, settings, tmp_path / str(place))
+        sample_chunks(tiny_language_model().to(place), [[EOS], [EOS, 4]], EOS, settings, tmp_path / str(place))
         for place in ("cpu", device)
     ]
     for expected, found in zip(*files, strict=True):
@@ -105,7 +105,7 @@ def test_sentences_read(device: torch.device) -> None:
 
 def next_tokens_of(model: Any, samples: Samples) -> Tensor:
     assert samples.embeddings is not None
-    return draw_next_tokens(output_layer(model), samples.embeddings, 8, VOCABULARY, torch.Generator().manual_seed(0))
+    return sample_next_tokens(output_layer(model), samples.embeddings, 8, VOCABULARY, torch.Generator().manual_seed(0))
 
 
 def test_next_tokens(device: torch.device, samples: Samples) -> None:

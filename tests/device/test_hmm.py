@@ -18,7 +18,7 @@ from ctrlg.hmm import (
     expected_counts,
     filter_tokens,
     log_likelihood,
-    maximise,
+    maximize,
     smooth_tokens,
     total_counts,
 )
@@ -73,7 +73,7 @@ def test_an_em_step(device: torch.device, tokens: Tensor, name: str, product_dty
     found = total_counts(moved(name, device).inference_parameters, tokens.to(device).split(3), product_dtype)
     assert_same(tuple(found), tuple(expected), rtol=1e-4)
     on_device = Prior(prior.emission.to(device), prior.strength)
-    assert_same(tuple(maximise(found, 0.01, on_device)), tuple(maximise(expected, 0.01, prior)), rtol=1e-4)
+    assert_same(tuple(maximize(found, 0.01, on_device)), tuple(maximize(expected, 0.01, prior)), rtol=1e-4)
 
 
 def test_an_em_step_waits_a_few_times_a_batch(device: torch.device, tokens: Tensor) -> None:

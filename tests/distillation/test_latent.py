@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from ctrlg.distillation.first_hmm import latent
 from ctrlg.distillation.first_hmm.clusters import nearest_centroids, share_of_sample, train_centroids
-from ctrlg.distillation.first_hmm.figure import draw_states
+from ctrlg.distillation.first_hmm.figure import plot_states
 from ctrlg.distillation.first_hmm.latent import (
     Distillation,
     LatentSettings,
@@ -229,7 +229,7 @@ def test_embeddings_that_are_not_finite_are_refused(samples: Samples, tmp_path: 
 
 def test_the_states_are_drawn(samples: Samples, tmp_path: Path) -> None:
     hmm, sizes = latent_variable_distillation(chunks_of(samples, tmp_path, [300]), SETTINGS)
-    draw_states(hmm, sizes, tiny_tokenizer(), tmp_path / "states.svg")
+    plot_states(hmm, sizes, tiny_tokenizer(), tmp_path / "states.svg")
     assert "no state is empty" in (tmp_path / "states.svg").read_text() or int((sizes[:-1] == 0).sum()) > 0
     with pytest.raises(ArgumentError, match="cannot draw"):
-        draw_states(hmm, sizes, tiny_tokenizer(), tmp_path / "states.txt")
+        plot_states(hmm, sizes, tiny_tokenizer(), tmp_path / "states.txt")

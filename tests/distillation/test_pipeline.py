@@ -1,4 +1,4 @@
-"""`ctrlg distill` from a tiny model of Hugging Face's format to sentences that keep a promise."""
+"""`ctrlg distill` from a tiny model of Hugging Face's format to sentences that keep a constraint."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_model_becomes_an_hmm_that_guides_it(model_folder: Path, tmp_path: Pat
     assert all(stage in card for stage in ("sampling", "initialisation", "training", "compression"))
 
 
-STAGES = ("draw_chunks", "latent_variable_distillation", "describe_next_tokens", "train", "quantize")
+STAGES = ("sample_chunks", "latent_variable_distillation", "describe_next_tokens", "train", "quantize")
 
 
 @pytest.mark.parametrize("stage", STAGES)

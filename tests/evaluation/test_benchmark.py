@@ -105,8 +105,8 @@ def test_all_ranked_sentences_are_written(folder: Path, tmp_path: Path) -> None:
 
 def test_without_limits_on_words_texts_may_be_long_or_short(folder: Path, tmp_path: Path) -> None:
     member = concept_sets(settings(folder, tmp_path), 0)[0]
-    assert member.promise(0, None).holds("dog park") and member.promise(0, None).holds("dog park " * 50)
-    assert not member.promise(3, None).holds("dog park") and not member.promise(0, None).holds("dog")
+    assert member.constraint(0, None).holds("dog park") and member.constraint(0, None).holds("dog park " * 50)
+    assert not member.constraint(3, None).holds("dog park") and not member.constraint(0, None).holds("dog")
     limits = {"least_words": 0, "most_words": None, "limit": 1}
     (line,) = run_benchmark(settings(folder, tmp_path, **limits), [Setting("float32", 32)]).lines
     assert line["kept"] and line["settings"]["most_words"] is None

@@ -1,4 +1,4 @@
-"""Reading concept sets, and the promises they make."""
+"""Reading concept sets, and the constraints they make."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ def test_bad_tables_are_refused(tmp_path: Path, name: str, content: str, message
         read_concept_sets(tmp_path / name)
 
 
-def test_the_promise_is_every_concept_in_some_form_and_a_number_of_words() -> None:
-    promise = ConceptSet(0, ("dog", "run"), ()).promise(3, 5)
-    assert promise.holds("Two dogs ran.") and promise.holds("The dog is running away.")
-    assert not promise.holds("Two dogs walked.") and not promise.holds("Dogs run.")
+def test_the_constraint_is_every_concept_in_some_form_and_a_number_of_words() -> None:
+    constraint = ConceptSet(0, ("dog", "run"), ()).constraint(3, 5)
+    assert constraint.holds("Two dogs ran.") and constraint.holds("The dog is running away.")
+    assert not constraint.holds("Two dogs walked.") and not constraint.holds("Dogs run.")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def test_columns_are_those_of_the_first_of_all_different_texts(first: str, kept:
         GenerationResult(text, (1,), log_prob, 2 * log_prob, not kept, timing)
         for text, log_prob in ((first, -1.0), ("Dogs run.", -1.5), (first.strip(), -1.7), ("Run, dog.", -2.0))
     ]
-    found = Sentence(concept_set, concept_set.promise(0, None), ranked)
+    found = Sentence(concept_set, concept_set.constraint(0, None), ranked)
     assert found.best is ranked[0]
     assert found.record == {
         "concept_set_idx": 3,

@@ -19,7 +19,7 @@ from ctrlg.vocabulary.token_bytes import Vocabulary
 TOKENIZER = tiny_tokenizer()
 EOS: int = cast(int, TOKENIZER.eos_token_id)
 MODEL = tiny_language_model(len(TOKENIZER) + 3)
-PROMISE = Keywords([["dog", "dogs"], ["park"]]) & WordCount(2, 5)
+CONSTRAINT = Keywords([["dog", "dogs"], ["park"]]) & WordCount(2, 5)
 SHORT: dict[str, Any] = {"suffix": ".", "max_new_tokens": 9, "num_beams": 3}
 
 
@@ -31,7 +31,7 @@ def random_model(vocab_size: int = len(TOKENIZER)) -> HMM:
 HMM_MODEL = random_model()
 
 
-def write(constraint: Any = PROMISE, hmm: Any = HMM_MODEL, **options: Any) -> list[GenerationResult]:
+def write(constraint: Any = CONSTRAINT, hmm: Any = HMM_MODEL, **options: Any) -> list[GenerationResult]:
     return generate(MODEL, TOKENIZER, hmm, constraint, **(SHORT | options))
 
 
@@ -68,14 +68,14 @@ def test_the_length_penalty_is_that_of_search_and_order(length_penalty: float) -
         {"prompt": [EOS, 3]},
     ],
 )
-def test_texts_keep_the_promise_and_are_ranked(hmm: HMM | None, options: dict[str, Any]) -> None:
+def test_texts_keep_the_constraint_and_are_ranked(hmm: HMM | None, options: dict[str, Any]) -> None:
     results = write(hmm=hmm, **options)
     assert 1 <= len(results) <= options.get("num_return_sequences", 1)
     values = [ranked_by(result, LENGTH_PENALTY) for result in results]
     assert values == sorted(values, reverse=True)
     assert len({result.token_ids for result in results}) == len(results)
     for result in results:
-        assert result.satisfied and PROMISE.holds(result.text)
+        assert result.satisfied and CONSTRAINT.holds(result.text)
         assert result.text.startswith(options.get("prefix", "")) and result.text.endswith(options.get("suffix", "."))
         assert 1 <= len(result.token_ids) <= 9
         assert EOS not in result.token_ids
@@ -102,7 +102,7 @@ def test_sampling_repeats_with_a_seed_and_leaves_the_generator_alone() -> None:
     assert contents(write(seed=8, **options)) != contents(first)
 
 
-def test_automata_and_graphs_are_promises_about_tokens() -> None:
+def test_automata_and_graphs_are_constraints_about_tokens() -> None:
     dog = TOKENIZER.encode(" dog")
     graph = AhoCorasickBuilder(len(TOKENIZER)).build([dog])
     result = write(graph)[0]

@@ -67,7 +67,7 @@ def test_where_nobody_knows_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("tokens", [10**7, 2 * 10**9])
-def test_a_promise_does_not_look_ahead_without_an_end(tokens: int) -> None:
+def test_a_constraint_does_not_look_ahead_without_an_end(tokens: int) -> None:
     with pytest.raises(BudgetError, match=f"{tokens:,}") as refusal:
         ConstraintLogitsProcessor(None, trivial(10), 1, tokens, [0], eos_token_id=9)
     assert "or less" in refusal.value.hint

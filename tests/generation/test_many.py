@@ -1,4 +1,5 @@
-"""Several promises side by side: each gets what it would get alone, and scores are those that reading again gives."""
+"""Several constraints side by side: each gets what it would get alone, and scores are those that reading again
+gives."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from ctrlg.hmm import HMM
 TOKENIZER = tiny_tokenizer()
 EOS: int = cast(int, TOKENIZER.eos_token_id)
 MODEL = tiny_language_model(len(TOKENIZER) + 3)
-PROMISES = [
+CONSTRAINTS = [
     Keywords([["dog", "dogs"], ["park"]]) & WordCount(2, 5),
     Exclude(["dog"]) & WordCount(3, 4),
     Keywords([["park"]]),
@@ -39,27 +40,27 @@ def same(ours: list[GenerationResult], theirs: list[GenerationResult]) -> bool:
 
 @pytest.mark.parametrize("guided", [True, False])
 @pytest.mark.parametrize("options", [{}, {"prefix": "the", "suffix": " run."}, {"soft_mask": True}])
-def test_each_promise_gets_what_it_gets_alone(hmm: HMM, guided: bool, options: dict[str, Any]) -> None:
+def test_each_constraint_gets_what_it_gets_alone(hmm: HMM, guided: bool, options: dict[str, Any]) -> None:
     if not guided and "soft_mask" in options:
         pytest.skip("a soft mask without an HMM steers nothing")
     guide = hmm if guided else None
-    together = generate_many(MODEL, TOKENIZER, guide, PROMISES, **(SHORT | options))
-    for promise, results in zip(PROMISES, together, strict=True):
+    together = generate_many(MODEL, TOKENIZER, guide, CONSTRAINTS, **(SHORT | options))
+    for constraint, results in zip(CONSTRAINTS, together, strict=True):
         assert results
-        assert same(results, generate(MODEL, TOKENIZER, guide, promise, **(SHORT | options)))
+        assert same(results, generate(MODEL, TOKENIZER, guide, constraint, **(SHORT | options)))
 
 
 def test_prompts_of_different_lengths_stand_side_by_side(hmm: HMM) -> None:
     prompts = ["run", "run run the dog", [EOS]]
-    together = generate_many(MODEL, TOKENIZER, hmm, PROMISES, prompts, **SHORT)
-    for promise, prompt, results in zip(PROMISES, prompts, together, strict=True):
-        assert same(results, generate(MODEL, TOKENIZER, hmm, promise, prompt, **SHORT))
+    together = generate_many(MODEL, TOKENIZER, hmm, CONSTRAINTS, prompts, **SHORT)
+    for constraint, prompt, results in zip(CONSTRAINTS, prompts, together, strict=True):
+        assert same(results, generate(MODEL, TOKENIZER, hmm, constraint, prompt, **SHORT))
 
 
 @pytest.mark.parametrize("options", [{}, {"num_beams": None, "do_sample": True, "seed": 3}, {"suffix": " run."}])
 def test_scores_are_those_of_reading_again(hmm: HMM, options: dict[str, Any]) -> None:
     suffix = [*TOKENIZER.encode(options.get("suffix", "."), add_special_tokens=False), EOS]
-    together = generate_many(MODEL, TOKENIZER, hmm, PROMISES, ["run the", "dog", "park dog"], **(SHORT | options))
+    together = generate_many(MODEL, TOKENIZER, hmm, CONSTRAINTS, ["run the", "dog", "park dog"], **(SHORT | options))
     for results in together:
         for result in results:
             assert result.log_prob == pytest.approx(result.total_log_prob / (len(result.token_ids) + len(suffix)))
@@ -70,7 +71,7 @@ def test_scores_are_those_of_reading_again(hmm: HMM, options: dict[str, Any]) ->
 
 
 def test_scores_do_not_depend_on_options_that_change_what_is_seen(hmm: HMM) -> None:
-    (results,) = generate_many(MODEL, TOKENIZER, hmm, PROMISES[:1], **SHORT, repetition_penalty=3.0)
+    (results,) = generate_many(MODEL, TOKENIZER, hmm, CONSTRAINTS[:1], **SHORT, repetition_penalty=3.0)
     suffix = [*TOKENIZER.encode(".", add_special_tokens=False), EOS]
     read = score_generated_ids(MODEL, [result.token_ids for result in results], [EOS], suffix)
     assert [result.total_log_prob for result in results] == pytest.approx([scored.total for scored in read], abs=1e-4)
@@ -92,6 +93,6 @@ def test_what_cannot_work_is_refused(hmm: HMM) -> None:
     with pytest.raises(ArgumentError, match="0 constraints, 0 prompts"):
         generate_many(MODEL, TOKENIZER, hmm, [], suffix=".")
     with pytest.raises(ArgumentError, match="3 constraints, 1 prompts"):
-        generate_many(MODEL, TOKENIZER, hmm, PROMISES, ["run"], suffix=".")
+        generate_many(MODEL, TOKENIZER, hmm, CONSTRAINTS, ["run"], suffix=".")
     with pytest.raises(BudgetError):
-        generate_many(MODEL, TOKENIZER, hmm, PROMISES, suffix=".", max_new_tokens=1)
+        generate_many(MODEL, TOKENIZER, hmm, CONSTRAINTS, suffix=".", max_new_tokens=1)

@@ -20,7 +20,7 @@ from ctrlg.hmm import HMM
 TOKENIZER = tiny_tokenizer()
 SIZE = len(TOKENIZER)
 EOS = cast(int, TOKENIZER.eos_token_id)
-PROMISE = Keywords(["dog"]) & WordCount(2, 5)
+CONSTRAINT = Keywords(["dog"]) & WordCount(2, 5)
 torch.manual_seed(1)
 HMM_MODEL = HMM(4, SIZE, EOS)
 DOG = TOKENIZER.encode(" dog")[0]
@@ -49,7 +49,7 @@ SETTINGS: dict[str, Any] = {
 
 def write(model: Any, **options: Any) -> list[GenerationResult]:
     options = {"suffix": ".", "max_new_tokens": 8} | options
-    return generate(model, TOKENIZER, HMM_MODEL, PROMISE, **options)
+    return generate(model, TOKENIZER, HMM_MODEL, CONSTRAINT, **options)
 
 
 MODEL = tiny_language_model(SIZE)

@@ -83,8 +83,8 @@ def dfas(draw: st.DrawFn, max_states: int = 4) -> DFA:
 
 
 @dataclass(frozen=True)
-class Promise:
-    """The texts that keep a promise: accepted content of allowed length without end of text, then suffix."""
+class TinyConstraint:
+    """The texts that keep a constraint: accepted content of allowed length without end of text, then suffix."""
 
     dfa: DFA
     suffix: tuple[int, ...]
@@ -97,7 +97,7 @@ class Promise:
         return [(*content, *self.suffix) for content in contents(self.dfa, self.dfa.initial, least, most)]
 
     def joint(self, hmm: TinyHMM) -> dict[tuple[int, ...], float]:
-        """p(promise, so far | prefix) for every beginning of a good text, the empty one included."""
+        """p(constraint, so far | prefix) for every beginning of a good text, the empty one included."""
         start = hmm.after(self.prefix)
         joint: dict[tuple[int, ...], float] = defaultdict(float)
         for text in self.texts:
@@ -107,7 +107,7 @@ class Promise:
         return dict(joint)
 
     def log_ratios(self, hmm: TinyHMM) -> dict[tuple[int, ...], np.ndarray]:
-        """so far -> log p(promise, v | so far) - log p(v | so far) of every v, [V]; nan where not allowed.
+        """so far -> log p(constraint, v | so far) - log p(v | so far) of every v, [V]; nan where not allowed.
 
         Only what goes on is there: beginnings of good texts that are not whole.
         """

@@ -1,4 +1,4 @@
-"""Random contents that come close to keeping or breaking a promise, and the text they make."""
+"""Random contents that come close to keeping or breaking a constraint, and the text they make."""
 
 from __future__ import annotations
 

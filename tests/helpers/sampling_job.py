@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ctrlg.distillation.processes import joined_processes
-from ctrlg.distillation.sampling.chunks import DrawingProgress, DrawingSettings, draw_chunks
+from ctrlg.distillation.sampling.chunks import ChunkProgress, ChunkSettings, sample_chunks
 from ctrlg.distillation.sampling.samples import SamplingSettings
 from helpers import tiny_models
 
@@ -27,7 +27,7 @@ def tiny_language_model(seed: int = 0) -> Any:
 
 
 PROMPTS = [[EOS], [3, 4], [5], [2, 7], [8, 1]]
-SETTINGS = DrawingSettings(SamplingSettings(6), chunk_size=23, total_chunks=3, batch_size=4, embeddings=True, seed=4)
+SETTINGS = ChunkSettings(SamplingSettings(6), chunk_size=23, total_chunks=3, batch_size=4, embeddings=True, seed=4)
 KILLED_AFTER_TOKENS = 150  # of process 0: in its second chunk, within a batch
 
 
@@ -35,13 +35,13 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     model = tiny_language_model()
 
-    def kill(state: DrawingProgress) -> None:
+    def kill(state: ChunkProgress) -> None:
         if processes.rank == 0 and state.tokens // processes.world_size > KILLED_AFTER_TOKENS:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with joined_processes("cpu") as processes:
-        draw_chunks(model, PROMPTS, EOS, SETTINGS, folder / "whole", processes)
-        draw_chunks(model, PROMPTS, EOS, SETTINGS, folder / "killed", processes, kill)
+        sample_chunks(model, PROMPTS, EOS, SETTINGS, folder / "whole", processes)
+        sample_chunks(model, PROMPTS, EOS, SETTINGS, folder / "killed", processes, kill)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from ctrlg.errors import ArgumentError
-from ctrlg.hmm import HMM, Prior, log_likelihood, maximise
+from ctrlg.hmm import HMM, Prior, log_likelihood, maximize
 from ctrlg.hmm.learning import TotalCounts, total_counts
 
 
 def em_step(hmm: HMM, tokens: torch.Tensor) -> HMM:
-    return HMM.of_parameters(*maximise(total_counts(hmm.inference_parameters, [tokens])), hmm.eos_token_id)
+    return HMM.of_parameters(*maximize(total_counts(hmm.inference_parameters, [tokens])), hmm.eos_token_id)
 
 
 @settings(deadline=None, max_examples=40)
@@ -52,23 +52,23 @@ def test_one_step_equals_hmmlearn() -> None:
 
 def test_pseudocount_is_spread_over_the_row_and_empty_rows_are_uniform() -> None:
     counts = TotalCounts(torch.tensor([3.0, 1.0]), torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.zeros(4, 2), 0.0, 4)
-    estimate = maximise(counts, pseudocount=1.0)
+    estimate = maximize(counts, pseudocount=1.0)
     assert_close(estimate.initial, torch.tensor([0.7, 0.3]))
     assert_close(estimate.transition, torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
-    assert_close(maximise(counts).emission, torch.full((2, 4), 0.25))
+    assert_close(maximize(counts).emission, torch.full((2, 4), 0.25))
 
 
 def test_a_prior_counts_as_so_many_observations() -> None:
     counts = TotalCounts(torch.ones(1), torch.ones(1, 1), torch.tensor([[2.0], [0.0]]), 0.0, 1)
     prior = Prior(torch.tensor([[0.0, 1.0]]), strength=6.0)
-    assert_close(maximise(counts, prior=prior).emission, torch.tensor([[0.25, 0.75]]))
+    assert_close(maximize(counts, prior=prior).emission, torch.tensor([[0.25, 0.75]]))
 
 
 @pytest.mark.parametrize(("pseudocount", "strength"), [(-1.0, 0.0), (0.0, -2.0)])
 def test_negative_counts_are_refused(pseudocount: float, strength: float) -> None:
     counts = TotalCounts(torch.ones(1), torch.ones(1, 1), torch.ones(2, 1), 0.0, 1)
     with pytest.raises(ArgumentError, match="negative"):
-        maximise(counts, pseudocount, Prior(torch.tensor([[0.5, 0.5]]), strength))
+        maximize(counts, pseudocount, Prior(torch.tensor([[0.5, 0.5]]), strength))
 
 
 @pytest.mark.parametrize("pseudocount", [0.0, 0.001])
@@ -78,9 +78,9 @@ def test_consumed_counts_give_the_same_estimate_in_their_own_memory(pseudocount:
     prior = Prior(torch.softmax(torch.randn(4, 6, generator=torch.Generator().manual_seed(2)), 1), strength=0.5)
     counts = total_counts(hmm.inference_parameters, [tokens])
     before = counts.emission.clone()
-    kept = maximise(counts, pseudocount, prior)
+    kept = maximize(counts, pseudocount, prior)
     assert torch.equal(counts.emission, before)
-    consumed = maximise(counts, pseudocount, prior, consume=True)
+    consumed = maximize(counts, pseudocount, prior, consume=True)
     assert all(torch.equal(ours, other) for ours, other in zip(kept, consumed, strict=True))
     assert consumed.emission.data_ptr() == counts.emission.data_ptr()
 
@@ -91,7 +91,7 @@ def test_steps_without_logarithms_end_at_the_same_model() -> None:
     parameters = hmm.inference_parameters
     for _ in range(3):
         hmm = em_step(hmm, tokens)
-        parameters = maximise(total_counts(parameters, [tokens]), consume=True).parameters
+        parameters = maximize(total_counts(parameters, [tokens]), consume=True).parameters
     assert_close(parameters.emission.to_dense(), hmm.beta.exp(), rtol=1e-4, atol=1e-6)
     assert_close(parameters.transition.to_dense(), hmm.alpha_exp.data, rtol=1e-4, atol=1e-6)
     assert_close(log_likelihood(parameters, tokens), hmm.log_likelihood(tokens), rtol=1e-4, atol=1e-4)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from ctrlg import assets
 from ctrlg.errors import ArgumentError, CtrlGError, VocabularyError
 from ctrlg.hmm import HMM
-from ctrlg.inspection.figure import draw_inspection
+from ctrlg.inspection.figure import plot_inspection
 from ctrlg.inspection.inspect import Inspection, MatrixInspection, inspect_hmm, inspect_matrix, occupancy
 from ctrlg.inspection.report import as_record, quartiles
 from ctrlg.matrices import CompressedMatrix, DenseMatrix
@@ -262,5 +262,5 @@ def test_zeros_and_single_states_can_be_drawn(tmp_path: Path) -> None:
         found: Inspection = inspect_hmm(hmm)
         matrix: MatrixInspection = found.emission
         assert matrix.histogram.zeros == int((hmm.emission.to_dense() == 0).sum())
-        draw_inspection(found, tmp_path / f"{number}.png", "drawn by a test")
+        plot_inspection(found, tmp_path / f"{number}.png", "drawn by a test")
         assert (tmp_path / f"{number}.png").stat().st_size > 10_000

@@ -82,7 +82,7 @@ def test_refusals_name_the_nearest_lengths_that_work(dfa: DFA, least: int, more:
         assert refused.type is UnsatisfiableError
 
 
-def test_end_of_text_is_no_way_to_keep_a_promise() -> None:
+def test_end_of_text_is_no_way_to_keep_a_constraint() -> None:
     with pytest.raises(UnsatisfiableError):
         Reachability(content_automaton(contains(1, EOS), EOS), [(1, 9)])
 

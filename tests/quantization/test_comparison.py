@@ -1,4 +1,5 @@
-"""Every method of the registry as an HMM to decode with: of which kind it is, and that promises are kept with any."""
+"""Every method of the registry as an HMM to decode with: of which kind it is, and that constraints are kept with
+any."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ TOKENIZER = tiny_tokenizer()
 EOS: int = cast(int, TOKENIZER.eos_token_id)
 MODEL = tiny_language_model(len(TOKENIZER))
 VOCABULARY = Vocabulary.of(TOKENIZER, len(TOKENIZER), EOS)
-PROMISE = Keywords([["dog", "dogs"], ["park"]]) & WordCount(2, 5)
+CONSTRAINT = Keywords([["dog", "dogs"], ["park"]]) & WordCount(2, 5)
 UNNORMALISED = [name for name, method in METHODS.items() if not method.normalised]
 
 
@@ -80,11 +81,11 @@ def test_the_initial_distribution_is_quantised_where_one_says_so(name: str) -> N
 
 @pytest.mark.parametrize("bits", [1, 6])
 @pytest.mark.parametrize("name", METHODS)
-def test_promises_are_kept_with_every_method(name: str, bits: int) -> None:
+def test_constraints_are_kept_with_every_method(name: str, bits: int) -> None:
     hmm = comparison_hmm(flat_hmm(), name, bits)
     options: dict[str, Any] = {"max_new_tokens": 9, "num_beams": 3, "num_return_sequences": 2}
-    for result in generate(MODEL, TOKENIZER, hmm, PROMISE, prefix="the", suffix=" run.", **options):
-        assert result.satisfied and PROMISE.holds(result.text)
+    for result in generate(MODEL, TOKENIZER, hmm, CONSTRAINT, prefix="the", suffix=" run.", **options):
+        assert result.satisfied and CONSTRAINT.holds(result.text)
         assert math.isfinite(result.log_prob)
 
 
@@ -92,7 +93,7 @@ def test_promises_are_kept_with_every_method(name: str, bits: int) -> None:
 @pytest.mark.parametrize("name", UNNORMALISED)
 def test_scores_are_log_probabilities_whatever_is_left_of_the_rows(name: str, bits: int) -> None:
     hmm = comparison_hmm(flat_hmm(), name, bits)
-    dfa = PROMISE.compile(VOCABULARY)
+    dfa = CONSTRAINT.compile(VOCABULARY)
     dog = TOKENIZER.encode(" dog")
     processor = ConstraintLogitsProcessor(hmm, dfa, 1, 9, [EOS], prefix_ids=TOKENIZER.encode("the s"))
     for content in ([], dog, [*dog, *TOKENIZER.encode(" the")], [*dog, *TOKENIZER.encode(" park")]):
@@ -109,7 +110,7 @@ def test_scores_are_log_probabilities_whatever_is_left_of_the_rows(name: str, bi
 def test_where_rounding_leaves_nothing_the_mask_and_the_language_model_decide(name: str) -> None:
     hmm = comparison_hmm(flat_hmm(), name, 1)
     assert hmm.transition.to_dense().eq(0).all() and hmm.emission.to_dense().eq(0).all()
-    dfa = PROMISE.compile(VOCABULARY)
+    dfa = CONSTRAINT.compile(VOCABULARY)
     prefix = TOKENIZER.encode("the")
     guided = ConstraintLogitsProcessor(hmm, dfa, 1, 9, [EOS], prefix_ids=prefix)
     masked = ConstraintLogitsProcessor(None, dfa, 1, 9, [EOS], prefix_ids=prefix, eos_token_id=EOS)

@@ -15,7 +15,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.concept_sets import ConceptSet
 from ctrlg.hmm import HMM
 from studies.alternatives import outlines_generation
-from studies.alternatives.expressions import Counting, promise_pattern
+from studies.alternatives.expressions import Counting, constraint_pattern
 from studies.alternatives.outlines_generation import OutlinesWriter
 from studies.alternatives.prompting import first_sentence, messages, write_asked
 from studies.alternatives.study import Alternatives
@@ -90,7 +90,7 @@ def test_outlines_writes_what_matches() -> None:
     tokenizer.chat_template = CHAT
     model = tiny_language_model(len(tokenizer), eos_token_id=end)
     writer = OutlinesWriter(model, tokenizer, end, samples=3, max_new_tokens=60)
-    pattern = promise_pattern(("dog",), (1, 2), Counting.EXACT).replace("[A-Za-z]+", "[a-z]{1,3}")
+    pattern = constraint_pattern(("dog",), (1, 2), Counting.EXACT).replace("[A-Za-z]+", "[a-z]{1,3}")
     first, second = (writer.write(pattern, seed=5) for _ in range(2))
     assert re.fullmatch(pattern, first.text)
     assert first.text == second.text

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.decoding_oracle import EOS, VOCAB, Promise, TinyHMM, contains, random_hmm
+from helpers.decoding_oracle import EOS, VOCAB, TinyConstraint, TinyHMM, contains, random_hmm
 from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 from hypothesis import given
 from hypothesis import settings as examples
@@ -32,7 +32,7 @@ from studies.fidelity.study import Fidelity
 
 WORDS = ["dog", "park"]
 MOST = 4
-PROMISE = Promise(contains(1), (2, EOS), (1, MOST))
+CONSTRAINT = TinyConstraint(contains(1), (2, EOS), (1, MOST))
 TEXT = (0, 3, 1, 0, 2, EOS)
 
 
@@ -41,12 +41,12 @@ def tiny_text(text: tuple[int, ...] = TEXT, seed: int = 0) -> GuidedText:
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(len(text), VOCAB, generator=generator).log_softmax(dim=1)
     allowed = torch.isfinite(torch.from_numpy(joined_by_enumeration(random_hmm(0), text, scores)))
-    return GuidedText(PROMISE.dfa, PROMISE.suffix, text, MOST, scores, allowed)
+    return GuidedText(CONSTRAINT.dfa, CONSTRAINT.suffix, text, MOST, scores, allowed)
 
 
 def joined_by_enumeration(hmm: TinyHMM, text: tuple[int, ...], scores: torch.Tensor) -> np.ndarray:
-    """Log of p_LM(v) p(promise, v | so far) / p(v | so far), normalised, before every token, float64 [T, V]."""
-    ratios = PROMISE.log_ratios(hmm)
+    """Log of p_LM(v) p(constraint, v | so far) / p(v | so far), normalised, before every token, float64 [T, V]."""
+    ratios = CONSTRAINT.log_ratios(hmm)
     joined = np.array([scores[at].double().numpy() + ratios[text[:at]] for at in range(len(text))])
     weights = np.exp(np.nan_to_num(joined, nan=-np.inf))
     with np.errstate(divide="ignore"):
@@ -56,7 +56,7 @@ def joined_by_enumeration(hmm: TinyHMM, text: tuple[int, ...], scores: torch.Ten
 @examples(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 1000), number=st.integers(0, 10_000))
 def test_divergences_are_those_of_the_enumerated_guidance(seed: int, number: int) -> None:
-    chosen = PROMISE.texts[number % len(PROMISE.texts)]
+    chosen = CONSTRAINT.texts[number % len(CONSTRAINT.texts)]
     text = tiny_text(chosen, seed)
     first, second = random_hmm(seed), random_hmm(seed + 1)
     truth, other = (np.exp(joined_by_enumeration(hmm, chosen, text.log_probs)) for hmm in (first, second))
@@ -93,12 +93,12 @@ def without_word(hmm: TinyHMM, token: int) -> UnnormalisedHMM:
 
 def test_where_the_guide_is_silent_the_mask_decides_as_in_the_decoder() -> None:
     text = tiny_text()
-    hmm = without_word(random_hmm(0), token=1)  # the keyword: before it, no way is seen to keep the promise
+    hmm = without_word(random_hmm(0), token=1)  # the keyword: before it, no way is seen to keep the constraint
     found = guided(text, hmm)
     assert found.silent.tolist() == [True, True, True, False, False, False]
     alone = guided(text, None).log_probs
     torch.testing.assert_close(found.log_probs[:3], alone[:3])
-    processor = ConstraintLogitsProcessor(hmm, PROMISE.dfa, 1, MOST, [EOS], (), PROMISE.suffix)
+    processor = ConstraintLogitsProcessor(hmm, CONSTRAINT.dfa, 1, MOST, [EOS], (), CONSTRAINT.suffix)
     ids = torch.tensor([[EOS, *TEXT[:-1]]])
     for at in range(len(TEXT)):
         decoder = processor(ids[:, : at + 1], text.log_probs[at : at + 1])[0]
@@ -225,9 +225,9 @@ def test_sequences_of_another_model_are_refused(folder: Path, tmp_path: Path) ->
         points(["norm-q"], [8], [-1.0])
 
 
-def test_a_content_that_breaks_the_promise_is_no_text() -> None:
+def test_a_content_that_breaks_the_constraint_is_no_text() -> None:
     vocabulary = Vocabulary.of(tiny_tokenizer())
     model = tiny_language_model(vocabulary.vocab_size, eos_token_id=vocabulary.eos_token_id)
-    dfa = ConceptSet(0, ("dog",), ()).promise(1, 3).compile(vocabulary, suffix=".")
-    with pytest.raises(DataError, match="is no content of the promise"):
+    dfa = ConceptSet(0, ("dog",), ()).constraint(1, 3).compile(vocabulary, suffix=".")
+    with pytest.raises(DataError, match="is no content of the constraint"):
         guided_text(model, vocabulary, dfa, vocabulary.spell(["run"])[0] or (), [vocabulary.eos_token_id], 5)

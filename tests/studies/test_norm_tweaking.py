@@ -16,9 +16,9 @@ from normtweaking import sliding_window_perplexity
 from normtweaking.grid import Grid
 from normtweaking.tweaking.moments import channel_moments
 from normtweaking.tweaking.tweaker import ModelTweaker
-from studies.norm_tweaking.layer_deltas import draw_layers, layer_deltas, layer_moments
+from studies.norm_tweaking.layer_deltas import layer_deltas, layer_moments, plot_layers
 from studies.norm_tweaking.measures import COLUMNS, NormMeasures, Scheme, StudySettings, Wanted, Way
-from studies.norm_tweaking.report import draw_study, groups, table
+from studies.norm_tweaking.report import groups, plot_study, table
 
 TOKENIZER = tiny_tokenizer()
 EOS = int(TOKENIZER.eos_token_id)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def test_a_study_resumes_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         100 * math.log(lines[1]["perplexity"] / lines[2]["perplexity"]) / math.log(lines[1]["perplexity"] / exact)
     )
     assert table(lines).count("\n") == 1 + len(found)
-    assert len(draw_study(lines).axes) == len(SCHEMES)
+    assert len(plot_study(lines).axes) == len(SCHEMES)
     with pytest.raises(DataError, match="one text"):
         groups([*lines, {**lines[0], "text": "other"}])
 
@@ -119,7 +119,7 @@ def test_layer_deltas_are_those_of_hidden_states(tmp_path: Path) -> None:
     torch.testing.assert_close(
         deltas.variance[0], (expected[0].variance - expected[1].variance).abs(), rtol=1e-4, atol=1e-6
     )
-    assert len(draw_layers(deltas, deltas, "a test").axes) == 2
+    assert len(plot_layers(deltas, deltas, "a test").axes) == 2
 
 
 @pytest.mark.parametrize("text", ["four", "4:", "4:x", "9", "4:1", ""])

@@ -15,7 +15,7 @@ from ctrlg import devices as memory
 from ctrlg.errors import ArgumentError, CtrlGError, DataError, VocabularyError
 from ctrlg.evaluation.synthetic import float_bytes, synthetic_hmm
 from studies.tracing import operators
-from studies.tracing.figure import draw_trace, finding
+from studies.tracing.figure import finding, plot_trace
 from studies.tracing.tracing import TracedGeneration
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "test_trace.py"
@@ -154,7 +154,7 @@ def test_the_finding_and_an_empty_figure() -> None:
     ]
     assert finding(lines).endswith("16 beams: float 20% at 512 states to 40% at 1,024; compressed 10% at 512")
     with pytest.raises(DataError, match="nothing was measured"):
-        draw_trace([])
+        plot_trace([])
 
 
 @pytest.mark.parametrize(

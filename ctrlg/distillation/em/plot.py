@@ -11,22 +11,22 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, sa
 
 
 def check_plot(log_file: str | Path, output: str | Path) -> None:
-    """Raise ArgumentError where `plot_training` could not draw this log into this file when the run is over."""
+    """Raise ArgumentError where `plot_training` could not plot this log into this file when the run is over."""
     check_figure_path(output)
     if is_tab_separated(log_file):
         raise ArgumentError(f"a plot needs more than {log_file} will hold", hint="name the log *.jsonl, or do not plot")
 
 
 def plot_training(log_file: str | Path, output: str | Path, command: str = "") -> None:
-    """Draw a training log.
+    """Plot a training log.
 
-    log_file: as `train` writes it; several runs in it are drawn one after the other, by checkpoint. output: .png or
+    log_file: as `train` writes it; several runs in it are plotted one after the other, by checkpoint. output: .png or
     .svg. command: kept in the file's metadata. Raises DataError for what is no log, ArgumentError for other formats.
     """
     settings, records = read_log(log_file)
     figure = new_figure(7.5, 4.5)
     axes = figure.add_subplot()
-    _draw_quantisations(axes, [record for record in records if record.quantised])
+    _plot_quantisations(axes, [record for record in records if record.quantised])
     trained = [record for record in records if record.train_per_token is not None]
     axes.plot(
         [record.checkpoint for record in trained],
@@ -53,7 +53,7 @@ def plot_training(log_file: str | Path, output: str | Path, command: str = "") -
     save_figure(figure, output, command)
 
 
-def _draw_quantisations(axes: Any, quantised: list[TrainingRecord]) -> None:
+def _plot_quantisations(axes: Any, quantised: list[TrainingRecord]) -> None:
     for index, record in enumerate(quantised):
         label = f"quantised to {_bits(quantised)}" if index == 0 else None
         axes.axvline(record.checkpoint, color=LIGHT, linewidth=1.5, zorder=0, label=label)

@@ -21,7 +21,7 @@ from ctrlg.distillation.sampling.samples import reading_places, token_mask
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm.expectation import CountSums
 from ctrlg.hmm.inference import MISSING, Parameters
-from ctrlg.hmm.learning import Estimate, Prior, TotalCounts, maximise, total_counts
+from ctrlg.hmm.learning import Estimate, Prior, TotalCounts, maximize, total_counts
 from ctrlg.hmm.model import HMM
 
 MOST_STEPS = 1_000_000  # of a schedule, which is a list of them
@@ -29,7 +29,7 @@ Report = Callable[[int], None]  # called after every batch with the number of it
 
 
 class EMSettings(NamedTuple):
-    """batch_size: sequences per E-step batch. dropout: share of tokens made missing. pseudocount: see `maximise`.
+    """batch_size: sequences per E-step batch. dropout: share of tokens made missing. pseudocount: see `maximize`.
     bfloat16: whether the E-step multiplies matrices in that type (see `CountSums`)."""
 
     batch_size: int = 256
@@ -69,7 +69,7 @@ def em_step(
     """
     parameters = model.inference_parameters
     counts = em_counts(parameters, sequences, model.eos_token_id, settings, processes, step, report, next_tokens)
-    update(model, maximise(counts, settings.pseudocount, prior, consume=True))
+    update(model, maximize(counts, settings.pseudocount, prior, consume=True))
 
 
 def em_counts(

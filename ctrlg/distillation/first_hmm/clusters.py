@@ -1,6 +1,6 @@
 """k-means over hidden states that lie in many files: centroids from a bounded sample, then one chunk at a time.
 
-The sample is drawn without replacement over all chunks together: how many vectors each one gives follows the
+The sample is sampled without replacement over all chunks together: how many vectors each one gives follows the
 multivariate hypergeometric distribution, so that no list of all vectors is ever made.
 """
 
@@ -22,7 +22,8 @@ ASSIGNMENT_BLOCK = 4096  # vectors whose distances to all centroids exist at a t
 
 
 def share_of_sample(sizes: Sequence[int], count: int, seed: int) -> list[NDArray[np.int64]]:
-    """Positions to draw from each of several sets of these sizes, sorted; `count` together, all where there are fewer.
+    """Positions to sample from each of several sets of these sizes, sorted; `count` together, all where there are
+    fewer.
 
     Every subset of `count` members is equally likely; the same seed draws the same one.
     """
@@ -40,7 +41,7 @@ def train_centroids(
     """k-means of vectors [n, D]; centroids float32 [clusters, D] on the device.
 
     Vectors that occur many times (every sequence begins after the same prompt) count once with their number as
-    weight: as rows of their own they would be drawn as several equal centroids, of which all but one stay empty.
+    weight: as rows of their own they would be sampled as several equal centroids, of which all but one stay empty.
     faiss does it where it is installed and, for a GPU, is `faiss-gpu`; torch does everywhere else. Raises DataError for
     fewer distinct vectors than clusters, NaN and infinity.
     """

@@ -16,8 +16,8 @@ SHOWN_STATES = 12
 SHOWN_WORDS = 5
 
 
-def draw_states(hmm: HMM, cluster_sizes: Tensor, tokenizer: Any, path: str | Path) -> None:
-    """Draw cluster sizes (int64 [H], tokens a state) and top words into a .png, .svg or .pdf file.
+def plot_states(hmm: HMM, cluster_sizes: Tensor, tokenizer: Any, path: str | Path) -> None:
+    """Plot cluster sizes (int64 [H], tokens a state) and top words into a .png, .svg or .pdf file.
 
     The twelve states are spread evenly over the sizes, from the largest to the smallest that has members.
     """

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ctrlg.distillation.sampling.samples import token_mask
 from ctrlg.errors import DataError
-from ctrlg.hmm.learning import Estimate, TotalCounts, maximise
+from ctrlg.hmm.learning import Estimate, TotalCounts, maximize
 
 SOFTMAX_BLOCKS = {"cpu": 2048}  # tokens whose next-token distributions exist at a time, by device
 LARGE_SOFTMAX_BLOCK = 16_384  # on any other: 3.2 GB of float32 over 49,152 tokens
@@ -93,7 +93,7 @@ class StateCounts:
         emission[:, -1] = 0
         emission[self.eos_token_id, -1] = 1
         counts = TotalCounts(self.initial.float(), transition, emission, 0.0, self.sequences)
-        estimate = maximise(counts, pseudocount)
+        estimate = maximize(counts, pseudocount)
         if self.soft is None:
             return estimate
         mass = self.soft.sum(1, keepdim=True)

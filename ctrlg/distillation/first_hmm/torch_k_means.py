@@ -70,7 +70,7 @@ def distinct_vectors(vectors: Tensor) -> tuple[Tensor, Tensor]:
 def lloyd(vectors: Tensor, weights: Tensor, clusters: int, iterations: int, seed: int) -> Tensor:
     """Centroids float32 [clusters, D] of distinct vectors [n, D], n >= clusters, with weights [n].
 
-    They begin as vectors drawn at random. A centroid without members takes one half of a heavy cluster, as in
+    They begin as vectors sampled at random. A centroid without members takes one half of a heavy cluster, as in
     faiss. Repeatable on one device.
     """
     generator = torch.Generator().manual_seed(seed)

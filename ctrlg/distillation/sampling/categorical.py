@@ -1,4 +1,4 @@
-"""Draws from a language model's next-token distribution: one uniform number a draw, by inversion in two levels.
+"""Draws from a language model's next-token distribution: one uniform number a sample, by inversion in two levels.
 
 A row of weights exp(logit - largest logit) is cut into blocks; a uniform number picks a block from the cumulated
 block sums, then a token from the cumulated weights within that block. So the vocabulary is passed over a few times in
@@ -16,7 +16,7 @@ BLOCK = 256  # tokens summed before anything is cumulated
 SLICE_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}  # weights held at once: what stays in a cache; what fills a device
 
 
-def draw_tokens(
+def sampled_tokens(
     logits: Tensor, uniforms: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> Tensor:
     """A token id for every uniform number, int64 [n] or [n, K].
@@ -28,7 +28,7 @@ def draw_tokens(
     vocab_size = logits.shape[1]
     width = -(-vocab_size // BLOCK) * BLOCK
     rows = max(1, SLICE_BYTES.get(logits.device.type, 1 << 28) // (4 * width))
-    # The padding after the last token keeps the weight zero and is never drawn.
+    # The padding after the last token keeps the weight zero and is never sampled.
     buffer = torch.zeros(min(rows, len(logits)), width, dtype=torch.float32, device=logits.device)
     drawn = []
     for start in range(0, len(logits), rows):

@@ -1,4 +1,4 @@
-"""Chunks of training data drawn from a language model: fair to every prompt, resumable, by one process or many.
+"""Chunks of training data sampled from a language model: fair to every prompt, resumable, by one process or many.
 
 Row i of the whole job, counted over all chunks, continues prompt i modulo the number of prompts: every prompt has its
 share to within one row, in the job and in every chunk. A chunk's rows are cut into batches of prompts that are equally
@@ -23,12 +23,12 @@ from ctrlg.devices import varied_shapes
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.sampling.parts import Parts, refuse_other_settings
 from ctrlg.distillation.sampling.samples import (
-    NextDraws,
+    NextTokens,
     Report,
     Samples,
     continue_prompts,
 )
-from ctrlg.distillation.sampling.settings import DrawingSettings
+from ctrlg.distillation.sampling.settings import ChunkSettings
 from ctrlg.distillation.sampling.storage import EMBEDDINGS_SUFFIX, read_description
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.files.disk import writable_file, writable_folder
@@ -36,8 +36,8 @@ from ctrlg.files.locks import Lock
 from ctrlg.loading.opening import weights_digest
 
 
-class DrawingProgress(NamedTuple):
-    """How far a job is: sequences of how many, over all processes, and the tokens drawn since it was started.
+class ChunkProgress(NamedTuple):
+    """How far a job is: sequences of how many, over all processes, and the tokens sampled since it was started.
 
     Estimated from this process where there are several.
     """
@@ -48,17 +48,17 @@ class DrawingProgress(NamedTuple):
 
 
 @varied_shapes()
-def draw_chunks(
+def sample_chunks(
     model: Any,
     prompts: Sequence[Sequence[int]],
     eos_token_id: int,
-    settings: DrawingSettings,
+    settings: ChunkSettings,
     output: str | Path,
     processes: Processes | None = None,
-    progress: Callable[[DrawingProgress], None] | None = None,
+    progress: Callable[[ChunkProgress], None] | None = None,
     until: float | None = None,
 ) -> list[Path]:
-    """Draw all chunks that are not there yet; returns the files of all chunks, or of those that time allowed.
+    """Sample all chunks that are not there yet; returns the files of all chunks, or of those that time allowed.
 
     model: a causal language model of transformers. prompts: token ids, at least one prompt and one token each.
     output: file of the sequences where there is one chunk, else chunk c goes to `output`.c; embeddings go to the same
@@ -78,17 +78,17 @@ def draw_chunks(
     _check_prompts(model, prompts, settings.sampling.max_new_tokens)
     description = _description(model, prompts, eos_token_id, settings)
     with Lock(output, f"drawing {output}") if processes.rank == 0 else nullcontext():
-        return _draw_missing(model, prompts, eos_token_id, settings, output, processes, progress, until, description)
+        return _plot_missing(model, prompts, eos_token_id, settings, output, processes, progress, until, description)
 
 
-def _draw_missing(
+def _plot_missing(
     model: Any,
     prompts: Sequence[Sequence[int]],
     eos_token_id: int,
-    settings: DrawingSettings,
+    settings: ChunkSettings,
     output: Path,
     processes: Processes,
-    progress: Callable[[DrawingProgress], None] | None,
+    progress: Callable[[ChunkProgress], None] | None,
     until: float | None,
     description: dict[str, Any],
 ) -> list[Path]:
@@ -134,7 +134,7 @@ def chunk_files(output: str | Path, total_chunks: int) -> list[Path]:
     return [Path(f"{output}.{chunk}" if total_chunks > 1 else output) for chunk in range(total_chunks)]
 
 
-def plan_batches(lengths: Sequence[int], settings: DrawingSettings, chunk: int) -> list[list[int]]:
+def plan_batches(lengths: Sequence[int], settings: ChunkSettings, chunk: int) -> list[list[int]]:
     """Rows of a chunk by batch. lengths: tokens of each prompt; those of one batch are equally long."""
     first = chunk * settings.chunk_size
     groups: dict[int, list[int]] = {}
@@ -152,7 +152,7 @@ def _draw(
     model: Any,
     prompts: Sequence[Sequence[int]],
     eos_token_id: int,
-    settings: DrawingSettings,
+    settings: ChunkSettings,
     chunk: int,
     batch: int,
     rows: Sequence[int],
@@ -173,12 +173,12 @@ def _draw(
         eos_token_id,
         settings.embeds(chunk),
         report,
-        None if shifts is None else NextDraws(settings.next_tokens, shifts),
+        None if shifts is None else NextTokens(settings.next_tokens, shifts),
     )
 
 
 def _is_finished(file: Path, description: dict[str, Any], embedded: bool) -> bool:
-    """Is the chunk there, drawn with these settings? Raises ArgumentError where something else is."""
+    """Is the chunk there, sampled with these settings? Raises ArgumentError where something else is."""
     embeddings = Path(f"{file}{EMBEDDINGS_SUFFIX}")
     if not writable_file(file).exists():
         if embedded and writable_file(embeddings).exists():  # they are put there first
@@ -189,7 +189,7 @@ def _is_finished(file: Path, description: dict[str, Any], embedded: bool) -> boo
 
 
 def _description(
-    model: Any, prompts: Sequence[Sequence[int]], eos_token_id: int, settings: DrawingSettings
+    model: Any, prompts: Sequence[Sequence[int]], eos_token_id: int, settings: ChunkSettings
 ) -> dict[str, Any]:
     """All that decides what a chunk holds. The number of chunks does not: a job may go on with more. What is as it
     always was before there was a choice is not mentioned: files of that time do not mention it either."""
@@ -231,16 +231,16 @@ def _check_prompts(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens:
 
 
 class _Meter:
-    """Turns what this process has drawn into how far the whole job is."""
+    """Turns what this process has sampled into how far the whole job is."""
 
     def __init__(
         self,
-        settings: DrawingSettings,
+        settings: ChunkSettings,
         plan: dict[int, list[list[int]]],
         parts: Parts,
         mine: list[tuple[int, int]],
         world_size: int,
-        progress: Callable[[DrawingProgress], None] | None,
+        progress: Callable[[ChunkProgress], None] | None,
     ) -> None:
         self._progress = progress
         self._world_size = world_size
@@ -261,4 +261,4 @@ class _Meter:
         if self._progress is not None:
             share = self._ended / self._own if self._own else 1.0
             sequences = self._total - self._left * (1 - share)
-            self._progress(DrawingProgress(sequences, self._total, self._tokens * self._world_size))
+            self._progress(ChunkProgress(sequences, self._total, self._tokens * self._world_size))

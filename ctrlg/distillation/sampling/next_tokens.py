@@ -1,6 +1,6 @@
 """Soft emission counts: states are credited with the language model's next-token distribution, not with one token.
 
-After x_1..x_{t-1} the language model expects token v with probability q_t(v), of which the sampled token is one draw,
+After x_1..x_{t-1} the language model expects token v with probability q_t(v), of which the sampled token is one sample,
 and the HMM is in state h with a_t[h] = p(z_t = h | x_<t). All of q_t credits
 
     count[h, v] = sum_t q_t(v) a_t[h] beta[h, v] / p(v | x_<t),
@@ -8,7 +8,7 @@ and the HMM is in state h with a_t[h] = p(z_t = h | x_<t). All of q_t credits
 which, the a_t held, is EM's step for beta in sum_t sum_v q_t(v) log p(v | x_<t). The a_t move with the parameters and
 moves between states are counted as ever, so that this is no EM of one objective: held-out likelihood has to judge it.
 
-q_t is represented by K tokens, drawn systematically (at K evenly spaced points of the cumulated distribution, shifted
+q_t is represented by K tokens, sampled systematically (at K evenly spaced points of the cumulated distribution, shifted
 by one uniform number): an unbiased estimate in which a token of probability above 1/K never goes missing. They cost one
 product with the output layer, take 4 K bytes a token, and make every EM step after that a little dearer.
 """
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.distillation.sampling.categorical import draw_tokens
+from ctrlg.distillation.sampling.categorical import sampled_tokens
 from ctrlg.distillation.sampling.parts import refuse_other_settings
 from ctrlg.distillation.sampling.samples import token_mask
 from ctrlg.distillation.sampling.storage import (
@@ -51,7 +51,9 @@ _LEAST_LOG = -700.0  # of a probability that underflowed: keeps the sum finite
 
 
 @torch.inference_mode()
-def draw_next_tokens(head: Any, embeddings: Tensor, draws: int, vocab_size: int, generator: torch.Generator) -> Tensor:
+def sample_next_tokens(
+    head: Any, embeddings: Tensor, draws: int, vocab_size: int, generator: torch.Generator
+) -> Tensor:
     """`draws` tokens of the next-token distribution of every hidden state, ascending, int32 [tokens, draws] on the CPU.
 
     head: of `output_layer`, applied to embeddings [tokens, D] in its own precision. vocab_size: tokens of the HMM;
@@ -68,7 +70,7 @@ def draw_next_tokens(head: Any, embeddings: Tensor, draws: int, vocab_size: int,
             raise DataError("the embeddings hold NaN or infinity", hint="sample again, in bfloat16 or float32")
         shift = torch.rand(len(rows), 1, generator=generator, dtype=torch.float64)
         points = ((torch.arange(draws) + shift) / draws).to(weight.device)
-        drawn[start : start + ROWS] = draw_tokens(head(rows.to(weight))[:, :vocab_size], points).int().cpu()
+        drawn[start : start + ROWS] = sampled_tokens(head(rows.to(weight))[:, :vocab_size], points).int().cpu()
     return drawn
 
 
@@ -83,7 +85,7 @@ def describe_next_tokens(
 ) -> bool:
     """Leave the draws for a sampled file beside it; False where they are there already.
 
-    Raises ArgumentError where draws of other settings are there, and as draw_next_tokens.
+    Raises ArgumentError where draws of other settings are there, and as sample_next_tokens.
     """
     path = Path(f"{sequences_file}{SUFFIX}")
     sequences = read_sequences(sequences_file)
@@ -98,7 +100,7 @@ def describe_next_tokens(
         return False
     embeddings = read_embeddings(embeddings_file, token_mask(sequences, eos_token_id))
     generator = torch.Generator().manual_seed(seed)
-    write_next_tokens(sequences_file, draw_next_tokens(head, embeddings, draws, vocab_size, generator), settings)
+    write_next_tokens(sequences_file, sample_next_tokens(head, embeddings, draws, vocab_size, generator), settings)
     return True
 
 
@@ -129,7 +131,7 @@ def credit_next_tokens(counts: Tensor, emission: StochasticMatrix, predictive: T
     """Add the soft emission counts of n positions to `counts` [V, H], in place; returns what they are worth, scalar.
 
     emission: [H, V], of the model the E-step is run on. predictive: p(z_t = h | x_<t), [n, H].
-    drawn: tokens of the language model's distribution at each position, [n, K], each of weight 1 / K.
+    sampled: tokens of the language model's distribution at each position, [n, K], each of weight 1 / K.
     The value is sum_t (1/K) sum_k log p(drawn_tk | x_<t), nats. A token that the model cannot emit counts for nothing.
     """
     by_token = emission.column_block(0, emission.shape[1], counts.dtype).T

@@ -1,4 +1,4 @@
-"""The distribution that a sampled token was drawn from, computed again from the hidden state that predicted it."""
+"""The distribution that a sampled token was sampled from, computed again from the hidden state that predicted it."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def output_layer(model: Any, temperature: float = 1.0) -> OutputLayer:
 
 
 def sampling_temperature(files: Sequence[str | Path]) -> float:
-    """The temperature that files of sequences were drawn at, as they say of themselves; 1 where they say nothing.
+    """The temperature that files of sequences were sampled at, as they say of themselves; 1 where they say nothing.
 
-    Raises DataError for files of several temperatures, or drawn with top_k or top_p.
+    Raises DataError for files of several temperatures, or sampled with top_k or top_p.
     """
     settings = [read_description(file).get("settings", {}) for file in files]
     temperatures = {float(each.get("temperature", 1.0)) for each in settings}

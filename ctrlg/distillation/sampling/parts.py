@@ -1,6 +1,6 @@
 """Batches of a job on disk until their chunk is complete: what lets an interrupted job go on where it was.
 
-Beside OUTPUT stands the folder OUTPUT.parts: `settings.json`, which says what is being drawn, and a file for every
+Beside OUTPUT stands the folder OUTPUT.parts: `settings.json`, which says what is being sampled, and a file for every
 finished batch. When all batches of a chunk are there, they are joined into the chunk's file and removed; every write is
 a rename, so a file is whole or not there.
 """
@@ -60,7 +60,7 @@ class Parts:
             ) from error
 
     def has(self, chunk: int, batch: int) -> bool:
-        """Is this batch drawn and stored?"""
+        """Is this batch sampled and stored?"""
         return self._file(chunk, batch).is_file()
 
     def write(self, chunk: int, batch: int, samples: Samples) -> None:

@@ -1,4 +1,4 @@
-"""Sentences drawn from a language model, with the last layer's embeddings that predicted each token.
+"""Sentences sampled from a language model, with the last layer's embeddings that predicted each token.
 
 Written for many short sequences: a prompt is read once, rows that have ended leave the batch, and every row has its
 own stream of uniform numbers, so that what it draws does not depend on which other rows are still there.
@@ -12,22 +12,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ctrlg.distillation.sampling.categorical import draw_tokens
+from ctrlg.distillation.sampling.categorical import sampled_tokens
 from ctrlg.distillation.sampling.incremental import IncrementalModel
 from ctrlg.distillation.sampling.settings import SamplingSettings, check_settings
 from ctrlg.errors import ArgumentError
 
-Report = Callable[[int, int], None]  # called at every step with the numbers of sequences ended and of tokens drawn
+Report = Callable[[int, int], None]  # called at every step with the numbers of sequences ended and of tokens sampled
 
 
 class Samples(NamedTuple):
-    """Drawn sequences.
+    """Sampled sequences.
 
     sequences: int64 [n, T], filled with end-of-text after the first one.
     embeddings: last hidden states that predicted the tokens up to and including the first end-of-text, in reading
         order, float16 [tokens, D]; None where not asked for.
-    next_tokens: for each of these tokens, in the same order, draws from the distribution that it was drawn from, int32
-    [tokens, K], ascending (see `ctrlg.distillation.sampling.next_tokens`); None where not asked for.
+    next_tokens: for each of these tokens, in the same order, draws from the distribution that it was sampled from,
+    int32 [tokens, K], ascending (see `ctrlg.distillation.sampling.next_tokens`); None where not asked for.
     """
 
     sequences: Tensor
@@ -35,7 +35,7 @@ class Samples(NamedTuple):
     next_tokens: Tensor | None = None
 
 
-class NextDraws(NamedTuple):
+class NextTokens(NamedTuple):
     """Draws from every next-token distribution besides the one that goes on. number: K >= 1, at evenly spaced points of
     the cumulated distribution. shifts: of these points, float64 [max_new_tokens, n] in [0, 1)."""
 
@@ -88,7 +88,7 @@ def continue_prompts(
     eos_token_id: int,
     embeddings: bool = False,
     report: Report | None = None,
-    next_draws: NextDraws | None = None,
+    next_draws: NextTokens | None = None,
 ) -> Samples:
     """One continuation per row, in one batch, from a causal language model of transformers.
 
@@ -110,9 +110,9 @@ def continue_prompts(
     reader = IncrementalModel(model, prompts.to(device), prompt_of.to(device), settings.max_new_tokens, embeddings)
     for step in range(settings.max_new_tokens):
         points = uniforms[step, rows, None]
-        if next_draws is not None:  # drawn together: the weights of the whole vocabulary are made once
+        if next_draws is not None:  # sampled together: the weights of the whole vocabulary are made once
             points = torch.cat([points, _spaced(next_draws, step, rows)], 1)
-        drawn = draw_tokens(reader.logits, points, settings.temperature, settings.top_k, settings.top_p)
+        drawn = sampled_tokens(reader.logits, points, settings.temperature, settings.top_k, settings.top_p)
         tokens = drawn[:, 0]
         sequences[rows, step] = tokens
         if reader.hidden is not None or next_draws is not None:
@@ -143,7 +143,7 @@ def _packed(going: Tensor) -> Tensor:
     return indices
 
 
-def _spaced(draws: NextDraws, step: int, rows: Tensor) -> Tensor:
+def _spaced(draws: NextTokens, step: int, rows: Tensor) -> Tensor:
     """The points of some rows at a step, float64 [rows, K]."""
     shift = draws.shifts[step, rows, None]
     return (torch.arange(draws.number, device=rows.device) + shift) / draws.number

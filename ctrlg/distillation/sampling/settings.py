@@ -43,7 +43,7 @@ def _check(
 
 @checked
 @dataclass(frozen=True)
-class DrawingSettings:
+class ChunkSettings:
     """How many sequences to sample, and what to keep of them.
 
     Attributes:

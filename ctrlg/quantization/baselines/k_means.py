@@ -128,7 +128,7 @@ def _histogram(p: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _first_centroids(means: np.ndarray, entries: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """k-means++ (Arthur and Vassilvitskii, 2007): each centroid is drawn by its distance to those there are."""
+    """k-means++ (Arthur and Vassilvitskii, 2007): each centroid is sampled by its distance to those there are."""
     chosen = [means[generator.choice(len(means), p=entries / entries.sum())]]
     distance = (means - chosen[0]) ** 2
     for _ in range(count - 1):

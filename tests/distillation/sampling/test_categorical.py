@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ctrlg.distillation.sampling import categorical
-from ctrlg.distillation.sampling.categorical import BLOCK, draw_tokens
+from ctrlg.distillation.sampling.categorical import BLOCK, sampled_tokens
 from ctrlg.errors import ArgumentError
 
 VOCABULARIES = [1, 7, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5]
@@ -31,7 +31,7 @@ def interval(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
 def test_the_uniform_number_lies_in_the_interval_of_its_token(vocab_size: int, seed: int, dtype: torch.dtype) -> None:
     logits = random_logits(40, vocab_size, seed).to(dtype)
     uniforms = torch.rand(40, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    lower, upper = interval(logits, draw_tokens(logits, uniforms))
+    lower, upper = interval(logits, sampled_tokens(logits, uniforms))
     assert (uniforms > lower - 1e-6).all()
     assert (uniforms < upper + 1e-6).all()
 
@@ -41,16 +41,16 @@ def test_the_ends_of_the_unit_interval_draw_tokens_of_positive_probability(unifo
     logits = random_logits(20, 2 * BLOCK + 3, 1)
     logits[:, :BLOCK] = -torch.inf
     logits[:, -3:] = -torch.inf
-    tokens = draw_tokens(logits, torch.full((20,), uniform, dtype=torch.float64))
+    tokens = sampled_tokens(logits, torch.full((20,), uniform, dtype=torch.float64))
     assert logits[torch.arange(20), tokens].isfinite().all()
 
 
 def test_slices_draw_what_the_whole_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = random_logits(33, 300, 2)
     uniforms = torch.rand(33, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    whole = draw_tokens(logits, uniforms)
+    whole = sampled_tokens(logits, uniforms)
     monkeypatch.setitem(categorical.SLICE_BYTES, "cpu", 10 * 4 * 512)
-    assert torch.equal(draw_tokens(logits, uniforms), whole)
+    assert torch.equal(sampled_tokens(logits, uniforms), whole)
 
 
 @settings(max_examples=20, deadline=None)
@@ -65,7 +65,7 @@ def test_temperature_top_k_and_top_p_as_transformers_has_them(
     for warper in (TemperatureLogitsWarper(temperature), TopKLogitsWarper(top_k), TopPLogitsWarper(top_p)):
         scores = warper(None, scores)  # type: ignore[arg-type]
     uniforms = (torch.arange(500, dtype=torch.float64) + 0.5) / 500
-    tokens = draw_tokens(logits.expand(500, -1), uniforms, temperature, top_k, top_p)
+    tokens = sampled_tokens(logits.expand(500, -1), uniforms, temperature, top_k, top_p)
     observed = torch.bincount(tokens, minlength=30) / 500
     assert (observed - scores.softmax(1)[0]).abs().max() <= 1.01 / 500
 
@@ -75,4 +75,4 @@ def test_logits_that_are_not_finite_are_refused(value: float) -> None:
     logits = random_logits(3, 20, 3)
     logits[1, 4] = value
     with pytest.raises(ArgumentError, match="NaN or infinite"):
-        draw_tokens(logits, torch.full((3,), 0.5, dtype=torch.float64))
+        sampled_tokens(logits, torch.full((3,), 0.5, dtype=torch.float64))

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctrlg.distillation.sampling import chunks as drawing
-from ctrlg.distillation.sampling.chunks import DrawingProgress, DrawingSettings, chunk_files, draw_chunks, plan_batches
+from ctrlg.distillation.sampling.chunks import ChunkProgress, ChunkSettings, chunk_files, plan_batches, sample_chunks
 from ctrlg.distillation.sampling.next_tokens import read_next_tokens
 from ctrlg.distillation.sampling.output_layer import output_layer
 from ctrlg.distillation.sampling.parts import Parts
@@ -36,8 +36,8 @@ class Interrupted(Exception):
     """Stands for whatever ends a job early."""
 
 
-def draw(output: Path, wanted: DrawingSettings = SETTINGS, **options: Callable[[DrawingProgress], None]) -> list[Path]:
-    return draw_chunks(MODEL, PROMPTS, EOS, wanted, output, **options)  # type: ignore[arg-type]
+def draw(output: Path, wanted: ChunkSettings = SETTINGS, **options: Callable[[ChunkProgress], None]) -> list[Path]:
+    return sample_chunks(MODEL, PROMPTS, EOS, wanted, output, **options)  # type: ignore[arg-type]
 
 
 def content(folder: Path, name: str) -> dict[str, bytes]:
@@ -57,7 +57,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_batches_hold_every_row_once_and_prompts_of_one_length(
     lengths: list[int], chunk_size: int, total_chunks: int, batch_size: int
 ) -> None:
-    wanted = DrawingSettings(chunk_size=chunk_size, total_chunks=total_chunks, batch_size=batch_size)
+    wanted = ChunkSettings(chunk_size=chunk_size, total_chunks=total_chunks, batch_size=batch_size)
     shares: Counter[int] = Counter()
     for chunk in range(total_chunks):
         batches = plan_batches(lengths, wanted, chunk)
@@ -75,8 +75,8 @@ def test_each_row_continues_its_prompt(tmp_path: Path) -> None:
     """Of 40 prompts with 12 rows a chunk every one has its turn; drawn greedily, so that one can tell."""
     prompts = [[1 + number % 11] * (1 + number // 11 % 3) + [number % 7] for number in range(40)]
     greedy = SamplingSettings(3, top_k=1)
-    wanted = DrawingSettings(greedy, chunk_size=12, total_chunks=7, batch_size=8)
-    files = draw_chunks(MODEL, prompts, EOS, wanted, tmp_path / "drawn")
+    wanted = ChunkSettings(greedy, chunk_size=12, total_chunks=7, batch_size=8)
+    files = sample_chunks(MODEL, prompts, EOS, wanted, tmp_path / "drawn")
     rows = torch.cat([read_sequences(file) for file in files])
     middle = torch.full((3, 1), 0.5, dtype=torch.float64)
     alone = torch.zeros(1, dtype=torch.long)
@@ -115,7 +115,7 @@ def test_files_say_what_they_are(tmp_path: Path, uninterrupted: dict[str, bytes]
 def test_an_interrupted_job_ends_with_the_same_data(
     tmp_path: Path, uninterrupted: dict[str, bytes], tokens: int
 ) -> None:
-    def interrupt(state: DrawingProgress) -> None:
+    def interrupt(state: ChunkProgress) -> None:
         if state.tokens >= tokens:
             raise Interrupted
 
@@ -222,7 +222,7 @@ def test_two_processes_draw_what_one_draws_even_when_one_is_killed(
 def test_going_on_with_other_settings_is_refused(
     tmp_path: Path, uninterrupted: dict[str, bytes], change: dict[str, object], message: str
 ) -> None:
-    def interrupt(state: DrawingProgress) -> None:
+    def interrupt(state: ChunkProgress) -> None:
         if state.tokens > 30:
             raise Interrupted
 
@@ -237,9 +237,9 @@ def test_going_on_with_other_settings_is_refused(
 def test_other_prompts_models_and_files_are_refused(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
     (tmp_path / "drawn.0").write_bytes(uninterrupted[".0"])
     with pytest.raises(ArgumentError, match="prompts_sha256"):
-        draw_chunks(MODEL, PROMPTS[::-1], EOS, SETTINGS, tmp_path / "drawn")
+        sample_chunks(MODEL, PROMPTS[::-1], EOS, SETTINGS, tmp_path / "drawn")
     with pytest.raises(ArgumentError, match="weights_sha256"):
-        draw_chunks(tiny_language_model(1), PROMPTS, EOS, SETTINGS, tmp_path / "drawn")
+        sample_chunks(tiny_language_model(1), PROMPTS, EOS, SETTINGS, tmp_path / "drawn")
     torch.save(torch.zeros(3, 3), tmp_path / "drawn.0")
     with pytest.raises(ArgumentError, match="other settings"):
         draw(tmp_path / "drawn")
@@ -252,7 +252,7 @@ def test_a_finished_job_goes_on_with_more_chunks(tmp_path: Path, uninterrupted: 
 
 
 def test_progress_ends_at_the_whole_and_counts_what_was_there(tmp_path: Path) -> None:
-    states: list[DrawingProgress] = []
+    states: list[ChunkProgress] = []
     draw(tmp_path / "drawn", replace(SETTINGS, total_chunks=2), progress=states.append)
     assert states[-1].sequences == states[-1].total == 46
     assert [state.sequences for state in states] == sorted(state.sequences for state in states)
@@ -260,7 +260,7 @@ def test_progress_ends_at_the_whole_and_counts_what_was_there(tmp_path: Path) ->
     assert states[-1].tokens == int(token_mask(drawn, EOS).sum())
     states.clear()
     draw(tmp_path / "drawn", progress=states.append)
-    assert states[0] == DrawingProgress(46, 69, 0)
+    assert states[0] == ChunkProgress(46, 69, 0)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_prompts_the_model_cannot_read_are_refused(
     tmp_path: Path, prompts: list[list[int]], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        draw_chunks(MODEL, prompts, EOS, SETTINGS, tmp_path / "drawn")
+        sample_chunks(MODEL, prompts, EOS, SETTINGS, tmp_path / "drawn")
     assert not list(tmp_path.iterdir())
 
 
@@ -345,7 +345,7 @@ def test_next_tokens_are_drawn_beside_the_sequences_which_stay_the_same(tmp_path
 
 
 def test_time_that_is_over_leaves_whole_chunks_and_the_job_goes_on_later(tmp_path: Path) -> None:
-    done = draw_chunks(MODEL, PROMPTS, EOS, SETTINGS, tmp_path / "job", until=0.0)
+    done = sample_chunks(MODEL, PROMPTS, EOS, SETTINGS, tmp_path / "job", until=0.0)
     assert done == chunk_files(tmp_path / "job", SETTINGS.total_chunks)[:1]
     assert draw(tmp_path / "job") == chunk_files(tmp_path / "job", SETTINGS.total_chunks)
     draw(tmp_path / "whole")

@@ -18,8 +18,8 @@ from ctrlg.distillation.sampling.next_tokens import (
     credit_in_torch,
     credit_next_tokens,
     describe_next_tokens,
-    draw_next_tokens,
     read_next_tokens,
+    sample_next_tokens,
     write_next_tokens,
 )
 from ctrlg.distillation.sampling.samples import token_mask
@@ -45,7 +45,7 @@ def distributions() -> torch.Tensor:
 
 
 def draws(count: int, seed: int = 0, vocab_size: int = VOCABULARY) -> torch.Tensor:
-    return draw_next_tokens(HEAD, hidden_states(), count, vocab_size, torch.Generator().manual_seed(seed))
+    return sample_next_tokens(HEAD, hidden_states(), count, vocab_size, torch.Generator().manual_seed(seed))
 
 
 def shares(drawn: torch.Tensor) -> torch.Tensor:
@@ -143,9 +143,9 @@ def test_a_token_the_model_cannot_emit_counts_for_nothing() -> None:
 
 def test_errors_name_what_is_wrong() -> None:
     with pytest.raises(ArgumentError, match="draws is 0"):
-        draw_next_tokens(HEAD, hidden_states(), 0, VOCABULARY, torch.Generator())
+        sample_next_tokens(HEAD, hidden_states(), 0, VOCABULARY, torch.Generator())
     with pytest.raises(DataError, match="NaN"):
-        draw_next_tokens(HEAD, torch.full((2, 16), float("nan")), 2, VOCABULARY, torch.Generator())
+        sample_next_tokens(HEAD, torch.full((2, 16), float("nan")), 2, VOCABULARY, torch.Generator())
 
 
 def sequences() -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Quantisers keep their promises about errors, levels and shapes, and refuse what they cannot do."""
+"""Quantisers keep what they say about errors, levels and shapes, and refuse what they cannot do."""
 
 from __future__ import annotations
 

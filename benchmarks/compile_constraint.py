@@ -1,7 +1,7 @@
-"""Time to compile a promise of concepts in any inflection and a number of words, and to make its look-ahead tables.
+"""Time to compile a constraint of concepts in any inflection and a number of words, and to make its look-ahead tables.
 
-    python benchmarks/compile_promise.py
-    python benchmarks/compile_promise.py --concepts dog run park --words 6 16 --tokens 32
+    python benchmarks/compile_constraint.py
+    python benchmarks/compile_constraint.py --concepts dog run park --words 6 16 --tokens 32
 
 With the embedded HMM and the default tokenizer. Reading the dictionary of inflections, once a process, is
 told apart; the first of the repeats is a cold one.
@@ -25,11 +25,11 @@ def main() -> None:
     keywords = ctrlg.Keywords([[concept] for concept in arguments.concepts], inflect=True)
     forms = sum(map(len, keywords.forms))
     print(f"{forms} forms in {time.perf_counter() - started:.2f} s, lemminflect's dictionary read")
-    promise = keywords & ctrlg.WordCount(*arguments.words)
+    constraint = keywords & ctrlg.WordCount(*arguments.words)
     suffix = [*tokenizer.encode("."), hmm.eos_token_id]
     for repeat in range(arguments.repeats):
         started = time.perf_counter()
-        dfa = promise.compile(tokenizer)
+        dfa = constraint.compile(tokenizer)
         compiled = time.perf_counter()
         ctrlg.ConstraintLogitsProcessor(hmm, dfa, 5, arguments.tokens, [hmm.eos_token_id], [], suffix)
         wait_for(arguments.device)

@@ -1,9 +1,9 @@
-"""Promises kept side by side (`ctrlg.generate_many`) against one after another, with the real models.
+"""Constraints kept side by side (`ctrlg.generate_many`) against one after another, with the real models.
 
-    python benchmarks/promises_together.py
-    OMP_NUM_THREADS=1 python benchmarks/promises_together.py --beams 16 --together 1 2 4 8
+    python benchmarks/constraints_together.py
+    OMP_NUM_THREADS=1 python benchmarks/constraints_together.py --beams 16 --together 1 2 4 8
 
-The demo's eight promises are written in searches of one, two, ... promises, in turn; a time is that of all eight.
+The demo's eight constraints are written in searches of one, two, ... constraints, in turn; a time is that of all eight.
 """
 
 from __future__ import annotations
@@ -37,29 +37,29 @@ def main() -> None:
     model, tokenizer = load_language_model(arguments.model, arguments.device, getattr(torch, arguments.dtype))
     hmm = load_hmm(arguments.hmm, device=arguments.device)
     print(f"{arguments.dtype}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, {hmm}")
-    promises = [Keywords([[word] for word in words], inflect=True) & WordCount(*WORDS) for words in CONCEPT_SETS]
+    constraints = [Keywords([[word] for word in words], inflect=True) & WordCount(*WORDS) for words in CONCEPT_SETS]
     seconds: dict[int, list[float]] = {size: [] for size in arguments.together}
     for repeat in range(arguments.repeats + 1):
         for size, times in seconds.items():
             started = time.perf_counter()
-            for first in range(0, len(promises), size):
+            for first in range(0, len(constraints), size):
                 generate_many(
                     model,
                     tokenizer,
                     hmm,
-                    promises[first : first + size],
+                    constraints[first : first + size],
                     suffix=".",
                     max_new_tokens=MAX_NEW_TOKENS,
                     num_beams=arguments.beams,
                     progress=False,
                 )
             if repeat:  # the first round warms up
-                times.append((time.perf_counter() - started) / len(promises))
+                times.append((time.perf_counter() - started) / len(constraints))
     alone = statistics.median(seconds[arguments.together[0]])
     for size, times in seconds.items():
         middle = statistics.median(times)
         print(
-            f"{size:3d} together: {middle:.2f} s a promise ({min(times):.2f} to {max(times):.2f}), "
+            f"{size:3d} together: {middle:.2f} s a constraint ({min(times):.2f} to {max(times):.2f}), "
             f"{alone / middle:.2f} x"
         )
 
