@@ -1,4 +1,4 @@
-"""The demonstration: eight constraints, the sentences that keep them, and what the symbolic half costs."""
+"""The demonstration: constraints, the texts that keep them, and what the symbolic half costs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ctrlg.arguments import Positive, checked
-from ctrlg.constraints import Keywords, OneLine, OneSentence, WordCount
-from ctrlg.devices import fast_dtype
-from ctrlg.generation import GenerationResult, generate
-from ctrlg.loading import load_hmm
-from ctrlg.loading.language_models import DEFAULT, load_language_model
+from ctrlg.constraints import Constraint, Keywords, OneLine, OneSentence, WordCount
+from ctrlg.defaults import BEAMS
+from ctrlg.generation import GenerationResult, Generator
 
 # Concept sets of CommonGen's validation set (MIT licence); their references are not used.
 CONCEPT_SETS = (
@@ -30,41 +28,82 @@ CONCEPT_SETS = (
 WORDS = (6, 14)
 MAX_NEW_TOKENS = 24
 
+PROMPT = "Write a short story about a lighthouse."
+STORY_WORDS = (("storm",), ("boat",))
+STORY_LENGTH = (40, 60)
+STORY_TOKENS = 120
+STORY_BEAMS = 4  # texts of five times as many tokens
+NO_REPEAT = 3  # tokens: small models fall into loops
+
 
 @checked
-def run(console: Console, compare: bool = False, beams: Positive = 16, device: str = "cpu") -> list[GenerationResult]:
-    """Print constraint and sentence for each concept set, then a summary. Returns the guided results.
+def run(
+    console: Console, compare: bool = False, beams: Positive = BEAMS, device: str = "cpu"
+) -> list[GenerationResult]:
+    """Eight captions and an answer to a prompt, each under a constraint. Returns the guided results.
 
     compare: also write under the mask alone, without an HMM. Whether a constraint is kept is checked on the text.
     """
     with console.status("Loading the language model (fetched once, about 93 MB) ..."):
-        model, tokenizer = load_language_model(DEFAULT, device, fast_dtype(device))
-        hmm = load_hmm("default", device=device)
+        generator = Generator.default(device=device)
         # Kernels are compiled once a machine and models warm up: neither belongs to the time of a step.
-        generate(model, tokenizer, hmm, WordCount(1, 3), suffix=".", max_new_tokens=4, num_beams=beams, progress=False)
+        generator(WordCount(1, 3), suffix=".", max_new_tokens=4, num_beams=beams, progress=False)
     guided, alone = [], []
     for concepts in CONCEPT_SETS:
         keywords = Keywords([[concept] for concept in concepts], inflect=True)
         constraint = keywords & WordCount(*WORDS) & OneSentence() & OneLine()
-        console.print(Text.assemble("constraint  ", (", ".join(concepts), "bold"), f", {WORDS[0]} to {WORDS[1]} words"))
-        for name, guide, results in (("with HMM ", hmm, guided), ("mask only", None, alone)):
-            if guide is None and not compare:
-                continue
-            best = generate(
-                model,
-                tokenizer,
-                guide,
-                constraint,
-                suffix=".",
-                max_new_tokens=MAX_NEW_TOKENS,
-                num_beams=beams,
-                num_return_sequences=beams,
-            )[0]
-            results.append(best)
-            console.print(Text.assemble((f"{name}  ", "dim"), marked(best, keywords)))
-        console.print()
-    console.print(summary(guided, alone, hmm))
-    return guided
+        console.print(_heading(concepts, WORDS))
+        with_hmm, without = _write(
+            console, generator, constraint, keywords, compare, n=beams, max_new_tokens=MAX_NEW_TOKENS, num_beams=beams
+        )
+        guided += with_hmm
+        alone += without
+    console.print(summary(guided, alone, generator.hmm))
+    return guided + _story(console, compare, device)
+
+
+def _story(console: Console, compare: bool, device: str) -> list[GenerationResult]:
+    """An answer to a prompt by the second embedded pair."""
+    with console.status("Loading the model that answers prompts ..."):
+        generator = Generator.default("instruct", device)
+    keywords = Keywords(STORY_WORDS)
+    console.print()
+    console.print(Text.assemble("prompt  ", (PROMPT, "bold")))
+    console.print(_heading([word for (word,) in STORY_WORDS], STORY_LENGTH))
+    turn = [{"role": "user", "content": PROMPT}]
+    return _write(
+        console,
+        generator,
+        keywords & WordCount(*STORY_LENGTH) & OneLine(),
+        keywords,
+        compare,
+        prompt=generator.tokenizer.apply_chat_template(turn, add_generation_prompt=True),
+        max_new_tokens=STORY_TOKENS,
+        num_beams=STORY_BEAMS,
+        no_repeat_ngram_size=NO_REPEAT,
+    )[0]
+
+
+def _write(
+    console: Console, generator: Generator, constraint: Constraint, keywords: Keywords, compare: bool, **settings: Any
+) -> tuple[list[GenerationResult], list[GenerationResult]]:
+    """Print and return the best text with the HMM, and that of the mask alone where it is asked for."""
+    hmm = generator.hmm
+    guides = [("with HMM ", generator)]
+    if compare and hmm is not None:
+        mask = Generator(generator.model, generator.tokenizer, eos_token_id=hmm.eos_token_id)
+        guides.append(("mask only", mask))
+    written = []
+    for name, guide in guides:
+        best = guide(constraint, suffix=".", **settings)[0]
+        written.append(best)
+        console.print(Text.assemble((f"{name}  ", "dim"), marked(best, keywords)))
+    console.print()
+    return written[:1], written[1:]
+
+
+def _heading(words: Sequence[str], length: tuple[int, int]) -> Text:
+    return Text.assemble("constraint  ", (", ".join(words), "bold"), f", {length[0]} to {length[1]} words")
 
 
 def marked(result: GenerationResult, keywords: Keywords) -> Text:

@@ -142,7 +142,7 @@ def test_a_number_out_of_range_is_refused_at_once(
     for place in (
         "ctrlg.loading.language_models.load_language_model",
         "ctrlg.loading.load_hmm",
-        "ctrlg.cli.demo.load_language_model",
+        "ctrlg.cli.demo.Generator.default",
     ):
         monkeypatch.setattr(place, no_work)
     words = [word.replace("{here}", str(tmp_path)) for word in COMMANDS[command][0]]
