@@ -53,9 +53,8 @@ class Study(ABC):
 
     key: columns that tell results apart; none for a study that is measured whole, every time. figures: names of methods
     that return a figure of some lines, each a flag. for_table: required flags that the table needs, too. output: file
-    of results where none is named. arguments: the
-    flags' values. command: what was called, for the metadata of figures. lines: those that are there while a batch is
-    measured.
+    of results where none is named. arguments: the flags' values. command: what was called, for the metadata of figures.
+    lines: those that are there while a batch is measured.
     """
 
     key: ClassVar[tuple[str, ...]] = ()
@@ -87,6 +86,7 @@ class Study(ABC):
         cls.add_flags(flags)
         spec = module.__spec__
         words = shlex.split(program) or ["python", "-m", spec.name if spec else cls.__module__]
+        flags.prog = " ".join(words)
         study = cls(flags.parse(argv), shlex.join([*words, *argv]))
         study._check_outputs()
         found = study.digest([line for line in study._lines() if study.wants(line)])
