@@ -111,12 +111,12 @@ def measure_steps(
     for step in range(tokens):
         logits = 2 * torch.randn(beams, hmm.vocab_size, generator=generator, device=device)
         times = [now(device)]
-        sequences = processor._read(rows)
+        sequences = processor.read(rows)
         times.append(now(device))
-        batches = [(processor._guide.choices(chosen), chosen) for chosen, _ in processor._batches(sequences)]
+        batches = [(processor.guide.choices(chosen), chosen) for chosen, _ in processor.batches(sequences)]
         times.append(now(device))
         for choices, chosen in batches:
-            processor._joiner.join(logits[: len(chosen.of_row)], chosen, choices)
+            processor.joiner.join(logits[: len(chosen.of_row)], chosen, choices)
         times.append(now(device))
         if bool(sequences.over.any()):
             break

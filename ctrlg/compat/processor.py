@@ -98,7 +98,7 @@ class ConstraintLogitsProcessor(decoding.ConstraintLogitsProcessor):
         read = filter_tokens(Parameters(hmm.transition, hmm.emission, hmm.initial), rows.to(hmm.initial.device))
         marginal = hmm.emission.left(read.predictive[:, -1]).log_().add_(read.log_likelihood[:, None])
         generated = rows[:, len(self.prefix_ids) :].numpy()
-        ratio = self._log_ratio(self._reader.read(generated, labels))
+        ratio = self._log_ratio(self.reader.read(generated, labels))
         return ratio.add_(marginal).clamp_(min=NEGINF), marginal
 
     def _checked(

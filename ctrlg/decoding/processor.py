@@ -151,10 +151,10 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         self._label = np.array([guide.token_ranges.index(tuple(token_range)) for token_range in token_ranges])
         self._device = torch.device("cpu") if hmm is None else hmm.initial.device
         with torch.no_grad():
-            self._reader = SequenceReader(hmm, guide.automaton, guide.suffix_ids, tuple(self.prefix_ids))
-        self._guide = guide
+            self.reader = SequenceReader(hmm, guide.automaton, guide.suffix_ids, tuple(self.prefix_ids))
+        self.guide = guide
         emission = None if hmm is None else hmm.emission
-        self._joiner = Joiner(guide.automaton, guide.eos_token_id, emission, self._device, soft_mask, strength)
+        self.joiner = Joiner(guide.automaton, guide.eos_token_id, emission, self._device, soft_mask, strength)
         self._hmm = hmm
         self._device_step: DeviceStep | None = None
         self.seconds = 0.0
@@ -183,7 +183,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         joined = None if step is None else self._next_token_on_device(step, input_ids, scores)
         if joined is not None:
             return joined
-        sequences = self._read(input_ids)
+        sequences = self.read(input_ids)
         if step is not None:
             step.restart(sequences, self._generated(input_ids).to(step.device), self._labels(len(input_ids)))
         return self._next_token_on_host(sequences, scores)
@@ -195,8 +195,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         if device.type == "cpu" or (self._hmm is not None and not self._hmm.emission.pairs_in_one_pass):
             return None
         if self._device_step is None or self._device_step.device != device:
-            start = self._reader.start
-            self._device_step = DeviceStep(self._guide, self._hmm, start, self.eos_token_id, device, self.strength)
+            start = self.reader.start
+            self._device_step = DeviceStep(self.guide, self._hmm, start, self.eos_token_id, device, self.strength)
         return self._device_step
 
     def _next_token_on_device(self, step: DeviceStep, input_ids: Tensor, scores: Tensor) -> Tensor | None:
@@ -212,10 +212,10 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         if len(empty):
             which = empty.nonzero()[:, 0]
             lost = finite_logits(logits[which])
-            if self._joiner.soft:
-                joined[which] = self._joiner.alone(lost)
+            if self.joiner.soft:
+                joined[which] = self.joiner.alone(lost)
             else:
-                joined[which] = self._joiner.without(lost, *step.fallbacks(lost, which))
+                joined[which] = self.joiner.without(lost, *step.fallbacks(lost, which))
         joined = self._tempered(joined)
         if scores.shape[1] > self.vocab_size:
             padding = joined.new_full((len(joined), scores.shape[1] - self.vocab_size), -math.inf)
@@ -225,7 +225,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     def _next_token_on_host(self, sequences: Sequences, scores: Tensor) -> Tensor:
         logits = _finite(scores[:, : self.vocab_size].to(self._device, torch.float32))
         result = None
-        for chosen, rows in self._batches(sequences):
+        for chosen, rows in self.batches(sequences):
             joined = self._joined(logits, chosen, rows)
             if len(rows) == len(logits) and scores.shape[1] == self.vocab_size:
                 return joined.to(scores.device, scores.dtype)
@@ -242,7 +242,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
 
         At most 0, -inf where masked and in rows that are over. Without an HMM it is 0 where allowed.
         """
-        return self._log_ratio(self._read(input_ids))
+        return self._log_ratio(self.read(input_ids))
 
     @torch.no_grad()
     @without_autocast()
@@ -252,11 +252,11 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         text: int64 [prompt + T]. Raises ArgumentError for a text shorter than the prompt, and for several token_ranges.
         """
         lengths = range(min(len(self.prompt_ids), len(text)), len(text) + 1)
-        steps = [self._read(text[None, :length]) for length in lengths]
+        steps = [self.read(text[None, :length]) for length in lengths]
         running = [step for step in steps if not step.over[0]]  # the first ones: what is over stays over
         result = torch.full((len(steps), self.vocab_size), -math.inf, dtype=torch.float32, device=self._device)
-        together = side_by_side(running, [self._guide.choices(step) for step in running])
-        result[: len(running)] = self._joiner.log_ratio(*together)
+        together = side_by_side(running, [self.guide.choices(step) for step in running])
+        result[: len(running)] = self.joiner.log_ratio(*together)
         return result
 
     @property
@@ -266,13 +266,13 @@ class ConstraintLogitsProcessor(LogitsProcessor):
 
         Raises ArgumentError without an HMM.
         """
-        start = self._reader.start.predictive
-        if self._guide.look_ahead is None or start is None:
+        start = self.reader.start.predictive
+        if self.guide.look_ahead is None or start is None:
             raise ArgumentError("a mask without an HMM gives a constraint no probability", hint="pass an hmm_model")
-        initial = np.array([self._guide.guiding.initial])
+        initial = np.array([self.guide.guiding.initial])
         logs = []
         for label in self._label:
-            value = self._guide.look_ahead.value(Horizon(*self._guide.token_ranges[label]), initial)
+            value = self.guide.look_ahead.value(Horizon(*self.guide.token_ranges[label]), initial)
             mass = float((start @ value.values[0]).double())
             logs.append(math.log(mass) + float(value.log_scale[0]) if mass > 0 else -math.inf)
         return logs
@@ -280,32 +280,32 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     @property
     def strength(self) -> float:
         """What the HMM's log-ratio is multiplied by; can be set between calls."""
-        return self._joiner.strength
+        return self.joiner.strength
 
     @strength.setter
     def strength(self, strength: float) -> None:
-        self._joiner.strength = strength
+        self.joiner.strength = strength
         if self._device_step is not None:
             self._device_step.strength = strength
 
     @property
     def nbytes(self) -> int:
         """Bytes of look-ahead tables in memory; 0 without an HMM."""
-        return 0 if self._guide.look_ahead is None else self._guide.look_ahead.nbytes
+        return 0 if self.guide.look_ahead is None else self.guide.look_ahead.nbytes
 
     def _log_ratio(self, sequences: Sequences) -> Tensor:
         """`log_ratio` of the rows that these sequences belong to."""
         result = torch.full(
             (len(sequences.of_row), self.vocab_size), -math.inf, dtype=torch.float32, device=self._device
         )
-        for chosen, rows in self._batches(sequences):
-            choices = self._guide.choices(chosen)
-            result[torch.from_numpy(rows).to(self._device)] = self._joiner.log_ratio(chosen, choices)
+        for chosen, rows in self.batches(sequences):
+            choices = self.guide.choices(chosen)
+            result[torch.from_numpy(rows).to(self._device)] = self.joiner.log_ratio(chosen, choices)
         return result
 
-    def _read(self, input_ids: Tensor) -> Sequences:
+    def read(self, input_ids: Tensor) -> Sequences:
         generated = self._generated(input_ids).cpu().numpy()
-        return self._reader.read(generated, self._labels(len(input_ids)))
+        return self.reader.read(generated, self._labels(len(input_ids)))
 
     def _generated(self, input_ids: Tensor) -> Tensor:
         """Tokens after the prompt, [B, t]."""
@@ -326,7 +326,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             )
         return np.repeat(self._label, rows // len(self._label))
 
-    def _batches(self, sequences: Sequences) -> Iterator[tuple[Sequences, np.ndarray]]:
+    def batches(self, sequences: Sequences) -> Iterator[tuple[Sequences, np.ndarray]]:
         """Sequences that are not over, hmm_batch_size at a time, and their rows, to which `of_row` belongs."""
         running = ~sequences.over[sequences.of_row]
         members = np.flatnonzero(~sequences.over)
@@ -343,7 +343,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         """Normalised log-probabilities of `rows`, [b, V]; end of text where no token is allowed."""
         if len(rows) < len(logits):
             logits = logits[torch.from_numpy(rows).to(logits.device)]
-        return self._tempered(self._joiner.join(logits, chosen, self._guide.choices(chosen)))
+        return self._tempered(self.joiner.join(logits, chosen, self.guide.choices(chosen)))
 
     def _tempered(self, joined: Tensor) -> Tensor:
         """Log-probabilities [b, V] at the temperature."""

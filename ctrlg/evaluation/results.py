@@ -54,7 +54,7 @@ def read_records(path: str | Path) -> list[Mapping[str, Any]]:
 def _placed(path: str | Path) -> list[tuple[str, Mapping[str, Any]]]:
     """Every record, and where it stands."""
     file = Path(path)
-    hint = "what test_benchmark.py or studies.pairs.study wrote"
+    hint = "a file of written sentences, as `ctrlg benchmark` leaves it"
     if file.suffix == ".json" and not file.exists() and file.with_suffix(".jsonl").is_file():
         hint = f"a run that is not finished has written {file.with_suffix('.jsonl')}: read that"
     text = read_text(path, hint=hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from ctrlg.arguments import LARGEST_VOCABULARY
 from ctrlg.automata.dfa import DFA
 from ctrlg.errors import ArgumentError
+from ctrlg.hmm.matrices import MatrixHMM
 from ctrlg.kernels.reference import BLOCK_ENTRIES
 from ctrlg.matrices import CompressedMatrix, DenseMatrix, StochasticMatrix
 
@@ -20,29 +21,17 @@ INFLECTIONS = 5  # tokens that count as one keyword
 
 
 @dataclass(frozen=True)
-class SyntheticHMM:
+class SyntheticHMM(MatrixHMM[StochasticMatrix]):
     """An HMM of random probabilities, compressed or dense; the token `eos_token_id` is the last one."""
 
     transition: StochasticMatrix
     emission: StochasticMatrix
     initial: Tensor
     fingerprint: str | None = None
+    eos_token_id: int = field(init=False)
 
-    @property
-    def hidden_states(self) -> int:
-        return self.emission.shape[0]
-
-    @property
-    def vocab_size(self) -> int:
-        return self.emission.shape[1]
-
-    @property
-    def eos_token_id(self) -> int:
-        return self.vocab_size - 1
-
-    @property
-    def nbytes(self) -> int:
-        return self.transition.nbytes + self.emission.nbytes + 4 * len(self.initial)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eos_token_id", self.vocab_size - 1)
 
     def to(self, device: torch.device | str) -> SyntheticHMM:
         """The same model on another device."""

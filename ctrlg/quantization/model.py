@@ -14,6 +14,7 @@ from ctrlg.arguments import AboveZero, checked
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.hmm import HMM, SavedOverHMMs, SequenceModel
 from ctrlg.hmm.inference import Parameters
+from ctrlg.hmm.matrices import MatrixHMM
 from ctrlg.matrices import CompressedMatrix
 from ctrlg.quantization.methods import STORED
 from ctrlg.storage import checkpoint
@@ -21,7 +22,9 @@ from ctrlg.storage.checkpoint import StoredHMM
 from ctrlg.storage.hub import fetch_checkpoint
 
 
-class QuantizedHMM(SavedOverHMMs, ModelHubMixin, SequenceModel, library_name="ctrlg", tags=["hmm", "norm-q"]):
+class QuantizedHMM(
+    SavedOverHMMs, ModelHubMixin, SequenceModel, MatrixHMM, library_name="ctrlg", tags=["hmm", "norm-q"]
+):
     """A hidden Markov model with H states over V tokens whose matrices stay compressed while it runs.
 
     transition: p(z_{t+1} | z_t), [H, H]. emission: p(x_t | z_t), [H, V]. initial: p(z_1), float32 [H]; or, where it is
@@ -46,23 +49,17 @@ class QuantizedHMM(SavedOverHMMs, ModelHubMixin, SequenceModel, library_name="ct
         settings: Mapping[str, Any] | None = None,
         strength: AboveZero = 1.0,
     ) -> None:
-        states, vocabulary = emission.shape
+        states = emission.shape[0]
         self.coded_initial = initial if isinstance(initial, CompressedMatrix) else None
         if isinstance(initial, CompressedMatrix):
             if initial.shape != (1, states):
                 raise ArgumentError(f"a coded initial distribution {initial.shape}", hint=f"its shape is (1, {states})")
             initial = initial.to_dense()[0]
-        if transition.shape != (states, states) or tuple(initial.shape) != (states,):
-            raise ArgumentError(
-                f"transition {transition.shape}, emission {emission.shape}, initial {tuple(initial.shape)}",
-                hint="shapes are [H, H], [H, V] and [H]",
-            )
-        if not 0 <= eos_token_id < vocabulary:
-            raise ArgumentError(f"eos_token_id {eos_token_id} is outside [0, {vocabulary})")
         self.transition = transition
         self.emission = emission
-        self.initial: Tensor = initial
+        self.initial = initial
         self.eos_token_id = eos_token_id
+        self.check_parts()
         self.method = method
         self.bits = bits
         self.fingerprint = fingerprint
@@ -76,25 +73,10 @@ class QuantizedHMM(SavedOverHMMs, ModelHubMixin, SequenceModel, library_name="ct
         )
 
     @property
-    def hidden_states(self) -> int:
-        """H."""
-        return self.emission.shape[0]
-
-    @property
-    def vocab_size(self) -> int:
-        """V."""
-        return self.emission.shape[1]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the matrices live."""
-        return self.emission.device
-
-    @property
     def nbytes(self) -> int:
         """Bytes of memory while it runs: codes (8 bits each), indices, levels and the initial distribution."""
         coded = 0 if self.coded_initial is None else self.coded_initial.nbytes
-        return self.transition.nbytes + self.emission.nbytes + self.initial.nbytes + coded
+        return super().nbytes + coded
 
     @property
     def packed_nbytes(self) -> int:

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ctrlg.errors import ArgumentError
+from ctrlg.hmm.matrices import MatrixHMM
 from ctrlg.matrices import StochasticMatrix
 
 
 @dataclass(frozen=True, eq=False)
-class UnnormalisedHMM:
+class UnnormalisedHMM(MatrixHMM[StochasticMatrix]):
     """H states over V tokens with entries >= 0 whose rows need not sum to 1; what `ctrlg.generate` takes.
 
     It has no likelihood and no samples, and is no `HMM`. In the decoder it means this:
@@ -45,34 +45,11 @@ class UnnormalisedHMM:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        states, vocabulary = self.emission.shape
-        if self.transition.shape != (states, states) or tuple(self.initial.shape) != (states,):
-            raise ArgumentError(
-                f"transition {self.transition.shape}, emission {self.emission.shape}, "
-                f"initial {tuple(self.initial.shape)}",
-                hint="shapes are [H, H], [H, V] and [H]",
-            )
-        if not 0 <= self.eos_token_id < vocabulary:
-            raise ArgumentError(f"eos_token_id {self.eos_token_id} is outside [0, {vocabulary})")
+        self.check_parts()
 
     def __repr__(self) -> str:
         how = f"{self.bits} bits" if self.bits is not None else dict(self.settings)
         return f"UnnormalisedHMM({self.hidden_states} states, {self.vocab_size} tokens, {self.method}, {how})"
-
-    @property
-    def hidden_states(self) -> int:
-        """H."""
-        return self.emission.shape[0]
-
-    @property
-    def vocab_size(self) -> int:
-        """V."""
-        return self.emission.shape[1]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the matrices live."""
-        return self.emission.device
 
     def to(self, device: torch.device | str) -> UnnormalisedHMM:
         """The same model on another device."""

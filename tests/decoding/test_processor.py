@@ -197,7 +197,7 @@ def test_ranges_must_fit_the_batch() -> None:
 
 def test_state_is_kept_for_the_last_step_only() -> None:
     processor = build(max_new_tokens=60)
-    reader = processor._reader
+    reader = processor.reader
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         rows = torch.zeros(6, 1, dtype=torch.long)

@@ -32,7 +32,8 @@ def require_spice() -> Java:
     ]
     if missing:
         raise ArgumentError(
-            f"SPICE is not to be had: there is no {missing[0]}", hint="scripts/download_eval_dependencies.sh fetches it"
+            f"SPICE is not to be had: there is no {missing[0]}",
+            hint="SPICE's own archive has it; docs/quality.md says how to fetch it",
         )
     java = find_java()
     if not LEAST_JAVA <= java.version <= MOST_JAVA:
