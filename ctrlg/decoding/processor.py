@@ -91,8 +91,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         soft_mask: bool = False,
         strength: AboveZero = 1.0,
     ) -> None:
-        if soft_mask and hmm_model is None:
-            raise ArgumentError("a soft mask without an HMM steers nothing", hint="pass an hmm_model, or no soft_mask")
+        check_soft_mask(hmm_model, soft_mask)
         dfa = as_dfa(dfa_model, None if hmm_model is None else hmm_model.vocab_size)
         eos = _end_of_text(hmm_model, dfa, eos_token_id)
         _check_fingerprints(hmm_model, dfa_model)
@@ -350,6 +349,12 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         if self.temperature == 1:
             return joined
         return (joined / _checked_temperature(self.temperature)).log_softmax(dim=1)
+
+
+def check_soft_mask(hmm: HiddenMarkovModel | None, soft_mask: bool) -> None:
+    """Raise ArgumentError for a soft mask without an HMM."""
+    if soft_mask and hmm is None:
+        raise ArgumentError("a soft mask without an HMM steers nothing", hint="pass an HMM, or no soft_mask")
 
 
 def _end_of_text(hmm: HiddenMarkovModel | None, dfa: DFA, eos_token_id: int | None) -> int:

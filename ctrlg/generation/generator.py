@@ -20,7 +20,7 @@ from ctrlg.arguments import (
     Tokenizer,
     checked,
 )
-from ctrlg.decoding.processor import ConstraintLogitsProcessor
+from ctrlg.decoding.processor import ConstraintLogitsProcessor, check_soft_mask
 from ctrlg.defaults import BEAMS, MAX_STATES
 from ctrlg.devices import fast_dtype
 from ctrlg.errors import ArgumentError
@@ -168,6 +168,7 @@ class Generator:
                 f"{len(constraints)} constraints, {len(asked)} prompts",
                 hint="at least one constraint, and a prompt for each or none",
             )
+        check_soft_mask(self.hmm, soft_mask)
         given = [prompt if prompt is None else prompt_ids(prompt, self.tokenizer) for prompt in asked]
         beams = _checked_beams(num_beams, do_sample, n)
         sampled = n * len(constraints) if do_sample else len(constraints)

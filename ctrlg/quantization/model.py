@@ -23,7 +23,12 @@ from ctrlg.storage.hub import fetch_checkpoint
 
 
 class QuantizedHMM(
-    SavedOverHMMs, ModelHubMixin, SequenceModel, MatrixHMM, library_name="ctrlg", tags=["hmm", "norm-q"]
+    SavedOverHMMs,
+    ModelHubMixin,
+    SequenceModel,
+    MatrixHMM[CompressedMatrix],
+    library_name="ctrlg",
+    tags=["hmm", "norm-q"],
 ):
     """A hidden Markov model with H states over V tokens whose matrices stay compressed while it runs.
 

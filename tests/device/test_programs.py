@@ -22,7 +22,7 @@ from ctrlg.terminal.program import Program
 
 ROOT = Path(__file__).parents[2]
 WITHOUT = {  # programs that compute nothing, or measure the CPU itself
-    "scripts": {"test_acc.py", "instruct_prompts.py"},
+    "scripts": {"test_acc.py", "test_trace.py"},  # the latter is a study
     "benchmarks": {"busy_neighbour.py", "em_memory.py", "outlines_index.py", "reference_em.py", "reference_step.py"},
 }
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.spaced_tokenizers import TOKENIZERS
-from helpers.tiny_models import tiny_language_model
+from helpers.tiny_models import TOKENIZERS, tiny_language_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaForCausalLM

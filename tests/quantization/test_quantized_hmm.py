@@ -160,7 +160,7 @@ def test_arguments_that_do_not_fit_are_refused(arguments: dict, message: str) ->
 
 
 def test_parts_that_do_not_fit_together_are_refused() -> None:
-    small, large = quantize(random_hmm(3, 10)), quantize(random_hmm(4, 10))
+    small, large = quantize(random_hmm(3, 10), "norm-q"), quantize(random_hmm(4, 10), "norm-q")
     with pytest.raises(ArgumentError, match="transition"):
         QuantizedHMM(small.transition, large.emission, large.initial, 0, method="norm-q", bits=8)
     with pytest.raises(ArgumentError, match="eos_token_id 10"):

@@ -52,7 +52,7 @@ def test_ctrlgs_command_line(monkeypatch: pytest.MonkeyPatch, model_folder: Path
     ("flags", "message"),
     [
         (["--float16", "--bfloat16"], "both given"),
-        (["--chat_template"], "without --input_file"),
+        (["--chat_template"], "without --prompts"),
         (["--chat_template", "--input_file", "prompts.txt"], "no chat template"),
         (["--input_file", "nowhere.txt"], "nowhere.txt"),
         (["--eos_token", "<end>"], "no token '<end>'"),
