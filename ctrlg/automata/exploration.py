@@ -35,16 +35,20 @@ def explore(start: int, follow: Follow, max_states: int, what: str) -> tuple[NDA
     number: dict[int, int] = {start: 0}
     names = [start]
     rows: list[NDArray[np.int32]] = []
+    # The number of classes is known only after the first state; from then on batches fill _ENTRIES.
     done, block = 0, 1
     while done < len(names):
         batch = np.array(names[done : done + block], dtype=np.int64)
         done += len(batch)
         following = follow(batch)
         block = max(1, _ENTRIES // following.shape[1])
+        # A batch has half a million entries and few distinct names: Python's dictionary is asked once for each of
+        # those.
         met, position = np.unique(following, return_inverse=True)
         numbers = np.empty(len(met), dtype=np.int32)
         for place, name in enumerate(met.tolist()):
             numbers[place] = number.setdefault(name, len(number))
+            # A number that was handed out just now.
             if numbers[place] == len(names):
                 names.append(name)
         require_states(len(names), max_states, what)

@@ -47,9 +47,11 @@ class EntryLists(NamedTuple):
 def entry_lists(starts: Tensor, indices: Tensor, codes: Tensor) -> EntryLists:
     """The lists with their pieces, on the device of `codes`; waits for the device, once for a matrix."""
     counts = starts.long().diff()
+    # ceil((count - HEAD) / PIECE), none for a list that its head holds.
     pieces = (counts - HEAD).clamp(min=0).add(PIECE - 1).div(PIECE, rounding_mode="floor")
     first = torch.zeros_like(starts, dtype=torch.int64)
     first[1:] = pieces.cumsum(0)
+    # From lists to pieces and back: the list of every piece, then how many pieces of that list come before it.
     of_piece = torch.repeat_interleave(torch.arange(len(counts), device=starts.device), pieces)
     before = torch.arange(len(of_piece), device=starts.device) - first[of_piece]
     begin = starts.long()[of_piece] + HEAD + PIECE * before

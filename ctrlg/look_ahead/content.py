@@ -70,8 +70,10 @@ def content_automaton(dfa: DFA, eos_token_id: int, max_class_sets: int = MAX_CLA
     num_classes = dfa.num_classes
     class_of = np.array(dfa.class_of, dtype=np.int32)
     class_of[eos_token_id] = num_classes
+    # A class without any token but end-of-text would make an edge that nothing takes.
     usable = np.bincount(class_of, minlength=num_classes + 1)[:num_classes] > 0
     start, target, edge_of = _edges(dfa.delta, usable)
+    # edge_of counts from a state's first edge; with that added, edges have numbers of their own.
     edge_set, class_sets = _class_sets(edge_of + start[:-1, None], usable, len(target))
     if len(class_sets) > max_class_sets:
         start, target, edge_of, edge_set, class_sets = _edge_per_class(dfa.delta, usable)
@@ -110,10 +112,14 @@ def live_edges(automaton: ContentAutomaton, states: np.ndarray, row_of: np.ndarr
     first = automaton.edge_start[states]
     counts = automaton.edge_start[states + 1] - first
     before = np.cumsum(counts) - counts
+    # The ranges first[i] .. first[i] + counts[i] laid end to end, without a loop: place p of the result belongs to
+    # state i and is edge first[i] + (p - before[i]).
     source = np.repeat(np.arange(len(states)), counts)
     edge = np.arange(len(source)) + np.repeat(first - before, counts)
     target = row_of[automaton.edge_target[edge]]
     live = target >= 0
+    # New numbers of the edges that stay, -1 for those into dead states; one more -1 at the end, where classes without
+    # an edge point to.
     number = np.append(np.where(live, np.cumsum(live) - 1, -1), -1)
     edge_of = automaton.edge_of[states]
     of_class = np.full((len(states), automaton.num_classes + 1), -1, dtype=np.int32)
@@ -128,6 +134,8 @@ def _edges(delta: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarra
     unusable class)."""
     num_states, num_classes = delta.shape
     columns = np.flatnonzero(usable)
+    # (state, next state) as one number, state * S + next state, so that sorting puts the edges of a state side by side
+    # with ascending targets.
     pairs = np.arange(num_states, dtype=np.int64)[:, None] * num_states + delta[:, columns]
     distinct, inverse = np.unique(pairs, return_inverse=True)
     start = np.searchsorted(distinct, np.arange(num_states + 1, dtype=np.int64) * num_states)
@@ -144,12 +152,15 @@ def _class_sets(edges: np.ndarray, usable: np.ndarray, num_edges: int) -> tuple[
     """
     columns = np.flatnonzero(usable)
     words = np.random.default_rng(0).integers(0, 2**64, size=len(usable), dtype=np.uint64)
+    # The sets themselves would be bool [E, K]. Equal sets have equal sums; that two different ones agree by chance has
+    # a probability of about E^2 / 2^65.
     sums = np.zeros(num_edges, dtype=np.uint64)
     a_state = np.zeros(num_edges, dtype=np.int64)
     for column in columns:
         sums[edges[:, column]] += words[column]  # the edges of one column are distinct: one per state
         a_state[edges[:, column]] = np.arange(len(edges))
     _, first, edge_set = np.unique(sums, return_index=True, return_inverse=True)
+    # One edge speaks for each set: its classes are those on which its state takes just this edge.
     class_sets = (edges[a_state[first]] == first[:, None]) & usable
     return edge_set.reshape(-1).astype(np.int32), class_sets
 

@@ -77,6 +77,8 @@ def _live_states(automaton: ContentAutomaton, ranges: list[tuple[int, int]]) -> 
     edges = _Edges(automaton)
     live: dict[Horizon, np.ndarray] = {}
     for low, high in ranges:
+        # Chains of different ranges meet once their least number is 0: each is followed up to a horizon that is known,
+        # and computed from there back, fewest tokens first.
         missing = []
         horizon = Horizon(low, high)
         while horizon.most >= 0 and horizon not in live:
@@ -96,6 +98,7 @@ def _visited_states(
     visited = {horizon: np.zeros(automaton.num_states, dtype=bool) for horizon in live}
     reached = np.zeros(automaton.num_states, dtype=bool)
     reached[automaton.initial] = True
+    # The states after `step` tokens are the same for all ranges; which horizon that is differs.
     for step in range(max(high for _, high in ranges) + 1):
         for token_range in ranges:
             horizon = horizon_at(token_range, step)
@@ -111,6 +114,8 @@ def _refusal(automaton: ContentAutomaton, low: int, high: int) -> BudgetError | 
     reached = np.zeros(automaton.num_states, dtype=bool)
     reached[automaton.initial] = True
     shorter = None
+    # First the lengths below the range, for the nearest one that would do; then, from the states after `low` tokens,
+    # the fewest more that reach an accepting state.
     for length in range(low):
         if (reached & automaton.accepting).any():
             shorter = length
@@ -153,6 +158,7 @@ class _Edges:
     """The automaton's edges as two index arrays, to push sets of states along them."""
 
     def __init__(self, automaton: ContentAutomaton) -> None:
+        # The source of every edge, from the ranges edge_start holds: int64 [E].
         self.source = np.repeat(np.arange(automaton.num_states), np.diff(automaton.edge_start))
         self.target = automaton.edge_target
         self.num_states = automaton.num_states
@@ -160,6 +166,7 @@ class _Edges:
     def forward(self, states: np.ndarray) -> np.ndarray:
         """States one content token away from any of `states`, bool [S]."""
         result = np.zeros(self.num_states, dtype=bool)
+        # [E] booleans pick the edges that leave `states`; several may set one target to True.
         result[self.target[states[self.source]]] = True
         return result
 

@@ -62,6 +62,7 @@ def advance(suffix: tuple[int, ...], endings: Endings, token: int, accepted: boo
     accepted: whether the content up to and including `token` is accepted, so that the suffix may begin after
         it.
     """
+    # An ending that has written the whole suffix is a finished text and no longer in progress.
     written = tuple(j + 1 for j in endings if suffix[j] == token and j + 1 < len(suffix))
     return (0, *written) if accepted else written
 
@@ -89,6 +90,8 @@ class SuffixProbabilities(NamedTuple):
 def suffix_probabilities(hmm: HiddenMarkovModel, suffix: tuple[int, ...]) -> SuffixProbabilities:
     """Backward recursion over the suffix, S_j = emission[:, u_j] * (transition @ S_{j+1})."""
     token = hmm.emission.columns(torch.tensor(suffix, device=hmm.initial.device)).float()
+    # S_{m-1} is the emission of end-of-text. Each step takes in one more emission of perhaps 1e-5, so every row is
+    # rescaled at once and its log kept in float64.
     rows = [rescale_(token[-1:].clone(), np.zeros(1))]
     for j in range(len(suffix) - 2, -1, -1):
         later = rows[-1]
