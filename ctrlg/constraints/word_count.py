@@ -23,12 +23,18 @@ _SIGN, _WORD, _SPACE, _UNFINISHED_SIGN, _UNFINISHED, _TAIL, _SPACE_TAIL = range(
 @checked
 @dataclass(frozen=True)
 class WordCount(Constraint):
-    """The whole text, prefix and suffix included, has lo to hi words; hi=None sets no upper limit.
+    """The whole text, prefix and suffix included, has lo to hi words.
 
     Words are separated by white space and hold a letter or a digit: "3.5", "U.S.", "1,000,000", "don't" and
-    "well-known" are one word each, tabs and line breaks separate, "-" and "..." are no words. A word that begins in
-    the prefix and ends in the content counts once.
-    Raises ArgumentError unless 0 <= lo <= hi.
+    "well-known" are one word each, tabs and line breaks separate, "-" and "..." are no words. A word that begins in the
+    prefix and ends in the content counts once.
+
+    Args:
+        lo: least words, >= 0.
+        hi: most words, >= lo; None sets no upper limit.
+
+    Raises:
+        ArgumentError: unless 0 <= lo <= hi.
     """
 
     lo: Natural

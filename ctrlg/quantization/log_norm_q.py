@@ -28,11 +28,19 @@ OCCUPANCY_FLOOR = 0.05  # share of the occupancy spread over all states, so that
 def log_norm_q(
     p: Tensor, bits: int, *, threshold: NonNegative = DEFAULT_THRESHOLD, occupancy: Tensor | None = None
 ) -> Tensor:
-    """log-norm-q of every row of `p`, as probabilities; same shape and type as `p`.
+    """log-norm-q of every row of `p`, as probabilities.
 
-    p: float32 or float64 [H, N], rows sum to 1. bits: 1 to 8. threshold: >= 0, nats per token an entry must
-    gain. occupancy: [H], > 0, how often each state is visited; uniform where None. Raises ArgumentError for
-    rows that are no distributions (naming the row and its sum) and arguments out of range.
+    Args:
+        p: float32 or float64 [H, N], rows sum to 1.
+        bits: 1 to 8.
+        threshold: nats per token that an entry must gain to be stored, >= 0.
+        occupancy: [H], > 0, how often each state is visited; uniform where None.
+
+    Returns:
+        Probabilities [H, N] of the type of `p`; rows sum to 1.
+
+    Raises:
+        ArgumentError: rows that are no distributions (it names the row and its sum), and arguments out of range.
     """
     return log_norm_q_rows(p, bits, threshold=threshold, occupancy=occupancy).dense().to(p.dtype)
 
@@ -41,15 +49,34 @@ def log_norm_q(
 def log_norm_q_rows(
     p: Tensor, bits: int, *, threshold: NonNegative = DEFAULT_THRESHOLD, occupancy: Tensor | None = None
 ) -> QuantizedRows:
-    """`log_norm_q` as codes, scale and background; arguments and errors as there."""
+    """`log_norm_q` as codes, scale and background.
+
+    Args:
+        p: float32 or float64 [H, N], rows sum to 1.
+        bits: 1 to 8.
+        threshold: nats per token that an entry must gain to be stored, >= 0.
+        occupancy: [H], > 0, how often each state is visited; uniform where None.
+
+    Returns:
+        Codes, with a scale and a background for each row.
+
+    Raises:
+        ArgumentError: as `log_norm_q`.
+    """
     return LogNormQuantizer(p, bits, occupancy).at(threshold)
 
 
 @checked
 def state_occupancy(initial: Tensor, transition: Tensor, tokens: Positive = OCCUPANCY_TOKENS) -> Tensor:
-    """How often each state is visited in the first `tokens` tokens, float64 [H], sums to 1.
+    """How often each state is visited in the first tokens of a text.
 
-    initial: [H]; transition: [H, H]. A share of OCCUPANCY_FLOOR is spread evenly over all states.
+    Args:
+        initial: [H].
+        transition: [H, H].
+        tokens: how many tokens, >= 1.
+
+    Returns:
+        float64 [H], sums to 1. A share of OCCUPANCY_FLOOR is spread evenly over all states.
     """
     predictive, step = initial.double(), transition.double()
     visits = torch.zeros_like(predictive)

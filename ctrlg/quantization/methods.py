@@ -37,18 +37,19 @@ from ctrlg.quantization.rows import check_bits, check_rows
 
 @dataclass(frozen=True)
 class Method:
-    """One way to quantise the rows of a matrix.
+    """One way to quantize the rows of a matrix.
 
-    name: its key in METHODS.
-    function: p [H, N] (float32 or float64, rows sum to 1) and bits -> same shape and type; `p` is not changed.
-    most_bits: bits are 1 to most_bits.
-    normalised: every row of the result sums to 1; else rows are no distributions, and may be empty.
-    levels_in: every "row", every "column" or the whole "matrix" has at most 2^bits distinct values; None: no bound.
-    idempotent: `function` of its own result changes it by no more than floats round.
-    takes_initial: whether the initial distribution is quantised too unless one says otherwise: a matrix of one row, as
-        in the paper and its code.
-    coded: what `function` does as codes of 1 to 8 bits, with which a matrix runs and is saved compressed; None: the
-        method has no such form.
+    Args:
+        name: its key in METHODS.
+        function: p [H, N] (float32 or float64, rows sum to 1) and bits -> same shape and type; `p` is not changed.
+        most_bits: bits are 1 to most_bits.
+        normalised: every row of the result sums to 1; else rows are no distributions, and may be empty.
+        levels_in: every "row", every "column" or the whole "matrix" has at most 2^bits distinct values; None: no bound.
+        idempotent: `function` of its own result changes it by no more than floats round.
+        takes_initial: whether the initial distribution is quantized too unless one says otherwise: a matrix of one row,
+            as in the paper and its code.
+        coded: what `function` does as codes of 1 to 8 bits, with which a matrix runs and is saved compressed; None: the
+            method has no such form.
     """
 
     name: str
@@ -61,7 +62,15 @@ class Method:
     coded: Callable[[Tensor, int], QuantizedRows] | None = None
 
     def __call__(self, p: Tensor, bits: int) -> Tensor:
-        """The quantised rows. Raises ArgumentError for bits out of range and rows that are no distributions."""
+        """The quantized rows.
+
+        Args:
+            p: float32 or float64 [H, N], rows sum to 1.
+            bits: 1 to most_bits.
+
+        Raises:
+            ArgumentError: bits out of range, and rows that are no distributions.
+        """
         check_bits(bits, self.most_bits)
         check_rows(p)
         return self.function(p, bits)

@@ -23,6 +23,7 @@ class UnnormalisedHMM:
     """H states over V tokens with entries >= 0 whose rows need not sum to 1; what `ctrlg.generate` takes.
 
     It has no likelihood and no samples, and is no `HMM`. In the decoder it means this:
+
     - The constraint is kept as always: the mask comes from the automaton and does not ask the HMM.
     - The scale of a row of the transition or the emission counts as if the state were more or less likely, and paths of
       different lengths are weighed by the scales along them. The scale of the predictive state has no effect.
@@ -30,9 +31,18 @@ class UnnormalisedHMM:
       token that no live state writes has score -inf; where that leaves none, the language model decides under the mask.
     - `log_ratio` and `log_probability` of the processor are no logarithms of probabilities, and may exceed 0.
 
-    transition: [H, H]. emission: [H, V]. initial: float [H], sums to 1. method, bits: how it was made; bits is None
-    where it was made by other settings, which are in `settings`. fingerprint: of the vocabulary, None where unknown.
-    Raises ArgumentError for parts that do not fit together.
+    Args:
+        transition: [H, H].
+        emission: [H, V].
+        initial: float [H], sums to 1.
+        eos_token_id: the token that ends a text, in [0, V).
+        method: how it was made.
+        bits: of a code; None where it was made by other settings, which are in `settings`.
+        fingerprint: of the vocabulary, None where unknown.
+        settings: further arguments of the method.
+
+    Raises:
+        ArgumentError: parts that do not fit together.
     """
 
     transition: StochasticMatrix
