@@ -10,7 +10,11 @@ from torch import Tensor
 class QuantizedRows(NamedTuple):
     """Rows as codes: `p[h, v] ~ scale[h] * codebook[codes[h, v]] + background[h]`, code 0 meaning no entry.
 
-    codes: uint8 [H, N]. codebook: float32 [2^b], increasing, codebook[0] = 0. scale, background: float32 [H].
+    Attributes:
+        codes: uint8 [H, N].
+        codebook: float32 [2^b], increasing, codebook[0] = 0.
+        scale: float32 [H].
+        background: float32 [H].
     """
 
     codes: Tensor
