@@ -32,8 +32,16 @@ _SET_BLOCK = 2**24  # bytes of sets of states, computed at a time
 def concatenate(first: A, second: A, *, max_states: int = MAX_STATES) -> A:
     """Accepts every string that splits into one `first` accepts and one `second` accepts; both may be empty.
 
-    The result is not minimised. VocabularyError where vocabularies differ in size; BudgetError where more than
-    `max_states` states, or too many sets of states, are needed.
+    The result is not minimized.
+
+    Args:
+        first: the automaton that reads first.
+        second: the one that reads the rest, over the same vocabulary.
+        max_states: most states.
+
+    Raises:
+        VocabularyError: vocabularies differ in size.
+        BudgetError: more than max_states states, or too many sets of states, are needed.
     """
     require_vocabulary(second, first.vocab_size)
     what = f"concatenation of {first!r} and {second!r}"

@@ -28,11 +28,17 @@ _ENTRIES_AT_ONCE = 2**21  # ends of strings computed together, 8 MB
 class TextDFA:
     """An automaton over the symbols of `ctrlg.vocabulary.characters`.
 
-    class_of: integers [SYMBOLS], the class of every symbol, in [0, K).
-    delta: int32 [S, K], the next state. initial: the start state. accepting: bool [S].
-    settle: int [S], the state to continue in where a token ends, None for the same state. It keeps the lifted
-    automaton small by forgetting what may be forgotten, and must be chosen such that forgetting never accepts more.
-    Raises ConstraintError for arrays of other shapes, or classes that delta does not have.
+    Args:
+        class_of: integers [SYMBOLS], the class of every symbol, in [0, K).
+        delta: int32 [S, K], the next state.
+        initial: the start state.
+        accepting: bool [S].
+        settle: int [S], the state to continue in where a token ends, None for the same state. It keeps the lifted
+            automaton small by forgetting what may be forgotten, and must be chosen such that forgetting never accepts
+            more.
+
+    Raises:
+        ConstraintError: arrays of other shapes, or classes that delta does not have.
     """
 
     class_of: NDArray[np.integer]
@@ -52,7 +58,12 @@ class TextDFA:
             raise ConstraintError(f"accepting or settle do not fit {states} states", hint="give one entry a state")
 
     def run(self, symbols: Iterable[int], state: int | None = None) -> int:
-        """The state after some symbols, from `state` or from the start."""
+        """The state after some symbols.
+
+        Args:
+            symbols: in [0, SYMBOLS).
+            state: where to begin; the start state where None.
+        """
         here = self.initial if state is None else state
         for symbol in symbols:
             here = int(self.delta[here, self.class_of[symbol]])
@@ -64,8 +75,17 @@ def lift(
 ) -> DFA:
     """The automaton over contents (token strings) for which prefix + content + suffix is accepted by `text`.
 
-    Tokens that are not content lead to a dead state. The result is not minimised.
-    Raises BudgetError, naming `name`, where its table would be too large.
+    Tokens that are not content lead to a dead state. The result is not minimized.
+
+    Args:
+        text: the automaton over characters.
+        vocabulary: the tokens and their bytes.
+        prefix: text before the content.
+        suffix: text after the content.
+        name: what an error calls the automaton.
+
+    Raises:
+        BudgetError: its table would be too large.
     """
     # A text begins with the prefix; a token begins in a state that is settled, or in the start state.
     start = text.run(map(ord, prefix))
