@@ -43,7 +43,7 @@ class DFA(Automaton):
 
         Raises:
             VocabularyError: vocabularies differ in size.
-            BudgetError: more than 200,000 states are needed.
+            BudgetError: more than `ctrlg.automata.intersection.MAX_STATES` states are needed.
         """
         return intersection.intersect([self, _operand("&", other)])
 
@@ -52,7 +52,7 @@ class DFA(Automaton):
 
         Raises:
             VocabularyError: vocabularies differ in size.
-            BudgetError: more than 200,000 states are needed.
+            BudgetError: more than `ctrlg.automata.intersection.MAX_STATES` states are needed.
         """
         return ~intersection.intersect([~self, ~_operand("|", other)])
 
@@ -71,7 +71,8 @@ class DFA(Automaton):
 
         Raises:
             VocabularyError: vocabularies differ in size.
-            BudgetError: more than 200,000 states, or too many sets of states, are needed.
+            BudgetError: more than `ctrlg.automata.intersection.MAX_STATES` states, or too many sets of states, are
+                needed.
         """
         return concatenation.concatenate(self, _operand("then", other))
 

@@ -13,14 +13,26 @@ from ctrlg.compat.log_products import log_product
 
 
 def asymq(t: Tensor, qmin: float, qmax: float) -> tuple[Tensor, Tensor]:
-    """Scale and zero point that map [min, max] of `t` onto [qmin, qmax]: q = round(t / scale) + zero_point."""
+    """Scale and zero point that map [min, max] of `t` onto [qmin, qmax]: q = round(t / scale) + zero_point.
+
+    Args:
+        t: any numbers.
+        qmin: least code.
+        qmax: largest code.
+    """
     smallest = t.min()
     scale = (t.max() - smallest) / (qmax - qmin)
     return scale, qmin - torch.round(smallest / scale)
 
 
 def symq(t: Tensor, qmax: float, ratio: float = 1) -> tuple[Tensor, int]:
-    """Scale that maps the largest absolute value of `t` onto qmax; the zero point is 0. ratio: unused, as in Norm-Q."""
+    """Scale that maps the largest absolute value of `t` onto qmax; the zero point is 0.
+
+    Args:
+        t: any numbers.
+        qmax: largest code.
+        ratio: unused, as in Norm-Q.
+    """
     return t.abs().max() / qmax, 0
 
 
