@@ -31,9 +31,13 @@ from ctrlg.look_ahead.reachability import Horizon, horizon_at
 class Rows(NamedTuple):
     """What is known about each row of a batch; B rows of t tokens each. Everything lies on the device.
 
-    tokens: int64 [B, t]. label: int64 [B], the row's token range. state: int64 [B], of the automaton.
-    endings: bool [B, m]; endings[b, j]: one that has written j suffix tokens is in progress.
-    over: bool [B]. predictive: float32 [B, H], or [B, 0] without an HMM.
+    Attributes:
+        tokens: int64 [B, t].
+        label: int64 [B], the row's token range.
+        state: int64 [B], of the automaton.
+        endings: bool [B, m]; endings[b, j]: one that has written j suffix tokens is in progress.
+        over: bool [B].
+        predictive: float32 [B, H], or [B, 0] without an HMM.
     """
 
     tokens: Tensor
@@ -45,9 +49,13 @@ class Rows(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What the content may go on with. row_of: int64 [B, K + 1] in [-1, n). rows: float32 [n, H].
+    """What the content may go on with.
 
-    log_scale: float64 [n], of rows. base: float64 [B], what was taken out of a sequence's scores.
+    Attributes:
+        row_of: int64 [B, K + 1] in [-1, n).
+        rows: float32 [n, H].
+        log_scale: float64 [n], of rows.
+        base: float64 [B], what was taken out of a sequence's scores.
     """
 
     row_of: Tensor
@@ -59,8 +67,13 @@ class Content(NamedTuple):
 class DeviceStep:
     """Decoding steps of one processor on one device.
 
-    guide: the constraint. hmm: None for the mask alone. start: what is known before the first token. strength: what the
-    HMM's log-ratio is multiplied by, > 0.
+    Args:
+        guide: the constraint.
+        hmm: None for the mask alone.
+        start: what is known before the first token.
+        eos_token_id: the token that ends a text.
+        device: where it computes.
+        strength: what the HMM's log-ratio is multiplied by, > 0.
     """
 
     def __init__(
@@ -122,9 +135,16 @@ class DeviceStep:
         self._last = Rows(tokens, self._put(label), state, self._put(endings[of_row]), over, chosen)
 
     def __call__(self, tokens: Tensor, label: np.ndarray, logits: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Normalised log-probabilities [B, V] and the rows without any token, bool [B]; None where rows do not follow.
+        """Log-probabilities of the next token. Waits for the device once, for two bits.
 
-        tokens: int64 [B, t], of which `follows(t)`; logits: float32 [B, V]. Waits for the device once, for two bits.
+        Args:
+            tokens: int64 [B, t], of which `follows(t)`.
+            label: int [B], the row's token range.
+            logits: float32 [B, V].
+
+        Returns:
+            Normalized log-probabilities [B, V] and the rows without any token, bool [B], or bool [0] where every row
+            has one; None where rows do not follow from those of the last step.
         """
         rows, found = self._advance(tokens, self._labels(label))
         joined, log_sum = self._joined(rows, logits)
@@ -137,9 +157,14 @@ class DeviceStep:
         return joined, empty if some_empty else empty[:0]
 
     def fallbacks(self, logits: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-        """What else speaks for some rows of the last step, int64 [b].
+        """What else speaks for some rows of the last step.
 
-        Returns the tokens that are allowed, bool [b, V], and what the HMM alone says, float32 [b, V].
+        Args:
+            logits: float32 [b, V].
+            which: int64 [b], these rows.
+
+        Returns:
+            The tokens that are allowed, bool [b, V], and what the HMM alone says, float32 [b, V].
         """
         if self._last is None:
             raise ArgumentError("there has been no step yet", hint="call the step first")

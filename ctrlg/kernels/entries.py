@@ -22,12 +22,14 @@ PIECE = 128
 class EntryLists(NamedTuple):
     """n lists of entries: of the columns of a matrix, or of its rows.
 
-    starts: int32 or int64 [n + 1]; the entries of list i are starts[i] .. starts[i + 1] - 1.
-    indices: uint16 or int32 [entries]; the row of an entry in lists of columns, the column in lists of rows.
-    codes: uint8 [entries].
-    first_piece: int32 [n + 1]; the pieces of list i are first_piece[i] .. first_piece[i + 1] - 1.
-    piece_list: int32 [P]; the list of a piece. piece_begin: as starts, [P]; its first entry.
-    longest: most entries of a list.
+    Attributes:
+        starts: int32 or int64 [n + 1]; the entries of list i are starts[i] .. starts[i + 1] - 1.
+        indices: uint16 or int32 [entries]; the row of an entry in lists of columns, the column in lists of rows.
+        codes: uint8 [entries].
+        first_piece: int32 [n + 1]; the pieces of list i are first_piece[i] .. first_piece[i + 1] - 1.
+        piece_list: int32 [P]; the list of a piece.
+        piece_begin: as starts, [P]; its first entry.
+        longest: most entries of a list.
     """
 
     starts: Tensor

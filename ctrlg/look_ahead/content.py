@@ -21,19 +21,20 @@ MAX_CLASS_SETS = 8192  # beyond, their masses take too much memory and an edge i
 
 @dataclass(frozen=True, eq=False)
 class ContentAutomaton:
-    """The content's DFA; `K` classes and one more, the last, that holds tokens which are never content.
+    """The content's DFA; K classes and one more, the last, that holds tokens which are never content.
 
-    class_of: int32 [V], values in [0, K]; K for the end-of-text token.
-    delta: int32 [S, K].
-    usable: bool [K]; classes with at least one content token.
-    initial: the state before the first content token.
-    accepting: bool [S].
-    edge_start: int64 [S + 1]; the edges of state d are edge_start[d] .. edge_start[d + 1].
-    edge_target: int32 [E]; the state an edge leads to, ascending within a state.
-    edge_set: int32 [E]; which set of classes leads there.
-    edge_of: int32 [S, K]; edge taken from a state on a class, counted from the state's first; -1 where the
-        class is not usable.
-    class_sets: bool [M, K]; the distinct sets of classes.
+    Attributes:
+        class_of: int32 [V], values in [0, K]; K for the end-of-text token.
+        delta: int32 [S, K].
+        usable: bool [K]; classes with at least one content token.
+        initial: the state before the first content token.
+        accepting: bool [S].
+        edge_start: int64 [S + 1]; the edges of state d are edge_start[d] .. edge_start[d + 1].
+        edge_target: int32 [E]; the state an edge leads to, ascending within a state.
+        edge_set: int32 [E]; which set of classes leads there.
+        edge_of: int32 [S, K]; edge taken from a state on a class, counted from the state's first; -1 where the class is
+            not usable.
+        class_sets: bool [M, K]; the distinct sets of classes.
     """
 
     class_of: np.ndarray
@@ -66,7 +67,13 @@ class ContentAutomaton:
 
 
 def content_automaton(dfa: DFA, eos_token_id: int, max_class_sets: int = MAX_CLASS_SETS) -> ContentAutomaton:
-    """`dfa` with the end-of-text token taken out of the content, and its edges."""
+    """`dfa` with the end-of-text token taken out of the content, and its edges.
+
+    Args:
+        dfa: the automaton of the content.
+        eos_token_id: in [0, V).
+        max_class_sets: with more distinct sets of classes an edge is made for every class instead.
+    """
     num_classes = dfa.num_classes
     class_of = np.array(dfa.class_of, dtype=np.int32)
     class_of[eos_token_id] = num_classes
@@ -94,10 +101,12 @@ def content_automaton(dfa: DFA, eos_token_id: int, max_class_sets: int = MAX_CLA
 class LiveEdges(NamedTuple):
     """The edges that leave some states (n of them, repeats allowed) for live ones, E in all.
 
-    source: int64 [E]; position of the state the edge leaves, ascending. start: int64 [n + 1]; where the edges
-        of each position begin.
-    target: int32 [E]; the number of the live state it reaches. mass: int32 [E]; its set of classes.
-    of_class: int32 [n, K + 1]; the edge taken on each class, -1 where that is none of these.
+    Attributes:
+        source: int64 [E]; position of the state the edge leaves, ascending.
+        start: int64 [n + 1]; where the edges of each position begin.
+        target: int32 [E]; the number of the live state it reaches.
+        mass: int32 [E]; its set of classes.
+        of_class: int32 [n, K + 1]; the edge taken on each class, -1 where that is none of these.
     """
 
     source: np.ndarray
@@ -108,7 +117,13 @@ class LiveEdges(NamedTuple):
 
 
 def live_edges(automaton: ContentAutomaton, states: np.ndarray, row_of: np.ndarray) -> LiveEdges:
-    """The edges of `states`, int [n], into states whose number row_of[state] is not negative."""
+    """The edges of some states into live ones.
+
+    Args:
+        automaton: the content's.
+        states: int [n].
+        row_of: int [S], the number of each live state, negative for the others.
+    """
     first = automaton.edge_start[states]
     counts = automaton.edge_start[states + 1] - first
     before = np.cumsum(counts) - counts

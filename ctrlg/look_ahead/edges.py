@@ -24,8 +24,14 @@ def add_edges_(
 ) -> None:
     """out[i] += sum over e in start[i] .. start[i + 1] of weight[e] * masses[mass[e]] * values[target[e]].
 
-    out float32 [n, H]; start int64 [n + 1]; target, mass int32 [E]; weight float32 [E]; masses float32 [M, H];
-    values float32 [m, H].
+    Args:
+        out: float32 [n, H], changed in place.
+        start: int64 [n + 1].
+        target: int32 [E].
+        weight: float32 [E].
+        mass: int32 [E].
+        masses: float32 [M, H].
+        values: float32 [m, H].
     """
     if out.device.type == "cpu":
         from ctrlg.kernels import threads
@@ -62,9 +68,15 @@ def pair_rows(
 ) -> tuple[Tensor, np.ndarray]:
     """Products left[left_row[r]] * right[right_row[r]], with one scale for all products of one row of `left`.
 
-    left: float32 [U, H], not negative. left_row, right_row: int64 [R].
-    Returns rows float32 [R, H] and scale float64 [U]: the product is `rows[r] * exp(scale[left_row[r]])`. The scale
-    is -inf where a row of `left` has no product above 0.
+    Args:
+        left: float32 [U, H], not negative.
+        left_row: int64 [R].
+        right: scaled rows [m, H].
+        right_row: int64 [R].
+
+    Returns:
+        Rows float32 [R, H] and scale float64 [U]: the product is `rows[r] * exp(scale[left_row[r]])`. The scale is -inf
+        where a row of `left` has no product above 0.
     """
     # Scores of one sequence are compared with each other, so its products share one scale: the largest of the rows of
     # `right` it uses. Factors are then at most 1.

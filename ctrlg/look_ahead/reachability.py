@@ -25,7 +25,12 @@ _HORIZON_BYTES = 400  # of an entry beside its states
 
 
 class Horizon(NamedTuple):
-    """How many content tokens may still come: at least `least`, at most `most`."""
+    """How many content tokens may still come.
+
+    Attributes:
+        least: at least so many.
+        most: at most so many.
+    """
 
     least: int
     most: int
@@ -36,8 +41,12 @@ class Horizon(NamedTuple):
 
 
 def horizon_at(token_range: Sequence[int], step: int) -> Horizon:
-    """The horizon of a text of `step` content tokens whose content has token_range[0] .. token_range[1];
-    `most` < 0 when it is too long."""
+    """The horizon of a text that has begun; `most` < 0 when it is too long.
+
+    Args:
+        token_range: least and most tokens of the content.
+        step: content tokens so far.
+    """
     least, most = token_range
     return Horizon(max(least - step, 0), most - step)
 
@@ -45,11 +54,18 @@ def horizon_at(token_range: Sequence[int], step: int) -> Horizon:
 class Reachability:
     """Live states for every horizon that the token ranges lead through.
 
-    live: horizon -> bool [S]; the constraint can be kept from here.
-    visited: horizon -> bool [S]; live, and reached from the initial state by some content after which this is
-        the horizon.
-    Raises BudgetError, UnsatisfiableError where no content of some range is accepted, and BudgetError where the states
-    of all horizons take more than TABLE_BYTES.
+    Args:
+        automaton: the content's.
+        token_ranges: least and most content tokens, one pair or several.
+
+    Attributes:
+        live: horizon -> bool [S]; the constraint can be kept from here.
+        visited: horizon -> bool [S]; live, and reached from the initial state by some content after which this is the
+            horizon.
+
+    Raises:
+        BudgetError, UnsatisfiableError: no content of some range is accepted.
+        BudgetError: the states of all horizons take more than TABLE_BYTES.
     """
 
     def __init__(self, automaton: ContentAutomaton, token_ranges: Iterable[Sequence[int]]) -> None:

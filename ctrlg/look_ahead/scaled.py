@@ -11,8 +11,12 @@ from torch import Tensor
 
 
 class ScaledRows(NamedTuple):
-    """values: float32 [n, H], the largest of each row 1 (or the row is 0). log_scale: float64 [n]; -inf where
-    the row is 0."""
+    """Rows `values * exp(log_scale)`.
+
+    Attributes:
+        values: float32 [n, H], the largest of each row 1 (or the row is 0).
+        log_scale: float64 [n]; -inf where the row is 0.
+    """
 
     values: Tensor
     log_scale: np.ndarray

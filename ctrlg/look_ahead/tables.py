@@ -38,8 +38,12 @@ TABLE_BYTES = 1 << 30  # memory for look-ahead tables before only checkpoints ar
 
 
 class StateTable(NamedTuple):
-    """C of one horizon. row_of: int32 [S], the row of a state or -1; rows: float32 [n, H] with their
-    scales."""
+    """C of one horizon.
+
+    Attributes:
+        row_of: int32 [S], the row of a state or -1.
+        rows: float32 [n, H] with their scales.
+    """
 
     row_of: np.ndarray
     rows: ScaledRows
@@ -48,9 +52,16 @@ class StateTable(NamedTuple):
 class LookAhead:
     """C for every horizon, all in memory or from checkpoints.
 
-    table_bytes: memory for tables. Where they do not fit, checkpoints and one stretch between two of them are
-        kept all the same.
-    Raises BudgetError where not even these fit into the memory that is free.
+    Args:
+        hmm: the model.
+        automaton: the content's.
+        suffix: what the suffix contributes.
+        reachability: of the same automaton.
+        table_bytes: memory for tables. Where they do not fit, checkpoints and one stretch between two of them are kept
+            all the same.
+
+    Raises:
+        BudgetError: not even these fit into the memory that is free.
     """
 
     def __init__(
