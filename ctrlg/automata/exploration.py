@@ -51,6 +51,7 @@ def explore(start: int, follow: Follow, max_states: int, what: str) -> tuple[NDA
             # A number that was handed out just now.
             if numbers[place] == len(names):
                 names.append(name)
+        # After every batch: a construction that grows without end stops early.
         require_states(len(names), max_states, what)
         require_room(len(names), following.shape[1], what)
         rows.append(numbers[position.reshape(following.shape)])

@@ -157,6 +157,8 @@ class Construction(abc.ABC, Generic[C]):
             if stage == len(self._stages):
                 return self._begin(stage)
         reached, inside = self._advance(nodes, self._roots[stage], now.last, symbol)
+        # A letter that was cut in two is known by its last half; of other halves the reading decides what to take for
+        # granted.
         last = self._last_kind(now.last, symbol) if inside is None else inside
         matched = any(self._trie.nodes[node].phrase_ends for node in reached)
         if matched and last == 0 and not self._at_end:  # no next character can continue the word
@@ -202,6 +204,7 @@ class Construction(abc.ABC, Generic[C]):
                 reached.add(following)
                 # Between characters again: this was the last byte, and the character is the phrase's own.
                 if self._trie.nodes[following].inside is None:
+                    # All nodes that come to their end here follow the same bytes, so they agree about the kind.
                     kind = node.inside
         return frozenset(reached), kind
 

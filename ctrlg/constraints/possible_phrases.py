@@ -29,6 +29,7 @@ class PossibleConstruction(Construction[PossibleConfiguration]):
         return PossibleConfiguration(stage)
 
     def _accepts(self, now: PossibleConfiguration) -> bool:
+        # Found, in this reading, is whatever may be in the text; only texts in which nothing may be found are accepted.
         return not self._found(now)
 
     def _at_token_end(self, now: PossibleConfiguration) -> PossibleConfiguration:

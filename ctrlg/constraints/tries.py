@@ -94,6 +94,7 @@ class Trie:
         for byte in range(0x80, 0xC0):
             half = byte if byte in asked else -1
             class_of[CONTINUATION + byte - 0x80] = _number(number, Symbols("continuation", frozenset({0}), half=half))
+        # Halves that some node asks for are classes of their own; all others with the same kinds and letters share one.
         followed = {symbol for node in self.nodes for symbol in node.unfinished}
         for symbol in unfinished:
             # What an unfinished symbol may become: all its kinds, white space among them or not, and the letters beyond

@@ -312,8 +312,8 @@ class DeviceStep:
         allowed = self._allowed_endings(rows)
         ratio = torch.zeros(allowed.shape, dtype=torch.float64, device=self._device)
         if self._guide.suffix is not None and self._rest_scale is not None:
-            # log of p(u_j and all that follows) / p(u_j), from the state before u_j; [B, m] each. The scale taken out
-            # of the content's scores is taken out here too.
+            # log of p(u_j and all that follows) / p(u_j), over the states that may emit u_j; [B, m] each. The scale
+            # taken out of the content's scores is taken out here too.
             marginal = (rows.predictive @ self._guide.suffix.token.T).double().log()
             joint = (rows.predictive @ self._guide.suffix.rest.values.T).double().log() + self._rest_scale
             ratio = joint - torch.where(torch.isneginf(marginal), 0.0, marginal) - base[:, None]

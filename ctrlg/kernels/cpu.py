@@ -116,6 +116,7 @@ def _log_ratios(
     # Without tables yet: the denominators' entries and what every token costs beside them.
     parts = parts_of(len(below) * (len(m.codes) + log_ratios.TOKEN_COST * out.shape[1]))
     live, tiles = (choices >= 0).any(axis=1), -(-len(below) // LANES)
+    # Which choices get tables, and where each part begins; parts share nothing but what they read.
     plan = log_ratios.plan(m.starts, _numpy(class_of.int()), choice_of_class, live, len(m.scale), tiles, parts)
     peaks, masses = np.empty((parts, len(below)), np.float32), np.empty((parts, len(below)))
     joined = log_probs is not None
@@ -131,6 +132,7 @@ def _log_sum(peaks: np.ndarray, masses: np.ndarray) -> Tensor:
     # Log-sum-exp of the parts' own. A part without mass has the peak -inf, and -inf - (-inf) would be NaN.
     highest = peaks.max(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
+        # Everything is relative to the highest peak, so exponents are at most 0.
         total = (masses * np.exp(np.where(masses > 0, peaks - highest, 0))).sum(axis=0)
         return torch.from_numpy((np.where(total > 0, highest, 0) + np.log(total)).astype(np.float32))
 

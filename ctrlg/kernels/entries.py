@@ -56,6 +56,8 @@ def entry_lists(starts: Tensor, indices: Tensor, codes: Tensor) -> EntryLists:
     # From lists to pieces and back: the list of every piece, then how many pieces of that list come before it.
     of_piece = torch.repeat_interleave(torch.arange(len(counts), device=starts.device), pieces)
     before = torch.arange(len(of_piece), device=starts.device) - first[of_piece]
+    # In int64 until all is added up: a piece may begin beyond 2^31.
     begin = starts.long()[of_piece] + HEAD + PIECE * before
     longest = int(counts.max()) if len(counts) else 0
+    # begin has the type of starts again: the kernels compare the two.
     return EntryLists(starts, indices, codes, first.int(), of_piece.int(), begin.to(starts.dtype), longest)

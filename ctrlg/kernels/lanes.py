@@ -36,6 +36,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
     Divisions are the processor's own (`error_model`): the test for zero that Python asks for would keep loops scalar.
     """
+    # Without the GIL, so that `threads` can run several parts at once.
     compile_it = partial(njit, nogil=True, fastmath=RELAXED, error_model="numpy")
     try:
         return compile_it(cache=True)(function)
@@ -221,6 +222,7 @@ def _vector_at(builder: Any, base: Any, lane: Any) -> Any:
 
 def _loop(builder: Any) -> tuple[Any, Any, Any, Any]:
     """The current block, now branching to head; and the new blocks head, body and after."""
+    # The usual shape of a loop in LLVM: `head` asks whether to go on, `body` goes back to `head`.
     before = builder.block
     head, body, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))
     builder.branch(head)

@@ -133,6 +133,7 @@ def log_ratios(
     masses[part, b] * exp(peaks[part, b]) is the sum of exp(out[b, v]) over this part; both are [parts, B].
     """
     size = out.shape[1]
+    # A running log-sum-exp of each row over this part's columns: exp(peak) * mass.
     peaks[part], masses[part] = -np.inf, 0.0
     # Tile after tile, column after column: a part may begin and end inside a tile.
     position = p.cuts[part]
@@ -159,6 +160,7 @@ def _log_ratios_of_tile(
 ) -> None:
     """`log_ratios` for the sequences first .. first + LANES - 1 and the columns begin .. end - 1."""
     lanes = min(LANES, len(out) - first)
+    # Denominators need one table: every token of a sequence is weighed by the same predictive state.
     below_table, below_start = np.zeros((len(m.scale), LANES), np.float32), np.zeros(LANES, np.float32)
     for lane in range(lanes):
         below_start[lane] = x.predictive_start[first + lane]
@@ -189,6 +191,7 @@ def _log_ratios_of_tile(
             if not live[choice]:
                 above[at : at + LANES] = 0
                 continue
+            # Both sums of a column follow each other, so its entries are in the cache for the second.
             mix(below, at, below_start, below_table, m.rows, m.codes, m.levels, e, f)
             if p.table_of[choice] >= 0:
                 table = above_tables[p.table_of[choice]]
@@ -217,6 +220,7 @@ def _pick(m: Any, weights: Any, rows: Any, units: Any, start: Any, e: int, f: in
     # Slow path, for choices with few entries: 16 weights from 16 distant rows for each.
     for i in range(e, f):
         h = np.int64(m.rows[i])
+        # Scale and level are multiplied once for 16 lanes.
         factor = m.scale[h] * m.levels[m.codes[i]]
         for lane in range(LANES):
             out[at + lane] += weights[rows[lane], h] * units[lane] * factor

@@ -67,6 +67,7 @@ def ones_where_missing(picked: Tensor, ids: Tensor) -> Tensor:
 
 def class_sums(matrix: ColumnBlocks, class_of: Tensor, num_classes: int) -> Tensor:
     """Sum of the columns of each class: int [N] in [0, K) -> float32 [K, H]."""
+    # [H, K] while it is summed, so that a block of columns adds along rows; turned round at the end.
     out = torch.zeros(matrix.shape[0], num_classes, dtype=torch.float32, device=matrix.device)
     for start, stop in _spans(matrix):
         block = matrix.column_block(start, stop, torch.float32)
@@ -147,6 +148,7 @@ def scaled_weights(weights: Tensor) -> tuple[Tensor, Tensor]:
     """Rows [R, H] divided by their largest entries, and the logs of these; after them a row of zeros, which the dead
     index -1 selects. A row of zeros has log 0."""
     peak = weights.amax(dim=1) if len(weights) else weights.new_empty(0)
+    # A row of zeros is divided by 1: its numerators are 0 and its scores -inf all the same.
     peak = torch.where(peak > 0, peak, 1.0)
     unit = torch.cat([weights / peak[:, None], weights.new_zeros(1, weights.shape[1])])
     return unit, torch.cat([peak.log(), peak.new_zeros(1)])

@@ -35,6 +35,7 @@ class TokenClasses:
         tiles_of = counts.add(TILE - 1).div(TILE, rounding_mode="floor")
         class_of_tile = torch.repeat_interleave(torch.arange(len(counts), device=classes.device), tiles_of)
         first_token, first_tile = counts.cumsum(0) - counts, tiles_of.cumsum(0) - tiles_of
+        # Tokens of a class are ascending, since the sort is stable: a tile reads columns from left to right.
         sorted_classes = classes[order]
         # Which of its class a token is; its place is that number behind the first tile of the class.
         within = torch.arange(len(order), device=classes.device) - first_token[sorted_classes]

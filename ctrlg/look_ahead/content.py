@@ -75,6 +75,7 @@ def content_automaton(dfa: DFA, eos_token_id: int, max_class_sets: int = MAX_CLA
         max_class_sets: with more distinct sets of classes an edge is made for every class instead.
     """
     num_classes = dfa.num_classes
+    # A class of its own, without a column in delta: end of text is no content whatever the automaton says.
     class_of = np.array(dfa.class_of, dtype=np.int32)
     class_of[eos_token_id] = num_classes
     # A class without any token but end-of-text would make an edge that nothing takes.
@@ -155,6 +156,8 @@ def _edges(delta: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarra
     distinct, inverse = np.unique(pairs, return_inverse=True)
     start = np.searchsorted(distinct, np.arange(num_states + 1, dtype=np.int64) * num_states)
     edge_of = np.zeros((num_states, num_classes), dtype=np.int64)
+    # np.unique says which distinct pair each (state, class) is; less the state's first edge, that is the number of the
+    # edge within its state.
     edge_of[:, columns] = inverse.reshape(num_states, len(columns)) - start[:-1, None]
     return start, (distinct % num_states).astype(np.int32), edge_of
 

@@ -80,6 +80,7 @@ class Reachability:
 
 def _require_room(states: int, ranges: list[tuple[int, int]]) -> None:
     """BudgetError where the live and visited states of every horizon take more than TABLE_BYTES."""
+    # Two bools for each state, live and visited.
     a_horizon = 2 * states + _HORIZON_BYTES
     horizons = sum(high for _, high in ranges)
     if horizons * a_horizon > TABLE_BYTES:
@@ -101,6 +102,7 @@ def _live_states(automaton: ContentAutomaton, ranges: list[tuple[int, int]]) -> 
             missing.append(horizon)
             horizon = horizon.next()
         for horizon in reversed(missing):
+            # live = (least == 0 and accepting) or (most > 0 and an edge leads into live(next))
             ends = automaton.accepting if horizon.least == 0 else np.zeros(automaton.num_states, dtype=bool)
             goes_on = edges.backward(live[horizon.next()]) if horizon.most > 0 else False
             live[horizon] = ends | goes_on
@@ -164,6 +166,7 @@ def _shortest_way(edges: _Edges, sources: np.ndarray, accepting: np.ndarray) -> 
     while frontier.any():
         if (frontier & accepting).any():
             return length
+        # Breadth first: the first accepting state that is met is a nearest one.
         frontier = edges.forward(frontier) & ~seen
         seen |= frontier
         length += 1

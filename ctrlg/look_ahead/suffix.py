@@ -73,6 +73,7 @@ def advance(suffix: tuple[int, ...], endings: Endings, token: int, accepted: boo
     """
     # An ending that has written the whole suffix is a finished text and no longer in progress.
     written = tuple(j + 1 for j in endings if suffix[j] == token and j + 1 < len(suffix))
+    # Ascending, since j + 1 >= 1 and the old ones were.
     return (0, *written) if accepted else written
 
 

@@ -68,6 +68,7 @@ def columns(matrix: CompressedEntries, ids: Tensor) -> Tensor:
     # The background everywhere; the kernel overwrites the places that are stored, each of which has one entry only.
     out = ones_where_missing(matrix.background.expand(len(ids), states), ids)
     if len(ids) and lists.longest:
+        # A program for each id and COLUMN_ENTRIES entries; those beyond a column's end are masked.
         grid = (len(ids), _programs(lists.longest, COLUMN_ENTRIES))
         arguments = (ids, lists.starts, lists.indices, lists.codes, matrix.codebook, matrix.scale, matrix.background)
         sums.launcher(sums.scatter_columns, *grid)(*arguments, out, states, ENTRIES=COLUMN_ENTRIES)
@@ -165,6 +166,7 @@ def _scores(
     below_start = predictive @ (matrix.background * HEADROOM)
     w = rows.T.contiguous()
     levels = matrix.codebook / _largest_level(matrix)
+    # [K, B]: the rows of one class for neighboring sequences lie side by side.
     by_class = (class_of, row_of.int().T.contiguous(), x, w)
     width = sums.lanes_of_program(lanes)
     entries = (lists.indices, lists.codes, levels)
@@ -198,6 +200,7 @@ def _list_sums(
     # x [m, L] and the pieces' sums [P, L] are addressed by 32-bit offsets.
     most = max(1, MOST_ELEMENTS // max(1, x.shape[1], len(lists.piece_list)))
     if len(x) > most:
+        # Turns of `most` lanes each; their results are put one below the other.
         spans = [slice(first, first + most) for first in range(0, len(x), most)]
         return torch.cat([_list_sums(matrix, lists, x[span], factor, offset, lane_total[span]) for span in spans])
     lanes = len(x)
