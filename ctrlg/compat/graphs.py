@@ -106,7 +106,7 @@ def DFA_concatenate(dfa_graphs: Sequence[Any], vocab_size: VocabularySize | None
     if not dfa_graphs:
         return [] if vocab_size is None else as_graph(algebra.empty_string(vocab_size))
     parts = [as_dfa(graph, vocab_size) for graph in dfa_graphs]
-    while len(parts) > 1:  # neighbours in pairs, so that few concatenations are of large automata
+    while len(parts) > 1:  # neighbors in pairs, so that few concatenations are of large automata
         pairs = [concatenate(first, second) for first, second in zip(parts[::2], parts[1::2], strict=False)]
         parts = [*pairs, *parts[2 * len(pairs) :]]
     return as_graph(parts[0].minimize())

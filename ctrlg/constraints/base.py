@@ -279,7 +279,7 @@ def _all_or_none(accepted: bool, target: Target) -> DFA:
 
 
 def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
-    """The automaton minimised; BudgetError, naming the constraint, where it has more than target.max_states states."""
+    """The automaton minimized; BudgetError, naming the constraint, where it has more than target.max_states states."""
     minimal = dfa.minimize()
     if minimal.num_states > target.max_states:
         raise BudgetError(

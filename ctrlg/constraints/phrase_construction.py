@@ -81,7 +81,7 @@ class Construction(abc.ABC, Generic[C]):
         self._plain, self._plain_of, self._asking = _by_elements(self._symbols)
 
     def contents(self) -> DFA:
-        """The automaton, not minimised. BudgetError as soon as more than target.max_states states are met."""
+        """The automaton, not minimized. BudgetError as soon as more than target.max_states states are met."""
         # Over symbols first, then lifted to tokens. What is remembered at a token's end is one more column of the
         # table, so that configurations which only it leads to are explored as well.
         order, table = explore_one_by_one(self._begin(0), self._follow, self._target.max_states, self._name)

@@ -1,4 +1,4 @@
-"""The language model's scores and the HMM's, joined: log p(v | constraint, so far) up to normalisation is their
+"""The language model's scores and the HMM's, joined: log p(v | constraint, so far) up to normalization is their
 sum.
 
 Where that sum leaves no token at all, parts of it give way in this order, and the mask never does: without

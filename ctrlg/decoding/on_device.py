@@ -5,7 +5,7 @@ It computes what `SequenceReader`, `Guide` and `Joiner` compute, in torch, for a
     row -> its parent in the last step, found by a hash of its tokens and checked token by token
         -> automaton state, endings in progress, predictive state
         -> for each token class, the row of the look-ahead table it leads to
-        -> the scores of all tokens (`StochasticMatrix.add_paired_scores`), the endings added, normalised
+        -> the scores of all tokens (`StochasticMatrix.add_paired_scores`), the endings added, normalized
 
 What it cannot do alone it leaves to the caller: rows that do not follow from the last step, and rows without a token.
 """
@@ -227,7 +227,7 @@ class DeviceStep:
         return self._hmm.transition.left(posterior)
 
     def _joined(self, rows: Rows, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities [B, V], rows that are over ended, and the log-sum-exp that normalised them [B]."""
+        """Log-probabilities [B, V], rows that are over ended, and the log-sum-exp that normalized them [B]."""
         joined, log_sum = self._sum(rows, self._content(rows), logits)
         # In place: [B, V] is the largest tensor of a step. A row without any token keeps its -inf; -inf - (-inf) would
         # be NaN.

@@ -380,7 +380,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             yield part._replace(of_row=np.searchsorted(chosen, sequences.of_row[rows])), rows
 
     def _joined(self, logits: Tensor, chosen: Sequences, rows: np.ndarray) -> Tensor:
-        """Normalised log-probabilities of `rows`, [b, V]; end of text where no token is allowed."""
+        """Normalized log-probabilities of `rows`, [b, V]; end of text where no token is allowed."""
         if len(rows) < len(logits):
             logits = logits[torch.from_numpy(rows).to(logits.device)]
         return self._tempered(self._joiner.join(logits, chosen, self._guide.choices(chosen)))

@@ -1,6 +1,6 @@
 """What is known about each sequence in a batch, carried from one step to the next and found by its tokens.
 
-Beam search reorders and copies rows between steps, so a sequence is recognised by the tokens generated so far. Only the
+Beam search reorders and copies rows between steps, so a sequence is recognized by the tokens generated so far. Only the
 sequences of the last step are kept: memory is O(live sequences x H), whatever the number of steps and of calls. A
 sequence that was not there in the last step (another `generate` call, a row that came from elsewhere) is read again
 from its first token.
@@ -139,7 +139,7 @@ class SequenceReader:
         posterior.div_(total.clamp_min(torch.finfo(total.dtype).tiny))
         unseen = total[:, 0] <= 0
         if bool(unseen.any()):
-            # normalised, or the scale of rows that do not sum to 1 would pile up over tokens that are not seen
+            # normalized, or the scale of rows that do not sum to 1 would pile up over tokens that are not seen
             posterior[unseen] = _normalised(predictive[unseen])
         return self._transition.left(posterior)
 

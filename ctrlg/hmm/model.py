@@ -159,7 +159,7 @@ class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
 
     @property
     def initial(self) -> Tensor:
-        """p(z_1), [H]; normalised, as Ctrl-G does."""
+        """p(z_1), [H]; normalized, as Ctrl-G does."""
         return torch.softmax(self.gamma.detach(), dim=0)
 
     @property

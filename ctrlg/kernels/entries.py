@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 HEAD = 32
-"""Entries of a list that are read together with those of its neighbours."""
+"""Entries of a list that are read together with those of its neighbors."""
 
 PIECE = 128
 """Most entries of a piece."""

@@ -74,7 +74,7 @@ def right(m: Any, y: Any, out: Any, part: int, parts: int) -> None:
             count = min(BLOCK, size - begin)
             for lane in range(lanes):
                 for i in range(count):
-                    # Transposed on the way in: an entry of column i then adds 32 neighbouring numbers.
+                    # Transposed on the way in: an entry of column i then adds 32 neighboring numbers.
                     values[i * WIDE + lane] = y[top + lane, begin + i]
                     totals[lane] += y[top + lane, begin + i]
             for i in range(count):

@@ -42,5 +42,5 @@ class TokenClasses:
         tokens = torch.full((len(class_of_tile) * TILE,), -1, dtype=torch.int32, device=classes.device)
         tokens[first_tile[sorted_classes] * TILE + within] = order.int()
         tokens = tokens.view(-1, TILE)
-        by_place = tokens[:, 0].argsort()  # neighbours in memory are read at about the same time
+        by_place = tokens[:, 0].argsort()  # neighbors in memory are read at about the same time
         return Tiles(tokens[by_place], class_of_tile.int()[by_place])

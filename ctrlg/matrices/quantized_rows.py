@@ -1,4 +1,4 @@
-"""Rows of a matrix as codes: what every quantiser makes, and what a compressed matrix is arranged from."""
+"""Rows of a matrix as codes: what every quantizer makes, and what a compressed matrix is arranged from."""
 
 from __future__ import annotations
 

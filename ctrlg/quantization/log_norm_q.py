@@ -87,7 +87,7 @@ def state_occupancy(initial: Tensor, transition: Tensor, tokens: Positive = OCCU
 
 
 class LogNormQuantizer:
-    """One matrix, ready to be quantised at any threshold: its histogram is made once, and a codebook that was
+    """One matrix, ready to be quantized at any threshold: its histogram is made once, and a codebook that was
     fitted at one threshold is where the search at the next begins. Arguments and errors as for `log_norm_q`.
     """
 
@@ -101,7 +101,7 @@ class LogNormQuantizer:
         self._codebook: Tensor | None = None
 
     def at(self, threshold: float) -> QuantizedRows:
-        """The rows quantised at this threshold. Raises ArgumentError unless it is >= 0."""
+        """The rows quantized at this threshold. Raises ArgumentError unless it is >= 0."""
         if not threshold >= 0:
             raise ArgumentError(f"threshold is {threshold}", hint="nats per token, 0 or more")
         levels = fit_levels(self._histogram, self._occupancy, self._bits, threshold, self._codebook)

@@ -1,4 +1,4 @@
-"""The registry of quantisation methods: Norm-Q, log-norm-q and what they are compared with, under one signature.
+"""The registry of quantization methods: Norm-Q, log-norm-q and what they are compared with, under one signature.
 
 A method is a function of rows and bits, dense in and dense out; its entry says which bits it takes, whether its rows
 still are distributions, where its levels are, whether it changes its own result and whether it takes the initial
@@ -82,7 +82,7 @@ class Method:
 
 
 def _levels(entries: Callable[[Tensor, int], Tensor], constant: float | None = None, of_row: bool = False) -> Any:
-    """The `coded` of a method that rounds to few levels in the whole matrix, then adds a constant and normalises.
+    """The `coded` of a method that rounds to few levels in the whole matrix, then adds a constant and normalizes.
 
     constant: added to every entry, or with `of_row` spread over a row; None where rows stay as they are.
     """
@@ -176,10 +176,10 @@ def quantize_rows(p: Tensor, method: str, bits: int) -> Tensor:
 def quantize_distributions(
     transition: Tensor, emission: Tensor, initial: Tensor, method: str, bits: int, with_initial: bool | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Quantised rows of transition [H, H] and emission [H, V], and initial [H], for EM: distributions again.
+    """Quantized rows of transition [H, H] and emission [H, V], and initial [H], for EM: distributions again.
 
     initial: log-norm-q learns from it which states count most. method, bits: what `check_method` takes.
-    with_initial: whether `initial` is quantised too, else it is returned as it is; None: as the method does.
+    with_initial: whether `initial` is quantized too, else it is returned as it is; None: as the method does.
     Raises ArgumentError for other methods, bits out of range, and rows that are no distributions.
     """
     check_method(method, bits)

@@ -1,4 +1,4 @@
-"""Norm-Q as published: codes on a fixed linear grid, then rows normalised with a small constant (arXiv 2509.25439).
+"""Norm-Q as published: codes on a fixed linear grid, then rows normalized with a small constant (arXiv 2509.25439).
 
 `q = clip(round(p * (2^b - 1)), 0, 2^b - 1) / 2^b`, then `(q + eps) / sum(q + eps)` over the row. As a
 compressed matrix: linear codebook `c / 2^b`, row scale `1 / Z` and row background `eps / Z` with `Z = sum(q +

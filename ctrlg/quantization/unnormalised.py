@@ -1,6 +1,6 @@
 """An HMM whose rows are not distributions any more, for the decoder alone.
 
-Some methods that Norm-Q is compared with do not normalise what rounding leaves, so that `sum_v M[h, v]` is anything,
+Some methods that Norm-Q is compared with do not normalize what rounding leaves, so that `sum_v M[h, v]` is anything,
 0 included. `HMM` rightly refuses such rows: likelihoods and samples of them mean nothing. The decoder can use them as
 they are, since it only compares weights: a score is `log((a * C) @ M[:, v]) - log(a @ M[:, v])`.
 """

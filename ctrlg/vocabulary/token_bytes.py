@@ -2,7 +2,7 @@
 
 Constraints are about text, automata about token ids; a `Vocabulary` is what joins them. It knows the bytes of each
 token (`text = b"".join(token_bytes[id] for id in ids)`), how the tokenizer would usually spell a text, and a
-fingerprint by which models and checkpoints recognise the vocabulary they were made for.
+fingerprint by which models and checkpoints recognize the vocabulary they were made for.
 """
 
 from __future__ import annotations

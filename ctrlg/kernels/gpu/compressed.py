@@ -160,7 +160,7 @@ def _scores(
     lists, lanes, size = matrix.by_column, len(predictive), matrix.shape[1]
     if not lanes or not row_of.shape[1]:
         return out, out.new_full((lanes,), -torch.inf)
-    # Transposed to [H, B]: one entry reads its state's values of neighbouring sequences, a stretch of memory. x
+    # Transposed to [H, B]: one entry reads its state's values of neighboring sequences, a stretch of memory. x
     # carries scale, largest level and headroom: times level / largest level that is 2^60 M, and 2^60 cancels at last.
     x = (predictive * _scale(matrix)).T.contiguous()
     below_start = predictive @ (matrix.background * HEADROOM)
