@@ -27,10 +27,19 @@ State = TypeVar("State", bound=Hashable)
 
 
 def explore(start: int, follow: Follow, max_states: int, what: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Names int64 [S] of all states reached from `start`, and their transitions int32 [S, K]; `start` is 0.
+    """All states reached from a start state, and their transitions.
 
-    follow: names of n states -> names of the states they lead to, int64 [n, K].
-    Raises BudgetError, naming `what` is built, where that takes more than `max_states` states, or a table too large.
+    Args:
+        start: the name of the start state.
+        follow: names of n states -> names of the states they lead to, int64 [n, K].
+        max_states: most states.
+        what: is built, for errors.
+
+    Returns:
+        Names int64 [S], `start` first, and transitions int32 [S, K] between their places.
+
+    Raises:
+        BudgetError: more than max_states states, or a table too large.
     """
     number: dict[int, int] = {start: 0}
     names = [start]
@@ -61,9 +70,19 @@ def explore(start: int, follow: Follow, max_states: int, what: str) -> tuple[NDA
 def explore_one_by_one(
     start: State, follow: Callable[[State], Sequence[State]], max_states: int, what: str
 ) -> tuple[list[State], NDArray[np.int32]]:
-    """All states reached from `start`, and their transitions int32 [S, K]; for states that are not numbers.
+    """All states reached from a start state, and their transitions; for states that are not numbers.
 
-    follow: a state -> the K states it leads to. Errors as in `explore`.
+    Args:
+        start: the start state.
+        follow: a state -> the K states it leads to.
+        max_states: most states.
+        what: is built, for errors.
+
+    Returns:
+        The states, `start` first, and transitions int32 [S, K] between their places.
+
+    Raises:
+        BudgetError: more than max_states states.
     """
     number: dict[State, int] = {start: 0}
     states = [start]

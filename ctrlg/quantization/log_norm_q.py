@@ -87,8 +87,17 @@ def state_occupancy(initial: Tensor, transition: Tensor, tokens: Positive = OCCU
 
 
 class LogNormQuantizer:
-    """One matrix, ready to be quantized at any threshold: its histogram is made once, and a codebook that was
-    fitted at one threshold is where the search at the next begins. Arguments and errors as for `log_norm_q`.
+    """One matrix, ready to be quantized at any threshold.
+
+    Its histogram is made once, and a codebook that was fitted at one threshold is where the search at the next begins.
+
+    Args:
+        p: float32 or float64 [H, N], rows sum to 1.
+        bits: 1 to 8.
+        occupancy: [H], > 0, how often each state is visited; uniform where None.
+
+    Raises:
+        ArgumentError: as `log_norm_q`.
     """
 
     def __init__(self, p: Tensor, bits: int, occupancy: Tensor | None = None) -> None:
@@ -101,7 +110,14 @@ class LogNormQuantizer:
         self._codebook: Tensor | None = None
 
     def at(self, threshold: float) -> QuantizedRows:
-        """The rows quantized at this threshold. Raises ArgumentError unless it is >= 0."""
+        """The rows quantized at a threshold.
+
+        Args:
+            threshold: nats per token that an entry must gain to be stored, >= 0.
+
+        Raises:
+            ArgumentError: a negative threshold.
+        """
         if not threshold >= 0:
             raise ArgumentError(f"threshold is {threshold}", hint="nats per token, 0 or more")
         levels = fit_levels(self._histogram, self._occupancy, self._bits, threshold, self._codebook)
