@@ -34,18 +34,38 @@ __all__ = [
 
 
 def default_model(device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> tuple[Any, Any]:
-    """(model, tokenizer): SmolLM2 adapted to CommonGen; its end-of-text token starts and ends every sentence.
+    """SmolLM2 adapted to CommonGen; its end-of-text token starts and ends every sentence.
 
-    Fetches about 93 MB at the first call. Raises CheckpointError, saying what to do, where that fails.
+    Fetches about 93 MB at the first call.
+
+    Args:
+        device: where the model goes.
+        dtype: float32 where None.
+
+    Returns:
+        The model in evaluation mode, and the tokenizer.
+
+    Raises:
+        CheckpointError: fetching fails; the error says what to do.
     """
 
     return load_language_model(DEFAULT, device, dtype)
 
 
 def instruct_model(device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> tuple[Any, Any]:
-    """(model, tokenizer): SmolLM2-135M-Instruct as it is; a prompt is a user's turn, and a text ends where a turn does.
+    """SmolLM2-135M-Instruct as it is; a prompt is a user's turn, and a text ends where a turn does.
 
-    Fetches about 93 MB at the first call. Raises CheckpointError, saying what to do, where that fails.
+    Fetches about 93 MB at the first call.
+
+    Args:
+        device: where the model goes.
+        dtype: float32 where None.
+
+    Returns:
+        The model in evaluation mode, and the tokenizer.
+
+    Raises:
+        CheckpointError: fetching fails; the error says what to do.
     """
 
     return load_language_model(INSTRUCT, device, dtype)

@@ -26,12 +26,21 @@ def product(
 ) -> DFA:
     """The automaton that accepts what all of `dfas` accept, or what at least one does.
 
-    Only reachable states are built, two automata at a time, the smallest first; what lies in between is
-    minimised, the result of the last step is not. An empty intersection accepts everything and an empty union
-    nothing, over `vocab_size` tokens.
+    Only reachable states are built, two automata at a time, the smallest first; what lies in between is minimized, the
+    result of the last step is not. An empty intersection accepts everything and an empty union nothing, over
+    `vocab_size` tokens.
 
-    ArgumentError for another mode; ConstraintError for no automata without `vocab_size`; VocabularyError
-    where vocabularies differ in size; BudgetError where a step needs more than `max_states` states.
+    Args:
+        dfas: automata over one vocabulary.
+        mode: "intersection" or "union".
+        vocab_size: needed without automata; otherwise checked.
+        max_states: most states of a step.
+
+    Raises:
+        ArgumentError: another mode.
+        ConstraintError: no automata and no vocab_size.
+        VocabularyError: vocabularies differ in size.
+        BudgetError: a step needs more than max_states states.
     """
     if mode == "union":
         return ~product([~dfa for dfa in dfas], vocab_size=vocab_size, max_states=max_states)
@@ -48,7 +57,15 @@ def product(
 
 
 def constant(accepted: bool, vocab_size: int) -> DFA:
-    """One state: accepts every token string, or none. VocabularyError for a vocabulary without tokens."""
+    """One state: accepts every token string, or none.
+
+    Args:
+        accepted: which of them.
+        vocab_size: V, >= 1.
+
+    Raises:
+        VocabularyError: a vocabulary without tokens.
+    """
     if vocab_size < 1:
         raise VocabularyError(f"vocab_size is {vocab_size}", hint="a vocabulary has at least one token")
     return DFA(np.zeros(vocab_size, np.int32), np.zeros((1, 1), np.int32), 0, np.array([accepted]))

@@ -16,16 +16,31 @@ from ctrlg.errors import ConstraintError, VocabularyError
 
 @checked
 def trivial(vocab_size: Annotated[int, Between(most=LARGEST_VOCABULARY)]) -> DFA:
-    """Accepts every token string. VocabularyError for a vocabulary without tokens."""
+    """Accepts every token string.
+
+    Args:
+        vocab_size: V, >= 1.
+
+    Raises:
+        VocabularyError: a vocabulary without tokens.
+    """
     return algebra.constant(True, vocab_size)
 
 
 @checked
 def contains(patterns: Iterable[Sequence[int]], vocab_size: VocabularySize) -> DFA:
-    """Accepts strings in which at least one of the patterns (strings of token ids) occurs; minimal.
+    """Accepts strings in which at least one of some patterns occurs; minimal (Aho and Corasick 1975).
 
-    Patterns may repeat, overlap, or contain each other. ConstraintError for no patterns or an empty one;
-    VocabularyError for a token id outside [0, vocab_size); BudgetError where their table would be too large.
+    Patterns may repeat, overlap, or contain each other.
+
+    Args:
+        patterns: strings of token ids.
+        vocab_size: V.
+
+    Raises:
+        ConstraintError: no patterns or an empty one.
+        VocabularyError: a token id outside [0, vocab_size).
+        BudgetError: their table would be too large.
     """
     wanted = _checked(patterns, vocab_size)
     tokens = sorted({token for pattern in wanted for token in pattern})

@@ -32,8 +32,16 @@ _SET_BLOCK = 2**24  # bytes of sets of states, computed at a time
 def concatenate(first: A, second: A, *, max_states: int = MAX_STATES) -> A:
     """Accepts every string that splits into one `first` accepts and one `second` accepts; both may be empty.
 
-    The result is not minimised. VocabularyError where vocabularies differ in size; BudgetError where more than
-    `max_states` states, or too many sets of states, are needed.
+    The result is not minimized.
+
+    Args:
+        first: the automaton that reads first.
+        second: the one that reads the rest, over the same vocabulary.
+        max_states: most states.
+
+    Raises:
+        VocabularyError: vocabularies differ in size.
+        BudgetError: more than max_states states, or too many sets of states, are needed.
     """
     require_vocabulary(second, first.vocab_size)
     what = f"concatenation of {first!r} and {second!r}"
@@ -45,13 +53,16 @@ def concatenate(first: A, second: A, *, max_states: int = MAX_STATES) -> A:
 
     sets = _StateSets(second, what)
     over = first.num_states  # the first part can no longer end, or no longer matters
+    # A state's name is (number of the set) * width + (state of the first part).
     width = first.num_states + 1
     live = first.distances() < paths.UNREACHABLE
     following = np.full((width, len(first_class)), over, dtype=np.int64)
+    # A first part that can no longer end is of no more use, wherever it is: all such states are one.
     following[:over] = np.where(live[following_first], following_first, over)
     ends = np.append(first.accepting, False)
 
     def name(state: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
+        # Nor does it matter where the first part is once the second accepts whatever follows.
         return number * width + np.where(sets.everything(number), over, state)
 
     def follow(names: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -69,6 +80,8 @@ def _any_prefix_keeps(dfa: Automaton) -> bool:
     Compares the start with the states one token away from it, along all strings that tell them apart.
     """
     states, starts = dfa.num_states, np.unique(dfa.delta[dfa.initial])
+    # One token in front is enough to look at: if it loses no accepted string, neither does a second one in front of
+    # that. Pairs (state without the token, state with it), as state * S + state.
     frontier = dfa.initial * states + starts.astype(np.int64)
     seen: set[int] = set()
     while len(frontier):
@@ -79,6 +92,7 @@ def _any_prefix_keeps(dfa: Automaton) -> bool:
         if len(seen) * dfa.num_classes > _PAIR_WORK:
             return False
         following = np.unique(dfa.delta[without].astype(np.int64) * states + dfa.delta[with_prefix])
+        # From equal states on nothing tells the two apart.
         following = following[following // states != following % states]
         frontier = np.array([pair for pair in following.tolist() if pair not in seen], dtype=np.int64)
     return True
@@ -90,12 +104,14 @@ def _at_the_earliest_seam(
     """The first automaton until it accepts, and the second from then on."""
     offset = first.num_states
     delta = np.concatenate([following_first, following_second + offset])
+    # Edges into accepting states of the first part lead to the start of the second instead.
     delta = np.where(
         np.append(first.accepting, np.zeros(second.num_states, bool))[delta], offset + second.initial, delta
     )
     accepting = np.append(np.zeros(offset, bool), second.accepting)
     start = offset + second.initial if first.accepting[first.initial] else first.initial
     reached = paths.breadth_first(delta, start)
+    # Only what is reached is kept, renumbered in the order of the search.
     number = np.zeros(len(delta), dtype=np.int32)
     number[reached] = np.arange(len(reached))
     return type(first)(class_of, number[delta[reached]], 0, accepting[reached])
@@ -124,6 +140,7 @@ class _StateSets:
         self, sets: NDArray[np.int64], classes: NDArray[np.int64], entered: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
         """Sets after one token, [n, K]: of n sets, for K classes, with the start where `entered` [n, K]."""
+        # -1 stands for a set whose successors were never asked for.
         missing = np.unique(sets[self._next[sets, 0, 0] < 0])
         block = max(1, _SET_BLOCK // (2 * self._dfa.num_classes * self._dfa.num_states))
         for begin in range(0, len(missing), block):
@@ -139,6 +156,8 @@ class _StateSets:
 
     def _compute(self, sets: NDArray[np.int64]) -> None:
         classes = self._dfa.num_classes
+        # after[set, entered, class] is a set, bool [S]: at most _SET_BLOCK bytes for all. Every member of a set, one
+        # (row, state) each, sets one entry for each class.
         after = np.zeros((len(sets), 2, classes, self._dfa.num_states), dtype=bool)
         row, state = np.nonzero(self._members[sets])
         after[row[:, None], 0, np.arange(classes), self._dfa.delta[state]] = True
@@ -149,11 +168,16 @@ class _StateSets:
 
     def _numbers(self, members: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The numbers of sets bool [n, S], new ones where they were not met before."""
+        # Three ways to write a set that change nothing about what it accepts, so that fewer sets are met: dead states
+        # out; a universal state alone, for it covers all; and of two states, one of whose languages contains the other,
+        # only the larger.
         members[:, self._dead] = False
         settled = members[:, self._universal].any(axis=1)
         members[settled] = False
         members[np.ix_(settled, self._universal)] = True
         if self._contained is not None:
+            # (members @ contained.T)[i, s] counts the members of set i whose language strictly contains that of s.
+            # float32, because integer products do not go through BLAS.
             members &= members.astype(np.float32) @ self._contained.T == 0
         numbers = np.empty(len(members), dtype=np.int64)
         fresh: list[int] = []
@@ -187,12 +211,15 @@ def _strictly_contained(dfa: Automaton) -> NDArray[np.float32] | None:
     rounds = _INCLUSION_WORK // (dfa.num_states**2 * dfa.num_classes)
     if not rounds:
         return None
+    # The largest relation with: s accepts only if t does, and contained[s, t] only if contained[delta(s, k), delta(t,
+    # k)] for all k. Pairs are taken out until none has to go.
     contained = ~dfa.accepting[:, None] | dfa.accepting
     for _ in range(rounds):
         before = int(contained.sum())
         for column in dfa.delta.T:
             contained &= contained[column][:, column]
         if contained.sum() == before:
+            # States of a minimal automaton have different languages, so only s = t is not strict.
             np.fill_diagonal(contained, False)
             return contained.astype(np.float32)
     return None

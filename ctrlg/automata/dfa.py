@@ -15,18 +15,45 @@ from ctrlg.automata.table import Automaton
 
 
 class DFA(Automaton):
-    """An `Automaton` with its algebra: `&`, `|`, `~`, `then`, `minimize` and `forbid`."""
+    """An `Automaton` with its algebra: `&`, `|`, `~`, `then`, `minimize` and `forbid`.
+
+    Args:
+        class_of: int32 [V], the class of every token, in [0, K). Classes without a token are dropped.
+        delta: int32 [S, K], the next state, in [0, S).
+        initial: the start state.
+        accepting: bool [S]; a token string is accepted when its run ends in such a state.
+
+    Raises:
+        ConstraintError: arrays of other shapes or numbers outside their range.
+    """
 
     def forbid(self, token_ids: Iterable[int]) -> DFA:
-        """The same automaton, these tokens leading to a dead state. VocabularyError for ids out of range."""
+        """The same automaton, some tokens leading to a dead state.
+
+        Args:
+            token_ids: these tokens.
+
+        Raises:
+            VocabularyError: an id out of range.
+        """
         return intersection.forbid(self, token_ids)
 
     def __and__(self, other: DFA) -> DFA:
-        """Accepts what both accept. VocabularyError where vocabularies differ in size."""
+        """Accepts what both accept.
+
+        Raises:
+            VocabularyError: vocabularies differ in size.
+            BudgetError: more than `ctrlg.automata.intersection.MAX_STATES` states are needed.
+        """
         return intersection.intersect([self, _operand("&", other)])
 
     def __or__(self, other: DFA) -> DFA:
-        """Accepts what either accepts. VocabularyError where vocabularies differ in size."""
+        """Accepts what either accepts.
+
+        Raises:
+            VocabularyError: vocabularies differ in size.
+            BudgetError: more than `ctrlg.automata.intersection.MAX_STATES` states are needed.
+        """
         return ~intersection.intersect([~self, ~_operand("|", other)])
 
     # Called for operands that are not automata: their own operators would raise another error.
@@ -37,7 +64,16 @@ class DFA(Automaton):
         return _operand("|", other) | self
 
     def then(self, other: DFA) -> DFA:
-        """Accepts every string this one accepts followed by one the other accepts (either may be empty)."""
+        """Accepts every string this one accepts followed by one the other accepts (either may be empty).
+
+        Args:
+            other: an automaton over the same vocabulary.
+
+        Raises:
+            VocabularyError: vocabularies differ in size.
+            BudgetError: more than `ctrlg.automata.intersection.MAX_STATES` states, or too many sets of states, are
+                needed.
+        """
         return concatenation.concatenate(self, _operand("then", other))
 
     def minimize(self) -> DFA:

@@ -27,26 +27,40 @@ State = TypeVar("State", bound=Hashable)
 
 
 def explore(start: int, follow: Follow, max_states: int, what: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Names int64 [S] of all states reached from `start`, and their transitions int32 [S, K]; `start` is 0.
+    """All states reached from a start state, and their transitions.
 
-    follow: names of n states -> names of the states they lead to, int64 [n, K].
-    Raises BudgetError, naming `what` is built, where that takes more than `max_states` states, or a table too large.
+    Args:
+        start: the name of the start state.
+        follow: names of n states -> names of the states they lead to, int64 [n, K].
+        max_states: most states.
+        what: is built, for errors.
+
+    Returns:
+        Names int64 [S], `start` first, and transitions int32 [S, K] between their places.
+
+    Raises:
+        BudgetError: more than max_states states, or a table too large.
     """
     number: dict[int, int] = {start: 0}
     names = [start]
     rows: list[NDArray[np.int32]] = []
+    # The number of classes is known only after the first state; from then on batches fill _ENTRIES.
     done, block = 0, 1
     while done < len(names):
         batch = np.array(names[done : done + block], dtype=np.int64)
         done += len(batch)
         following = follow(batch)
         block = max(1, _ENTRIES // following.shape[1])
+        # A batch has half a million entries and few distinct names: Python's dictionary is asked once for each of
+        # those.
         met, position = np.unique(following, return_inverse=True)
         numbers = np.empty(len(met), dtype=np.int32)
         for place, name in enumerate(met.tolist()):
             numbers[place] = number.setdefault(name, len(number))
+            # A number that was handed out just now.
             if numbers[place] == len(names):
                 names.append(name)
+        # After every batch: a construction that grows without end stops early.
         require_states(len(names), max_states, what)
         require_room(len(names), following.shape[1], what)
         rows.append(numbers[position.reshape(following.shape)])
@@ -56,9 +70,19 @@ def explore(start: int, follow: Follow, max_states: int, what: str) -> tuple[NDA
 def explore_one_by_one(
     start: State, follow: Callable[[State], Sequence[State]], max_states: int, what: str
 ) -> tuple[list[State], NDArray[np.int32]]:
-    """All states reached from `start`, and their transitions int32 [S, K]; for states that are not numbers.
+    """All states reached from a start state, and their transitions; for states that are not numbers.
 
-    follow: a state -> the K states it leads to. Errors as in `explore`.
+    Args:
+        start: the start state.
+        follow: a state -> the K states it leads to.
+        max_states: most states.
+        what: is built, for errors.
+
+    Returns:
+        The states, `start` first, and transitions int32 [S, K] between their places.
+
+    Raises:
+        BudgetError: more than max_states states.
     """
     number: dict[State, int] = {start: 0}
     states = [start]

@@ -38,9 +38,14 @@ class HoldsDFA(Protocol):
 def as_dfa(graph: Any, vocab_size: int | None = None) -> DFA:
     """The automaton of a graph, of an object that holds one as its attribute `dfa`, or the `DFA` itself.
 
-    vocab_size: needed for a graph without edges; otherwise checked.
-    ConstraintError for what is no graph, for a token with edges to two states, and for a graph without edges
-    and vocab_size. VocabularyError where sizes differ.
+    Args:
+        graph: Ctrl-G's dictionary `{"edges": [(u, v, mask), ...], "initial_state": u, "accept_states": {...}}`, masks
+            bool [V]; an object with an attribute `dfa`; or a DFA.
+        vocab_size: needed for a graph without edges; otherwise checked.
+
+    Raises:
+        ConstraintError: what is no graph, a token with edges to two states, and a graph without edges and vocab_size.
+        VocabularyError: sizes differ.
     """
     dfa = getattr(graph, "dfa", graph)
     if isinstance(dfa, DFA):

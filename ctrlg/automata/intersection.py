@@ -25,10 +25,17 @@ A = TypeVar("A", bound=Automaton)
 
 
 def intersect(dfas: Sequence[A], max_states: int = MAX_STATES) -> A:
-    """The automaton that accepts what all of `dfas` accept, one at least; two at a time, the smallest first.
+    """The automaton that accepts what all of some automata accept; two at a time, the smallest first.
 
-    What lies in between is minimised, the result of the last step is not. VocabularyError where vocabularies differ in
-    size; BudgetError where a step needs more than `max_states` states.
+    What lies in between is minimized, the result of the last step is not.
+
+    Args:
+        dfas: one at least.
+        max_states: most states of a step.
+
+    Raises:
+        VocabularyError: vocabularies differ in size.
+        BudgetError: a step needs more than max_states states.
     """
     for dfa in dfas:
         require_vocabulary(dfa, dfas[0].vocab_size)
@@ -39,7 +46,15 @@ def intersect(dfas: Sequence[A], max_states: int = MAX_STATES) -> A:
 
 
 def forbid(dfa: A, token_ids: Iterable[int]) -> A:
-    """`dfa` with the given tokens leading to a dead state. VocabularyError for an id outside [0, V)."""
+    """`dfa` with the given tokens leading to a dead state.
+
+    Args:
+        dfa: the automaton.
+        token_ids: tokens in [0, V).
+
+    Raises:
+        VocabularyError: an id out of range.
+    """
     ids = np.array(sorted({int(token) for token in token_ids}), dtype=np.int64)
     if not len(ids):
         return dfa

@@ -28,11 +28,17 @@ _ENTRIES_AT_ONCE = 2**21  # ends of strings computed together, 8 MB
 class TextDFA:
     """An automaton over the symbols of `ctrlg.vocabulary.characters`.
 
-    class_of: integers [SYMBOLS], the class of every symbol, in [0, K).
-    delta: int32 [S, K], the next state. initial: the start state. accepting: bool [S].
-    settle: int [S], the state to continue in where a token ends, None for the same state. It keeps the lifted
-    automaton small by forgetting what may be forgotten, and must be chosen such that forgetting never accepts more.
-    Raises ConstraintError for arrays of other shapes, or classes that delta does not have.
+    Args:
+        class_of: integers [SYMBOLS], the class of every symbol, in [0, K).
+        delta: int32 [S, K], the next state.
+        initial: the start state.
+        accepting: bool [S].
+        settle: int [S], the state to continue in where a token ends, None for the same state. It keeps the lifted
+            automaton small by forgetting what may be forgotten, and must be chosen such that forgetting never accepts
+            more.
+
+    Raises:
+        ConstraintError: arrays of other shapes, or classes that delta does not have.
     """
 
     class_of: NDArray[np.integer]
@@ -52,7 +58,12 @@ class TextDFA:
             raise ConstraintError(f"accepting or settle do not fit {states} states", hint="give one entry a state")
 
     def run(self, symbols: Iterable[int], state: int | None = None) -> int:
-        """The state after some symbols, from `state` or from the start."""
+        """The state after some symbols.
+
+        Args:
+            symbols: in [0, SYMBOLS).
+            state: where to begin; the start state where None.
+        """
         here = self.initial if state is None else state
         for symbol in symbols:
             here = int(self.delta[here, self.class_of[symbol]])
@@ -64,30 +75,47 @@ def lift(
 ) -> DFA:
     """The automaton over contents (token strings) for which prefix + content + suffix is accepted by `text`.
 
-    Tokens that are not content lead to a dead state. The result is not minimised.
-    Raises BudgetError, naming `name`, where its table would be too large.
+    Tokens that are not content lead to a dead state. The result is not minimized.
+
+    Args:
+        text: the automaton over characters.
+        vocabulary: the tokens and their bytes.
+        prefix: text before the content.
+        suffix: text after the content.
+        name: what an error calls the automaton.
+
+    Raises:
+        BudgetError: its table would be too large.
     """
+    # A text begins with the prefix; a token begins in a state that is settled, or in the start state.
     start = text.run(map(ord, prefix))
     settle = np.arange(len(text.delta)) if text.settle is None else text.settle
     settle = settle.astype(np.int32)
+    # Settling counts as one more symbol, so that what is reached through it is reached.
     reached = paths.reachable(np.column_stack([text.delta, settle]), start)
     states = np.union1d(settle[reached], [start]).astype(np.int32)
     tokens, columns, _ = vocabulary.symbols
     strings = TokenStrings.of(columns, text.class_of, text.delta.shape[1])
+    # First the classes: strings that lead to the same ends from all states. Ends are int32 [at_once, D], never [S, D]:
+    # a block of states splits the classes further and is forgotten.
     class_of_string = np.zeros(strings.count, dtype=np.int64)
     at_once = max(1, _ENTRIES_AT_ONCE // max(1, strings.count))
     for first in range(0, len(states), at_once):
         ends = settle[strings.read(text.delta, states[first : first + at_once])]
         class_of_string = _refine(class_of_string, ends)
     representative = np.unique(class_of_string, return_index=True)[1]
+    # argsort twice is the rank: classes are numbered by their first string.
     class_of_string = np.argsort(np.argsort(representative))[class_of_string]
     distinct = strings.only(np.sort(representative))
     dead, dead_class = len(states), len(representative)
     require_room(dead + 1, dead_class + 1, name)
+    # Then the table, of one string for each class only, read once more. `states` is sorted, so searchsorted gives a
+    # state's number.
     delta = np.full((dead + 1, dead_class + 1), dead, dtype=np.int32)
     for first in range(0, len(states), at_once):
         ends = distinct.read(text.delta, states[first : first + at_once])
         delta[first : first + len(ends), :dead_class] = np.searchsorted(states, settle[ends])
+    # Special tokens are no content: their class leads to the dead state.
     class_of = np.full(vocabulary.vocab_size, dead_class, dtype=np.int32)
     class_of[tokens] = class_of_string[strings.of_token]
     after = states
@@ -105,6 +133,7 @@ def _refine(classes: NDArray[np.int64], rows: NDArray[np.integer]) -> NDArray[np
     seed = 0
     while True:
         weights = np.random.default_rng(seed).integers(1, 2**63, size=len(rows) + 1, dtype=np.uint64)
+        # The class so far is one more number of the column, so that classes are only ever split.
         sums = classes.astype(np.uint64) * weights[-1]
         for row, weight in zip(rows, weights[:-1], strict=True):
             sums += row.astype(np.uint64) * weight

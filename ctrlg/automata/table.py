@@ -27,12 +27,14 @@ class Automaton:
 
     Arrays are copied where needed and read-only afterwards.
 
-    class_of: int32 [V], the class of every token, in [0, K). Classes without a token are dropped.
-    delta: int32 [S, K], the next state, in [0, S).
-    initial: the start state.
-    accepting: bool [S]; a token string is accepted when its run ends in such a state.
+    Args:
+        class_of: int32 [V], the class of every token, in [0, K). Classes without a token are dropped.
+        delta: int32 [S, K], the next state, in [0, S).
+        initial: the start state.
+        accepting: bool [S]; a token string is accepted when its run ends in such a state.
 
-    ConstraintError for arrays of other shapes or numbers outside their range.
+    Raises:
+        ConstraintError: arrays of other shapes or numbers outside their range.
     """
 
     UNREACHABLE: ClassVar[int] = paths.UNREACHABLE
@@ -87,11 +89,29 @@ class Automaton:
         return f"{type(self).__name__}({sizes})"
 
     def step(self, state: int, token: int) -> int:
-        """The state after one token. ConstraintError, VocabularyError for a state or token out of range."""
+        """The state after one token.
+
+        Args:
+            state: in [0, S).
+            token: in [0, V).
+
+        Raises:
+            ConstraintError: a state out of range.
+            VocabularyError: a token out of range.
+        """
         return self.run((token,), state)
 
     def run(self, ids: Iterable[int], state: int | None = None) -> int:
-        """The state after `ids`, from `state` or from the start. Errors as in `step`."""
+        """The state after some tokens.
+
+        Args:
+            ids: the tokens, in [0, V).
+            state: where to begin; the start state where None.
+
+        Raises:
+            ConstraintError: a state out of range.
+            VocabularyError: a token out of range.
+        """
         here = self.initial if state is None else self._require_state(state)
         for token in _iterated(ids):
             if not 0 <= whole("a token id", token) < self.vocab_size:
@@ -103,15 +123,36 @@ class Automaton:
         return here
 
     def accepts(self, ids: Iterable[int]) -> bool:
-        """Whether the whole token string is accepted. VocabularyError for an id outside [0, V)."""
+        """Whether the whole token string is accepted.
+
+        Args:
+            ids: the tokens, in [0, V).
+
+        Raises:
+            VocabularyError: a token out of range.
+        """
         return bool(self.accepting[self.run(ids)])
 
     def distances(self) -> NDArray[np.int32]:
-        """Fewest tokens from every state to acceptance, int32 [S]; `UNREACHABLE` where there is no way."""
+        """Fewest tokens from every state to acceptance.
+
+        Returns:
+            int32 [S]; `UNREACHABLE` where there is no way.
+        """
         return self._distances
 
     def shortest_length(self, state: int | None = None) -> int | None:
-        """Fewest tokens from `state` (or the start) to acceptance, None where there is no way."""
+        """Fewest tokens to acceptance.
+
+        Args:
+            state: where to begin; the start state where None.
+
+        Returns:
+            Their number, None where there is no way.
+
+        Raises:
+            ConstraintError: a state out of range.
+        """
         here = self.initial if state is None else self._require_state(state)
         distance = int(self.distances()[here])
         return None if distance == self.UNREACHABLE else distance

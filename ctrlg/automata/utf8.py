@@ -20,7 +20,11 @@ _WHOLE, _ONE, _TWO, _THREE, _AFTER_E0, _AFTER_ED, _AFTER_F0, _AFTER_F4, _BROKEN 
 
 @lru_cache(maxsize=_CACHED_VOCABULARIES)
 def whole_characters(vocabulary: Vocabulary) -> DFA:
-    """Accepts the contents whose bytes are UTF-8, cut into tokens anywhere; tokens that are not content are dead."""
+    """Accepts the contents whose bytes are UTF-8, cut into tokens anywhere; tokens that are not content are dead.
+
+    Args:
+        vocabulary: the tokens and their bytes.
+    """
     table = _byte_table()
     states = np.arange(len(table))
     between = np.where(states == _WHOLE, _WHOLE, _BROKEN)  # what whole characters do

@@ -11,9 +11,16 @@ Clause = tuple[tuple[int, ...], ...]
 def concepts2cnf(concepts: Sequence[str], tokenizer: Any, no_inflection: bool = False) -> tuple[Clause, ...]:
     """One clause for each concept: the token ids of its forms, each after a space, of which one is to occur.
 
-    no_inflection: the concept alone instead of all its inflections. A form that begins with the concept's own tokens is
-    left out, for it contains them; so is one that is another of the concepts. `ctrlg.Keywords(inflect=True)` is about
-    whole words instead.
+    A form that begins with the concept's own tokens is left out, for it contains them; so is one that is another of the
+    concepts. `ctrlg.Keywords(inflect=True)` is about whole words instead.
+
+    Args:
+        concepts: words.
+        tokenizer: of the language model.
+        no_inflection: the concept alone instead of all its inflections.
+
+    Returns:
+        For each concept its forms, each as token ids.
     """
     own = {concept: _encoded(tokenizer, concept) for concept in concepts}
     clauses = []

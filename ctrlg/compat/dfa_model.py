@@ -18,12 +18,17 @@ from ctrlg.compat.graphs import as_graph
 class DFAModel(nn.Module):
     """An automaton of S states, E edges and V tokens as decoding takes it; all edges from u to v are one.
 
-    dfa_graph: a graph, which is minimised (its states are renumbered), or a `DFA`, taken as it is. The automaton is
-    complete: tokens without an edge in the graph lead to a state of their own from which nothing is accepted.
-    Errors as in `as_dfa`.
+    The automaton is complete: tokens without an edge in the graph lead to a state of their own from which nothing is
+    accepted. The decoder reads `dfa` alone. `VE_mask` .. `E2Dst` are there for programs written against Ctrl-G: they
+    are made when first read (`T_mask` takes 4 E V bytes), and have the device and the floating-point type that `to`
+    set.
 
-    The decoder reads `dfa` alone. `VE_mask` .. `E2Dst` are there for programs written against Ctrl-G: they are made
-    when first read (`T_mask` takes 4 E V bytes), and have the device and the floating-point type that `to` set.
+    Args:
+        dfa_graph: a graph, which is minimized (its states are renumbered), or a `DFA`, taken as it is.
+        vocab_size: V.
+
+    Raises:
+        ConstraintError, VocabularyError: as `ctrlg.automata.as_dfa`.
     """
 
     _placement: Tensor

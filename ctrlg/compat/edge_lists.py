@@ -14,16 +14,28 @@ from ctrlg.automata.graph_conversion import Edge
 
 @checked
 def set2npset(A: Iterable[int], n: Annotated[int, Between(0, LARGEST_VOCABULARY)]) -> NDArray[np.bool_]:
-    """The mask of a set of numbers below n, bool [n]."""
+    """The mask of a set of numbers.
+
+    Args:
+        A: numbers below n.
+        n: length of the mask.
+
+    Returns:
+        bool [n].
+    """
     mask = np.zeros(n, dtype=bool)
     mask[list(A)] = True
     return mask
 
 
 def edges2G(edges: Iterable[Edge], reverse: bool = False) -> dict[Hashable, list[Hashable]]:
-    """The states that each state with an edge leads to, one entry an edge; with `reverse`, those that lead to it.
+    """The states that each state with an edge leads to, one entry an edge.
 
-    An edge whose mask has length 0 gives its state an entry without a neighbour.
+    An edge whose mask has length 0 gives its state an entry without a neighbor.
+
+    Args:
+        edges: (u, v, mask).
+        reverse: the states that lead to each state instead.
     """
     neighbours: dict[Hashable, list[Hashable]] = {}
     for source, target, mask in edges:

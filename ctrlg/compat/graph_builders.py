@@ -21,7 +21,11 @@ SEPARATORS = tuple(' \n,.:;"/')
 
 
 class KMPBuilder:
-    """Graphs that ask for one token pattern."""
+    """Graphs that ask for one token pattern.
+
+    Args:
+        vocab_size: V.
+    """
 
     @checked
     def __init__(self, vocab_size: VocabularySize) -> None:
@@ -29,12 +33,26 @@ class KMPBuilder:
 
     @checked
     def build(self, pat: Sequence[int]) -> Graph:
-        """Strings in which `pat` occurs. Errors as in `builders.contains`."""
+        """Strings in which a pattern occurs.
+
+        Args:
+            pat: token ids.
+
+        Raises:
+            ConstraintError, VocabularyError, BudgetError: as `ctrlg.automata.contains`.
+        """
         return as_graph(builders.contains([pat], self.vocab_size))
 
 
 class AhoCorasickBuilder:
-    """Graphs that ask for one of several token patterns. vocab_set: all tokens, bool [V]."""
+    """Graphs that ask for one of several token patterns.
+
+    Args:
+        vocab_size: V.
+
+    Attributes:
+        vocab_set: all tokens, bool [V].
+    """
 
     @checked
     def __init__(self, vocab_size: VocabularySize) -> None:
@@ -43,12 +61,25 @@ class AhoCorasickBuilder:
 
     @checked
     def build(self, patterns: Iterable[Sequence[int]]) -> Graph:
-        """Strings in which at least one of the patterns occurs. Errors as in `builders.contains`."""
+        """Strings in which at least one of some patterns occurs.
+
+        Args:
+            patterns: strings of token ids.
+
+        Raises:
+            ConstraintError, VocabularyError, BudgetError: as `ctrlg.automata.contains`.
+        """
         return as_graph(builders.contains(patterns, self.vocab_size))
 
 
 class TrivialBuilder:
-    """The graph without a constraint; tokenizer and eos_token_id are there for compatibility and not used."""
+    """The graph without a constraint.
+
+    Args:
+        tokenizer: for compatibility, not used.
+        vocab_size: V.
+        eos_token_id: for compatibility, not used.
+    """
 
     @checked
     def __init__(self, tokenizer: Any, vocab_size: VocabularySize, eos_token_id: int = 2) -> None:
@@ -60,7 +91,15 @@ class TrivialBuilder:
 
 
 class EOSBuilder:
-    """The graph in which nothing but end-of-text follows end-of-text."""
+    """The graph in which nothing but end-of-text follows end-of-text.
+
+    Args:
+        vocab_size: V.
+        eos_token_id: in [0, V).
+
+    Raises:
+        VocabularyError: eos_token_id out of range.
+    """
 
     @checked
     def __init__(self, vocab_size: VocabularySize, eos_token_id: int) -> None:
@@ -82,16 +121,23 @@ class EOSBuilder:
 class WordCountBuilder:
     """Graphs that count words: a word begins at a letter or digit that is the first since a separator.
 
-    tokenizer: Hugging Face, byte-level BPE or SentencePiece. Special tokens, ids beyond the tokenizer's and
-    tokens that decode to nothing neither count nor separate; nor does a character whose bytes are spread over several
-    tokens, each of which is nothing by itself (`ctrlg.WordCount` reads them together).
-    sep: single characters, to which all whitespace is added. What is neither a separator nor a letter or
-    digit, such as an apostrophe or a hyphen, neither counts nor separates. ArgumentError for a separator of
-    another length; VocabularyError for other kinds of tokenizers.
+    Special tokens, ids beyond the tokenizer's and tokens that decode to nothing neither count nor separate; nor does a
+    character whose bytes are spread over several tokens, each of which is nothing by itself (`ctrlg.WordCount` reads
+    them together). What is neither a separator nor a letter or digit, such as an apostrophe or a hyphen, neither counts
+    nor separates.
 
     Ctrl-G's coarser view of the tokens, which `build` does not use, each bool [V]: `vocab0x` do not begin with one of
     `sep`, `vocabx0` hold no letter or digit, `vocabx1` do; `vocab10`, `vocab11` begin with one of `sep` and hold no
     letter or digit, or do; `vocab_set` are all.
+
+    Args:
+        tokenizer: Hugging Face, byte-level BPE or SentencePiece.
+        vocab_size: V.
+        sep: single characters, to which all whitespace is added.
+
+    Raises:
+        ArgumentError: a separator of another length.
+        VocabularyError: other kinds of tokenizers.
     """
 
     @checked
@@ -114,8 +160,16 @@ class WordCountBuilder:
 
     @checked
     def build(self, min_word_count: int, max_word_count: int) -> Graph:
-        """Strings of `min_word_count` to `max_word_count` words. ConstraintError where there are no such counts,
-        BudgetError for more of them than an automaton may have states."""
+        """Strings of so many words.
+
+        Args:
+            min_word_count: fewest words, >= 0.
+            max_word_count: most words, >= min_word_count.
+
+        Raises:
+            ConstraintError: there are no such counts.
+            BudgetError: more of them than an automaton may have states.
+        """
         if not 0 <= min_word_count <= max_word_count:
             raise ConstraintError(
                 f"from {min_word_count} to {max_word_count} words is no range",

@@ -28,7 +28,11 @@ DEAD_STATE = -1  # Ctrl-G's name for the state that `DFA_merge_dead_states` adds
 def as_graph(dfa: DFA) -> Graph:
     """The dictionary of an automaton: states are numbered, every token has an edge; masks are read-only.
 
-    BudgetError where its edges, or their masks of a byte for every token, take too much memory.
+    Args:
+        dfa: the automaton.
+
+    Raises:
+        BudgetError: its edges, or their masks of a byte for every token, take too much memory.
     """
     ordered = np.sort(dfa.delta, axis=1)
     count = len(ordered) + int((ordered[:, 1:] != ordered[:, :-1]).sum())
@@ -63,10 +67,17 @@ def DFA_prod(
     mode: Literal["intersection", "union"] = "intersection",
     vocab_size: VocabularySize | None = None,
 ) -> Graph | list[Any]:
-    """Strings that all graphs accept, or (`mode="union"`) at least one; minimised.
+    """Strings that all graphs accept, or at least one; minimized.
 
-    An empty list gives `[]`, as in Ctrl-G; with `vocab_size`, the graph of all strings, or (union) of none.
-    ArgumentError for another mode; VocabularyError and BudgetError as in `ctrlg.automata.product`.
+    Args:
+        dfa_graphs: graphs or automata. An empty list gives `[]`, as in Ctrl-G; with `vocab_size`, the graph of all
+            strings, or (union) of none.
+        mode: "intersection" or "union".
+        vocab_size: V.
+
+    Raises:
+        ArgumentError: another mode.
+        VocabularyError, BudgetError: as `ctrlg.automata.product`.
     """
     if not dfa_graphs and vocab_size is None:
         return []
@@ -82,15 +93,20 @@ def DFA_prod_binary(A: Any, B: Any, mode: Literal["intersection", "union"] = "in
 
 @checked
 def DFA_concatenate(dfa_graphs: Sequence[Any], vocab_size: VocabularySize | None = None) -> Graph | list[Any]:
-    """Strings made of one that the first graph accepts, then one of the second, and so on; minimised.
+    """Strings made of one that the first graph accepts, then one of the second, and so on; minimized.
 
-    An empty list gives `[]`, as in Ctrl-G; with `vocab_size`, the graph of the empty string.
-    VocabularyError, BudgetError as in `DFA.then`.
+    Args:
+        dfa_graphs: graphs or automata. An empty list gives `[]`, as in Ctrl-G; with `vocab_size`, the graph of the
+            empty string.
+        vocab_size: V.
+
+    Raises:
+        VocabularyError, BudgetError: as `DFA.then`.
     """
     if not dfa_graphs:
         return [] if vocab_size is None else as_graph(algebra.empty_string(vocab_size))
     parts = [as_dfa(graph, vocab_size) for graph in dfa_graphs]
-    while len(parts) > 1:  # neighbours in pairs, so that few concatenations are of large automata
+    while len(parts) > 1:  # neighbors in pairs, so that few concatenations are of large automata
         pairs = [concatenate(first, second) for first, second in zip(parts[::2], parts[1::2], strict=False)]
         parts = [*pairs, *parts[2 * len(pairs) :]]
     return as_graph(parts[0].minimize())

@@ -22,17 +22,41 @@ def logsumexp(A: Tensor, dim: int) -> Tensor:
 
 
 def matmul_log(A: Tensor, B: Tensor) -> Tensor:
-    """log(exp(A) @ exp(B)), [..., m, n] from [..., m, k] and [..., k, n]."""
+    """log(exp(A) @ exp(B)).
+
+    Args:
+        A: logarithms [..., m, k].
+        B: logarithms [..., k, n].
+
+    Returns:
+        Logarithms [..., m, n].
+    """
     return log_product(A, B, torch.matmul, log_a=True, log_b=True)
 
 
 def matmul_loga_b(A: Tensor, B: Tensor) -> Tensor:
-    """log(exp(A) @ B)."""
+    """log(exp(A) @ B).
+
+    Args:
+        A: logarithms [..., m, k].
+        B: numbers [..., k, n].
+
+    Returns:
+        Logarithms [..., m, n].
+    """
     return log_product(A, B, torch.matmul, log_a=True, log_b=False)
 
 
 def matmul_a_logb(A: Tensor, B: Tensor) -> Tensor:
-    """log(A @ exp(B))."""
+    """log(A @ exp(B)).
+
+    Args:
+        A: numbers [..., m, k].
+        B: logarithms [..., k, n].
+
+    Returns:
+        Logarithms [..., m, n].
+    """
     return log_product(A, B, torch.matmul, log_a=False, log_b=True)
 
 
@@ -49,12 +73,29 @@ def log_product(A: Tensor, B: Tensor, product: Product, *, log_a: bool, log_b: b
 
 
 def distribute_state_weights(E2D: Tensor, y: Tensor) -> Tensor:
-    """The row of `y` [S, H] of the state that each edge enters: E2D int64 [E] -> [E, H]."""
+    """The row of the state that each edge enters.
+
+    Args:
+        E2D: that state, int64 [E].
+        y: [S, H].
+
+    Returns:
+        [E, H].
+    """
     return y[E2D]
 
 
 def aggregate_edge_weights(E2S: Tensor, y: Tensor, num_states: int) -> Tensor:
-    """Log-sum-exp of `y` [E, H] over the edges that leave each state: E2S int64 [E] -> [S, H]; -inf without edges."""
+    """Log-sum-exp over the edges that leave each state; -inf without edges.
+
+    Args:
+        E2S: the state each edge leaves, int64 [E].
+        y: [E, H].
+        num_states: S.
+
+    Returns:
+        [S, H].
+    """
     index = E2S[:, None].expand_as(y)
     largest = y.new_full((num_states, y.shape[1]), NEGINF).scatter_reduce(0, index, y, "amax")
     sums = torch.zeros_like(largest).index_add_(0, E2S, (y - largest[E2S]).exp_())

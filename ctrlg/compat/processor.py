@@ -24,13 +24,17 @@ from ctrlg.quantization.model import QuantizedHMM
 class ConstraintLogitsProcessor(decoding.ConstraintLogitsProcessor):
     """The logits processor of `ctrlg.decoding` with the attributes and methods that programs for Ctrl-G read.
 
-    qbit: decode with an HMM whose products have operands of that many bits, 1 to 16 (method `integer` of
-    docs/methods.md); None or 0 for the HMM as it is. Norm-Q's published code takes the argument and does not use it:
-    the quantised products it chose are commented out.
-
     The other arguments and errors are those of the base class.
 
-    Attributes: hmm_model and dfa_model, as they were passed; qbit.
+    Args:
+        qbit: decode with an HMM whose products have operands of that many bits, 1 to 16 (method `integer` of
+            docs/methods.md); None or 0 for the HMM as it is. Norm-Q's published code takes the argument and does not
+            use it: the quantized products it chose are commented out.
+
+    Attributes:
+        hmm_model: as it was passed.
+        dfa_model: as it was passed.
+        qbit: as it was passed.
     """
 
     def __init__(
@@ -70,15 +74,24 @@ class ConstraintLogitsProcessor(decoding.ConstraintLogitsProcessor):
     def compute_logits(
         self, prefixes: Sequence[Sequence[int]], token_ranges: Sequence[Sequence[int]], batch_size: int
     ) -> tuple[Tensor, Tensor]:
-        """log p(prefix, v, constraint) and log p(prefix, v) under the HMM for every next token v, float32 [n, V] each.
-
-        prefixes: `prefix_ids` and what was generated, all of one length. token_ranges: of each prefix, among those the
-        processor was built with. batch_size: prefixes at a time.
+        """log p(prefix, v, constraint) and log p(prefix, v) under the HMM for every next token v.
 
         The first is -1e30 where the constraint cannot be kept. It differs from Ctrl-G's numbers where that counts a
         text more than once, or that does not end: content here holds no end-of-text token, a suffix begins within the
-        token range, and end-of-text closes it. Raises ArgumentError for prefixes that do not begin with `prefix_ids`,
-        differ in length or come without their ranges, for other ranges, and without an HMM; VocabularyError.
+        token range, and end-of-text closes it.
+
+        Args:
+            prefixes: `prefix_ids` and what was generated, all of one length.
+            token_ranges: of each prefix, among those the processor was built with.
+            batch_size: prefixes at a time, >= 1.
+
+        Returns:
+            float32 [n, V] each, in nats.
+
+        Raises:
+            ArgumentError: prefixes that do not begin with `prefix_ids`, differ in length or come without their ranges,
+                other ranges, and no HMM.
+            VocabularyError: an id outside [0, V).
         """
         rows, labels = self._checked(prefixes, token_ranges)
         if batch_size < 1:

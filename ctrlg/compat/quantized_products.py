@@ -1,4 +1,4 @@
-"""Norm-Q's experiments with quantised matrix products (`ctrlg.mytest` there), operands in [0, 1] rounded up to b bits.
+"""Norm-Q's experiments with quantized matrix products (`ctrlg.mytest` there), operands in [0, 1] rounded up to b bits.
 
 Norm-Q's decoder did not use them in the end: its calls are commented out. `ctrlg.quantization.baselines.integer` is the
 method they led to, as it can be compared with the others (docs/methods.md).
@@ -13,14 +13,26 @@ from ctrlg.compat.log_products import log_product
 
 
 def asymq(t: Tensor, qmin: float, qmax: float) -> tuple[Tensor, Tensor]:
-    """Scale and zero point that map [min, max] of `t` onto [qmin, qmax]: q = round(t / scale) + zero_point."""
+    """Scale and zero point that map [min, max] of `t` onto [qmin, qmax]: q = round(t / scale) + zero_point.
+
+    Args:
+        t: any numbers.
+        qmin: least code.
+        qmax: largest code.
+    """
     smallest = t.min()
     scale = (t.max() - smallest) / (qmax - qmin)
     return scale, qmin - torch.round(smallest / scale)
 
 
 def symq(t: Tensor, qmax: float, ratio: float = 1) -> tuple[Tensor, int]:
-    """Scale that maps the largest absolute value of `t` onto qmax; the zero point is 0. ratio: unused, as in Norm-Q."""
+    """Scale that maps the largest absolute value of `t` onto qmax; the zero point is 0.
+
+    Args:
+        t: any numbers.
+        qmax: largest code.
+        ratio: unused, as in Norm-Q.
+    """
     return t.abs().max() / qmax, 0
 
 
@@ -31,17 +43,17 @@ def q_matmul(A: Tensor, B: Tensor, b: int = 16) -> Tensor:
 
 
 def q_matmul_log(A: Tensor, B: Tensor, b: int = 16) -> Tensor:
-    """log(exp(A) @ exp(B)), quantised after the largest entries are divided out."""
+    """log(exp(A) @ exp(B)), quantized after the largest entries are divided out."""
     return log_product(A, B, lambda x, y: q_matmul(x, y, b), log_a=True, log_b=True)
 
 
 def q_matmul_loga_b(A: Tensor, B: Tensor, b: int = 16) -> Tensor:
-    """log(exp(A) @ B), quantised after the largest entries are divided out."""
+    """log(exp(A) @ B), quantized after the largest entries are divided out."""
     return log_product(A, B, lambda x, y: q_matmul(x, y, b), log_a=True, log_b=False)
 
 
 def q_matmul_a_logb(A: Tensor, B: Tensor, b: int = 16) -> Tensor:
-    """log(A @ exp(B)), quantised after the largest entries are divided out."""
+    """log(A @ exp(B)), quantized after the largest entries are divided out."""
     return log_product(A, B, lambda x, y: q_matmul(x, y, b), log_a=False, log_b=True)
 
 

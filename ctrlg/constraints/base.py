@@ -32,7 +32,14 @@ _TOGETHER = 32  # constraints combined at a time, so that hundreds are refused b
 
 
 class Target(NamedTuple):
-    """What a constraint is compiled for: the tokens, the text around the content, and the largest automaton allowed."""
+    """What a constraint is compiled for: the tokens, the text around the content, and the largest automaton allowed.
+
+    Attributes:
+        vocabulary: the tokens and their bytes.
+        prefix: text before the content.
+        suffix: text after the content.
+        max_states: most states an automaton may have on the way, before it is minimized.
+    """
 
     vocabulary: Vocabulary
     prefix: str = ""
@@ -62,17 +69,25 @@ class Constraint(abc.ABC):
     ) -> DFA:
         """The minimal automaton over contents for which prefix + content + suffix keeps the constraint.
 
-        tokenizer_or_vocabulary: a Hugging Face tokenizer, or a Vocabulary.
-        vocab_size: the model's number of logits where it exceeds the tokenizer's.
-        prefix, suffix: text the content stands between; words may begin in one and end in the other.
-        max_states: most states an automaton may have on the way, before minimisation.
-
         What is accepted is always kept in the text. Not everything that keeps the constraint is accepted: words that
         must occur count only where they stand behind white space (and opening punctuation) or begin the content, cut
         into tokens as the tokenizer would cut them; characters cut in two in unusual ways are refused. Tokens that are
         not content are dead.
-        Raises UnsatisfiableError, naming the parts, where no content keeps the constraint, BudgetError where the
-        automaton grows beyond max_states, VocabularyError as `Vocabulary.of`.
+
+        Args:
+            tokenizer_or_vocabulary: a Hugging Face tokenizer, or a Vocabulary.
+            vocab_size: the model's number of logits where it exceeds the tokenizer's.
+            prefix: text before the content; words may begin in it and end in the content.
+            suffix: text after the content; words may begin in the content and end in it.
+            max_states: most states an automaton may have on the way, before it is minimized.
+
+        Returns:
+            An automaton over the V tokens of the vocabulary; it reads the content only.
+
+        Raises:
+            UnsatisfiableError: no content keeps the constraint; the error names the parts.
+            BudgetError: the automaton grows beyond max_states.
+            VocabularyError: as `Vocabulary.of`.
         """
         target = Target(Vocabulary.of(tokenizer_or_vocabulary, vocab_size), prefix, suffix, max_states)
         dfa = self.automaton(target)
@@ -82,11 +97,23 @@ class Constraint(abc.ABC):
 
     @abc.abstractmethod
     def holds(self, text: str) -> bool:
-        """Whether a finished text keeps the constraint, checked without automata. ArgumentError for what is no text."""
+        """Whether a finished text keeps the constraint, checked without automata.
+
+        Args:
+            text: the whole text, prefix and suffix included.
+
+        Raises:
+            ArgumentError: text is not a string.
+        """
 
     @abc.abstractmethod
     def automaton(self, target: Target, kept: bool = True) -> DFA:
-        """The minimal automaton of the contents that surely keep the constraint (or surely break it); may be empty."""
+        """The minimal automaton of the contents that surely keep the constraint (or surely break it); may be empty.
+
+        Args:
+            target: tokens, prefix, suffix and the largest automaton allowed.
+            kept: whether contents are to keep the constraint; False for those that break it.
+        """
 
     def parts(self) -> list[Constraint]:
         """The constraints that all have to be kept for this one."""
@@ -116,7 +143,14 @@ class Constraint(abc.ABC):
 @checked
 @dataclass(frozen=True)
 class AllOf(Constraint):
-    """Every part is kept; what `&` makes. Raises ConstraintError beyond 100 levels of constraints in constraints."""
+    """Every part is kept; what `&` makes.
+
+    Args:
+        constraints: the parts.
+
+    Raises:
+        ConstraintError: more than 100 levels of constraints in constraints.
+    """
 
     constraints: tuple[Constraint, ...]
 
@@ -146,7 +180,14 @@ class AllOf(Constraint):
 @checked
 @dataclass(frozen=True)
 class AnyOf(Constraint):
-    """At least one alternative is kept; what `|` makes. Raises ConstraintError as AllOf."""
+    """At least one alternative is kept; what `|` makes.
+
+    Args:
+        constraints: the alternatives.
+
+    Raises:
+        ConstraintError: more than 100 levels of constraints in constraints.
+    """
 
     constraints: tuple[Constraint, ...]
 
@@ -168,7 +209,14 @@ class AnyOf(Constraint):
 @checked
 @dataclass(frozen=True)
 class Not(Constraint):
-    """The constraint is not kept; what `~` makes. Raises ConstraintError as AllOf."""
+    """The constraint is not kept; what `~` makes.
+
+    Args:
+        constraint: what must not hold.
+
+    Raises:
+        ConstraintError: more than 100 levels of constraints in constraints.
+    """
 
     constraint: Constraint
 
@@ -191,10 +239,16 @@ class Not(Constraint):
 
 
 def combine(constraints: Sequence[Constraint], target: Target, *, kept: bool, every: bool) -> DFA:
-    """The automaton of contents that keep (or break) every one of some constraints, or at least one; of none, all or
-    none.
+    """The automaton of contents that keep (or break) every one of some constraints, or at least one.
 
-    Raises BudgetError, naming the constraints and the sizes of their automata, beyond target.max_states.
+    Args:
+        constraints: without any, every content is accepted if `every`, else none.
+        target: tokens, prefix, suffix and the largest automaton allowed.
+        kept: whether contents are to keep the constraints; False for those that break them.
+        every: all of them, or at least one.
+
+    Raises:
+        BudgetError: beyond target.max_states; it names the constraints and the sizes of their automata.
     """
     if not constraints:
         return _all_or_none(every, target)
@@ -225,7 +279,7 @@ def _all_or_none(accepted: bool, target: Target) -> DFA:
 
 
 def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
-    """The automaton minimised; BudgetError, naming the constraint, where it has more than target.max_states states."""
+    """The automaton minimized; BudgetError, naming the constraint, where it has more than target.max_states states."""
     minimal = dfa.minimize()
     if minimal.num_states > target.max_states:
         raise BudgetError(

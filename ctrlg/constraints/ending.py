@@ -18,10 +18,14 @@ from ctrlg.errors import ConstraintError
 class EndsWith(Constraint):
     """The text ends with one of some phrases, as whole words.
 
-    phrases: a list, or a single phrase. Case does not matter. Behind a phrase that ends in a letter or digit,
-    punctuation and white space may follow: "the park" ends 'They left the park."'. A phrase that ends otherwise must
-    end the text exactly.
-    Raises ConstraintError for an empty phrase or none.
+    Case does not matter. Behind a phrase that ends in a letter or digit, punctuation and white space may follow: "the
+    park" ends 'They left the park."'. A phrase that ends otherwise must end the text exactly.
+
+    Args:
+        phrases: a list, or a single phrase.
+
+    Raises:
+        ConstraintError: a phrase is empty, or there is none.
     """
 
     phrases: Sequence[str] | str

@@ -17,11 +17,15 @@ from ctrlg.constraints.words import ANYWHERE, LENIENT, as_phrases, distinct, occ
 class Exclude(Constraint):
     """None of some phrases occurs in the text, however it is cut into tokens.
 
-    phrases: a list, or a single phrase. Case does not matter, and any white space may stand between the words of a
-    phrase.
-    whole_word: "art" does not ban "party". Doubt goes against the model: "dog2", "_dog_" and "dog's" contain "dog".
-    Words that begin in the prefix or end in the suffix are banned as well.
-    Raises ConstraintError for an empty phrase.
+    Case does not matter, and any white space may stand between the words of a phrase. Words that begin in the prefix or
+    end in the suffix are banned as well.
+
+    Args:
+        phrases: a list, or a single phrase.
+        whole_word: "art" does not ban "party". Doubt goes against the model: "dog2", "_dog_" and "dog's" contain "dog".
+
+    Raises:
+        ConstraintError: a phrase is empty.
     """
 
     phrases: Sequence[str] | str

@@ -50,13 +50,17 @@ class _Phrases(Constraint):
 class Keywords(_Phrases):
     """Of each group, at least one phrase occurs in the text.
 
-    groups: each a list of alternatives, or a single phrase: `Keywords([["dog", "puppy"], "park"])`.
-    inflect: the inflections of every phrase count too; no phrase counts as an inflection of one in another group.
-    whole_word: "art" is not kept by "party"; see `ctrlg.constraints.words` for what ends a word.
-
     Case does not matter. The automaton counts phrases behind white space (and opening punctuation) or at the start of
     the content, cut into tokens as the tokenizer itself would cut them; a rarer spelling merely does not count.
-    A group that is given twice counts once. Raises ConstraintError for empty groups or phrases.
+
+    Args:
+        groups: each a list of alternatives, or a single phrase: `Keywords([["dog", "puppy"], "park"])`. A group that is
+            given twice counts once.
+        inflect: the inflections of every phrase count too; no phrase counts as an inflection of one in another group.
+        whole_word: "art" is not kept by "party"; see `ctrlg.constraints.words` for what ends a word.
+
+    Raises:
+        ConstraintError: a group or a phrase is empty.
     """
 
     def __post_init__(self) -> None:
@@ -70,7 +74,14 @@ class Keywords(_Phrases):
 
     @checked
     def kept_spans(self, text: str) -> list[Span]:
-        """Start and end of every phrase that counts, from left to right, the longer one where two overlap."""
+        """Every phrase that counts, from left to right, the longer one where two overlap.
+
+        Args:
+            text: the whole text.
+
+        Returns:
+            Start and end of each, in characters.
+        """
         found = (span for forms in self.forms for span in occurrences(text, forms, _rule(self.whole_word, sure=True)))
         spans: list[Span] = []
         for start, end in sorted(found, key=lambda span: (span[0], -span[1])):
@@ -95,7 +106,15 @@ class Keywords(_Phrases):
 class Ordered(_Phrases):
     """A phrase of the first group occurs, behind it one of the second, and so on.
 
-    Groups, inflect, whole_word and errors as for Keywords: `Ordered(["first", ["then", "next"]])`.
+    `Ordered(["first", ["then", "next"]])`. What counts is as for Keywords.
+
+    Args:
+        groups: in order; each a list of alternatives, or a single phrase.
+        inflect: the inflections of every phrase count too; no phrase counts as an inflection of one in another group.
+        whole_word: "art" is not kept by "party"; see `ctrlg.constraints.words` for what ends a word.
+
+    Raises:
+        ConstraintError: a group or a phrase is empty.
     """
 
     def holds(self, text: str) -> bool:
@@ -104,7 +123,14 @@ class Ordered(_Phrases):
 
     @checked
     def kept_spans(self, text: str) -> list[Span]:
-        """Start and end of the first phrases that keep the constraint, as many groups as are kept."""
+        """The first phrases that keep the constraint, as many groups as are kept.
+
+        Args:
+            text: the whole text.
+
+        Returns:
+            Start and end of each, in characters.
+        """
         spans: list[Span] = []
         position = 0
         for forms in self.forms:

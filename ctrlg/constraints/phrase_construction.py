@@ -81,7 +81,9 @@ class Construction(abc.ABC, Generic[C]):
         self._plain, self._plain_of, self._asking = _by_elements(self._symbols)
 
     def contents(self) -> DFA:
-        """The automaton, not minimised. BudgetError as soon as more than target.max_states states are met."""
+        """The automaton, not minimized. BudgetError as soon as more than target.max_states states are met."""
+        # Over symbols first, then lifted to tokens. What is remembered at a token's end is one more column of the
+        # table, so that configurations which only it leads to are explored as well.
         order, table = explore_one_by_one(self._begin(0), self._follow, self._target.max_states, self._name)
         accepting = np.array([self._accepts(configuration) for configuration in order])
         # The last column says what is remembered of a configuration where a token ends.
@@ -122,6 +124,7 @@ class Construction(abc.ABC, Generic[C]):
 
         Of many letters few go on with a phrase that is under way; the others all do what a letter of no phrase does.
         """
+        # A step for each of a few plain classes instead of one for every letter of every phrase.
         plain = [self._step(now, symbol) for symbol in self._plain]
         following = [plain[place] for place in self._plain_of]
         for place in self._looked_at(now):
@@ -146,12 +149,16 @@ class Construction(abc.ABC, Generic[C]):
         """The configuration after one symbol."""
         if now.stage == len(self._stages):
             return now
+        # A phrase that has ended waits for the next symbol: if the word goes on, it does not count. If it counts, this
+        # symbol already belongs to the next stage, where nothing is under way.
         stage, nodes = now.stage, now.nodes
         if now.matched and not self._at_end and self._ends_word(now.last, symbol):
             stage, nodes = stage + 1, NONE
             if stage == len(self._stages):
                 return self._begin(stage)
         reached, inside = self._advance(nodes, self._roots[stage], now.last, symbol)
+        # A letter that was cut in two is known by its last half; of other halves the reading decides what to take for
+        # granted.
         last = self._last_kind(now.last, symbol) if inside is None else inside
         matched = any(self._trie.nodes[node].phrase_ends for node in reached)
         if matched and last == 0 and not self._at_end:  # no next character can continue the word
@@ -169,6 +176,8 @@ class Construction(abc.ABC, Generic[C]):
             return self._second_half(nodes, symbol)
         reached: set[int] = set()
         starts = self._ends_word(last, symbol)
+        # The root is always among them, as in Aho and Corasick's machine: a phrase may begin wherever a word may. A gap
+        # takes in further white space and stays.
         for number in (*nodes, root):
             node = self._trie.nodes[number]
             if self._goes_on_with_letters(symbol):
@@ -179,6 +188,8 @@ class Construction(abc.ABC, Generic[C]):
                 if symbol.space and node.is_gap:
                     reached.add(number)
             for half in node.unfinished.get(symbol.half, ()):
+                # The first half of a phrase's first letter: the kind that the letter will have says whether a word may
+                # begin.
                 inside = self._trie.nodes[half].inside
                 if number != root or inside is None or not self._rule.joined(last, inside):
                     reached.add(half)
@@ -191,7 +202,9 @@ class Construction(abc.ABC, Generic[C]):
             following = node.continuation.get(symbol.half)
             if following is not None:
                 reached.add(following)
+                # Between characters again: this was the last byte, and the character is the phrase's own.
                 if self._trie.nodes[following].inside is None:
+                    # All nodes that come to their end here follow the same bytes, so they agree about the kind.
                     kind = node.inside
         return frozenset(reached), kind
 

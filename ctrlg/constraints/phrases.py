@@ -18,9 +18,12 @@ Reading = Literal["sure", "possible"]
 class PhraseSearch:
     """Finds texts in which a phrase of the first stage occurs, then, behind it, one of the second, and so on.
 
-    stages: phrases of each stage, one of which is enough. rule: where words end. reading: see the module.
-    at_end: there is one stage and its phrase ends the text; after a last letter or digit, non-word characters may
-    follow.
+    Args:
+        stages: phrases of each stage, one of which is enough.
+        rule: where words end.
+        reading: "sure" or "possible", see the module.
+        at_end: there is one stage and its phrase ends the text; after a last letter or digit, non-word characters may
+            follow.
     """
 
     stages: tuple[tuple[str, ...], ...]
@@ -29,11 +32,17 @@ class PhraseSearch:
     at_end: bool = False
 
     def contents(self, target: Target, name: str) -> DFA:
-        """Contents with which the finished text is found: read as sure, no others; read as possible, all of these but
-        more. Read as possible, the automaton accepts the contents that are *not* found.
+        """Contents with which the finished text is found; read as possible, the contents that are *not* found.
 
-        The result is not minimised. Raises BudgetError, naming `name`, as soon as more than target.max_states states
-        are met on the way.
+        Read as sure, what is found is in the text; read as possible, everything that is in the text is found, and more.
+        The result is not minimized.
+
+        Args:
+            target: tokens, prefix, suffix and the largest automaton allowed.
+            name: what an error calls the automaton.
+
+        Raises:
+            BudgetError: more than target.max_states states are met on the way.
         """
         construction = SureConstruction if self.reading == "sure" else PossibleConstruction
         return construction(self.stages, self.rule, self.at_end, target, name).contents()

@@ -29,6 +29,7 @@ class PossibleConstruction(Construction[PossibleConfiguration]):
         return PossibleConfiguration(stage)
 
     def _accepts(self, now: PossibleConfiguration) -> bool:
+        # Found, in this reading, is whatever may be in the text; only texts in which nothing may be found are accepted.
         return not self._found(now)
 
     def _at_token_end(self, now: PossibleConfiguration) -> PossibleConfiguration:
@@ -42,12 +43,15 @@ class PossibleConstruction(Construction[PossibleConfiguration]):
         return True
 
     def _last_kind(self, before: int, symbol: Symbols) -> int:
+        # Of an unfinished character the lowest kind it can have: with 0, words begin and end around it.
         return 0 if symbol.form == "continuation" else min(symbol.kinds)
 
     def _configuration(
         self, now: PossibleConfiguration, symbol: Symbols, reached: Reached, nodes: frozenset[int]
     ) -> PossibleConfiguration:
         stage, under_way, last, matched, closing, inside = reached
+        # A whole character, or one whose last half told it, ends the doubt. Otherwise nodes that an unfinished symbol
+        # reached by its letters are kept through the continuation bytes, which lead nowhere in the trie.
         certain = symbol.form == "whole" or inside is not None
         doubted = NONE if certain else self._doubted(now.doubted & nodes, under_way, symbol)
         return PossibleConfiguration(stage, under_way | doubted, last, matched, closing, doubted)

@@ -51,6 +51,8 @@ class SureConstruction(Construction[SureConfiguration]):
         """Words under way are remembered only where the tokenizer itself would cut them (in the first word of a text,
         also capitalised), and the right to begin one only behind white space, with or without opening punctuation.
         """
+        # What is forgotten here can only make the automaton miss a phrase, never find one that is not there. Where no
+        # word may begin, `last` becomes the highest kind: STRICT has one kind of word character, all of which join.
         nodes = now.nodes & (self._opening_cuts if now.opening else self._cuts)
         last = now.last if now.fresh or now.matched else max(now.last, self._rule.highest)
         return now._replace(nodes=nodes, last=last, opening=now.opening and (now.fresh or bool(nodes)))
@@ -63,11 +65,13 @@ class SureConstruction(Construction[SureConfiguration]):
         return symbol.form == "whole"
 
     def _last_kind(self, before: int, symbol: Symbols) -> int:
+        # Of an unfinished character the highest kind it can have: in doubt no word begins behind it.
         return before if symbol.form == "continuation" else max(symbol.kinds)
 
     def _configuration(
         self, now: SureConfiguration, symbol: Symbols, reached: Reached, nodes: frozenset[int]
     ) -> SureConfiguration:
+        # White space makes fresh; punctuation (kind 0) leaves it so, as an opening quotation mark does.
         fresh = (symbol.form == "whole" and symbol.space) or (now.fresh and reached.last == 0)
         opening = now.opening and (fresh or bool(reached.nodes))
         stage, under_way, last, matched, closing, _ = reached
@@ -80,6 +84,9 @@ class SureConstruction(Construction[SureConfiguration]):
         for stage, phrases in enumerate(self._stages):
             capital = [phrase[:1].upper() + phrase[1:] for phrase in phrases] if capitals else []
             texts = [before + phrase for phrase in dict.fromkeys((*phrases, *capital)) for before in befores]
+            # The tokenizer's own tokens are run through the trie; where one ends inside a phrase, the nodes under way
+            # are those worth remembering. This runs before any state is built, so the sets are ready for
+            # `_at_token_end`.
             for ids in vocabulary.spell(texts):
                 now = SureConfiguration(stage)
                 for token in ids or ():

@@ -80,6 +80,8 @@ class Trie:
         """The classes, and the class of every symbol, uint16 [SYMBOLS]; `unfinished`: the halves in use."""
         kinds, spaces = self.rule.kinds, _spaces()
         number: dict[Symbols, int] = {}
+        # Characters in no phrase: class = 2 * kind + (whether white space), numbered first and in this order, so that
+        # the table of all symbols is one expression. Letters, halves and bytes get theirs after it.
         class_of = (kinds * 2 + spaces).astype(np.uint16)
         for code in range(2 * (self.rule.highest + 1)):
             _number(number, Symbols("whole", frozenset({code // 2}), bool(code % 2)))
@@ -92,8 +94,11 @@ class Trie:
         for byte in range(0x80, 0xC0):
             half = byte if byte in asked else -1
             class_of[CONTINUATION + byte - 0x80] = _number(number, Symbols("continuation", frozenset({0}), half=half))
+        # Halves that some node asks for are classes of their own; all others with the same kinds and letters share one.
         followed = {symbol for node in self.nodes for symbol in node.unfinished}
         for symbol in unfinished:
+            # What an unfinished symbol may become: all its kinds, white space among them or not, and the letters beyond
+            # ASCII for which no path through the halves is kept.
             points = completions(symbol)
             possible = (elements for character, elements in unfollowed.items() if ord(character) in points)
             beginning = Symbols(
@@ -122,6 +127,8 @@ class Trie:
         return gap
 
     def _child(self, parent: int, character: str) -> int:
+        # "a" and "A" are one child. Where all variants are beyond ASCII, each gets ways of its own through its halves,
+        # for their bytes differ.
         alike = variants(character)
         element = self._element_of.setdefault(alike, len(self._element_of))
         child = self.nodes[parent].children.get(element)
@@ -133,6 +140,8 @@ class Trie:
 
     def _follow_halves(self, parent: int, character: str, child: int) -> None:
         data = character.encode()
+        # From the last cut to the first: the node behind cut c waits for byte c and leads to the node behind cut c + 1,
+        # at the end to the child. A token may end at any cut, so the parent leads into each by its first bytes.
         following = child
         for cut in range(len(data) - 1, 0, -1):
             following = self._new(Node(inside=self.rule.kind_of(character), continuation={data[cut]: following}))

@@ -29,8 +29,11 @@ from ctrlg.look_ahead.tables import LookAhead
 class AllowedEndings(NamedTuple):
     """Suffix tokens that sequences may write next, whatever their content may do.
 
-    sequence, token: int64 [E]; a sequence may have several. log_ratio: float64 [E]; as content is scored,
-        less the sequence's log_scale; -inf without support by the HMM, 0 without an HMM.
+    Attributes:
+        sequence: int64 [E]; a sequence may have several.
+        token: int64 [E].
+        log_ratio: float64 [E]; as content is scored, less the sequence's log_scale; -inf without support by the HMM, 0
+            without an HMM.
     """
 
     sequence: np.ndarray
@@ -41,12 +44,13 @@ class AllowedEndings(NamedTuple):
 class Choices(NamedTuple):
     """The next tokens of U sequences.
 
-    row_of: int32 [U, K + 1]; row of `weights` for the tokens of each class, -1 where they are not allowed as
-        content.
-    endings: the suffix tokens that are allowed, whatever row_of says of them.
-    weights: float32 [R, H]; a * C[d'] for each sequence and next state, one scale per sequence; None without
-        an HMM.
-    log_scale: float64 [U]; what was taken out of a sequence's weights; 0 where nothing was.
+    Attributes:
+        row_of: int32 [U, K + 1]; row of `weights` for the tokens of each class, -1 where they are not allowed as
+            content.
+        endings: the suffix tokens that are allowed, whatever row_of says of them.
+        weights: float32 [R, H]; a * C[d'] for each sequence and next state, one scale per sequence; None without an
+            HMM.
+        log_scale: float64 [U]; what was taken out of a sequence's weights; 0 where nothing was.
     """
 
     row_of: np.ndarray
@@ -59,14 +63,17 @@ class Choices(NamedTuple):
 class Guide:
     """Everything about the constraint that does not change from step to step.
 
-    automaton: says what is allowed.
-    guiding: the automaton that the look-ahead is about: `automaton`, or a smaller one that accepts more. It has the
-        same token classes.
-    guiding_state: int64 [S]; its state in each state of `automaton`, of no meaning in dead ones.
-    token_ranges: [least, most] content tokens; `Sequences.label` counts them.
-    reachability: of `automaton`.
-    look_ahead, suffix: None without an HMM; then the mask alone speaks.
-    eos_token_id: the token that ends a text.
+    Args:
+        automaton: says what is allowed.
+        guiding: the automaton that the look-ahead is about: `automaton`, or a smaller one that accepts more. It has the
+            same token classes.
+        guiding_state: int64 [S]; its state in each state of `automaton`, of no meaning in dead ones.
+        suffix_ids: what follows the content, end of text included.
+        token_ranges: [least, most] content tokens; `Sequences.label` counts them.
+        reachability: of `automaton`.
+        look_ahead: None without an HMM; then the mask alone speaks.
+        suffix: None without an HMM.
+        eos_token_id: the token that ends a text.
     """
 
     automaton: ContentAutomaton

@@ -1,4 +1,4 @@
-"""The language model's scores and the HMM's, joined: log p(v | constraint, so far) up to normalisation is their
+"""The language model's scores and the HMM's, joined: log p(v | constraint, so far) up to normalization is their
 sum.
 
 Where that sum leaves no token at all, parts of it give way in this order, and the mask never does: without
@@ -24,9 +24,13 @@ from ctrlg.matrices import StochasticMatrix
 class Joiner:
     """Adds the HMM's scores to a language model's.
 
-    emission: of the HMM; None without one, then allowed tokens keep their scores.
-    soft: whether the language model goes on alone where the HMM sees no way.
-    strength: what the HMM's log-ratio is multiplied by, > 0.
+    Args:
+        automaton: says what is allowed.
+        eos_token_id: the token that ends a text.
+        emission: of the HMM; None without one, then allowed tokens keep their scores.
+        device: where it computes.
+        soft: whether the language model goes on alone where the HMM sees no way.
+        strength: what the HMM's log-ratio is multiplied by, > 0.
     """
 
     def __init__(
@@ -45,11 +49,15 @@ class Joiner:
         self._class_of = torch.from_numpy(automaton.class_of).to(device)
 
     def join(self, logits: Tensor, sequences: Sequences, choices: Choices) -> Tensor:
-        """Normalised log-probabilities of the constrained text's next token, [B, V].
+        """Log-probabilities of the constrained text's next token.
 
-        logits: of the language model, float32 [B, V], no NaN and no +inf; row i is sequence
-            sequences.of_row[i].
-        A row without any allowed token allows the end-of-text token.
+        Args:
+            logits: of the language model, float32 [B, V], no NaN and no +inf; row i is sequence sequences.of_row[i].
+            sequences: the distinct sequences.
+            choices: their next tokens.
+
+        Returns:
+            [B, V], normalized. A row without any allowed token allows the end-of-text token.
         """
         joined, log_sum = self._sum(logits, sequences, choices, self.strength)
         joined.sub_(log_sum[:, None])
@@ -90,9 +98,15 @@ class Joiner:
         return joined, log_sum
 
     def without(self, logits: Tensor, allowed: Tensor, by_hmm: Tensor) -> Tensor:
-        """Log-probabilities of rows where HMM and language model together leave no token, [b, V].
+        """Log-probabilities of rows where HMM and language model together leave no token.
 
-        allowed: bool [b, V]. by_hmm: what the HMM alone says, [b, V].
+        Args:
+            logits: of the language model, [b, V].
+            allowed: bool [b, V].
+            by_hmm: what the HMM alone says, [b, V].
+
+        Returns:
+            [b, V].
         """
         banned = ~allowed
         banned[banned.all(dim=1), self._eos_token_id] = False

@@ -19,7 +19,9 @@ from ctrlg.decoding.sequences import Sequences
 def side_by_side(steps: Sequence[Sequences], choices: Sequence[Choices]) -> tuple[Sequences, Choices]:
     """Sequences of several steps and their choices as one batch, in order; `step` is that of the last.
 
-    steps: at least one, each of whose sequences is a row of its own (`of_row` counts them). choices: of each step.
+    Args:
+        steps: at least one, each of whose sequences is a row of its own (`of_row` counts them).
+        choices: of each step.
     """
     counts = np.cumsum([0, *(len(step.state) for step in steps)])
     predictive = [step.predictive for step in steps if step.predictive is not None]

@@ -39,35 +39,44 @@ from ctrlg.look_ahead.tables import TABLE_BYTES
 class ConstraintLogitsProcessor(LogitsProcessor):
     """Masks every token after which the constraint cannot be kept, and weighs the others by how likely it is kept.
 
-    hmm_model: HMM or QuantizedHMM over V tokens; None for the mask alone (then eos_token_id is needed).
-    dfa_model: DFA over the same V tokens, an object whose attribute `dfa` is one, or an edge dictionary of Ctrl-G; it
-        reads the content only.
-    min_new_tokens, max_new_tokens: least and most content tokens, suffix not counted. To write the whole
-        suffix, `generate` needs max_new_tokens + len(suffix_ids); with fewer, what it returns can still be
-        completed.
-    prompt_ids: what `generate` is called with; only its length is used, so the prompts of a batch are of one
-        length, padding on the left included.
-    prefix_ids: what the HMM has read before the content begins.
-    suffix_ids: what follows the content; the end-of-text token is appended where it does not close it, for
-        only it ends a text.
-    temperature: divides the joined scores, > 0.
-    token_ranges: [[least, most], ...] instead of the two numbers: one for all rows, or one for each prompt of
-        the batch in order.
-    hmm_batch_size: sequences scored at a time, >= 1, all where None; bounds memory. A GPU's kernels score all at once.
-    eos_token_id: the token that ends a text; the HMM's where None.
-    table_bytes: memory for look-ahead tables before some are computed again instead of kept.
-    mask: a second automaton that the content must satisfy; it only forbids tokens, the look-ahead does not know it, so
-        it costs next to nothing (`ctrlg.automata.whole_characters`).
-    soft_mask: the HMM alone steers, as in Ctrl-G: where it sees no way to keep the constraint, the language model goes
-        on as it likes. For comparisons: constraints can then be broken.
-    strength: multiplies the HMM's log-ratio before scores are joined, > 0; 1 is Ctrl-G's.
-
-    Attributes: `temperature`, `strength` and `hmm_batch_size` can be set between calls; `seconds` counts the time spent
-    in them.
-
     Rows after the end-of-text token, and (unless the mask is soft) rows that have left every way to keep the
-    constraint, may only go on with the end-of-text token. Raises UnsatisfiableError, BudgetError, VocabularyError,
-    ArgumentError when it is built.
+    constraint, may only go on with the end-of-text token.
+
+    Args:
+        hmm_model: HMM or QuantizedHMM over V tokens; None for the mask alone (then eos_token_id is needed).
+        dfa_model: DFA over the same V tokens, an object whose attribute `dfa` is one, or an edge dictionary of Ctrl-G;
+            it reads the content only.
+        min_new_tokens: least content tokens, suffix not counted.
+        max_new_tokens: most content tokens, suffix not counted. To write the whole suffix, `generate` needs
+            max_new_tokens + len(suffix_ids); with fewer, what it returns can still be completed.
+        prompt_ids: what `generate` is called with; only its length is used, so the prompts of a batch are of one
+            length, padding on the left included.
+        prefix_ids: what the HMM has read before the content begins.
+        suffix_ids: what follows the content; the end-of-text token is appended where it does not close it, for only it
+            ends a text.
+        temperature: divides the joined scores, > 0.
+        token_ranges: [[least, most], ...] instead of the two numbers: one for all rows, or one for each prompt of the
+            batch in order.
+        hmm_batch_size: sequences scored at a time, >= 1, all where None; bounds memory. A GPU's kernels score all at
+            once.
+        eos_token_id: the token that ends a text; the HMM's where None.
+        table_bytes: memory in bytes for look-ahead tables before some are computed again instead of kept.
+        mask: a second automaton that the content must satisfy; it only forbids tokens, the look-ahead does not know it,
+            so it costs next to nothing (`ctrlg.automata.whole_characters`).
+        soft_mask: the HMM alone steers, as in Ctrl-G: where it sees no way to keep the constraint, the language model
+            goes on as it likes. For comparisons: constraints can then be broken.
+        strength: multiplies the HMM's log-ratio before scores are joined, > 0; 1 is Ctrl-G's.
+
+    Attributes:
+        temperature: can be set between calls.
+        strength: can be set between calls.
+        hmm_batch_size: can be set between calls.
+        seconds: time spent in calls so far.
+
+    Raises:
+        UnsatisfiableError, BudgetError: the constraint cannot be kept, or not in so many tokens.
+        VocabularyError: HMM and automaton do not share one vocabulary, or an id is outside it.
+        ArgumentError: other arguments.
     """
 
     @checked
@@ -115,8 +124,16 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     ) -> ConstraintLogitsProcessor:
         """A processor for a guide that `guide_of` has made for the same HMM: nothing is computed again.
 
-        Guides may be shared by processors, in threads of their own too. All rows have the guide's token range, which
-        must be one.
+        Guides may be shared by processors, in threads of their own too.
+
+        Args:
+            hmm_model: the HMM that the guide was made for; None for the mask alone.
+            guide: the constraint, with one token range, which all rows have.
+            prompt_ids: as for the class, like the arguments that follow.
+            prefix_ids: what the HMM has read before the content begins.
+            temperature: divides the joined scores, > 0.
+            soft_mask: the HMM alone steers.
+            strength: multiplies the HMM's log-ratio, > 0.
         """
         processor = cls.__new__(cls)
         processor.hmm_batch_size = None
@@ -160,11 +177,18 @@ class ConstraintLogitsProcessor(LogitsProcessor):
 
     @without_autocast()
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Log-probabilities of the next token, [B, W], -inf where it must not come.
+        """Log-probabilities of the next token, -inf where it must not come.
 
-        input_ids: int64 [B, prompt + tokens so far].
-        scores: of the language model, [B, W], W >= V; ids from V on are never allowed.
-        Raises VocabularyError for W < V, ArgumentError for fewer ids than the prompt has.
+        Args:
+            input_ids: int64 [B, prompt + tokens so far].
+            scores: of the language model, [B, W], W >= V; ids from V on are never allowed.
+
+        Returns:
+            [B, W], of the type and on the device of scores.
+
+        Raises:
+            VocabularyError: W < V.
+            ArgumentError: fewer ids than the prompt has.
         """
         started = time.perf_counter()
         with torch.no_grad():
@@ -237,18 +261,33 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     @torch.no_grad()
     @without_autocast()
     def log_ratio(self, input_ids: Tensor) -> Tensor:
-        """log p(constraint, v | so far) - log p(v | so far) under the HMM for every token v, float32 [B, V].
+        """log p(constraint, v | so far) - log p(v | so far) under the HMM for every token v.
 
-        At most 0, -inf where masked and in rows that are over. Without an HMM it is 0 where allowed.
+        Args:
+            input_ids: int64 [B, prompt + tokens so far].
+
+        Returns:
+            float32 [B, V], in nats: at most 0, -inf where masked and in rows that are over. Without an HMM it is 0
+            where allowed.
+
+        Raises:
+            ArgumentError: fewer ids than the prompt has.
         """
         return self._log_ratio(self.read(input_ids))
 
     @torch.no_grad()
     @without_autocast()
     def log_ratios(self, text: Tensor) -> Tensor:
-        """`log_ratio` before every token of one text and after the last, float32 [T + 1, V], in one pass.
+        """`log_ratio` before every token of one text and after the last, in one pass.
 
-        text: int64 [prompt + T]. Raises ArgumentError for a text shorter than the prompt, and for several token_ranges.
+        Args:
+            text: int64 [prompt + T].
+
+        Returns:
+            float32 [T + 1, V], in nats.
+
+        Raises:
+            ArgumentError: the text is shorter than the prompt, or there are several token_ranges.
         """
         lengths = range(min(len(self.prompt_ids), len(text)), len(text) + 1)
         steps = [self.read(text[None, :length]) for length in lengths]
@@ -263,7 +302,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
     def log_probability(self) -> list[float]:
         """log p(constraint | prefix) under the HMM, in nats, for each of `token_ranges`; a `mask` takes no part.
 
-        Raises ArgumentError without an HMM.
+        Raises:
+            ArgumentError: there is no HMM.
         """
         start = self.reader.start.predictive
         if self.guide.look_ahead is None or start is None:
@@ -339,7 +379,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             yield part._replace(of_row=np.searchsorted(chosen, sequences.of_row[rows])), rows
 
     def _joined(self, logits: Tensor, chosen: Sequences, rows: np.ndarray) -> Tensor:
-        """Normalised log-probabilities of `rows`, [b, V]; end of text where no token is allowed."""
+        """Normalized log-probabilities of `rows`, [b, V]; end of text where no token is allowed."""
         if len(rows) < len(logits):
             logits = logits[torch.from_numpy(rows).to(logits.device)]
         return self._tempered(self.joiner.join(logits, chosen, self.guide.choices(chosen)))

@@ -1,6 +1,6 @@
 """What is known about each sequence in a batch, carried from one step to the next and found by its tokens.
 
-Beam search reorders and copies rows between steps, so a sequence is recognised by the tokens generated so far. Only the
+Beam search reorders and copies rows between steps, so a sequence is recognized by the tokens generated so far. Only the
 sequences of the last step are kept: memory is O(live sequences x H), whatever the number of steps and of calls. A
 sequence that was not there in the last step (another `generate` call, a row that came from elsewhere) is read again
 from its first token.
@@ -22,16 +22,16 @@ from ctrlg.look_ahead.suffix import Endings, advance
 class Sequences(NamedTuple):
     """The distinct sequences of one step, U of them.
 
-    of_row: int64 [B]; which of them each row of the batch is; they are numbered in the order of their first row.
-    step: tokens generated so far, the same for all.
-    label: int64 [U]; what the caller tells rows with the same tokens apart by (their token range).
-    state: int64 [U]; the automaton state if everything so far is content.
-    endings: endings in progress of each, whatever the length of their content.
-    over: bool [U]; the end-of-text token (or one that no vocabulary holds) was generated: nothing more is
-        content.
-    predictive: float32 [U, H]; p(z = h | prefix, tokens so far), rows sum to 1 as nearly as those of the matrices; of
-        no meaning where `over`. A row of zeros where a matrix that is not row-stochastic has lost every state: the HMM
-        has nothing more to say then, and the mask decides. None without an HMM.
+    Attributes:
+        of_row: int64 [B]; which of them each row of the batch is; they are numbered in the order of their first row.
+        step: tokens generated so far, the same for all.
+        label: int64 [U]; what the caller tells rows with the same tokens apart by (their token range).
+        state: int64 [U]; the automaton state if everything so far is content.
+        endings: endings in progress of each, whatever the length of their content.
+        over: bool [U]; the end-of-text token (or one that no vocabulary holds) was generated: nothing more is content.
+        predictive: float32 [U, H]; p(z = h | prefix, tokens so far), rows sum to 1 as nearly as those of the matrices;
+            of no meaning where `over`. A row of zeros where a matrix that is not row-stochastic has lost every state:
+            the HMM has nothing more to say then, and the mask decides. None without an HMM.
     """
 
     of_row: np.ndarray
@@ -46,8 +46,14 @@ class Sequences(NamedTuple):
 class SequenceReader:
     """Follows sequences through the automaton, the suffix and the HMM.
 
-    prefix: tokens the HMM reads first; the automaton does not see them. start: the sequence without any
-        generated token.
+    Args:
+        hmm: None for the mask alone.
+        automaton: the content's.
+        suffix: token ids, the last of which ends the text.
+        prefix: tokens the HMM reads first; the automaton does not see them.
+
+    Attributes:
+        start: the sequence without any generated token.
     """
 
     def __init__(
@@ -133,7 +139,7 @@ class SequenceReader:
         posterior.div_(total.clamp_min(torch.finfo(total.dtype).tiny))
         unseen = total[:, 0] <= 0
         if bool(unseen.any()):
-            # normalised, or the scale of rows that do not sum to 1 would pile up over tokens that are not seen
+            # normalized, or the scale of rows that do not sum to 1 would pile up over tokens that are not seen
             posterior[unseen] = _normalised(predictive[unseen])
         return self._transition.left(posterior)
 

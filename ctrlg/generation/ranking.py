@@ -18,7 +18,10 @@ LOGIT_BYTES = 1 << 28  # memory for the language model's scores of the sequences
 class ScoredIds(NamedTuple):
     """Tokens of a content, and what a language model thinks of them and the suffix.
 
-    log_prob: total / counted ** length_penalty, in nats. total: sum of log-probabilities, in nats.
+    Attributes:
+        token_ids: of the content.
+        log_prob: total / counted ** length_penalty, in nats.
+        total: sum of log-probabilities, in nats.
     """
 
     token_ids: tuple[int, ...]
@@ -32,8 +35,17 @@ def extract_generated_ids(
 ) -> list[tuple[int, ...]]:
     """The contents of generated rows: without prompt, end of text and what follows it, and the suffix at their end.
 
-    outputs: rows of token ids that begin with the prompt. Where generation stopped early the suffix may stand there in
-    part: the longest beginning of it at the end of a row is taken away. A row that was ended is cut exactly.
+    Where generation stopped early the suffix may stand there in part: the longest beginning of it at the end of a row
+    is taken away. A row that was ended is cut exactly.
+
+    Args:
+        outputs: rows of token ids that begin with the prompt.
+        prompt_ids: the prompt; only its length is used.
+        suffix_ids: the suffix, with or without end of text.
+        eos_token_id: the token that ends a text.
+
+    Returns:
+        The token ids of each content.
     """
     suffix = tuple(suffix_ids)
     while suffix and suffix[-1] == eos_token_id:
@@ -61,9 +73,17 @@ def rank_generated_ids(
 ) -> list[tuple[int, ...]]:
     """The contents, best first by the language model's log-probability of content and suffix after the prompt.
 
-    suffix_logits_only: count the suffix only: how well it follows the content.
-    suffix_length_cap: count that many tokens of the suffix; all where None.
-    length_penalty: divides the sum by the number of counted tokens to this power; 0 is likelihood, 1 perplexity.
+    Args:
+        base_model: a causal language model of transformers, read in evaluation mode.
+        generated_ids: the contents.
+        prompt_ids: what the model reads first. Without a prompt the first token has no probability and does not count.
+        suffix_ids: what follows each content.
+        suffix_logits_only: count the suffix only: how well it follows the content.
+        suffix_length_cap: count that many tokens of the suffix; all where None.
+        length_penalty: divides the sum by the number of counted tokens to this power; 0 is likelihood, 1 perplexity.
+
+    Raises:
+        ArgumentError: not one token of a content counts.
     """
     scored = score_generated_ids(
         base_model, generated_ids, prompt_ids, suffix_ids, suffix_logits_only, suffix_length_cap, length_penalty
@@ -82,11 +102,19 @@ def score_generated_ids(
     suffix_length_cap: Natural | None = None,
     length_penalty: LengthPenalty = 1.0,
 ) -> list[ScoredIds]:
-    """The contents with their scores, in the order given; arguments as in `rank_generated_ids`.
+    """The contents with their scores, in the order given.
 
-    base_model: a causal language model of transformers, read in evaluation mode. Without a prompt the first token has
-        no probability and does not count.
-    Raises ArgumentError where not one token of a content counts.
+    Args:
+        base_model: a causal language model of transformers, read in evaluation mode.
+        generated_ids: the contents.
+        prompt_ids: what the model reads first. Without a prompt the first token has no probability and does not count.
+        suffix_ids: what follows each content.
+        suffix_logits_only: count the suffix only: how well it follows the content.
+        suffix_length_cap: count that many tokens of the suffix; all where None.
+        length_penalty: divides the sum by the number of counted tokens to this power; 0 is likelihood, 1 perplexity.
+
+    Raises:
+        ArgumentError: not one token of a content counts.
     """
     suffix = list(suffix_ids)[:suffix_length_cap]
     contents = [tuple(int(token) for token in content) for content in generated_ids]

@@ -25,9 +25,13 @@ GROUP_BYTES = 2**24
 class ExpectedCounts(NamedTuple):
     """Sufficient statistics of EM, summed over sequences (Rabiner 1989, eqs. 40a-c before division).
 
-    initial: expected number of sequences that begin in h, [H]. transition: of moves i -> j, [H, H].
-    emission: of tokens v emitted by h, [H, U], for the tokens `tokens` [U] that occur. log_likelihood: nats, scalar.
-    posterior: p(z_t = h | x_1..x_T), [B, T, H], 0 for sequences the model cannot emit; None unless asked for.
+    Attributes:
+        initial: expected number of sequences that begin in h, [H].
+        transition: of moves i -> j, [H, H].
+        emission: of tokens v emitted by h, [H, U], for the tokens that occur.
+        tokens: these tokens, [U].
+        log_likelihood: nats, scalar.
+        posterior: p(z_t = h | x_1..x_T), [B, T, H], 0 for sequences the model cannot emit; None unless asked for.
     """
 
     initial: Tensor
@@ -39,7 +43,15 @@ class ExpectedCounts(NamedTuple):
 
 
 class TotalCounts(NamedTuple):
-    """Expected counts of a data set: initial [H], transition [H, H], emission [V, H] (token-major), nats, rows."""
+    """Expected counts of a data set.
+
+    Attributes:
+        initial: [H].
+        transition: [H, H].
+        emission: [V, H], token-major.
+        log_likelihood: of all sequences, nats.
+        sequences: how many there are.
+    """
 
     initial: Tensor
     transition: Tensor
@@ -54,9 +66,15 @@ def expected_counts(
 ) -> ExpectedCounts:
     """E-step over a batch: expected initial states, transitions and emissions. Many batches: `total_counts`.
 
-    tokens: int64 [B, T]; -1 (missing) counts as no emission but lets the chain pass; sequences the model cannot emit
-    count for nothing. posterior: whether the result holds the posterior of every token.
-    product_dtype: as in `CountSums`. Raises VocabularyError as filter_tokens.
+    Args:
+        model: the parameters of the E-step.
+        tokens: int64 [B, T]; -1 (missing) counts as no emission but lets the chain pass; sequences the model cannot
+            emit count for nothing.
+        posterior: whether the result holds the posterior of every token.
+        product_dtype: as in `CountSums`.
+
+    Raises:
+        VocabularyError: as `filter_tokens`.
     """
     check_tokens(tokens, model.emission.shape[1])
     chain = _Chain(model, product_dtype)
@@ -85,11 +103,17 @@ def total_counts(
     product_dtype: torch.dtype | None = None,
     group_bytes: int = GROUP_BYTES,
 ) -> TotalCounts:
-    """E-step over batches of token ids int64 [B, T]; see `expected_counts`.
+    """E-step over many batches; see `expected_counts`.
 
-    group_bytes: consecutive batches of equal length are joined for larger products while the states held at a time
-    take no more; 0 takes the batches as they come. product_dtype: as in `CountSums`.
-    Raises VocabularyError as filter_tokens.
+    Args:
+        model: the parameters of the E-step.
+        batches: token ids int64 [B, T].
+        product_dtype: as in `CountSums`.
+        group_bytes: consecutive batches of equal length are joined for larger products while the states held at a time
+            take no more; 0 takes the batches as they come.
+
+    Raises:
+        VocabularyError: as `filter_tokens`.
     """
     sums = CountSums(model, product_dtype)
     bytes_per_token = 2 * len(model.initial) * (product_dtype or model.initial.dtype).itemsize
@@ -105,9 +129,11 @@ class CountSums:
     caller credits emissions of its own to `emission`, token-major [V, H]: say, a language model's whole next-token
     distribution p(v | x_<t), `emission.addmm_(distribution.flatten(0, 1).T, posterior.flatten(0, 1))`.
 
-    model: the parameters of the E-step; the transition matrix is held dense, as its counts are.
-    product_dtype: of the matrix products, the dtype of `initial` where None. With bfloat16, about twice as fast where
-    the processor has it, filtered and arriving states are held in it too; sums, scales and emissions are not.
+    Args:
+        model: the parameters of the E-step; the transition matrix is held dense, as its counts are.
+        product_dtype: of the matrix products, the dtype of `initial` where None. With bfloat16, about twice as fast
+            where the processor has it, filtered and arriving states are held in it too; sums, scales and emissions are
+            not.
     """
 
     def __init__(self, model: Parameters, product_dtype: torch.dtype | None = None) -> None:
@@ -123,21 +149,41 @@ class CountSums:
         return self._emission[: self._missing]
 
     def add(self, tokens: Tensor) -> None:
-        """Count int64 [B, T]; -1 is a missing token. Raises VocabularyError as filter_tokens."""
+        """Count a batch.
+
+        Args:
+            tokens: int64 [B, T]; -1 is a missing token.
+
+        Raises:
+            VocabularyError: as `filter_tokens`.
+        """
         rows = tokens.T.masked_fill(tokens.T == MISSING, self._missing)
         for t, posterior in self._count(tokens):
             self._emission.index_add_(0, rows[t], posterior)
 
     def add_moves(self, tokens: Tensor) -> Tensor:
-        """Count int64 [B, T] without emissions: p(z_t = h | x_1..x_T), [B, T, H], 0 for impossible sequences."""
+        """Count a batch without its emissions.
+
+        Args:
+            tokens: int64 [B, T]; -1 is a missing token.
+
+        Returns:
+            p(z_t = h | x_1..x_T), [B, T, H], 0 for impossible sequences.
+        """
         kept = self._emission.new_empty(*tokens.T.shape, self._emission.shape[1])
         for t, posterior in self._count(tokens):
             kept[t] = posterior
         return kept.transpose(0, 1)
 
     def add_moves_predicting(self, tokens: Tensor) -> Tensor:
-        """Count int64 [B, T] without emissions: p(z_t = h | x_1..x_{t-1}), [B, T, H]; arbitrary after an impossible
-        token."""
+        """Count a batch without its emissions.
+
+        Args:
+            tokens: int64 [B, T]; -1 is a missing token.
+
+        Returns:
+            p(z_t = h | x_1..x_{t-1}), [B, T, H]; arbitrary after an impossible token.
+        """
         for _ in self._count(tokens):
             pass
         return self._chain.predictive().transpose(0, 1)

@@ -21,7 +21,13 @@ from ctrlg.hmm.inference import MISSING, check_tokens
 
 
 class LogParameters(NamedTuple):
-    """transition: p(z_{t+1} | z_t), [H, H]. emission: log p(x_t | z_t), [H, V]. initial: p(z_1), [H]."""
+    """The parameters of an HMM as Ctrl-G's training loop has them.
+
+    Attributes:
+        transition: p(z_{t+1} | z_t), [H, H].
+        emission: log p(x_t | z_t), [H, V].
+        initial: p(z_1), [H].
+    """
 
     transition: Tensor
     emission: Tensor
@@ -29,10 +35,12 @@ class LogParameters(NamedTuple):
 
 
 class Flows(NamedTuple):
-    """Sums that a pass adds to, in place. Expected counts are:
+    """Expected counts that a pass adds to, in place.
 
-    transition: of moves, over their probabilities, [H, H]. emission: of tokens, [V + 1, H]; the last row counts the
-    missing. initial: of first states, [H].
+    Attributes:
+        transition: of moves, over their probabilities, [H, H].
+        emission: of tokens, [V + 1, H]; the last row counts the missing.
+        initial: of first states, [H].
     """
 
     transition: Tensor
@@ -41,10 +49,18 @@ class Flows(NamedTuple):
 
 
 def upward(model: LogParameters, tokens: Tensor) -> list[Tensor]:
-    """Values of every layer, the last token's first, [H, B] each, and at the end log-likelihoods in nats, [B].
+    """Values of every layer, and log-likelihoods.
 
-    tokens: int64 [B, T], T >= 1; -1 is a missing token. Raises VocabularyError for other ids outside [0, V) and
-    ArgumentError for sequences without tokens.
+    Args:
+        model: the HMM.
+        tokens: int64 [B, T], T >= 1; -1 is a missing token.
+
+    Returns:
+        Log-values of the layers, the last token's first, [H, B] each, and at the end log-likelihoods in nats, [B].
+
+    Raises:
+        VocabularyError: other ids outside [0, V).
+        ArgumentError: sequences without tokens.
     """
     check_tokens(tokens, model.emission.shape[1])
     if not tokens.shape[1]:
@@ -59,9 +75,13 @@ def upward(model: LogParameters, tokens: Tensor) -> list[Tensor]:
 
 
 def add_flows(model: LogParameters, tokens: Tensor, values: Sequence[Tensor], flows: Flows) -> None:
-    """Add the flows of a batch to `flows`.
+    """Add the flows of a batch to `flows`. Sequences the model cannot emit add nothing.
 
-    tokens: as in `upward`. values: what `upward` made of them. Sequences the model cannot emit add nothing.
+    Args:
+        model: the HMM.
+        tokens: as in `upward`.
+        values: what `upward` made of them.
+        flows: the sums, changed in place.
     """
     check_tokens(tokens, model.emission.shape[1])
     *layers, log_likelihood = values
@@ -82,10 +102,17 @@ def add_flows(model: LogParameters, tokens: Tensor, values: Sequence[Tensor], fl
 
 
 def ib_ib_bj_to_ij(pf: Tensor, pp: Tensor, cp: Tensor) -> Tensor:
-    """sum_b pf[i, b] exp(cp[b, j] - pp[i, b]): flow along every edge from parents i to children j, over its weight.
+    """sum_b pf[i, b] exp(cp[b, j] - pp[i, b]): flow along every edge from parents to children, over its weight.
 
-    pf: flows of the parents, [I, B]. pp: logarithms of their values, [I, B]. cp: those of the children, [B, J].
     A parent without flow passes none on.
+
+    Args:
+        pf: flows of the parents, [I, B].
+        pp: logarithms of their values, [I, B].
+        cp: those of the children, [B, J].
+
+    Returns:
+        [I, J].
     """
     ratio, child = _ratio(pf.T, pp.T, cp)
     return ratio.T @ child

@@ -24,7 +24,10 @@ MISSING = -1  # id of a token that was not observed; its emission probability co
 class Parameters(NamedTuple):
     """The three distributions of an HMM with H states over V tokens.
 
-    transition: p(z_{t+1} | z_t), [H, H]. emission: p(x_t | z_t), [H, V]. initial: p(z_1), tensor [H].
+    Attributes:
+        transition: p(z_{t+1} | z_t), [H, H].
+        emission: p(x_t | z_t), [H, V].
+        initial: p(z_1), tensor [H].
     """
 
     transition: StochasticMatrix
@@ -35,9 +38,10 @@ class Parameters(NamedTuple):
 class Filtered(NamedTuple):
     """What the forward pass knows after reading each token.
 
-    log_likelihood: log p(x_1..x_T), nats, [B]; -inf where the model cannot emit the sequence.
-    predictive: p(z_t = h | x_1..x_{t-1}), [B, T + 1, H]; rows sum to 1, or are 0 after an impossible token.
-    token_probability: p(x_t | x_1..x_{t-1}), [B, T]; 1 at missing tokens.
+    Attributes:
+        log_likelihood: log p(x_1..x_T), nats, [B]; -inf where the model cannot emit the sequence.
+        predictive: p(z_t = h | x_1..x_{t-1}), [B, T + 1, H]; rows sum to 1, or are 0 after an impossible token.
+        token_probability: p(x_t | x_1..x_{t-1}), [B, T]; 1 at missing tokens.
     """
 
     log_likelihood: Tensor
@@ -46,14 +50,27 @@ class Filtered(NamedTuple):
 
 
 class Smoothed(NamedTuple):
-    """Posteriors given whole sequences. posterior: p(z_t = h | x_1..x_T), [B, T, H]; log_likelihood: nats, [B]."""
+    """Posteriors given whole sequences.
+
+    Attributes:
+        log_likelihood: log p(x_1..x_T), nats, [B].
+        posterior: p(z_t = h | x_1..x_T), [B, T, H].
+    """
 
     log_likelihood: Tensor
     posterior: Tensor
 
 
 def check_tokens(tokens: Tensor, vocab_size: int) -> None:
-    """Raise VocabularyError for ids outside [0, vocab_size) other than -1 (missing), or a shape other than [B, T]."""
+    """Refuse what is not a batch of token ids.
+
+    Args:
+        tokens: integers [B, T] in [0, vocab_size), or -1 (missing).
+        vocab_size: V.
+
+    Raises:
+        VocabularyError: other ids, or another shape or type.
+    """
     if tokens.dim() != 2 or tokens.is_floating_point():
         raise VocabularyError(
             f"token ids have shape {tuple(tokens.shape)} and type {tokens.dtype}",
@@ -71,8 +88,17 @@ def check_tokens(tokens: Tensor, vocab_size: int) -> None:
 def filter_tokens(model: Parameters, tokens: Tensor) -> Filtered:
     """Forward pass: predictive states, probability of every token, log-likelihood.
 
-    tokens: int64 [B, T]; -1 stands for a missing token and multiplies by one.
-    Raises VocabularyError for any other id outside [0, V).
+    In the probability domain, rescaled at every token (Rabiner 1989, sec. V.A).
+
+    Args:
+        model: the HMM, H states over V tokens.
+        tokens: int64 [B, T]; -1 stands for a missing token and multiplies by one.
+
+    Returns:
+        Log-likelihoods in nats [B], predictive states [B, T + 1, H] and token probabilities [B, T].
+
+    Raises:
+        VocabularyError: any other id outside [0, V).
     """
     check_tokens(tokens, model.emission.shape[1])
     batch, length = tokens.shape
@@ -86,7 +112,18 @@ def filter_tokens(model: Parameters, tokens: Tensor) -> Filtered:
 
 @without_autocast()
 def smooth_tokens(model: Parameters, tokens: Tensor) -> Smoothed:
-    """Forward and backward pass: posterior of every hidden state. Arguments and errors as for filter_tokens."""
+    """Forward and backward pass: posterior of every hidden state (Rabiner 1989, sec. III and V.A).
+
+    Args:
+        model: the HMM, H states over V tokens.
+        tokens: int64 [B, T]; -1 stands for a missing token.
+
+    Returns:
+        Log-likelihoods in nats [B] and posteriors [B, T, H].
+
+    Raises:
+        VocabularyError: any other id outside [0, V).
+    """
     check_tokens(tokens, model.emission.shape[1])
     work = passes.Workspace()
     emitted = passes.gather_emitted(model.emission, tokens, model.initial, work)
@@ -99,7 +136,18 @@ def smooth_tokens(model: Parameters, tokens: Tensor) -> Smoothed:
 
 @without_autocast()
 def log_likelihood(model: Parameters, tokens: Tensor) -> Tensor:
-    """log p(x_1..x_T) in nats, [B], keeping one step of states only. Arguments and errors as for filter_tokens."""
+    """log p(x_1..x_T), keeping one step of states only.
+
+    Args:
+        model: the HMM, H states over V tokens.
+        tokens: int64 [B, T]; -1 stands for a missing token.
+
+    Returns:
+        Nats, [B]; -inf where the model cannot emit the sequence.
+
+    Raises:
+        VocabularyError: any other id outside [0, V).
+    """
     check_tokens(tokens, model.emission.shape[1])
     probability = model.initial.new_empty(tokens.shape[1], tokens.shape[0])
     for _ in _predict(model, tokens, probability):
@@ -108,7 +156,17 @@ def log_likelihood(model: Parameters, tokens: Tensor) -> Tensor:
 
 
 def sample_tokens(model: Parameters, count: int, length: int, generator: torch.Generator | None = None) -> Tensor:
-    """`count` sequences of `length` tokens sampled from the model, int64 [count, length]."""
+    """Sequences sampled from the model.
+
+    Args:
+        model: the HMM.
+        count: how many.
+        length: tokens of each.
+        generator: of random numbers, on the device of the model; torch's own where None.
+
+    Returns:
+        int64 [count, length].
+    """
     states = torch.multinomial(model.initial, count, replacement=True, generator=generator)
     tokens = torch.empty(count, length, dtype=torch.long, device=model.initial.device)
     for t in range(length):

@@ -18,7 +18,9 @@ __all__ = ["Estimate", "Prior", "TotalCounts", "maximize", "total_counts"]
 class Prior(NamedTuple):
     """Dirichlet prior on emissions, as observations that each state made before it saw data.
 
-    emission: what they were, rows sum to 1, [H, V]. strength: how many per state, >= 0.
+    Attributes:
+        emission: what they were, rows sum to 1, [H, V].
+        strength: how many per state, >= 0.
     """
 
     emission: Tensor
@@ -26,9 +28,13 @@ class Prior(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """Probabilities after an M-step: transition [H, H], emission [H, V], initial [H]; rows sum to 1.
+    """Probabilities after an M-step; rows sum to 1.
 
-    `emission` is a transposed view: a token's probabilities lie together in memory, as the next E-step reads them.
+    Attributes:
+        transition: [H, H].
+        emission: [H, V], a transposed view: a token's probabilities lie together in memory, as the next E-step reads
+            them.
+        initial: [H].
     """
 
     transition: Tensor
@@ -44,11 +50,22 @@ class Estimate(NamedTuple):
 def maximize(
     counts: TotalCounts, pseudocount: float = 0.0, prior: Prior | None = None, consume: bool = False
 ) -> Estimate:
-    """Rows of counts, each plus `pseudocount` spread evenly (Ctrl-G's rule) and the prior's, divided by their sums.
+    """M-step: counts, pseudocount and prior, divided by their sums (Rabiner 1989, eqs. 40a-c; MAP estimate).
 
-    A row without any count becomes uniform. consume: whether the counts of emissions become the estimate in their
-    own memory, [V, H], which spares a copy of the model; `counts` are of no use afterwards.
-    Raises ArgumentError for a negative pseudocount or strength.
+    A row without any count becomes uniform.
+
+    Args:
+        counts: expected counts of a data set.
+        pseudocount: spread evenly over every row (Ctrl-G's rule), >= 0.
+        prior: on emissions; none where None.
+        consume: whether the counts of emissions become the estimate in their own memory, [V, H], which spares a copy of
+            the model; `counts` are of no use afterwards.
+
+    Returns:
+        The distributions, of the types of the counts.
+
+    Raises:
+        ArgumentError: a negative pseudocount or strength.
     """
     if pseudocount < 0 or (prior is not None and prior.strength < 0):
         raise ArgumentError(

@@ -33,12 +33,22 @@ CHECKSUM = "sha256"  # entry of the metadata of our files
 class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
     """Hidden Markov model with H hidden states over V tokens, dense, float32.
 
-    alpha_exp: transition probabilities [H, H]. beta: log emission probabilities [H, V]. gamma: log initial
-    probabilities [H] (Ctrl-G's names; checkpoints are interchangeable). A new model is random, `from_pretrained`
-    draws nothing.
+    Its parameters have Ctrl-G's names; checkpoints are interchangeable. A new model is random, `from_pretrained`
+    samples nothing.
 
-    hidden_states, vocab_size >= 1; eos_token_id in [0, vocab_size). fingerprint: of the vocabulary it was distilled
-    over (`Vocabulary.fingerprint`), None where unknown. Raises ArgumentError for sizes out of range.
+    Args:
+        hidden_states: H, >= 1.
+        vocab_size: V, >= 1.
+        eos_token_id: the token that ends a text, in [0, V).
+        fingerprint: of the vocabulary it was distilled over (`Vocabulary.fingerprint`), None where unknown.
+
+    Attributes:
+        alpha_exp: transition probabilities [H, H].
+        beta: log emission probabilities [H, V].
+        gamma: log initial probabilities [H].
+
+    Raises:
+        ArgumentError: sizes out of range.
     """
 
     @checked
@@ -78,9 +88,17 @@ class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
         eos_token_id: int,
         fingerprint: str | None = None,
     ) -> HMM:
-        """The model with these probabilities: transition [H, H], emission [H, V], initial [H]; rows sum to 1.
+        """The model with these probabilities.
 
-        Raises ArgumentError for shapes that do not fit and rows that are not distributions.
+        Args:
+            transition: [H, H], rows sum to 1.
+            emission: [H, V], rows sum to 1.
+            initial: [H], sums to 1.
+            eos_token_id: the token that ends a text, in [0, V).
+            fingerprint: of the vocabulary, None where unknown.
+
+        Raises:
+            ArgumentError: shapes that do not fit and rows that are not distributions.
         """
         if emission.dim() != 2:
             raise ArgumentError(f"emission has shape {list(emission.shape)}", hint="[H, V]: states and tokens")
@@ -91,7 +109,16 @@ class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
 
     @checked
     def update_params(self, alpha_exp: Tensor, beta: Tensor, gamma: Tensor) -> None:
-        """Replace the parameters: probabilities [H, H], log-probabilities [H, V] and [H]. Raises ArgumentError."""
+        """Replace the parameters.
+
+        Args:
+            alpha_exp: transition probabilities [H, H].
+            beta: log emission probabilities [H, V].
+            gamma: log initial probabilities [H].
+
+        Raises:
+            ArgumentError: other shapes.
+        """
         states, vocabulary = self.hidden_states, self.vocab_size
         shapes = tuple(map(tuple, (alpha_exp.shape, beta.shape, gamma.shape)))
         if shapes != ((states, states), (states, vocabulary), (states,)):
@@ -132,7 +159,7 @@ class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
 
     @property
     def initial(self) -> Tensor:
-        """p(z_1), [H]; normalised, as Ctrl-G does."""
+        """p(z_1), [H]; normalized, as Ctrl-G does."""
         return torch.softmax(self.gamma.detach(), dim=0)
 
     @property
@@ -142,9 +169,14 @@ class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
 
     @without_autocast()
     def forward(self, input_ids: Tensor) -> list[Tensor]:
-        """Log-probabilities of what follows, [H, B] from the last token to the first, and log-likelihoods in nats, [B].
+        """Log-probabilities of what follows, and log-likelihoods; `hmm(input_ids)` is the same.
 
-        input_ids: int64 [B, T], -1 for missing tokens. See `ctrlg.hmm.flows.upward`; `hmm(input_ids)` is the same.
+        Args:
+            input_ids: int64 [B, T], -1 for missing tokens.
+
+        Returns:
+            [H, B] for every token from the last to the first, then log-likelihoods in nats, [B]. See
+            `ctrlg.hmm.flows.upward`.
         """
         return flows.upward(self._log_parameters, input_ids.to(self.device))
 
@@ -152,8 +184,14 @@ class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
     def backward(
         self, input_ids: Tensor, probs: Sequence[Tensor], alpha_flow: Tensor, beta_flow: Tensor, gamma_flow: Tensor
     ) -> None:
-        """Add a batch's expected counts to [H, H] (over the transition probabilities), [V + 1, H] (the last row counts
-        missing tokens) and [H], in place. probs: what `forward` made of `input_ids`. See `ctrlg.hmm.flows.add_flows`.
+        """Add a batch's expected counts to sums, in place. See `ctrlg.hmm.flows.add_flows`.
+
+        Args:
+            input_ids: int64 [B, T], -1 for missing tokens.
+            probs: what `forward` made of `input_ids`.
+            alpha_flow: of moves, over the transition probabilities, [H, H].
+            beta_flow: of emissions, [V + 1, H]; the last row counts missing tokens.
+            gamma_flow: of first states, [H].
         """
         sums = flows.Flows(alpha_flow, beta_flow, gamma_flow)
         flows.add_flows(self._log_parameters, input_ids.to(self.device), probs, sums)
@@ -163,7 +201,11 @@ class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
         return flows.LogParameters(self.alpha_exp.detach(), self.beta.detach(), self.initial)
 
     def check(self) -> None:
-        """Raise ArgumentError where a parameter is NaN or a row is not a distribution."""
+        """Check the parameters.
+
+        Raises:
+            ArgumentError: a parameter is NaN or a row is not a distribution.
+        """
         for name, start, rows in self._probability_rows():
             sums = rows.double().sum(1)
             wrong = ~((sums - 1).abs() < ROW_SUM_TOLERANCE) | (rows < 0).any(1)
@@ -213,10 +255,15 @@ class HMM(SavedOverHMMs, nn.Module, PyTorchModelHubMixin, SequenceModel):
         map_location: str | torch.device = "cpu",
         **options: Any,
     ) -> HMM:
-        """A checkpoint of ours or of Ctrl-G's; a compressed one is opened too, dequantised.
+        """A checkpoint of ours or of Ctrl-G's; a compressed one is opened too, dequantized.
 
-        pretrained_model_name_or_path: a folder or a repository of the Hugging Face hub. options: `revision`,
-        `cache_dir`, `force_download`, `token`, `local_files_only`. Raises CheckpointError.
+        Args:
+            pretrained_model_name_or_path: a folder or a repository of the Hugging Face hub.
+            map_location: the device where the model goes.
+            options: `revision`, `cache_dir`, `force_download`, `token`, `local_files_only` of huggingface_hub.
+
+        Raises:
+            CheckpointError: there is no such checkpoint, or it is foreign or damaged.
         """
         folder = fetch_checkpoint(pretrained_model_name_or_path, options)
         config = read_config(folder)

@@ -22,8 +22,13 @@ class SavedOverHMMs:
     def save_pretrained(self, save_directory: Annotated[str | Path, path], **options: Any) -> str | None:
         """Write config.json, model.safetensors and, where there is none, README.md; other files of the folder stay.
 
-        options: of `huggingface_hub.ModelHubMixin.save_pretrained`. Raises ArgumentError, with nothing changed, where
-        config.json or model.safetensors is there and not of an HMM, and where the folder cannot be written.
+        Args:
+            save_directory: the folder.
+            options: of `huggingface_hub.ModelHubMixin.save_pretrained`.
+
+        Raises:
+            ArgumentError: config.json or model.safetensors is there and not of an HMM (nothing is changed then), or the
+                folder cannot be written.
         """
         check_hmm_files(Path(save_directory))
         return super().save_pretrained(save_directory, **options)  # type: ignore[misc]
@@ -42,18 +47,42 @@ class SequenceModel(ABC):
     @checked
     @torch.no_grad()
     def log_likelihood(self, input_ids: Tensor) -> Tensor:
-        """log p of each sequence in nats, [B]; input_ids int64 [B, T], -1 for missing tokens."""
+        """log p of each sequence.
+
+        Args:
+            input_ids: int64 [B, T], -1 for missing tokens.
+
+        Returns:
+            Nats, [B].
+        """
         parameters = self.inference_parameters
         return inference.log_likelihood(parameters, input_ids.to(parameters.initial.device))
 
     @checked
     def loglikelihood(self, input_ids: Tensor, batch_size: Positive) -> Tensor:
-        """Sum of log-likelihoods over the data in nats, [1] (Ctrl-G's interface), `batch_size` rows at a time."""
+        """Sum of log-likelihoods over the data (Ctrl-G's interface).
+
+        Args:
+            input_ids: int64 [n, T], -1 for missing tokens.
+            batch_size: rows at a time.
+
+        Returns:
+            Nats, [1].
+        """
         sums = [self.log_likelihood(rows).sum() for rows in input_ids.split(batch_size)]
         return torch.stack(sums).sum()[None]
 
     @checked
     @torch.no_grad()
     def sample(self, n: Positive, length: Positive, generator: torch.Generator | None = None) -> Tensor:
-        """n sequences of `length` tokens sampled from the model, int64 [n, length]."""
+        """Sequences sampled from the model.
+
+        Args:
+            n: how many, >= 1.
+            length: tokens of each, >= 1.
+            generator: of random numbers, on the device of the model; torch's own where None.
+
+        Returns:
+            int64 [n, length].
+        """
         return inference.sample_tokens(self.inference_parameters, n, length, generator)

@@ -19,7 +19,12 @@ from ctrlg.quantization.quantize import quantize
 
 
 class SequenceLoss(NamedTuple):
-    """mean: nats per token lost. error: its standard error over the sampled sequences."""
+    """What a compressed HMM loses.
+
+    Attributes:
+        mean: nats per token lost.
+        error: its standard error over the sampled sequences.
+    """
 
     mean: float
     error: float
@@ -28,9 +33,13 @@ class SequenceLoss(NamedTuple):
 class FidelityRow(NamedTuple):
     """One line of the table in a model card.
 
-    method, bits: as for `quantize` ("float32", 32 for the original). loss: KLseq. held_out: log-likelihood in
-    nats per token of held-out text, None where none was given. packed_nbytes: on disk; nbytes: in memory
-    while it runs.
+    Attributes:
+        method: as for `quantize`; "float32" for the original.
+        bits: as for `quantize`; 32 for the original.
+        loss: KLseq.
+        held_out: log-likelihood in nats per token of held-out text, None where none was given.
+        packed_nbytes: on disk.
+        nbytes: in memory while it runs.
     """
 
     method: str
@@ -51,11 +60,23 @@ def kl_sequence(
     seed: Seed = 0,
     batch_size: Positive = 250,
 ) -> SequenceLoss:
-    """KLseq of `compressed` against `reference`, on `sequences` >= 2 samples of `length` >= 1 tokens,
-    reproducible by seed.
+    """KLseq of `compressed` against `reference`, on sequences sampled from the reference.
 
-    End-of-text tokens after the first of a run are padding and count as no tokens. Raises ArgumentError for sizes out
-    of range.
+    End-of-text tokens after the first of a run are padding and count as no tokens.
+
+    Args:
+        reference: the float HMM.
+        compressed: the model that was made from it.
+        sequences: how many samples, >= 2.
+        length: tokens of each, >= 1.
+        seed: makes the samples repeatable.
+        batch_size: sequences scored at a time.
+
+    Returns:
+        Nats per token, and their standard error.
+
+    Raises:
+        ArgumentError: sizes out of range.
     """
     generator = torch.Generator(reference.device).manual_seed(seed)
     samples = reference.sample(sequences, length, generator)
@@ -74,7 +95,16 @@ def kl_sequence(
 
 @checked
 def held_out_log_likelihood(model: SequenceModel, input_ids: Tensor, *, batch_size: Positive = 250) -> float:
-    """Log-likelihood in nats per token of held-out text, int64 [n, T]; padding is counted as in kl_sequence."""
+    """Log-likelihood of held-out text; padding is counted as in `kl_sequence`.
+
+    Args:
+        model: any HMM with likelihoods.
+        input_ids: int64 [n, T].
+        batch_size: sequences scored at a time.
+
+    Returns:
+        Nats per token.
+    """
     total = sum(float(model.log_likelihood(rows).double().sum()) for rows in input_ids.split(batch_size))
     return total / int(_counted(input_ids, model.eos_token_id).sum())
 
@@ -89,9 +119,18 @@ def fidelity_table(
     length: Positive = 32,
     seed: Seed = 0,
 ) -> list[FidelityRow]:
-    """The float model, then one row per setting: keyword arguments of `quantize`, as `{"method": ..., "bits": ...}`.
+    """The float model, then one row per setting.
 
-    held_out: int64 [n, T] or None. Errors as for `quantize` and `kl_sequence`.
+    Args:
+        hmm: the float model.
+        settings: keyword arguments of `quantize`, as `{"method": ..., "bits": ...}`.
+        held_out: text, int64 [n, T], or None.
+        sequences: samples for KLseq, >= 2.
+        length: tokens of each, >= 1.
+        seed: makes the samples repeatable.
+
+    Raises:
+        ArgumentError: as `quantize` and `kl_sequence`.
     """
 
     def text_score(model: SequenceModel) -> float | None:
@@ -107,7 +146,11 @@ def fidelity_table(
 
 
 def markdown_table(rows: Iterable[FidelityRow]) -> str:
-    """The rows as a Markdown table, for model cards."""
+    """The rows as a Markdown table, for model cards.
+
+    Args:
+        rows: of `fidelity_table`.
+    """
     lines = [
         "| method | bits | KLseq (nats/token) | held-out log-likelihood (nats/token) | bytes on disk | in memory |",
         "|---|---|---|---|---|---|",

@@ -25,9 +25,12 @@ _BLOCK_ENTRIES = 2**22  # of a dense matrix, looked at at a time: 32 MB of float
 class Histogram(NamedTuple):
     """The entries of a matrix by the logarithm of their probability.
 
-    edges: log10 of the bounds of the n bins, ascending, the last 0, float64 [n + 1]; the lowest bin holds whatever is
-        smaller, too. entries: how many lie in each, int64 [n]. mass: sum of their probabilities, float64 [n]; all
-        together H. zeros: entries that are 0, in none of the bins.
+    Attributes:
+        edges: log10 of the bounds of the n bins, ascending, the last 0, float64 [n + 1]; the lowest bin holds whatever
+            is smaller, too.
+        entries: how many lie in each, int64 [n].
+        mass: sum of their probabilities, float64 [n]; all together H.
+        zeros: entries that are 0, in none of the bins.
     """
 
     edges: Tensor
@@ -36,7 +39,14 @@ class Histogram(NamedTuple):
     zeros: int
 
     def share_below(self, log10_probability: float) -> tuple[float, float]:
-        """The share of entries, zeros among them, and of mass in the bins up to a bound; both in [0, 1]."""
+        """The share of entries, zeros among them, and of mass in the bins up to a bound.
+
+        Args:
+            log10_probability: the bound.
+
+        Returns:
+            Share of entries and share of mass, both in [0, 1].
+        """
         below = self.edges[1:] <= log10_probability + 1e-9
         entries = int(self.entries[below].sum()) + self.zeros
         total = int(self.entries.sum()) + self.zeros
@@ -46,10 +56,15 @@ class Histogram(NamedTuple):
 class MatrixInspection(NamedTuple):
     """A row-stochastic matrix [H, N].
 
-    shape: (H, N). layout: "float", "sparse" or "dense" (codes). nbytes: in memory. kept: entries with a value of their
-    own, that is, other than 0 and than the background of a compressed row. background_mass: share of the mass, mean
-    over rows, in entries that are not kept. entropy: of each row, nats, float64 [H], in [0, log N].
-    row_sum_error: the largest distance of a row's sum from 1. histogram: of all H * N entries.
+    Attributes:
+        shape: (H, N).
+        layout: "float", "sparse" or "dense" (codes).
+        nbytes: in memory.
+        kept: entries with a value of their own, that is, other than 0 and than the background of a compressed row.
+        background_mass: share of the mass, mean over rows, in entries that are not kept.
+        entropy: of each row, nats, float64 [H], in [0, log N].
+        row_sum_error: the largest distance of a row's sum from 1.
+        histogram: of all H * N entries.
     """
 
     shape: tuple[int, int]
@@ -70,7 +85,11 @@ class MatrixInspection(NamedTuple):
 class EndState(NamedTuple):
     """The state that emits the end-of-text token most surely, with half of its mass or more.
 
-    state: its number. emission: p(end of text | state). stays: p(state | state). occupancy: see `occupancy`.
+    Attributes:
+        state: its number.
+        emission: p(end of text | state).
+        stays: p(state | state).
+        occupancy: share of time in it, see `occupancy`.
     """
 
     state: int
@@ -80,7 +99,14 @@ class EndState(NamedTuple):
 
 
 class StateTokens(NamedTuple):
-    """A state, how often it is visited, and its likeliest tokens, best first, with their probabilities."""
+    """A state and its likeliest tokens.
+
+    Attributes:
+        state: its number.
+        occupancy: how often it is visited.
+        tokens: the likeliest, best first.
+        probabilities: of these tokens.
+    """
 
     state: int
     occupancy: float
@@ -91,10 +117,21 @@ class StateTokens(NamedTuple):
 class Inspection(NamedTuple):
     """An HMM of H states over V tokens.
 
-    method, bits: of the compression; "float32" and 32 without one. fingerprint: of the vocabulary, None where unknown.
-    memory_bytes: while it runs. float_bytes: of the same HMM in float32. tokens: whose states `occupancy` averages.
-    occupancy: share of time in each state, float64 [H], sums to 1. end_state: None where no state is one.
-    most_used: the states visited most, in that order, the end-of-text state left out.
+    Attributes:
+        hidden_states: H.
+        vocab_size: V.
+        eos_token_id: the token that ends a text.
+        fingerprint: of the vocabulary, None where unknown.
+        method: of the compression; "float32" without one.
+        bits: of the compression; 32 without one.
+        memory_bytes: while it runs.
+        float_bytes: of the same HMM in float32.
+        transition: its matrix [H, H].
+        emission: its matrix [H, V].
+        tokens: how many tokens `occupancy` averages over.
+        occupancy: share of time in each state, float64 [H], sums to 1.
+        end_state: None where no state is one.
+        most_used: the states visited most, in that order, the end-of-text state left out.
     """
 
     hidden_states: int
@@ -136,9 +173,14 @@ def inspect_hmm(
 ) -> Inspection:
     """Look at an HMM, float or compressed; nothing dense is made of a compressed one.
 
-    tokens: length of the texts whose states are counted, end of text and what follows it included, >= 1.
-    states, words: how many of the most used states to name, and how many tokens of each, >= 0 and >= 1; all where there
-    are fewer. Raises ArgumentError for other numbers.
+    Args:
+        hmm: the model.
+        tokens: length of the texts whose states are counted, end of text and what follows it included, >= 1.
+        states: how many of the most used states to name, >= 0; all where there are fewer.
+        words: how many tokens of each, >= 1; all where there are fewer.
+
+    Raises:
+        ArgumentError: other numbers.
     """
     parameters = hmm.inference_parameters
     used = occupancy(parameters, tokens)
@@ -163,7 +205,11 @@ def inspect_hmm(
 
 
 def inspect_matrix(matrix: StochasticMatrix) -> MatrixInspection:
-    """Entropies, density and histogram of a matrix, a block at a time, or entry by entry where it stores few."""
+    """Entropies, density and histogram of a matrix, a block at a time, or entry by entry where it stores few.
+
+    Args:
+        matrix: [H, N].
+    """
     tally = _Tally(matrix)
     kept, background_mass = 0, 0.0
     if isinstance(matrix, CompressedMatrix):
@@ -190,7 +236,15 @@ def inspect_matrix(matrix: StochasticMatrix) -> MatrixInspection:
 
 
 def occupancy(model: Parameters, tokens: int) -> Tensor:
-    """Mean over t = 1..tokens of p(z_t = h), float64 [H]; sums to 1. tokens >= 1."""
+    """Mean over t = 1..tokens of p(z_t = h).
+
+    Args:
+        model: the HMM.
+        tokens: >= 1.
+
+    Returns:
+        float64 [H]; sums to 1.
+    """
     predictive = model.initial[None]
     visits = torch.zeros(len(model.initial), dtype=torch.float64, device=model.initial.device)
     for t in range(tokens):

@@ -40,6 +40,7 @@ class SparseColumns(Protocol):
 def left(matrix: SparseColumns, x: Tensor) -> Tensor:
     """`x @ M`: [B, H] -> [B, N]."""
     out = torch.empty(len(x), matrix.shape[1], dtype=torch.float32)
+    # Work is counted in multiply-adds: one for each stored entry and each row of x.
     run(products.left, len(x) * len(matrix.codes), _entries(matrix), _numpy(x), out.numpy())
     return out
 
@@ -101,20 +102,25 @@ def _log_ratios(
 ) -> Tensor:
     weights, predictive, row_of, class_of = step
     m, rows = _with_headroom(_entries(matrix)), _numpy(row_of.int())
+    # Classes that lead every sequence to the same rows of weights are one choice; there are often far fewer.
     choices, choice_of_class = _distinct_columns(rows)
     above, below = _numpy(weights), _numpy(predictive)
     above_start, above_peak = np.empty((2, len(above)), np.float32)
     below_start, below_peak, unit, log_peak = np.empty((4, len(below)), np.float32)
+    # `m` has its headroom by now, so the background's shares have it too: 2^60 cancels in every quotient.
     run(log_ratios.starts_and_peaks, above.size, above, m.background, above_start, above_peak)
     run(log_ratios.starts_and_peaks, below.size, below, m.background, below_start, below_peak)
     log_ratios.units(above_peak, rows, unit, log_peak)
     mixtures = log_ratios.Mixtures(above, above_start, choices, unit, log_peak, below, below_start)
 
+    # Without tables yet: the denominators' entries and what every token costs beside them.
     parts = parts_of(len(below) * (len(m.codes) + log_ratios.TOKEN_COST * out.shape[1]))
     live, tiles = (choices >= 0).any(axis=1), -(-len(below) // LANES)
+    # Which choices get tables, and where each part begins; parts share nothing but what they read.
     plan = log_ratios.plan(m.starts, _numpy(class_of.int()), choice_of_class, live, len(m.scale), tiles, parts)
     peaks, masses = np.empty((parts, len(below)), np.float32), np.empty((parts, len(below)))
     joined = log_probs is not None
+    # numba wants an array of the same type in any case; it is not read unless joined.
     added = _numpy(log_probs) if joined else out.numpy()
     arguments = (m, mixtures, log_ratios.Plan(*plan), added, joined, out.numpy(), peaks, masses)
     run_parts(log_ratios.log_ratios, parts, *arguments)
@@ -123,13 +129,17 @@ def _log_ratios(
 
 def _log_sum(peaks: np.ndarray, masses: np.ndarray) -> Tensor:
     """Log of the sum of masses * exp(peaks) over the first axis: [parts, B] -> float32 [B]."""
+    # Log-sum-exp of the parts' own. A part without mass has the peak -inf, and -inf - (-inf) would be NaN.
     highest = peaks.max(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
+        # Everything is relative to the highest peak, so exponents are at most 0.
         total = (masses * np.exp(np.where(masses > 0, peaks - highest, 0))).sum(axis=0)
         return torch.from_numpy((np.where(total > 0, highest, 0) + np.log(total)).astype(np.float32))
 
 
 def _with_headroom(m: products.Entries) -> products.Entries:
+    # Levels of at most 1, the rest in the scale: levels[c] * weight stays below the weight, whatever the codebook's
+    # unit. M becomes 2^60 M; 2^-126, where denormals begin, is then 2^-186 of the true product.
     largest = np.abs(m.levels).max() or np.float32(1)
     return m._replace(
         levels=m.levels / largest,
@@ -141,6 +151,8 @@ def _with_headroom(m: products.Entries) -> products.Entries:
 def _distinct_columns(row_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct columns of int32 [B, K], as rows [choices, B]; and which of them each column is, int64 [K]."""
     by_class = np.ascontiguousarray(row_of.T)
+    # A class is known by the bytes of its column. Choices are numbered as they are first met, so the first place of
+    # each number, which np.unique gives in ascending order, picks one class for every choice.
     found: dict[bytes, int] = {}
     choice_of = np.array([found.setdefault(rows.tobytes(), len(found)) for rows in by_class], np.int64)
     return by_class[np.unique(choice_of, return_index=True)[1]], choice_of

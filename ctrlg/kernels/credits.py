@@ -1,6 +1,6 @@
 """Numba code of soft emission counts: every sampled token is credited to the states that explain it.
 
-A token's probabilities and its counts are read and written once a sample, and draws of one token at one place count
+A token's probabilities and its counts are read and written once a sample, and samples of one token at one place count
 together. What is done is cut into `parts` by token, so that no two write the same counts and sums come in one order
 however many there are. Arguments are not checked here.
 """
@@ -20,11 +20,11 @@ def credit_draws(
     by_token: Any, predictive: Any, drawn: Any, counts: Any, logs: Any, least_log: float, part: int, parts: int
 ) -> None:
     """counts[v] += by_token[v] * predictive[t] / (K * p) for every sample v of every place t, p = by_token[v] @
-    predictive[t]; logs[part] = sum of log p over this part's draws. A sample of a probability below the
+    predictive[t]; logs[part] = sum of log p over this part's samples. A sample of a probability below the
     smallest normal float32 counts for nothing, its log is least_log.
 
-    by_token, counts: float32 [V, H]; predictive: float32 [n, H]; sampled: int32 [n, K], draws of one token side by side
-    (ascending, say); logs: float64 [parts]. All contiguous.
+    by_token, counts: float32 [V, H]; predictive: float32 [n, H]; drawn: int32 [n, K], the samples, those of one
+    token side by side (ascending, say); logs: float64 [parts]. All contiguous.
     """
     draws = drawn.shape[1]
     total = 0.0
@@ -34,12 +34,16 @@ def credit_draws(
         while first < draws:
             v = drawn[t, first]
             last = first + 1
+            # Equal samples lie side by side: one pass over H for all of them.
             while last < draws and drawn[t, last] == v:
                 last += 1
+            # A token belongs to one part: no two write the same row of counts, and its sums have the same order always.
             if v % parts == part:
                 emission = by_token[v]
                 probability = dot(states, emission)
                 if probability >= SMALLEST:
+                    # The posterior p(h | v) = predictive[h] * emission[h] / p shares out one count, a K-th
+                    # for each sample.
                     weight = np.float32(last - first) / (np.float32(draws) * probability)
                     row = counts[v]
                     for h in range(len(row)):

@@ -36,6 +36,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
     Divisions are the processor's own (`error_model`): the test for zero that Python asks for would keep loops scalar.
     """
+    # Without the GIL, so that `threads` can run several parts at once.
     compile_it = partial(njit, nogil=True, fastmath=RELAXED, error_model="numpy")
     try:
         return compile_it(cache=True)(function)
@@ -60,6 +61,7 @@ def mix(
 
     out: float32 [any], start: [LANES], table: [H, LANES]; all contiguous.
     """
+    # numba passes arrays as structures: `_data` takes out their pointers. Numbers stay where they are in `args`.
     signature = types.void(out, types.int64, start, table, rows, codes, levels, types.int64, types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -67,10 +69,13 @@ def mix(
         initial = builder.load(_vector_at(builder, start, _INT64(0)), align=4)
         before, head, body, after = _loop(builder)
         builder.position_at_end(head)
+        # Both change from turn to turn: a phi takes its first value from the block `before`, later ones from `body`. So
+        # the sum stays in a register and never goes through memory.
         entry, total = builder.phi(_INT64), builder.phi(_VECTOR)
         builder.cbranch(builder.icmp_signed("<", entry, args[8]), body, after)
         builder.position_at_end(body)
         row, level = _entry(builder, entry, rows, codes, levels)
+        # align=4: an array may begin at any float. Without it LLVM would assume the 64 bytes of a whole vector.
         state = builder.load(_vector_at(builder, table, builder.mul(row, _INT64(LANES))), align=4)
         entry.add_incoming(args[7], before)
         total.add_incoming(initial, before)
@@ -104,6 +109,7 @@ def spread(
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         table, values, rows, codes, levels = _data(context, builder, signature, args, (0, 1, 3, 4, 5))
+        # The values of this column, two registers of 16, are read once and serve all its entries.
         added = [
             (
                 offset,
@@ -145,6 +151,8 @@ def exponent_of(typing: Any, x: Any) -> Any:
     """The exponent e of a positive float32 x = mantissa * 2^e, plus 127, as float32."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # Bits of a float32: sign, 8 of the exponent + 127, 23 of the mantissa. The sign of a positive number is 0. The
+        # 127 is not taken away: `log_quotients` needs differences of exponents only.
         bits = builder.bitcast(args[0], _INT32)
         return builder.sitofp(builder.lshr(bits, _INT32(23)), ir.FloatType())
 
@@ -156,6 +164,7 @@ def mantissa_of(typing: Any, x: Any) -> Any:
     """The mantissa in [1, 2) of a positive float32."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # The last 23 bits, under the exponent of 1.0 (0x3F800000): the same mantissa with 2^0.
         bits = builder.and_(builder.bitcast(args[0], _INT32), _INT32(0x7FFFFF))
         return builder.bitcast(builder.or_(bits, _INT32(0x3F800000)), ir.FloatType())
 
@@ -167,6 +176,7 @@ def power_of_two(typing: Any, x: Any) -> Any:
     """2 to the power of a whole float32 in [-126, 127]."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # A mantissa of 0 stands for 1.0, so the exponent field alone is the power.
         exponent = builder.add(builder.fptosi(args[0], _INT32), _INT32(127))
         return builder.bitcast(builder.shl(exponent, _INT32(23)), ir.FloatType())
 
@@ -183,6 +193,7 @@ def fill_lane(table: Any, lane: int, values: Any, unit: Any, scale: Any) -> None
 @compiled
 def largest(x: Any) -> Any:
     """Largest entry of float32 [H], -inf for none; four at a time, because numba does not turn it into vectors."""
+    # Four maxima that do not wait for each other.
     a = b = c = d = np.float32(-np.inf)
     whole = len(x) // 4 * 4
     for i in range(0, whole, 4):
@@ -211,6 +222,7 @@ def _vector_at(builder: Any, base: Any, lane: Any) -> Any:
 
 def _loop(builder: Any) -> tuple[Any, Any, Any, Any]:
     """The current block, now branching to head; and the new blocks head, body and after."""
+    # The usual shape of a loop in LLVM: `head` asks whether to go on, `body` goes back to `head`.
     before = builder.block
     head, body, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))
     builder.branch(head)
@@ -219,9 +231,11 @@ def _loop(builder: Any) -> tuple[Any, Any, Any, Any]:
 
 def _entry(builder: Any, entry: Any, rows: Any, codes: Any, levels: Any) -> tuple[Any, Any]:
     """The entry's row, and its level in every lane."""
+    # Rows are uint16 or int32 (never negative) and codes uint8: filling up with zeros is right for all of them.
     row = builder.zext(builder.load(builder.gep(rows, [entry])), _INT64)
     code = builder.zext(builder.load(builder.gep(codes, [entry])), _INT64)
     level = builder.load(builder.gep(levels, [code]))
+    # LLVM's way to repeat a number in all lanes: put it into lane 0, then let every lane pick lane 0.
     nothing = ir.Constant(_VECTOR, ir.Undefined)
     first = builder.insert_element(nothing, level, _INT32(0))
     everywhere = ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES)
@@ -229,4 +243,5 @@ def _entry(builder: Any, entry: Any, rows: Any, codes: Any, levels: Any) -> tupl
 
 
 def _multiply_add(builder: Any, total: Any, level: Any, vector: Any) -> Any:
+    # `contract` alone: LLVM may fuse both into one instruction, but must keep the order of the sum.
     return builder.fadd(total, builder.fmul(level, vector, flags=["contract"]), flags=["contract"])

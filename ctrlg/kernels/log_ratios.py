@@ -77,6 +77,8 @@ def starts_and_peaks(weights: Any, background: Any, starts: Any, peaks: Any, par
 def units(peaks: Any, row_of: Any, unit: Any, log_peak: Any) -> None:
     """`unit` and `log_peak` of `Mixtures`, given the largest entry of each row [R] and row_of [B, K]."""
     for b in range(len(row_of)):
+        # One unit for a sequence, from the largest entry of any row it uses: numerators of all its choices then have
+        # one scale, and a lane of a table needs one factor.
         peak = np.float32(0)
         for row in row_of[b]:
             if row >= 0:
@@ -90,11 +92,14 @@ def plan(
     starts: Any, class_of: Any, choice_of_class: Any, live: Any, hidden_states: int, tiles: int, parts: int
 ) -> Any:
     """choice_of, table_of and cuts of a `Plan`. class_of: [N]; choice_of_class: [K]; live: bool [G]."""
+    # How many stored entries the columns of a choice have: what a table of its weights would serve.
     choice_of, entries = np.empty(len(class_of), np.int32), np.zeros(len(live), np.int64)
     for v in range(len(class_of)):
         choice_of[v] = choice_of_class[class_of[v]]
         entries[choice_of[v]] += starts[v + 1] - starts[v]
     table_of, weight = np.full(len(live), -1, np.int32), np.zeros(len(live), np.int64)
+    # The busiest choices first, because tables are few. A table pays where to pick every entry's weights costs more
+    # than to fill it.
     tables = 0
     for choice in np.argsort(-entries):
         if live[choice]:
@@ -103,6 +108,8 @@ def plan(
             if tabled:
                 table_of[choice] = tables
                 tables += 1
+    # cost[v]: what the columns up to v cost in one tile, the same in every tile. Cuts are at equal shares of tiles *
+    # total, as tile * N + column, so that parts end together though columns differ a thousandfold.
     cost = np.empty(len(class_of), np.int64)
     total = 0
     for v in range(len(class_of)):
@@ -126,7 +133,9 @@ def log_ratios(
     masses[part, b] * exp(peaks[part, b]) is the sum of exp(out[b, v]) over this part; both are [parts, B].
     """
     size = out.shape[1]
+    # A running log-sum-exp of each row over this part's columns: exp(peak) * mass.
     peaks[part], masses[part] = -np.inf, 0.0
+    # Tile after tile, column after column: a part may begin and end inside a tile.
     position = p.cuts[part]
     while position < p.cuts[part + 1]:
         first, begin = position // size * LANES, position % size
@@ -151,12 +160,15 @@ def _log_ratios_of_tile(
 ) -> None:
     """`log_ratios` for the sequences first .. first + LANES - 1 and the columns begin .. end - 1."""
     lanes = min(LANES, len(out) - first)
+    # Denominators need one table: every token of a sequence is weighed by the same predictive state.
     below_table, below_start = np.zeros((len(m.scale), LANES), np.float32), np.zeros(LANES, np.float32)
     for lane in range(lanes):
         below_start[lane] = x.predictive_start[first + lane]
         fill_lane(below_table, lane, x.predictive[first + lane], np.float32(1), m.scale)
+    # At most MAX_TABLES * H * 64 bytes, filled once for all columns of this tile.
     above_tables = np.zeros((p.table_of.max() + 1, len(m.scale), LANES), np.float32)
     rows, units = np.zeros((len(x.choices), LANES), np.int64), np.zeros((len(x.choices), LANES), np.float32)
+    # A lane without a live row keeps row 0 and unit 0: it adds zeros, and no loop needs to ask.
     above_starts, live = np.zeros((len(x.choices), LANES), np.float32), np.zeros(len(x.choices), np.bool_)
     for choice in range(len(x.choices)):
         for lane in range(lanes):
@@ -175,9 +187,11 @@ def _log_ratios_of_tile(
         for i in range(count):
             choice, at = p.choice_of[block + i], i * LANES
             e, f = m.starts[block + i], m.starts[block + i + 1]
+            # Dead for all 16 sequences: a numerator of 0 becomes -inf, whatever the denominator holds.
             if not live[choice]:
                 above[at : at + LANES] = 0
                 continue
+            # Both sums of a column follow each other, so its entries are in the cache for the second.
             mix(below, at, below_start, below_table, m.rows, m.codes, m.levels, e, f)
             if p.table_of[choice] >= 0:
                 table = above_tables[p.table_of[choice]]
@@ -188,6 +202,8 @@ def _log_ratios_of_tile(
         for lane in range(lanes):
             b = first + lane
             for i in range(count):
+                # From column-major sums, all of them in the block's 32 kB, to a row of `out`. log_peak gives the
+                # numerator its unit back.
                 values[i] = above[i * LANES + lane] + x.log_peak[b]
             if joined:
                 for i in range(count):
@@ -201,8 +217,10 @@ def _pick(m: Any, weights: Any, rows: Any, units: Any, start: Any, e: int, f: in
     """out[at + lane] = start[lane] + sum of weights[rows[lane], h] * units[lane] * scale[h] * level over e .. f - 1."""
     for lane in range(LANES):
         out[at + lane] = start[lane]
+    # Slow path, for choices with few entries: 16 weights from 16 distant rows for each.
     for i in range(e, f):
         h = np.int64(m.rows[i])
+        # Scale and level are multiplied once for 16 lanes.
         factor = m.scale[h] * m.levels[m.codes[i]]
         for lane in range(LANES):
             out[at + lane] += weights[rows[lane], h] * units[lane] * factor
@@ -214,6 +232,8 @@ def _with_exponentials(peak: Any, mass: Any, values: Any, count: int) -> Any:
 
     The peak follows the largest value only where the mass would grow beyond bounds.
     """
+    # Optimistic: the peak seen so far mostly serves. It is replaced only where exponentials above it exceed 2^64;
+    # masses are float64, so as many blocks as there are can be added below that.
     added = sum_exp(values, peak, count) if peak > -np.inf else LARGE
     if added < LARGE:
         return peak, mass + added
@@ -232,12 +252,15 @@ def log_quotients(above: Any, below: Any, count: int) -> None:
     """
     for i in range(count):
         high, low = above[i], below[i]
+        # (m - 1) / (m + 1) for m = high / low, without the quotient itself.
         f = (mantissa_of(high) - mantissa_of(low)) / (mantissa_of(high) + mantissa_of(low))
         s = f * f
+        # artanh f = f + f^3 / 3 + f^5 / 5 + ... + f^11 / 11, innermost term first (Horner).
         series = np.float32(1 / 9) + s * np.float32(1 / 11)
         series = np.float32(1 / 7) + s * series
         series = np.float32(1 / 5) + s * series
         series = np.float32(1 / 3) + s * series
+        # `&`, not `and`: both sides are computed, the loop has no branch and becomes vectors.
         value = (exponent_of(high) - exponent_of(low)) * LN2 + np.float32(2) * (f + f * s * series)
         above[i] = value if (high > ZERO) & (low > ZERO) else np.float32(-np.inf)
 
@@ -247,6 +270,8 @@ def sum_exp(values: Any, peak: Any, count: int) -> Any:
     """Sum of exp(values[i] - peak) for i < count, float32; peak is finite. Relative error below 2e-6 up to 2^127."""
     total = np.float32(0)
     for i in range(count):
+        # exp(d) = 2^power with power = d / ln 2 = whole + rest: 2^whole is made of bits, e^r with |r| <= ln 2 / 2 by
+        # its Taylor series up to r^6 / 720.
         power = min(max((values[i] - peak) * LOG2_E, np.float32(-126)), np.float32(127))
         whole = np.floor(power + np.float32(0.5))
         r = (power - whole) * LN2

@@ -36,20 +36,27 @@ class Entries(NamedTuple):
 def left(m: Any, x: Any, out: Any, part: int, parts: int) -> None:
     """out = x @ M, every parts-th block of columns. x: [B, H]; out: [B, N]."""
     batch, size = out.shape
+    # A tile of H * 64 bytes in every part. In the last group, lanes beyond the batch hold what was there before; they
+    # are computed and never written.
     table, start = np.zeros((len(m.scale), LANES), np.float32), np.zeros(LANES, np.float32)
     sums = np.empty(BLOCK * LANES, np.float32)
     for first in range(0, batch, LANES):
         lanes = min(LANES, batch - first)
         for lane in range(lanes):
+            # x @ M = (x * scale) @ levels[codes] + x @ background. The scale belongs to a state, so it is multiplied in
+            # here, once a state, and not at every entry; the background's share is one number, with which every sum
+            # starts.
             fill_lane(table, lane, x[first + lane], np.float32(1), m.scale)
             start[lane] = dot(x[first + lane], m.background)
         for begin in range(part * BLOCK, size, parts * BLOCK):
             count = min(BLOCK, size - begin)
             for i in range(count):
                 e, f = m.starts[begin + i], m.starts[begin + i + 1]
+                # Sums lie column after column, 16 sequences side by side.
                 mix(sums, i * LANES, start, table, m.rows, m.codes, m.levels, e, f)
             for lane in range(lanes):
                 for i in range(count):
+                    # Transposed on the way out: writes run along a row of `out`, reads stay inside the block's 16 kB.
                     out[first + lane, begin + i] = sums[i * LANES + lane]
 
 
@@ -60,15 +67,20 @@ def right(m: Any, y: Any, out: Any, part: int, parts: int) -> None:
     values = np.zeros(BLOCK * WIDE, np.float32)
     for top in range(part * WIDE, height, parts * WIDE):
         lanes = min(WIDE, height - top)
+        # Parts share out groups of rows, so each adds into a table of its own (H * 128 bytes). The background's share
+        # is background[h] * (sum of the row of y); N terms are added, hence float64.
         table, totals = np.zeros((len(m.scale), WIDE), np.float32), np.zeros(WIDE, np.float64)
         for begin in range(0, size, BLOCK):
             count = min(BLOCK, size - begin)
             for lane in range(lanes):
                 for i in range(count):
+                    # Transposed on the way in: an entry of column i then adds 32 neighboring numbers.
                     values[i * WIDE + lane] = y[top + lane, begin + i]
                     totals[lane] += y[top + lane, begin + i]
             for i in range(count):
                 e, f = m.starts[begin + i], m.starts[begin + i + 1]
+                # Column i adds to the rows that store it, level * y: scale and background wait until all columns are
+                # done.
                 spread(table, values, i * WIDE, m.rows, m.codes, m.levels, e, f)
         for lane in range(lanes):
             for h in range(len(m.scale)):
@@ -83,6 +95,7 @@ def columns(m: Any, ids: Any, out: Any, part: int, parts: int) -> None:
         if v < 0:
             out[i] = 1
         else:
+            # What is not stored is the background; stored entries are few and are added to it.
             out[i] = m.background
             for e in range(m.starts[v], m.starts[v + 1]):
                 h = np.int64(m.rows[e])
@@ -93,6 +106,9 @@ def columns(m: Any, ids: Any, out: Any, part: int, parts: int) -> None:
 def class_sums(m: Any, class_of: Any, out: Any) -> None:
     """out[k, h] = sum of M[h, v] over the columns v of class k. class_of: [N]; out: [K, H]."""
     out[:] = 0
+    # Scale and background of a state are the same for all columns of a class: sum of M[h, v] = scale[h] * (sum of
+    # levels) + background[h] * (columns of the class). So bare levels are added, and both come in once at the end.
+    # Classes are shared by columns all over the vocabulary: this is one part only, for two would write the same rows.
     members = np.zeros(len(out), np.float32)
     for v in range(len(class_of)):
         k = class_of[v]
@@ -110,6 +126,7 @@ def decode(codes: Any, levels: Any, scale: Any, background: Any, first: int, out
 
     codes: uint8 [H, N]; out: [H, n].
     """
+    # All values of a row, at most one for each uint8: decoding is then a lookup without arithmetic.
     values = np.empty(256, np.float32)
     for h in range(part, len(codes), parts):
         for code in range(len(levels)):

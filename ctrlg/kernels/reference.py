@@ -52,6 +52,7 @@ def right(matrix: ColumnBlocks, y: Tensor) -> Tensor:
 
 def columns(matrix: ColumnBlocks, ids: Tensor) -> Tensor:
     """`M[:, ids].T`: int64 [n] in [-1, N) -> float32 [n, H]; -1 gives ones."""
+    # Beams often have a token in common: each distinct column is decoded once.
     distinct, position = torch.unique(ids.clamp(min=0), return_inverse=True)
     out = torch.empty(len(distinct), matrix.shape[0], dtype=torch.float32, device=matrix.device)
     for i, v in enumerate(distinct.tolist()):
@@ -66,6 +67,7 @@ def ones_where_missing(picked: Tensor, ids: Tensor) -> Tensor:
 
 def class_sums(matrix: ColumnBlocks, class_of: Tensor, num_classes: int) -> Tensor:
     """Sum of the columns of each class: int [N] in [0, K) -> float32 [K, H]."""
+    # [H, K] while it is summed, so that a block of columns adds along rows; turned round at the end.
     out = torch.zeros(matrix.shape[0], num_classes, dtype=torch.float32, device=matrix.device)
     for start, stop in _spans(matrix):
         block = matrix.column_block(start, stop, torch.float32)
@@ -88,6 +90,7 @@ def scores(matrix: ColumnBlocks, step: ScoringStep) -> Tensor:
     if not row_of.numel():
         return out
     unit, log_peak = scaled_weights(weights.to(predictive.dtype))
+    # row_choices: int64 [B, C], the distinct columns of row_of; choice_of: int64 [N], which of them a token uses.
     row_choices, choice_of_class = torch.unique(row_of.long(), dim=1, return_inverse=True)
     choice_of = choice_of_class[class_of.long()]
     for start, stop in _spans(matrix):
@@ -95,10 +98,12 @@ def scores(matrix: ColumnBlocks, step: ScoringStep) -> Tensor:
         denominator = predictive @ block
         choice_in_block = choice_of[start:stop]
         for choice in torch.unique(choice_in_block).tolist():
+            # Only the columns of this choice: each token is in one product, so all together cost as much as one.
             tokens = (choice_in_block == choice).nonzero()[:, 0]
             rows = row_choices[:, choice]
             numerator = unit[rows] @ block.gather(1, tokens.expand(len(block), -1))
             below = denominator[:, tokens]
+            # Logs are subtracted, not quotients taken: a quotient of float32 could overflow.
             ratio = numerator.log() - below.log() + log_peak[rows, None]
             out[:, start + tokens] = ratio.masked_fill((numerator <= 0) | (below <= 0), -torch.inf)
     return out
@@ -124,6 +129,7 @@ def add_paired_scores(
         block = matrix.column_block(start, stop, predictive.dtype)
         classes = class_of[start:stop]
         chosen = row_of[:, classes]
+        # [B, n + 1, H] times [H, width]: the temporaries are n + 1 times as large as in a product for the batch.
         products = (predictive[:, None] * rows) @ block
         numerator = products.gather(1, chosen.clamp(min=0)[:, None])[:, 0]
         denominator = predictive @ block
@@ -142,6 +148,7 @@ def scaled_weights(weights: Tensor) -> tuple[Tensor, Tensor]:
     """Rows [R, H] divided by their largest entries, and the logs of these; after them a row of zeros, which the dead
     index -1 selects. A row of zeros has log 0."""
     peak = weights.amax(dim=1) if len(weights) else weights.new_empty(0)
+    # A row of zeros is divided by 1: its numerators are 0 and its scores -inf all the same.
     peak = torch.where(peak > 0, peak, 1.0)
     unit = torch.cat([weights / peak[:, None], weights.new_zeros(1, weights.shape[1])])
     return unit, torch.cat([peak.log(), peak.new_zeros(1)])
@@ -149,6 +156,7 @@ def scaled_weights(weights: Tensor) -> tuple[Tensor, Tensor]:
 
 def _spans(matrix: ColumnBlocks) -> Iterator[tuple[int, int]]:
     hidden_states, size = matrix.shape
+    # All H rows of a span are decoded at once, so the fewer columns the more states.
     width = max(1, BLOCK_ENTRIES // hidden_states)
     for start in range(0, size, width):
         yield start, min(start + width, size)

@@ -10,10 +10,11 @@ from torch import Tensor
 class ScoringStep(NamedTuple):
     """A batch of B sequences that use R rows of weights for K token classes.
 
-    weights: [R, H], >= 0, any scale; each row is rescaled by its largest entry on the way.
-    predictive: [B, H], >= 0, rows sum to 1.
-    row_of: int [B, K], in [-1, R): the row of `weights` that sequence b uses for tokens of class k; -1 is dead.
-    class_of: int [N], in [0, K): the class of every token.
+    Attributes:
+        weights: [R, H], >= 0, any scale; each row is rescaled by its largest entry on the way.
+        predictive: [B, H], >= 0, rows sum to 1.
+        row_of: int [B, K], in [-1, R): the row of `weights` that sequence b uses for tokens of class k; -1 is dead.
+        class_of: int [N], in [0, K): the class of every token.
     """
 
     weights: Tensor

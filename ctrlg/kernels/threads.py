@@ -70,11 +70,14 @@ def _run_in_team(
 
     def work(_: Any) -> None:  # in every thread of the team, however many there are
         try:
+            # Threads take the next part from one counter (`next` is atomic under the GIL), so it does not matter how
+            # many the team has: fewer than parts do several each, more find none left.
             while (part := next(waiting)) < parts:
                 kernel(*arguments, part, parts)
         except BaseException as error:  # would be lost on its way through OpenMP
             errors.append(error)
 
+    # 0 threads asked for: OpenMP's own number, which is torch's.
     team(_TEAM_BODY(work), None, 0, 0)
     if errors:
         raise errors[0]

@@ -29,15 +29,18 @@ class TokenClasses:
     def tiles(self) -> Tiles:
         """All tokens, each once. Waits for the device, once for an automaton."""
         classes = self.class_of.long()
+        # Tokens in the order of their classes, every class padded to whole tiles: at most K tiles more than V / TILE.
         order = torch.argsort(classes, stable=True)
         counts = torch.bincount(classes)
         tiles_of = counts.add(TILE - 1).div(TILE, rounding_mode="floor")
         class_of_tile = torch.repeat_interleave(torch.arange(len(counts), device=classes.device), tiles_of)
         first_token, first_tile = counts.cumsum(0) - counts, tiles_of.cumsum(0) - tiles_of
+        # Tokens of a class are ascending, since the sort is stable: a tile reads columns from left to right.
         sorted_classes = classes[order]
+        # Which of its class a token is; its place is that number behind the first tile of the class.
         within = torch.arange(len(order), device=classes.device) - first_token[sorted_classes]
         tokens = torch.full((len(class_of_tile) * TILE,), -1, dtype=torch.int32, device=classes.device)
         tokens[first_tile[sorted_classes] * TILE + within] = order.int()
         tokens = tokens.view(-1, TILE)
-        by_place = tokens[:, 0].argsort()  # neighbours in memory are read at about the same time
+        by_place = tokens[:, 0].argsort()  # neighbors in memory are read at about the same time
         return Tiles(tokens[by_place], class_of_tile.int()[by_place])

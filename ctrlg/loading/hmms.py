@@ -24,10 +24,14 @@ EMBEDDED = {DEFAULT: embedded.default_hmm_path, INSTRUCT: embedded.instruct_hmm_
 def load_hmm(path_or_name: str | Path, device: torch.device | str = "cpu") -> HMM | QuantizedHMM:
     """An HMM, dense or compressed as it was saved.
 
-    path_or_name: a folder, a repository of the Hugging Face hub, or "default" or "instruct": the compressed HMMs that
-    come with this package, for the language models of these names.
-    Raises ArgumentError for a device that is not there, CheckpointError where there is no such HMM, and for one that is
-    foreign or damaged.
+    Args:
+        path_or_name: a folder, a repository of the Hugging Face hub, or "default" or "instruct": the compressed HMMs
+            that come with this package, for the language models of these names.
+        device: where the model goes.
+
+    Raises:
+        ArgumentError: a device that is not there.
+        CheckpointError: there is no such HMM, or it is foreign or damaged.
     """
     place = checked_device(device)
     folder = hmm_folder(path_or_name)
@@ -38,6 +42,13 @@ def load_hmm(path_or_name: str | Path, device: torch.device | str = "cpu") -> HM
 
 
 def hmm_folder(path_or_name: str | Path) -> Path:
-    """The folder that `load_hmm` reads. Raises CheckpointError where there is none."""
+    """The folder that `load_hmm` reads.
+
+    Args:
+        path_or_name: as for `load_hmm`.
+
+    Raises:
+        CheckpointError: there is none.
+    """
     embedded = EMBEDDED.get(str(path_or_name))
     return fetch_checkpoint(path_or_name) if embedded is None else embedded()

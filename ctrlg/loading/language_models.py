@@ -29,13 +29,22 @@ _EMBEDDED = {
 def load_language_model(
     name: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, **options: Any
 ) -> tuple[Any, Any]:
-    """(model in evaluation mode, tokenizer) of any causal language model.
+    """Any causal language model, with its tokenizer.
 
-    name: "default" (SmolLM2 adapted to CommonGen, see `ctrlg.assets`), "instruct" (before it was adapted, texts end
-    where a turn of its chat template does), "default-base" (the file that both are made of), a Hugging Face id, a
-    folder, or the path of a GGUF file. dtype: float32 where not given. options: for
-    `AutoModelForCausalLM.from_pretrained`.
-    Raises ArgumentError for a device that is not there, CheckpointError where the model cannot be loaded.
+    Args:
+        name: "default" (SmolLM2 adapted to CommonGen, see `ctrlg.assets`), "instruct" (before it was adapted, texts end
+            where a turn of its chat template does), "default-base" (the file that both are made of), a Hugging Face id,
+            a folder, or the path of a GGUF file.
+        device: where the model goes.
+        dtype: float32 where not given.
+        options: for `AutoModelForCausalLM.from_pretrained`.
+
+    Returns:
+        The model in evaluation mode, and the tokenizer.
+
+    Raises:
+        ArgumentError: a device that is not there.
+        CheckpointError: the model cannot be loaded.
     """
     place = checked_device(device)
     model, tokenizer = open_language_model(_source_of(name), name, dtype or torch.float32, options)
@@ -44,9 +53,13 @@ def load_language_model(
 
 @checked
 def load_tokenizer(name: str | Path) -> Any:
-    """The tokenizer of any language model; name: as for `load_language_model`, or a folder of a tokenizer alone.
+    """The tokenizer of any language model.
 
-    Raises CheckpointError where it cannot be loaded.
+    Args:
+        name: as for `load_language_model`, or a folder of a tokenizer alone.
+
+    Raises:
+        CheckpointError: it cannot be loaded.
     """
     source = _source_of(name)
     if not source.files:
@@ -64,7 +77,8 @@ def load_tokenizer(name: str | Path) -> Any:
 def weight_files(name: str | Path) -> list[Path]:
     """Files here that hold a language model's weights, .safetensors of a folder or a GGUF file; perhaps none.
 
-    name: as for `load_language_model`.
+    Args:
+        name: as for `load_language_model`.
     """
     source = _source_of(name)
     if source.files:

@@ -21,19 +21,20 @@ MAX_CLASS_SETS = 8192  # beyond, their masses take too much memory and an edge i
 
 @dataclass(frozen=True, eq=False)
 class ContentAutomaton:
-    """The content's DFA; `K` classes and one more, the last, that holds tokens which are never content.
+    """The content's DFA; K classes and one more, the last, that holds tokens which are never content.
 
-    class_of: int32 [V], values in [0, K]; K for the end-of-text token.
-    delta: int32 [S, K].
-    usable: bool [K]; classes with at least one content token.
-    initial: the state before the first content token.
-    accepting: bool [S].
-    edge_start: int64 [S + 1]; the edges of state d are edge_start[d] .. edge_start[d + 1].
-    edge_target: int32 [E]; the state an edge leads to, ascending within a state.
-    edge_set: int32 [E]; which set of classes leads there.
-    edge_of: int32 [S, K]; edge taken from a state on a class, counted from the state's first; -1 where the
-        class is not usable.
-    class_sets: bool [M, K]; the distinct sets of classes.
+    Attributes:
+        class_of: int32 [V], values in [0, K]; K for the end-of-text token.
+        delta: int32 [S, K].
+        usable: bool [K]; classes with at least one content token.
+        initial: the state before the first content token.
+        accepting: bool [S].
+        edge_start: int64 [S + 1]; the edges of state d are edge_start[d] .. edge_start[d + 1].
+        edge_target: int32 [E]; the state an edge leads to, ascending within a state.
+        edge_set: int32 [E]; which set of classes leads there.
+        edge_of: int32 [S, K]; edge taken from a state on a class, counted from the state's first; -1 where the class is
+            not usable.
+        class_sets: bool [M, K]; the distinct sets of classes.
     """
 
     class_of: np.ndarray
@@ -66,12 +67,21 @@ class ContentAutomaton:
 
 
 def content_automaton(dfa: DFA, eos_token_id: int, max_class_sets: int = MAX_CLASS_SETS) -> ContentAutomaton:
-    """`dfa` with the end-of-text token taken out of the content, and its edges."""
+    """`dfa` with the end-of-text token taken out of the content, and its edges.
+
+    Args:
+        dfa: the automaton of the content.
+        eos_token_id: in [0, V).
+        max_class_sets: with more distinct sets of classes an edge is made for every class instead.
+    """
     num_classes = dfa.num_classes
+    # A class of its own, without a column in delta: end of text is no content whatever the automaton says.
     class_of = np.array(dfa.class_of, dtype=np.int32)
     class_of[eos_token_id] = num_classes
+    # A class without any token but end-of-text would make an edge that nothing takes.
     usable = np.bincount(class_of, minlength=num_classes + 1)[:num_classes] > 0
     start, target, edge_of = _edges(dfa.delta, usable)
+    # edge_of counts from a state's first edge; with that added, edges have numbers of their own.
     edge_set, class_sets = _class_sets(edge_of + start[:-1, None], usable, len(target))
     if len(class_sets) > max_class_sets:
         start, target, edge_of, edge_set, class_sets = _edge_per_class(dfa.delta, usable)
@@ -92,10 +102,12 @@ def content_automaton(dfa: DFA, eos_token_id: int, max_class_sets: int = MAX_CLA
 class LiveEdges(NamedTuple):
     """The edges that leave some states (n of them, repeats allowed) for live ones, E in all.
 
-    source: int64 [E]; position of the state the edge leaves, ascending. start: int64 [n + 1]; where the edges
-        of each position begin.
-    target: int32 [E]; the number of the live state it reaches. mass: int32 [E]; its set of classes.
-    of_class: int32 [n, K + 1]; the edge taken on each class, -1 where that is none of these.
+    Attributes:
+        source: int64 [E]; position of the state the edge leaves, ascending.
+        start: int64 [n + 1]; where the edges of each position begin.
+        target: int32 [E]; the number of the live state it reaches.
+        mass: int32 [E]; its set of classes.
+        of_class: int32 [n, K + 1]; the edge taken on each class, -1 where that is none of these.
     """
 
     source: np.ndarray
@@ -106,14 +118,24 @@ class LiveEdges(NamedTuple):
 
 
 def live_edges(automaton: ContentAutomaton, states: np.ndarray, row_of: np.ndarray) -> LiveEdges:
-    """The edges of `states`, int [n], into states whose number row_of[state] is not negative."""
+    """The edges of some states into live ones.
+
+    Args:
+        automaton: the content's.
+        states: int [n].
+        row_of: int [S], the number of each live state, negative for the others.
+    """
     first = automaton.edge_start[states]
     counts = automaton.edge_start[states + 1] - first
     before = np.cumsum(counts) - counts
+    # The ranges first[i] .. first[i] + counts[i] laid end to end, without a loop: place p of the result belongs to
+    # state i and is edge first[i] + (p - before[i]).
     source = np.repeat(np.arange(len(states)), counts)
     edge = np.arange(len(source)) + np.repeat(first - before, counts)
     target = row_of[automaton.edge_target[edge]]
     live = target >= 0
+    # New numbers of the edges that stay, -1 for those into dead states; one more -1 at the end, where classes without
+    # an edge point to.
     number = np.append(np.where(live, np.cumsum(live) - 1, -1), -1)
     edge_of = automaton.edge_of[states]
     of_class = np.full((len(states), automaton.num_classes + 1), -1, dtype=np.int32)
@@ -128,10 +150,14 @@ def _edges(delta: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarra
     unusable class)."""
     num_states, num_classes = delta.shape
     columns = np.flatnonzero(usable)
+    # (state, next state) as one number, state * S + next state, so that sorting puts the edges of a state side by side
+    # with ascending targets.
     pairs = np.arange(num_states, dtype=np.int64)[:, None] * num_states + delta[:, columns]
     distinct, inverse = np.unique(pairs, return_inverse=True)
     start = np.searchsorted(distinct, np.arange(num_states + 1, dtype=np.int64) * num_states)
     edge_of = np.zeros((num_states, num_classes), dtype=np.int64)
+    # np.unique says which distinct pair each (state, class) is; less the state's first edge, that is the number of the
+    # edge within its state.
     edge_of[:, columns] = inverse.reshape(num_states, len(columns)) - start[:-1, None]
     return start, (distinct % num_states).astype(np.int32), edge_of
 
@@ -144,12 +170,15 @@ def _class_sets(edges: np.ndarray, usable: np.ndarray, num_edges: int) -> tuple[
     """
     columns = np.flatnonzero(usable)
     words = np.random.default_rng(0).integers(0, 2**64, size=len(usable), dtype=np.uint64)
+    # The sets themselves would be bool [E, K]. Equal sets have equal sums; that two different ones agree by chance has
+    # a probability of about E^2 / 2^65.
     sums = np.zeros(num_edges, dtype=np.uint64)
     a_state = np.zeros(num_edges, dtype=np.int64)
     for column in columns:
         sums[edges[:, column]] += words[column]  # the edges of one column are distinct: one per state
         a_state[edges[:, column]] = np.arange(len(edges))
     _, first, edge_set = np.unique(sums, return_index=True, return_inverse=True)
+    # One edge speaks for each set: its classes are those on which its state takes just this edge.
     class_sets = (edges[a_state[first]] == first[:, None]) & usable
     return edge_set.reshape(-1).astype(np.int32), class_sets
 

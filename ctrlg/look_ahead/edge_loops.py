@@ -31,6 +31,8 @@ def add_edges(
     masses [M, H], values [m, H], out [n, H] float32.
     """
     width = out.shape[1]
+    # Blocks of hidden states outside, edges inside: a block of all rows that edges read stays in the cache while every
+    # edge uses it. Parts have different columns, so no two write one place.
     for first in range(part * COLUMNS, width, parts * COLUMNS):
         last = min(width, first + COLUMNS)
         for i in range(len(start) - 1):
@@ -40,6 +42,7 @@ def add_edges(
                 mass_row = masses[mass[e], first:last]
                 value_row = values[target[e], first:last]
                 for h in range(last - first):
+                    # The product is made in registers: a temporary of all edges would be [E, H].
                     row[h] += factor * mass_row[h] * value_row[h]
 
 
@@ -66,6 +69,7 @@ def multiply_rows(
         row = out[r]
         top = np.float32(0.0)
         for h in range(len(row)):
+            # The largest entry is taken on the way, which saves another pass over [R, H].
             product = a[h] * b[h] * by
             row[h] = product
             top = max(top, product)

@@ -24,8 +24,14 @@ def add_edges_(
 ) -> None:
     """out[i] += sum over e in start[i] .. start[i + 1] of weight[e] * masses[mass[e]] * values[target[e]].
 
-    out float32 [n, H]; start int64 [n + 1]; target, mass int32 [E]; weight float32 [E]; masses float32 [M, H];
-    values float32 [m, H].
+    Args:
+        out: float32 [n, H], changed in place.
+        start: int64 [n + 1].
+        target: int32 [E].
+        weight: float32 [E].
+        mass: int32 [E].
+        masses: float32 [M, H].
+        values: float32 [m, H].
     """
     if out.device.type == "cpu":
         from ctrlg.kernels import threads
@@ -51,6 +57,7 @@ def add_edges_in_torch_(
     block = max(1, TORCH_BLOCK_BYTES // (4 * max(1, out.shape[1])))
     for first in range(0, len(target), block):
         part = slice(first, first + block)
+        # Both gathers and their product are [block, H] float32, TORCH_BLOCK_BYTES each.
         rows = masses[_index(mass[part], out)] * values[_index(target[part], out)]
         rows *= torch.from_numpy(weight[part]).to(out.device)[:, None]
         out.index_add_(0, _index(source[part], out), rows)
@@ -61,15 +68,25 @@ def pair_rows(
 ) -> tuple[Tensor, np.ndarray]:
     """Products left[left_row[r]] * right[right_row[r]], with one scale for all products of one row of `left`.
 
-    left: float32 [U, H], not negative. left_row, right_row: int64 [R].
-    Returns rows float32 [R, H] and scale float64 [U]: the product is `rows[r] * exp(scale[left_row[r]])`. The scale
-    is -inf where a row of `left` has no product above 0.
+    Args:
+        left: float32 [U, H], not negative.
+        left_row: int64 [R].
+        right: scaled rows [m, H].
+        right_row: int64 [R].
+
+    Returns:
+        Rows float32 [R, H] and scale float64 [U]: the product is `rows[r] * exp(scale[left_row[r]])`. The scale is -inf
+        where a row of `left` has no product above 0.
     """
+    # Scores of one sequence are compared with each other, so its products share one scale: the largest of the rows of
+    # `right` it uses. Factors are then at most 1.
     scale = np.full(len(left), -np.inf)
     np.maximum.at(scale, left_row, right.log_scale[right_row])
     finite = np.where(np.isfinite(scale), scale, 0.0)
     factor = np.exp(right.log_scale[right_row] - finite[left_row]).astype(np.float32)
     rows, largest = _products(left, left_row, right.values, right_row, factor)
+    # Factors may still be 1 and all products tiny, where left and right are large in different hidden states. A second
+    # factor lifts them out of the reach of denormals.
     top = np.zeros(len(left))
     np.maximum.at(top, left_row, largest)
     small = (top > 0) & (top < SMALL_PRODUCT)
@@ -77,6 +94,7 @@ def pair_rows(
         lift = 1 / np.where(small, np.maximum(top, SMALLEST_LIFTED), 1.0)
         rows *= torch.from_numpy(lift[left_row].astype(np.float32)).to(rows.device)[:, None]
         scale -= np.log(lift)
+    # Nothing is above 0: whatever the scale was, the logarithm is -inf.
     scale[top == 0] = -np.inf
     return rows, scale
 

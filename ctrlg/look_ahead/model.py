@@ -12,8 +12,11 @@ from ctrlg.matrices import StochasticMatrix
 class HiddenMarkovModel(Protocol):
     """H states over V tokens.
 
-    transition: p(z_{t+1} | z_t), [H, H]. emission: p(x_t | z_t), [H, V]. initial: p(z_1), float [H].
-    eos_token_id: the token that ends a text.
+    Attributes:
+        transition: p(z_{t+1} | z_t), [H, H].
+        emission: p(x_t | z_t), [H, V].
+        initial: p(z_1), float [H].
+        eos_token_id: the token that ends a text.
     """
 
     @property

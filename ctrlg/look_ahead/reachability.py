@@ -25,7 +25,12 @@ _HORIZON_BYTES = 400  # of an entry beside its states
 
 
 class Horizon(NamedTuple):
-    """How many content tokens may still come: at least `least`, at most `most`."""
+    """How many content tokens may still come.
+
+    Attributes:
+        least: at least so many.
+        most: at most so many.
+    """
 
     least: int
     most: int
@@ -36,8 +41,12 @@ class Horizon(NamedTuple):
 
 
 def horizon_at(token_range: Sequence[int], step: int) -> Horizon:
-    """The horizon of a text of `step` content tokens whose content has token_range[0] .. token_range[1];
-    `most` < 0 when it is too long."""
+    """The horizon of a text that has begun; `most` < 0 when it is too long.
+
+    Args:
+        token_range: least and most tokens of the content.
+        step: content tokens so far.
+    """
     least, most = token_range
     return Horizon(max(least - step, 0), most - step)
 
@@ -45,11 +54,18 @@ def horizon_at(token_range: Sequence[int], step: int) -> Horizon:
 class Reachability:
     """Live states for every horizon that the token ranges lead through.
 
-    live: horizon -> bool [S]; the constraint can be kept from here.
-    visited: horizon -> bool [S]; live, and reached from the initial state by some content after which this is
-        the horizon.
-    Raises BudgetError, UnsatisfiableError where no content of some range is accepted, and BudgetError where the states
-    of all horizons take more than TABLE_BYTES.
+    Args:
+        automaton: the content's.
+        token_ranges: least and most content tokens, one pair or several.
+
+    Attributes:
+        live: horizon -> bool [S]; the constraint can be kept from here.
+        visited: horizon -> bool [S]; live, and reached from the initial state by some content after which this is the
+            horizon.
+
+    Raises:
+        BudgetError, UnsatisfiableError: no content of some range is accepted.
+        BudgetError: the states of all horizons take more than TABLE_BYTES.
     """
 
     def __init__(self, automaton: ContentAutomaton, token_ranges: Iterable[Sequence[int]]) -> None:
@@ -64,6 +80,7 @@ class Reachability:
 
 def _require_room(states: int, ranges: list[tuple[int, int]]) -> None:
     """BudgetError where the live and visited states of every horizon take more than TABLE_BYTES."""
+    # Two bools for each state, live and visited.
     a_horizon = 2 * states + _HORIZON_BYTES
     horizons = sum(high for _, high in ranges)
     if horizons * a_horizon > TABLE_BYTES:
@@ -77,12 +94,15 @@ def _live_states(automaton: ContentAutomaton, ranges: list[tuple[int, int]]) -> 
     edges = _Edges(automaton)
     live: dict[Horizon, np.ndarray] = {}
     for low, high in ranges:
+        # Chains of different ranges meet once their least number is 0: each is followed up to a horizon that is known,
+        # and computed from there back, fewest tokens first.
         missing = []
         horizon = Horizon(low, high)
         while horizon.most >= 0 and horizon not in live:
             missing.append(horizon)
             horizon = horizon.next()
         for horizon in reversed(missing):
+            # live = (least == 0 and accepting) or (most > 0 and an edge leads into live(next))
             ends = automaton.accepting if horizon.least == 0 else np.zeros(automaton.num_states, dtype=bool)
             goes_on = edges.backward(live[horizon.next()]) if horizon.most > 0 else False
             live[horizon] = ends | goes_on
@@ -96,6 +116,7 @@ def _visited_states(
     visited = {horizon: np.zeros(automaton.num_states, dtype=bool) for horizon in live}
     reached = np.zeros(automaton.num_states, dtype=bool)
     reached[automaton.initial] = True
+    # The states after `step` tokens are the same for all ranges; which horizon that is differs.
     for step in range(max(high for _, high in ranges) + 1):
         for token_range in ranges:
             horizon = horizon_at(token_range, step)
@@ -111,6 +132,8 @@ def _refusal(automaton: ContentAutomaton, low: int, high: int) -> BudgetError | 
     reached = np.zeros(automaton.num_states, dtype=bool)
     reached[automaton.initial] = True
     shorter = None
+    # First the lengths below the range, for the nearest one that would do; then, from the states after `low` tokens,
+    # the fewest more that reach an accepting state.
     for length in range(low):
         if (reached & automaton.accepting).any():
             shorter = length
@@ -143,6 +166,7 @@ def _shortest_way(edges: _Edges, sources: np.ndarray, accepting: np.ndarray) -> 
     while frontier.any():
         if (frontier & accepting).any():
             return length
+        # Breadth first: the first accepting state that is met is a nearest one.
         frontier = edges.forward(frontier) & ~seen
         seen |= frontier
         length += 1
@@ -153,6 +177,7 @@ class _Edges:
     """The automaton's edges as two index arrays, to push sets of states along them."""
 
     def __init__(self, automaton: ContentAutomaton) -> None:
+        # The source of every edge, from the ranges edge_start holds: int64 [E].
         self.source = np.repeat(np.arange(automaton.num_states), np.diff(automaton.edge_start))
         self.target = automaton.edge_target
         self.num_states = automaton.num_states
@@ -160,6 +185,7 @@ class _Edges:
     def forward(self, states: np.ndarray) -> np.ndarray:
         """States one content token away from any of `states`, bool [S]."""
         result = np.zeros(self.num_states, dtype=bool)
+        # [E] booleans pick the edges that leave `states`; several may set one target to True.
         result[self.target[states[self.source]]] = True
         return result
 

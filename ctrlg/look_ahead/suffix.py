@@ -31,8 +31,14 @@ here."""
 def suffix_tokens(suffix_ids: Sequence[int], eos_token_id: int, vocab_size: int) -> tuple[int, ...]:
     """The suffix as token ids that close with the end-of-text token; it is added where it is missing.
 
-    Raises ArgumentError where the end-of-text token stands inside, VocabularyError for an id outside [0,
-    vocab_size).
+    Args:
+        suffix_ids: what follows the content.
+        eos_token_id: the token that ends a text.
+        vocab_size: V.
+
+    Raises:
+        ArgumentError: the end-of-text token stands inside.
+        VocabularyError: an id outside [0, vocab_size).
     """
     suffix = tuple(int(token) for token in suffix_ids)
     if not suffix or suffix[-1] != eos_token_id:
@@ -57,12 +63,17 @@ def check_ids(name: str, ids: Sequence[int], vocab_size: int) -> None:
 
 
 def advance(suffix: tuple[int, ...], endings: Endings, token: int, accepted: bool) -> Endings:
-    """Endings in progress after `token`.
+    """Endings in progress after one more token.
 
-    accepted: whether the content up to and including `token` is accepted, so that the suffix may begin after
-        it.
+    Args:
+        suffix: token ids, the last of which ends the text.
+        endings: those in progress before the token.
+        token: the token.
+        accepted: whether the content up to and including `token` is accepted, so that the suffix may begin after it.
     """
+    # An ending that has written the whole suffix is a finished text and no longer in progress.
     written = tuple(j + 1 for j in endings if suffix[j] == token and j + 1 < len(suffix))
+    # Ascending, since j + 1 >= 1 and the old ones were.
     return (0, *written) if accepted else written
 
 
@@ -75,10 +86,11 @@ def within_range(endings: Endings, step: int, token_range: Sequence[int]) -> End
 class SuffixProbabilities(NamedTuple):
     """What the suffix contributes at each of its m tokens.
 
-    whole: S_0, one row [1, H]: probability of the whole suffix from each hidden state.
-    token: row j is emission[:, u_j], float32 [m, H].
-    rest: row j is emission[:, u_j] * (transition @ S_{j+1}) for j < m - 1 and emission[:, u_j] for the last:
-        probability of u_j and everything after it, that is S_j. Scaled rows [m, H].
+    Attributes:
+        whole: S_0, one row [1, H]: probability of the whole suffix from each hidden state.
+        token: row j is emission[:, u_j], float32 [m, H].
+        rest: row j is emission[:, u_j] * (transition @ S_{j+1}) for j < m - 1 and emission[:, u_j] for the last:
+            probability of u_j and everything after it, that is S_j. Scaled rows [m, H].
     """
 
     whole: ScaledRows
@@ -89,6 +101,8 @@ class SuffixProbabilities(NamedTuple):
 def suffix_probabilities(hmm: HiddenMarkovModel, suffix: tuple[int, ...]) -> SuffixProbabilities:
     """Backward recursion over the suffix, S_j = emission[:, u_j] * (transition @ S_{j+1})."""
     token = hmm.emission.columns(torch.tensor(suffix, device=hmm.initial.device)).float()
+    # S_{m-1} is the emission of end-of-text. Each step takes in one more emission of perhaps 1e-5, so every row is
+    # rescaled at once and its log kept in float64.
     rows = [rescale_(token[-1:].clone(), np.zeros(1))]
     for j in range(len(suffix) - 2, -1, -1):
         later = rows[-1]

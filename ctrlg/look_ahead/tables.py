@@ -38,8 +38,12 @@ TABLE_BYTES = 1 << 30  # memory for look-ahead tables before only checkpoints ar
 
 
 class StateTable(NamedTuple):
-    """C of one horizon. row_of: int32 [S], the row of a state or -1; rows: float32 [n, H] with their
-    scales."""
+    """C of one horizon.
+
+    Attributes:
+        row_of: int32 [S], the row of a state or -1.
+        rows: float32 [n, H] with their scales.
+    """
 
     row_of: np.ndarray
     rows: ScaledRows
@@ -48,9 +52,16 @@ class StateTable(NamedTuple):
 class LookAhead:
     """C for every horizon, all in memory or from checkpoints.
 
-    table_bytes: memory for tables. Where they do not fit, checkpoints and one stretch between two of them are
-        kept all the same.
-    Raises BudgetError where not even these fit into the memory that is free.
+    Args:
+        hmm: the model.
+        automaton: the content's.
+        suffix: what the suffix contributes.
+        reachability: of the same automaton.
+        table_bytes: memory for tables. Where they do not fit, checkpoints and one stretch between two of them are kept
+            all the same.
+
+    Raises:
+        BudgetError: not even these fit into the memory that is free.
     """
 
     def __init__(
@@ -66,6 +77,8 @@ class LookAhead:
         self._suffix = suffix
         self._visited = reachability.visited
         self._masses = _set_masses(hmm, automaton)
+        # A table is read for the token that comes next, so the longest horizon of each range needs none of its own.
+        # Fewest tokens first: the order in which they are computed.
         self._horizons = sorted(
             {horizon.next() for horizon in self._visited if horizon.most > 0},
             key=lambda horizon: horizon.most,
@@ -73,12 +86,15 @@ class LookAhead:
         sizes = {horizon: 4 * hmm.hidden_states * int(self._visited[horizon].sum()) for horizon in self._horizons}
         self._stride = 1
         if sum(sizes.values()) > table_bytes:
+            # Every sqrt(n)-th of n tables stays, and one stretch of sqrt(n) between two of them: 2 sqrt(n) in memory
+            # instead of n, each computed twice when the text is written once from start to end.
             self._stride = math.isqrt(max(horizon.most for horizon in self._horizons)) + 1
         self._kept: dict[Horizon, StateTable] = {}
         self._stretch: OrderedDict[Horizon, StateTable] = OrderedDict()
         self._recomputing = threading.Lock()
         checkpoints = sum(size for horizon, size in sizes.items() if self._is_checkpoint(horizon))
         self._stretch_bytes = max(0, table_bytes - checkpoints)
+        # What cannot be done without, more than table_bytes or not: checkpoints and one stretch of largest tables.
         least = checkpoints + (0 if self._stride == 1 else self._stride * max(sizes.values()))
         if least > table_bytes and (reason := lacking_memory(least, self._masses.device)):
             raise BudgetError(
@@ -119,6 +135,7 @@ class LookAhead:
         most = 0
         for horizon in self._horizons:
             if horizon.most != most:
+                # Only tables one token shorter are read from here on; others that are no checkpoints can go.
                 latest = {at: table for at, table in latest.items() if at.most == horizon.most - 1}
                 most = horizon.most
             latest[horizon] = self._table(horizon, latest.get(horizon.next()) if horizon.most > 0 else None)
@@ -132,6 +149,7 @@ class LookAhead:
             missing.append(horizon)
             horizon = horizon.next()
         table = self._kept[horizon] if horizon in self._kept else self._stretch[horizon]
+        # A stretch is kept whole even where it is larger than the room: the next tokens need the rest of it.
         room = self._stretch_bytes - sum(self._bytes_of(horizon) for horizon in missing)
         while self._stretch and sum(map(_table_bytes, self._stretch.values())) > room:
             self._stretch.popitem(last=False)
@@ -146,12 +164,15 @@ class LookAhead:
         states = np.flatnonzero(self._visited[horizon])
         row_of = np.full(self._automaton.num_states, -1, dtype=np.int32)
         row_of[states] = np.arange(len(states), dtype=np.int32)
+        # B, then one transition, for all live and visited states in one product [n, H] x [H, H].
         value = self._value(horizon, states, later)
         return StateTable(row_of, rescale_(self._transition.right(value.values), value.log_scale))
 
     def _value(self, horizon: Horizon, states: np.ndarray, later: StateTable | None) -> ScaledRows:
         """B of `states` from C of the next horizon; `later` is None where no content token may follow."""
         ends = self._automaton.accepting[states] if horizon.least == 0 else np.zeros(len(states), dtype=bool)
+        # B[d] is a sum of terms with scales of their own: the suffix, and C of every successor. The largest of them
+        # becomes the scale of the row, so weights are at most 1 and no term overflows.
         scale = np.where(ends, self._suffix.whole.log_scale, -np.inf)
         if later is None:
             later = StateTable(np.full(self._automaton.num_states, -1), ScaledRows(self._masses[:0], np.empty(0)))
@@ -162,7 +183,9 @@ class LookAhead:
         out = torch.zeros(len(states), self._masses.shape[1], dtype=torch.float32, device=self._masses.device)
         if ends.any():
             weight = torch.from_numpy(np.exp(self._suffix.whole.log_scale - base[ends])).to(out)
+            # [least == 0 and accepting[d]] S_0[h]
             out[torch.from_numpy(np.flatnonzero(ends)).to(out.device)] = weight[:, None] * self._suffix.whole.values
+        # + sum over edges (d -> d') of mass[d -> d', h] C(next)[d', h]
         weight = np.exp(log_scale - base[edges.source]).astype(np.float32)
         add_edges_(out, edges.start, edges.target, weight, edges.mass, self._masses, later.rows.values)
         return ScaledRows(out, scale)
@@ -172,6 +195,8 @@ def _set_masses(hmm: HiddenMarkovModel, automaton: ContentAutomaton) -> Tensor:
     """Emission mass of every set of classes from every hidden state, float32 [M, H]."""
     device = hmm.initial.device
     class_of = torch.from_numpy(automaton.class_of.astype(np.int64)).to(device)
+    # Masses of single classes, [K + 1, H], the last of which (end-of-text) is never content; then their sums over the
+    # sets, one product [M, K] x [K, H].
     masses = hmm.emission.class_sums(class_of, automaton.num_classes + 1)[: automaton.num_classes].float()
     return torch.from_numpy(automaton.class_sets).to(masses) @ masses
 

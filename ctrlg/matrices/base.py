@@ -47,49 +47,104 @@ class StochasticMatrix(abc.ABC):
 
     @abc.abstractmethod
     def column_block(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
-        """`M[:, start:stop]`, decoded: [H, stop - start] of `dtype`, 0 <= start <= stop <= N."""
+        """`M[:, start:stop]`, decoded.
+
+        Args:
+            start: the first column, >= 0.
+            stop: the column behind the last, start <= stop <= N.
+            dtype: of the result.
+
+        Returns:
+            [H, stop - start].
+        """
 
     def left(self, x: Tensor) -> Tensor:
-        """`x @ M`: [B, H] -> [B, N]. ArgumentError for another shape."""
+        """`x @ M`: predictive states, token marginals.
+
+        Args:
+            x: [B, H].
+
+        Returns:
+            [B, N], of the type of x.
+
+        Raises:
+            ArgumentError: another shape.
+        """
         self._require("x", x, (None, self.shape[0]))
         return reference.left(self, x)
 
     def right(self, y: Tensor) -> Tensor:
-        """`y @ M.T`: [S, N] -> [S, H]. ArgumentError for another shape."""
+        """`y @ M.T`: look-ahead tables.
+
+        Args:
+            y: [S, N].
+
+        Returns:
+            [S, H], of the type of y.
+
+        Raises:
+            ArgumentError: another shape.
+        """
         self._require("y", y, (None, self.shape[1]))
         return reference.right(self, y)
 
     def columns(self, ids: Tensor) -> Tensor:
-        """`M[:, ids].T`: int64 [n] -> float32 [n, H]; id -1 (a missing token) gives ones.
+        """`M[:, ids].T`: the probabilities of some tokens in every state.
 
-        VocabularyError for any other id outside [0, N).
+        Args:
+            ids: int64 [n]; -1 (a missing token) gives ones.
+
+        Returns:
+            float32 [n, H].
+
+        Raises:
+            VocabularyError: any other id outside [0, N).
         """
         self._require_ids(ids)
         return self.trusted_columns(ids)
 
     def trusted_columns(self, ids: Tensor) -> Tensor:
-        """`columns` of ids that are known to be right: on a GPU, to check them is to wait for the device."""
+        """`columns` of ids that are known to be right: on a GPU, to check them is to wait for the device.
+
+        Args:
+            ids: int64 [n] in [-1, N).
+
+        Returns:
+            float32 [n, H].
+        """
         return reference.columns(self, ids)
 
     @without_autocast()
     def class_sums(self, class_of: Tensor, num_classes: int) -> Tensor:
-        """Mass of every class of columns: int [N] in [0, num_classes) -> float32 [num_classes, H].
+        """Mass of every class of columns: `class_sums(c, K)[k, h] = sum of M[h, v] over v with c[v] == k`.
 
-        `class_sums(c, K)[k, h] = sum of M[h, v] over v with c[v] == k`.
-        ArgumentError for a class out of range.
+        Args:
+            class_of: int [N] in [0, num_classes).
+            num_classes: K.
+
+        Returns:
+            float32 [K, H].
+
+        Raises:
+            ArgumentError: a class out of range.
         """
         self._require_classes(class_of, num_classes)
         return reference.class_sums(self, class_of, num_classes)
 
     @without_autocast()
     def scores(self, step: ScoringStep) -> Tensor:
-        """Next-token scores: the log of a ratio of two mixtures of rows, [B, N].
+        """Next-token scores: the log of a ratio of two mixtures of rows.
 
             log(weights[row_of[b, class_of[v]]] @ M[:, v]) - log(predictive[b] @ M[:, v])
 
-        step: see `ScoringStep`.
-        The result is -inf where row_of is -1 or the numerator or the denominator is 0; never NaN, never +inf.
-        ArgumentError where shapes or ranges do not fit.
+        Args:
+            step: see `ScoringStep`.
+
+        Returns:
+            [B, N], in nats; -inf where row_of is -1 or the numerator or the denominator is 0; never NaN, never +inf.
+
+        Raises:
+            ArgumentError: shapes or ranges do not fit.
         """
         self._require_scores(step)
         return self._scores(step)
@@ -105,12 +160,18 @@ class StochasticMatrix(abc.ABC):
         step: ScoringStep,
         out: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """`log_probs + scores(...)` [B, N] and its log-sum-exp over each row [B], in one pass.
+        """`log_probs + scores(...)` and its log-sum-exp over each row, in one pass.
 
-        log_probs: [B, N], of the language model; unnormalised logits are fine, -inf is fine, +inf and NaN are not.
-        out: where the sums go, [B, N] of predictive's dtype; may be `log_probs` itself. A new tensor where None.
-        A row without any live token has log-sum-exp -inf.
-        The other arguments and the errors are those of `scores`.
+        Args:
+            log_probs: [B, N], of the language model; unnormalized logits are fine, -inf is fine, +inf and NaN are not.
+            step: as for `scores`.
+            out: where the sums go, [B, N] of predictive's dtype; may be `log_probs` itself. A new tensor where None.
+
+        Returns:
+            The sums [B, N] and the log-sum-exp of each row [B], -inf for a row without any live token.
+
+        Raises:
+            ArgumentError: as `scores`.
         """
         self._require_add_scores(log_probs, step, out)
         scores = self._scores(step)
@@ -129,15 +190,31 @@ class StochasticMatrix(abc.ABC):
 
         No weights are built for each sequence and next state, nothing is checked, and nothing waits for the device.
 
-        logits: [B, N], of the language model; NaN counts as -inf, +inf as LARGEST_LOGIT.
-        predictive: float32 [B, H]; rows: float32 [n, H], of look-ahead tables, the largest of each about 1.
-        row_of: int [B, K] in [-1, n), -1 is dead; offset: float32 [B, K]; classes: of all N tokens.
-        Returns the sums float32 [B, N], -inf as in `scores`, and the log-sum-exp of each row [B].
+        Args:
+            logits: [B, N], of the language model; NaN counts as -inf, +inf as LARGEST_LOGIT.
+            predictive: float32 [B, H].
+            rows: float32 [n, H], of look-ahead tables, the largest entry of each about 1.
+            row_of: int [B, K] in [-1, n), -1 is dead.
+            offset: float32 [B, K].
+            classes: of all N tokens.
+
+        Returns:
+            The sums float32 [B, N], -inf as in `scores`, and the log-sum-exp of each row [B].
         """
         return reference.add_paired_scores(self, logits, predictive, rows, row_of, offset, classes.class_of)
 
     def rows(self, ids: Tensor) -> Tensor:
-        """`M[ids]`: int64 [n] in [0, H) -> float32 [n, N]; for inspection and sampling."""
+        """`M[ids]`, for inspection and sampling.
+
+        Args:
+            ids: int64 [n] in [0, H).
+
+        Returns:
+            float32 [n, N].
+
+        Raises:
+            ArgumentError: an id out of range.
+        """
         self._require_rows(ids)
         one_hot = torch.zeros(len(ids), self.shape[0], dtype=torch.float32, device=self.device)
         return self.left(one_hot.scatter_(1, ids.long()[:, None], 1.0))

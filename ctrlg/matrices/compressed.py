@@ -36,9 +36,10 @@ ROW_SUM_TOLERANCE = 1e-3
 class RowEntries(NamedTuple):
     """Stored entries row after row, as they are written to disk.
 
-    indptr: int64 [H + 1]; entries of row h are indptr[h] .. indptr[h + 1] - 1.
-    columns: uint16 (N <= 65536) or int32 [entries], strictly increasing within a row.
-    codes: uint8 [entries].
+    Attributes:
+        indptr: int64 [H + 1]; entries of row h are indptr[h] .. indptr[h + 1] - 1.
+        columns: uint16 (N <= 65536) or int32 [entries], strictly increasing within a row.
+        codes: uint8 [entries].
     """
 
     indptr: Tensor
@@ -49,11 +50,16 @@ class RowEntries(NamedTuple):
 class CompressedMatrix(StochasticMatrix):
     """Codes, one scale and one background per row, one codebook. Build it with `from_rows` or `from_codes`.
 
-    layout: "sparse" or "dense".
-    scale, background: float32 [H]; codebook: float32 [L], L <= 256.
-    codes: uint8, [entries] in column order (sparse) or [H, N] (dense).
-    column_starts: int32 or int64 [N + 1]; row_of_entry: uint16 (H <= 65536) or int32 [entries]; both are empty
-        in the dense layout.
+    `M[h, v] = scale[h] * codebook[code[h, v]] + background[h]`; `layout` is "sparse" or "dense".
+
+    Args:
+        codes: uint8, [entries] in column order (sparse) or [H, N] (dense).
+        column_starts: int32 or int64 [N + 1]; empty in the dense layout.
+        row_of_entry: uint16 (H <= 65536) or int32 [entries]; empty in the dense layout.
+        scale: float32 [H].
+        background: float32 [H].
+        codebook: float32 [L], L <= 256.
+        shape: (H, N).
     """
 
     def __init__(
@@ -89,11 +95,21 @@ class CompressedMatrix(StochasticMatrix):
     ) -> CompressedMatrix:
         """The sparse layout from entries in row order (see `RowEntries`), integers of any width.
 
-        scale, background: [H]; codebook: [L], 1 <= L <= 256; shape: (H, N). normalised: whether rows must sum to 1: no
-        operation needs it, and some methods that Norm-Q is compared with lose it.
-        ArgumentError where sizes do not fit, a column or code is out of range, columns of a row are not
-        strictly increasing, a number is not finite, or a row that must sum to 1 does not within
-        0.001.
+        Args:
+            indptr: [H + 1].
+            columns: [entries].
+            codes: [entries].
+            scale: [H].
+            background: [H], >= 0.
+            codebook: [L], 1 <= L <= 256.
+            shape: (H, N).
+            normalised: whether rows must sum to 1: no operation needs it, and some methods that Norm-Q is compared with
+                lose it.
+
+        Raises:
+            ArgumentError: sizes do not fit, a column or code is out of range, columns of a row are not strictly
+                increasing, a number is not finite, an entry is negative, or a row that must sum to 1 does not within
+                0.001.
         """
         hidden_states, size = shape
         scale, background, codebook = _levels(scale, background, codebook, shape)
@@ -134,7 +150,18 @@ class CompressedMatrix(StochasticMatrix):
     def from_codes(
         cls, codes: Tensor, scale: Tensor, background: Tensor, codebook: Tensor, normalised: bool = True
     ) -> CompressedMatrix:
-        """The dense layout: codes uint8 [H, N], one for every entry. The rest is as in `from_rows`."""
+        """The dense layout.
+
+        Args:
+            codes: uint8 [H, N], one for every entry.
+            scale: [H].
+            background: [H], >= 0.
+            codebook: [L], 1 <= L <= 256.
+            normalised: as for `from_rows`.
+
+        Raises:
+            ArgumentError: as `from_rows`.
+        """
         if codes.dim() != 2 or not codes.numel():
             raise ArgumentError(f"codes must be a matrix [H, N], got shape {list(codes.shape)}")
         hidden_states, size = codes.shape
@@ -179,7 +206,11 @@ class CompressedMatrix(StochasticMatrix):
         )
 
     def row_entries(self) -> RowEntries:
-        """Stored entries in row order, what `from_rows` takes. ArgumentError for the dense layout."""
+        """Stored entries in row order, what `from_rows` takes.
+
+        Raises:
+            ArgumentError: the layout is dense.
+        """
         self._require_lists()
         hidden_states, size = self._shape
         rows = self.row_of_entry.to(torch.int64)

@@ -15,10 +15,15 @@ from ctrlg.matrices.base import StochasticMatrix
 
 
 class DenseMatrix(StochasticMatrix):
-    """Wraps probabilities [H, N] without copying them; the caller vouches that rows sum to 1.
+    """Wraps probabilities without copying them; the caller vouches that rows sum to 1.
 
     No operation needs that, so comparisons with methods that lose it wrap what is left of the rows just the same.
-    ArgumentError for a tensor that is not a floating-point matrix with at least one row and column.
+
+    Args:
+        probabilities: floating-point [H, N].
+
+    Raises:
+        ArgumentError: a tensor that is not a floating-point matrix with at least one row and column.
     """
 
     @checked

@@ -1,4 +1,4 @@
-"""Rows of a matrix as codes: what every quantiser makes, and what a compressed matrix is arranged from."""
+"""Rows of a matrix as codes: what every quantizer makes, and what a compressed matrix is arranged from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from torch import Tensor
 class QuantizedRows(NamedTuple):
     """Rows as codes: `p[h, v] ~ scale[h] * codebook[codes[h, v]] + background[h]`, code 0 meaning no entry.
 
-    codes: uint8 [H, N]. codebook: float32 [2^b], increasing, codebook[0] = 0. scale, background: float32 [H].
+    Attributes:
+        codes: uint8 [H, N].
+        codebook: float32 [2^b], increasing, codebook[0] = 0.
+        scale: float32 [H].
+        background: float32 [H].
     """
 
     codes: Tensor

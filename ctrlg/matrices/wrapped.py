@@ -9,7 +9,11 @@ from ctrlg.matrices.base import StochasticMatrix
 
 
 class WrappedMatrix(StochasticMatrix):
-    """[H, N]; shape, memory, place and entries are those of the matrix inside. Subclasses give the products."""
+    """Shape, memory, place and entries are those of the matrix inside. Subclasses give the products.
+
+    Args:
+        matrix: the matrix inside, [H, N].
+    """
 
     def __init__(self, matrix: StochasticMatrix) -> None:
         self._matrix = matrix

@@ -29,16 +29,23 @@ def comparison_hmm(
 ) -> HMM | QuantizedHMM | UnnormalisedHMM:
     """Transition and emission of `hmm` by one method, and the initial distribution where the method takes it.
 
-    method: a key of `METHODS`. bits: 1 to `METHODS[method].most_bits`.
-    ratio: for "prune" only, instead of bits: the share of entries to drop, 0 to below 1.
-    initial: whether the initial distribution is quantised too; None: as the method does (`Method.takes_initial`).
-
-    Returns a QuantizedHMM for methods that `ctrlg.quantize` takes (with its defaults), up to 8 bits; an HMM, dense, for
-    other methods that keep rows normalised; else an UnnormalisedHMM, which says what rows that do not sum to 1 mean to
-    the decoder. Matrices that have a form in codes (`Method.coded`) run compressed.
     "integer" rounds the vectors that its matrices are multiplied by, too.
-    Raises ArgumentError for an unknown method, bits or ratio missing, out of range or not of the method, an initial
-    distribution that is to be quantised by a method that leaves none, and for a model whose rows are no distributions.
+
+    Args:
+        hmm: the model; it is not changed.
+        method: a key of `METHODS`.
+        bits: 1 to `METHODS[method].most_bits`.
+        ratio: for "prune" only, instead of bits: the share of entries to drop, 0 to below 1.
+        initial: whether the initial distribution is quantized too; None: as the method does (`Method.takes_initial`).
+
+    Returns:
+        A QuantizedHMM for methods that `ctrlg.quantize` takes (with its defaults), up to 8 bits; an HMM, dense, for
+        other methods that keep rows normalized; else an UnnormalisedHMM, which says what rows that do not sum to 1 mean
+        to the decoder. Matrices that have a form in codes (`Method.coded`) run compressed.
+
+    Raises:
+        ArgumentError: an unknown method; bits or ratio missing, out of range or not of the method; an initial
+            distribution that is to be quantized by a method that leaves none; a model whose rows are no distributions.
     """
     found = find_method(method)
     quantiser = _quantiser(found, bits, ratio)

@@ -28,11 +28,19 @@ OCCUPANCY_FLOOR = 0.05  # share of the occupancy spread over all states, so that
 def log_norm_q(
     p: Tensor, bits: int, *, threshold: NonNegative = DEFAULT_THRESHOLD, occupancy: Tensor | None = None
 ) -> Tensor:
-    """log-norm-q of every row of `p`, as probabilities; same shape and type as `p`.
+    """log-norm-q of every row of `p`, as probabilities.
 
-    p: float32 or float64 [H, N], rows sum to 1. bits: 1 to 8. threshold: >= 0, nats per token an entry must
-    gain. occupancy: [H], > 0, how often each state is visited; uniform where None. Raises ArgumentError for
-    rows that are no distributions (naming the row and its sum) and arguments out of range.
+    Args:
+        p: float32 or float64 [H, N], rows sum to 1.
+        bits: 1 to 8.
+        threshold: nats per token that an entry must gain to be stored, >= 0.
+        occupancy: [H], > 0, how often each state is visited; uniform where None.
+
+    Returns:
+        Probabilities [H, N] of the type of `p`; rows sum to 1.
+
+    Raises:
+        ArgumentError: rows that are no distributions (it names the row and its sum), and arguments out of range.
     """
     return log_norm_q_rows(p, bits, threshold=threshold, occupancy=occupancy).dense().to(p.dtype)
 
@@ -41,15 +49,34 @@ def log_norm_q(
 def log_norm_q_rows(
     p: Tensor, bits: int, *, threshold: NonNegative = DEFAULT_THRESHOLD, occupancy: Tensor | None = None
 ) -> QuantizedRows:
-    """`log_norm_q` as codes, scale and background; arguments and errors as there."""
+    """`log_norm_q` as codes, scale and background.
+
+    Args:
+        p: float32 or float64 [H, N], rows sum to 1.
+        bits: 1 to 8.
+        threshold: nats per token that an entry must gain to be stored, >= 0.
+        occupancy: [H], > 0, how often each state is visited; uniform where None.
+
+    Returns:
+        Codes, with a scale and a background for each row.
+
+    Raises:
+        ArgumentError: as `log_norm_q`.
+    """
     return LogNormQuantizer(p, bits, occupancy).at(threshold)
 
 
 @checked
 def state_occupancy(initial: Tensor, transition: Tensor, tokens: Positive = OCCUPANCY_TOKENS) -> Tensor:
-    """How often each state is visited in the first `tokens` tokens, float64 [H], sums to 1.
+    """How often each state is visited in the first tokens of a text.
 
-    initial: [H]; transition: [H, H]. A share of OCCUPANCY_FLOOR is spread evenly over all states.
+    Args:
+        initial: [H].
+        transition: [H, H].
+        tokens: how many tokens, >= 1.
+
+    Returns:
+        float64 [H], sums to 1. A share of OCCUPANCY_FLOOR is spread evenly over all states.
     """
     predictive, step = initial.double(), transition.double()
     visits = torch.zeros_like(predictive)
@@ -60,8 +87,17 @@ def state_occupancy(initial: Tensor, transition: Tensor, tokens: Positive = OCCU
 
 
 class LogNormQuantizer:
-    """One matrix, ready to be quantised at any threshold: its histogram is made once, and a codebook that was
-    fitted at one threshold is where the search at the next begins. Arguments and errors as for `log_norm_q`.
+    """One matrix, ready to be quantized at any threshold.
+
+    Its histogram is made once, and a codebook that was fitted at one threshold is where the search at the next begins.
+
+    Args:
+        p: float32 or float64 [H, N], rows sum to 1.
+        bits: 1 to 8.
+        occupancy: [H], > 0, how often each state is visited; uniform where None.
+
+    Raises:
+        ArgumentError: as `log_norm_q`.
     """
 
     def __init__(self, p: Tensor, bits: int, occupancy: Tensor | None = None) -> None:
@@ -74,7 +110,14 @@ class LogNormQuantizer:
         self._codebook: Tensor | None = None
 
     def at(self, threshold: float) -> QuantizedRows:
-        """The rows quantised at this threshold. Raises ArgumentError unless it is >= 0."""
+        """The rows quantized at a threshold.
+
+        Args:
+            threshold: nats per token that an entry must gain to be stored, >= 0.
+
+        Raises:
+            ArgumentError: a negative threshold.
+        """
         if not threshold >= 0:
             raise ArgumentError(f"threshold is {threshold}", hint="nats per token, 0 or more")
         levels = fit_levels(self._histogram, self._occupancy, self._bits, threshold, self._codebook)

@@ -1,4 +1,4 @@
-"""The registry of quantisation methods: Norm-Q, log-norm-q and what they are compared with, under one signature.
+"""The registry of quantization methods: Norm-Q, log-norm-q and what they are compared with, under one signature.
 
 A method is a function of rows and bits, dense in and dense out; its entry says which bits it takes, whether its rows
 still are distributions, where its levels are, whether it changes its own result and whether it takes the initial
@@ -37,18 +37,19 @@ from ctrlg.quantization.rows import check_bits, check_rows
 
 @dataclass(frozen=True)
 class Method:
-    """One way to quantise the rows of a matrix.
+    """One way to quantize the rows of a matrix.
 
-    name: its key in METHODS.
-    function: p [H, N] (float32 or float64, rows sum to 1) and bits -> same shape and type; `p` is not changed.
-    most_bits: bits are 1 to most_bits.
-    normalised: every row of the result sums to 1; else rows are no distributions, and may be empty.
-    levels_in: every "row", every "column" or the whole "matrix" has at most 2^bits distinct values; None: no bound.
-    idempotent: `function` of its own result changes it by no more than floats round.
-    takes_initial: whether the initial distribution is quantised too unless one says otherwise: a matrix of one row, as
-        in the paper and its code.
-    coded: what `function` does as codes of 1 to 8 bits, with which a matrix runs and is saved compressed; None: the
-        method has no such form.
+    Args:
+        name: its key in METHODS.
+        function: p [H, N] (float32 or float64, rows sum to 1) and bits -> same shape and type; `p` is not changed.
+        most_bits: bits are 1 to most_bits.
+        normalised: every row of the result sums to 1; else rows are no distributions, and may be empty.
+        levels_in: every "row", every "column" or the whole "matrix" has at most 2^bits distinct values; None: no bound.
+        idempotent: `function` of its own result changes it by no more than floats round.
+        takes_initial: whether the initial distribution is quantized too unless one says otherwise: a matrix of one row,
+            as in the paper and its code.
+        coded: what `function` does as codes of 1 to 8 bits, with which a matrix runs and is saved compressed; None: the
+            method has no such form.
     """
 
     name: str
@@ -61,7 +62,15 @@ class Method:
     coded: Callable[[Tensor, int], QuantizedRows] | None = None
 
     def __call__(self, p: Tensor, bits: int) -> Tensor:
-        """The quantised rows. Raises ArgumentError for bits out of range and rows that are no distributions."""
+        """The quantized rows.
+
+        Args:
+            p: float32 or float64 [H, N], rows sum to 1.
+            bits: 1 to most_bits.
+
+        Raises:
+            ArgumentError: bits out of range, and rows that are no distributions.
+        """
         check_bits(bits, self.most_bits)
         check_rows(p)
         return self.function(p, bits)
@@ -73,7 +82,7 @@ class Method:
 
 
 def _levels(entries: Callable[[Tensor, int], Tensor], constant: float | None = None, of_row: bool = False) -> Any:
-    """The `coded` of a method that rounds to few levels in the whole matrix, then adds a constant and normalises.
+    """The `coded` of a method that rounds to few levels in the whole matrix, then adds a constant and normalizes.
 
     constant: added to every entry, or with `of_row` spread over a row; None where rows stay as they are.
     """
@@ -137,14 +146,29 @@ STORED = tuple(name for name, method in METHODS.items() if method.stored)
 
 
 def find_method(name: str) -> Method:
-    """The method of this name. Raises ArgumentError where there is none."""
+    """The method of a name.
+
+    Args:
+        name: a key of METHODS.
+
+    Raises:
+        ArgumentError: there is none.
+    """
     if name not in METHODS:
         raise ArgumentError(f"quantization method is {name!r}", hint=f"one of {', '.join(METHODS)}")
     return METHODS[name]
 
 
 def check_method(method: str, bits: int) -> None:
-    """Raise ArgumentError unless EM can be made aware of `method` at so many bits: its rows must stay distributions."""
+    """Check that EM can be made aware of a method: its rows must stay distributions.
+
+    Args:
+        method: a key of METHODS.
+        bits: 1 to METHODS[method].most_bits.
+
+    Raises:
+        ArgumentError: it cannot, or bits are out of range.
+    """
     found = find_method(method)
     if not found.normalised:
         usable = ", ".join(name for name, other in METHODS.items() if other.normalised)
@@ -156,10 +180,18 @@ def check_method(method: str, bits: int) -> None:
 
 
 def quantize_rows(p: Tensor, method: str, bits: int) -> Tensor:
-    """The rows of `p` as `method` leaves them; same shape and type.
+    """The rows of `p` as a method leaves them.
 
-    p: float32 or float64 [H, N], rows sum to 1. method: a key of METHODS. bits: 1 to METHODS[method].most_bits.
-    Raises ArgumentError for an unknown method, bits out of range, and rows that are no distributions.
+    Args:
+        p: float32 or float64 [H, N], rows sum to 1.
+        method: a key of METHODS.
+        bits: 1 to METHODS[method].most_bits.
+
+    Returns:
+        The same shape and type.
+
+    Raises:
+        ArgumentError: an unknown method, bits out of range, and rows that are no distributions.
     """
     return find_method(method)(p, bits)
 
@@ -167,11 +199,21 @@ def quantize_rows(p: Tensor, method: str, bits: int) -> Tensor:
 def quantize_distributions(
     transition: Tensor, emission: Tensor, initial: Tensor, method: str, bits: int, with_initial: bool | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Quantised rows of transition [H, H] and emission [H, V], and initial [H], for EM: distributions again.
+    """Quantized rows of the three distributions, for EM: distributions again.
 
-    initial: log-norm-q learns from it which states count most. method, bits: what `check_method` takes.
-    with_initial: whether `initial` is quantised too, else it is returned as it is; None: as the method does.
-    Raises ArgumentError for other methods, bits out of range, and rows that are no distributions.
+    Args:
+        transition: [H, H].
+        emission: [H, V].
+        initial: [H]; log-norm-q learns from it which states count most.
+        method: what `check_method` takes, like bits.
+        bits: 1 to METHODS[method].most_bits.
+        with_initial: whether `initial` is quantized too, else it is returned as it is; None: as the method does.
+
+    Returns:
+        Transition, emission and initial.
+
+    Raises:
+        ArgumentError: other methods, bits out of range, and rows that are no distributions.
     """
     check_method(method, bits)
     takes_initial = quantizes_initial(method, with_initial)
@@ -188,9 +230,14 @@ def quantize_distributions(
 
 
 def quantizes_initial(method: str, wanted: bool | None) -> bool:
-    """Whether `method` takes the initial distribution too: what is wanted, or its default for None.
+    """Whether a method takes the initial distribution too.
 
-    Raises ArgumentError for an unknown method, and where it is wanted of one that leaves no distribution.
+    Args:
+        method: a key of METHODS.
+        wanted: what is wanted; None for the method's default.
+
+    Raises:
+        ArgumentError: an unknown method, or it is wanted of one that leaves no distribution.
     """
     found = find_method(method)
     if wanted and not found.normalised:

@@ -32,12 +32,22 @@ class QuantizedHMM(
 ):
     """A hidden Markov model with H states over V tokens whose matrices stay compressed while it runs.
 
-    transition: p(z_{t+1} | z_t), [H, H]. emission: p(x_t | z_t), [H, V]. initial: p(z_1), float32 [H]; or, where it is
-    compressed too, a matrix [1, H], which becomes `coded_initial` while `initial` is the same in float32.
-    method, bits: how it was made; codes take `bits` bits on disk. fingerprint: of the vocabulary, None where unknown.
-    settings: further arguments of the method, kept for the record. strength: how strongly it should pull where a caller
-    does not say, > 0 (see `ctrlg.generate`). Made by `ctrlg.quantize` or `from_pretrained`.
-    Raises ArgumentError for parts that do not fit together.
+    Made by `ctrlg.quantize` or `from_pretrained`.
+
+    Args:
+        transition: p(z_{t+1} | z_t), [H, H].
+        emission: p(x_t | z_t), [H, V].
+        initial: p(z_1), float32 [H]; or, where it is compressed too, a matrix [1, H], which becomes `coded_initial`
+            while `initial` is the same in float32.
+        eos_token_id: the token that ends a text, in [0, V).
+        method: how it was made.
+        bits: of a code on disk.
+        fingerprint: of the vocabulary, None where unknown.
+        settings: further arguments of the method, kept for the record.
+        strength: how strongly it should pull where a caller does not say, > 0 (see `ctrlg.generate`).
+
+    Raises:
+        ArgumentError: parts that do not fit together.
     """
 
     @checked
@@ -124,8 +134,13 @@ class QuantizedHMM(
     ) -> QuantizedHMM:
         """The model in a local folder or a hub repository, validated.
 
-        options: `revision`, `cache_dir`, `force_download`, `token`, `local_files_only` of huggingface_hub.
-        Raises CheckpointError where there is none, and for one that is foreign, damaged or of an unknown format.
+        Args:
+            pretrained_model_name_or_path: a folder or a repository of the Hugging Face hub.
+            device: where the model goes.
+            options: `revision`, `cache_dir`, `force_download`, `token`, `local_files_only` of huggingface_hub.
+
+        Raises:
+            CheckpointError: there is none, or it is foreign, damaged or of an unknown format.
         """
         stored = checkpoint.read(fetch_checkpoint(pretrained_model_name_or_path, options))
         if stored.method not in STORED:

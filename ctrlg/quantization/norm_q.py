@@ -1,4 +1,4 @@
-"""Norm-Q as published: codes on a fixed linear grid, then rows normalised with a small constant (arXiv 2509.25439).
+"""Norm-Q as published: codes on a fixed linear grid, then rows normalized with a small constant (arXiv 2509.25439).
 
 `q = clip(round(p * (2^b - 1)), 0, 2^b - 1) / 2^b`, then `(q + eps) / sum(q + eps)` over the row. As a
 compressed matrix: linear codebook `c / 2^b`, row scale `1 / Z` and row background `eps / Z` with `Z = sum(q +
@@ -21,11 +21,20 @@ _BLOCK_ENTRIES = 1 << 24  # entries worked on at a time, to bound the temporary 
 
 @checked
 def norm_q(p: Tensor, bits: int, eps: float = EPS) -> Tensor:
-    """Norm-Q of every row of `p`: quantised to `bits` bits, normalised; same shape and type as `p`.
+    """Norm-Q of every row of `p` (arXiv 2509.25439): quantized to `bits` bits, then normalized.
 
-    p: float32 or float64 [H, N], rows sum to 1. bits: 1 to 16. eps: >= 0; keeps what rounds to nothing possible.
-    A row that rounds to nothing becomes uniform. Raises ArgumentError for rows that are no distributions (naming the
-    row and its sum), bits or eps out of range.
+    A row that rounds to nothing becomes uniform.
+
+    Args:
+        p: float32 or float64 [H, N], rows sum to 1.
+        bits: 1 to 16.
+        eps: in [0, 1); keeps what rounds to nothing possible.
+
+    Returns:
+        Probabilities [H, N] of the type of `p`; rows sum to 1.
+
+    Raises:
+        ArgumentError: rows that are no distributions (it names the row and its sum), bits or eps out of range.
     """
     check_bits(bits, 16)
     check_eps(eps)
@@ -35,7 +44,19 @@ def norm_q(p: Tensor, bits: int, eps: float = EPS) -> Tensor:
 
 @checked
 def norm_q_rows(p: Tensor, bits: int, eps: float = EPS) -> QuantizedRows:
-    """`norm_q` as codes, scale and background. bits: 1 to 8; other arguments and errors as for norm_q."""
+    """`norm_q` as codes, scale and background.
+
+    Args:
+        p: float32 or float64 [H, N], rows sum to 1.
+        bits: 1 to 8.
+        eps: in [0, 1); keeps what rounds to nothing possible.
+
+    Returns:
+        Codes of the linear codebook c / 2^bits, scale 1 / Z and background eps / Z of each row.
+
+    Raises:
+        ArgumentError: as `norm_q`.
+    """
     check_bits(bits, 8)
     check_eps(eps)
     check_rows(p)

@@ -37,19 +37,26 @@ def quantize(
 ) -> QuantizedHMM:
     """Compress transition and emission of an HMM, and its initial distribution where that is asked for.
 
-    method: "log-norm-q"; "norm-q", as published, which loses far more; or another of `STORED` to compare them with.
-    bits: 1 to 8, per code.
-    layout: "dense" or "sparse"; "auto" takes the one that is smaller on disk, for each matrix.
-    threshold: log-norm-q only; nats per token that an entry must gain to be stored, >= 0. 0 stores whatever helps;
-        the default, DEFAULT_THRESHOLD, loses little more and takes a fraction of the bytes.
-    max_bytes: log-norm-q only, instead of a threshold; `model.safetensors` takes at most so many, and the threshold
-        is the lowest with which it does.
-    eps: norm-q only; added to every quantised entry, keeps what rounds to nothing possible.
-    initial: whether the initial distribution is quantised too, like a matrix of one row; else it takes 4 bytes a
-        state. None: as the method does, yes for norm-q, as published, no for log-norm-q.
+    Args:
+        hmm: the model; it is not changed.
+        method: "log-norm-q"; "norm-q", as published (arXiv 2509.25439), which loses far more; or another of `STORED` to
+            compare them with.
+        bits: 1 to 8, per code.
+        layout: "dense" or "sparse"; "auto" takes the one that is smaller on disk, for each matrix.
+        threshold: log-norm-q only; nats per token that an entry must gain to be stored, >= 0. 0 stores whatever helps;
+            the default, DEFAULT_THRESHOLD, loses little more and takes a fraction of the bytes.
+        max_bytes: log-norm-q only, instead of a threshold; `model.safetensors` takes at most so many, and the threshold
+            is the lowest with which it does.
+        eps: norm-q only; added to every quantized entry, keeps what rounds to nothing possible.
+        initial: whether the initial distribution is quantized too, like a matrix of one row; else it takes 4 bytes a
+            state. None: as the method does, yes for norm-q, as published, no for log-norm-q.
 
-    Raises ArgumentError for arguments out of range or that do not go with the method, for a model whose rows are no
-    distributions, and for a budget that cannot be met.
+    Returns:
+        The compressed model, over the same states and tokens.
+
+    Raises:
+        ArgumentError: arguments out of range or that do not go with the method, a model whose rows are no
+            distributions, and a budget that cannot be met.
     """
     takes_initial = quantizes_initial(method, initial)
     if method != "log-norm-q" and (threshold is not None or max_bytes is not None):

@@ -37,7 +37,14 @@ HELD_OUT_SHARE = 0.1
 
 
 class RefineStep(NamedTuple):
-    """Progress after a step; step 0 is the model as given. Mean log-likelihood in nats per sequence."""
+    """Progress after a step of `refine`.
+
+    Attributes:
+        step: 0 is the model as given.
+        steps: how many there are in all.
+        training: mean log-likelihood of the training sequences, nats per sequence.
+        held_out: mean log-likelihood of the held-out sequences, nats per sequence.
+    """
 
     step: int
     steps: int
@@ -70,17 +77,30 @@ def refine(
 ) -> QuantizedHMM:
     """EM over the levels, scales, backgrounds and initial distribution of a compressed HMM; the bytes stay the same.
 
-    data: token ids int64 [n, T], n >= 2, -1 for missing tokens; or an HMM over the same vocabulary, usually the one
-        that was compressed, of which `sequences` >= 2 samples of `length` >= 1 tokens are sampled.
-    steps: EM steps, >= 1. A tenth of the sequences is held out; the model of the step that explains it best is
-        returned, which is `quantized` itself where no step explains it better.
-    prior: the HMM that was compressed, with as many states; where None, `data` if it is such an HMM, else `quantized`.
-    prior_strength: how many observations of the prior's row each state adds to its counts, >= 0. 0 is maximum
-        likelihood, where a token that no sequence needed can become impossible.
-    batch_size: sequences of an E-step batch. seed: of the samples and of the split. report: called after every step.
+    A tenth of the sequences is held out; the model of the step that explains it best is returned.
 
-    Raises VocabularyError for ids or an HMM of another vocabulary, DataError for data without two sequences or tokens,
-    ArgumentError for the rest (a NaN in `prior_strength` included).
+    Args:
+        quantized: the compressed HMM; it is not changed.
+        data: token ids int64 [n, T], n >= 2, -1 for missing tokens; or an HMM over the same vocabulary, usually the one
+            that was compressed, which is sampled.
+        steps: EM steps, >= 1.
+        prior: the HMM that was compressed, with as many states; where None, `data` if it is such an HMM, else
+            `quantized`.
+        prior_strength: how many observations of the prior's row each state adds to its counts, >= 0. 0 is maximum
+            likelihood, where a token that no sequence needed can become impossible.
+        sequences: how many to sample where data is an HMM, >= 2.
+        length: tokens of each of these, >= 1.
+        batch_size: sequences of an E-step batch.
+        seed: of the samples and of the split.
+        report: called after every step.
+
+    Returns:
+        The refined HMM, or `quantized` itself where no step explains the held-out sequences better.
+
+    Raises:
+        VocabularyError: ids or an HMM of another vocabulary.
+        DataError: data without two sequences or without tokens.
+        ArgumentError: other arguments (a NaN in prior_strength included).
     """
     tokens = _sequences(quantized, data, sequences, length, seed)
     training, held_out = _split(tokens, seed)

@@ -2,7 +2,7 @@
 
 Constraints are about text, automata about token ids; a `Vocabulary` is what joins them. It knows the bytes of each
 token (`text = b"".join(token_bytes[id] for id in ids)`), how the tokenizer would usually spell a text, and a
-fingerprint by which models and checkpoints recognise the vocabulary they were made for.
+fingerprint by which models and checkpoints recognize the vocabulary they were made for.
 """
 
 from __future__ import annotations
@@ -33,12 +33,15 @@ _cache_lock = threading.Lock()
 class Vocabulary:
     """Token bytes and the end-of-text token.
 
-    token_bytes: one entry per id, [V]; None for ids that are never content: special, added and padding tokens, and
-    tokens that decode to nothing (they would let a text be padded for ever without changing it). The end-of-text
-    token is never content either, and becomes None.
-    eos_token_id: in [0, V).
-    tokenizer: the Hugging Face tokenizer, or None; used only to learn how words are usually spelled.
-    Raises VocabularyError for an empty vocabulary or an end-of-text token outside it.
+    Args:
+        token_bytes: one entry per id, [V]; None for ids that are never content: special, added and padding tokens, and
+            tokens that decode to nothing (they would let a text be padded for ever without changing it). The
+            end-of-text token is never content either, and becomes None.
+        eos_token_id: in [0, V).
+        tokenizer: the Hugging Face tokenizer, or None; used only to learn how words are usually spelled.
+
+    Raises:
+        VocabularyError: an empty vocabulary or an end-of-text token outside it.
     """
 
     token_bytes: tuple[bytes | None, ...]
@@ -67,12 +70,17 @@ class Vocabulary:
     ) -> Vocabulary:
         """The vocabulary of a Hugging Face tokenizer (byte-level BPE, or SentencePiece with byte fallback).
 
-        vocab_size: the model's number of logits where it differs from the tokenizer's number of tokens. Logits beyond
-            the tokens are padding; special and added tokens beyond the logits are left out.
-        eos_token_id: by default the tokenizer's own.
-        A Vocabulary passed in is returned as it is, if the sizes fit. The last few are kept, a second call is free.
-        Raises VocabularyError for other kinds of tokenizers, for one whose decoder writes a token otherwise than such a
-        tokenizer's, where ordinary tokens have no logit, and where no end-of-text token is known.
+        The last few are kept, a second call is free.
+
+        Args:
+            tokenizer: a tokenizer; a Vocabulary is returned as it is, if the sizes fit.
+            vocab_size: the model's number of logits where it differs from the tokenizer's number of tokens. Logits
+                beyond the tokens are padding; special and added tokens beyond the logits are left out.
+            eos_token_id: by default the tokenizer's own.
+
+        Raises:
+            VocabularyError: other kinds of tokenizers, one whose decoder writes a token otherwise than such a
+                tokenizer's, ordinary tokens without a logit, and no end-of-text token known.
         """
         if isinstance(tokenizer, Vocabulary):
             return _checked(tokenizer, vocab_size, eos_token_id)
@@ -122,8 +130,13 @@ class Vocabulary:
         return not self.tokenizer.decode([spaced], clean_up_tokenization_spaces=False).startswith(" ")
 
     def drops_space_of(self, token: int) -> bool:
-        """Whether decoding drops the space of a token that a text begins with. With some decoders the mark of a space
-        is dropped and the byte of one is not."""
+        """Whether decoding drops the space of a token that a text begins with.
+
+        With some decoders the mark of a space is dropped and the byte of one is not.
+
+        Args:
+            token: in [0, V).
+        """
         data = self.token_bytes[token]
         if not data or data[:1] != b" " or not self.drops_first_space:
             return False
@@ -131,7 +144,14 @@ class Vocabulary:
         return decoded != data.decode("utf-8", errors="replace")
 
     def join(self, ids: Iterable[int]) -> bytes:
-        """The bytes of some ids; ids that are not content add nothing. VocabularyError for an id outside [0, V)."""
+        """The bytes of some ids; ids that are not content add nothing.
+
+        Args:
+            ids: in [0, V).
+
+        Raises:
+            VocabularyError: an id out of range.
+        """
         pieces: list[bytes] = []
         for token in ids:
             if not 0 <= token < self.vocab_size:
@@ -146,15 +166,27 @@ class Vocabulary:
         """The text of some ids; ids that are not content add nothing, broken characters become U+FFFD.
 
         SentencePiece decoders drop the space before the first word of a text; this keeps it, as a content usually
-        follows a prompt. Errors as in `join`.
+        follows a prompt.
+
+        Args:
+            ids: in [0, V).
+
+        Raises:
+            VocabularyError: an id out of range.
         """
         return self.join(ids).decode("utf-8", errors="replace")
 
     @checked
     def spell(self, texts: Sequence[str]) -> list[tuple[int, ...] | None]:
-        """How each text is usually cut into tokens inside a longer one; None where it cannot be spelled.
+        """How each text is usually cut into tokens inside a longer one.
 
         The tokenizer's own way where its tokens give back exactly the text, else as few tokens as possible.
+
+        Args:
+            texts: any.
+
+        Returns:
+            Token ids for each text; None where it cannot be spelled.
         """
         spelled: list[tuple[int, ...] | None] = [None] * len(texts)
         if self.tokenizer is not None:
@@ -168,8 +200,15 @@ class Vocabulary:
         return [ids if ids is not None else self._fewest_tokens(text) for ids, text in zip(spelled, texts, strict=True)]
 
     def spell_beginning(self, text: str) -> tuple[int, ...] | None:
-        """How a text is cut into tokens that begins with it; as `spell`, but with the space that the tokenizer puts
-        there and drops again, if it does.
+        """How a text is cut into tokens that begins with it.
+
+        As `spell`, but with the space that the tokenizer puts there and drops again, if it does.
+
+        Args:
+            text: any.
+
+        Returns:
+            Token ids; None where it cannot be spelled.
         """
         if self.tokenizer is not None and self.drops_first_space:
             usual = self.tokenizer(text, add_special_tokens=False)["input_ids"]

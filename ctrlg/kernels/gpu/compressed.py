@@ -50,20 +50,25 @@ class CompressedEntries(Protocol):
 def left(matrix: CompressedEntries, x: Tensor) -> Tensor:
     """`x @ M`: [B, H] -> [B, N]."""
     size = matrix.shape[1]
+    # Lists are columns here: the scale belongs to an entry's row, so x takes it in, and the background's share is one
+    # number of a lane, the same for all columns.
     ones = x.new_ones(1).expand(size).contiguous()
     return _list_sums(matrix, matrix.by_column, x * matrix.scale, ones, ones, x @ matrix.background)
 
 
 def right(matrix: CompressedEntries, y: Tensor) -> Tensor:
     """`y @ M.T`: [S, N] -> [S, H]."""
+    # Lists are rows here: scale and background belong to the whole list and come in after its sum.
     return _list_sums(matrix, matrix.by_row, y, matrix.scale, matrix.background, y.sum(dim=1))
 
 
 def columns(matrix: CompressedEntries, ids: Tensor) -> Tensor:
     """`M[:, ids].T`: int64 [n] in [-1, N) -> [n, H]; -1 gives ones."""
     states, lists = matrix.shape[0], matrix.by_column
+    # The background everywhere; the kernel overwrites the places that are stored, each of which has one entry only.
     out = ones_where_missing(matrix.background.expand(len(ids), states), ids)
     if len(ids) and lists.longest:
+        # A program for each id and COLUMN_ENTRIES entries; those beyond a column's end are masked.
         grid = (len(ids), _programs(lists.longest, COLUMN_ENTRIES))
         arguments = (ids, lists.starts, lists.indices, lists.codes, matrix.codebook, matrix.scale, matrix.background)
         sums.launcher(sums.scatter_columns, *grid)(*arguments, out, states, ENTRIES=COLUMN_ENTRIES)
@@ -72,6 +77,8 @@ def columns(matrix: CompressedEntries, ids: Tensor) -> Tensor:
 
 def class_sums(matrix: CompressedEntries, class_of: Tensor, num_classes: int) -> Tensor:
     """Sum of the columns of each class: int [N] in [0, K) -> [K, H]."""
+    # One-hot rows, [256, N] float32 at a time: 51 MB at 50,000 tokens. A product with them has each sum in
+    # one place, so there are no atomic additions.
     parts = []
     for first in range(0, num_classes, CLASSES_AT_A_TIME):
         classes = torch.arange(first, min(first + CLASSES_AT_A_TIME, num_classes), device=class_of.device)
@@ -107,6 +114,8 @@ def add_paired_scores(
 
     rows: float32 [n, H]; row_of: int32 [B, K] in [-1, n); offset: float32 [B, K].
     """
+    # The numerator sums predictive * row * M. The predictive state carries scale and headroom (`x` in `_scores`), so
+    # rows go in as they are; the background's share is [B, n], one number for every pair of a sequence and a row.
     background = matrix.background * HEADROOM
     above_start = (predictive * background) @ rows.T
     out = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
@@ -122,10 +131,13 @@ def _weighted_scores(
     """Each row of weights is divided by its largest entry, whose logarithm becomes the offset."""
     weights, predictive, row_of, class_of = step
     peak = weights.amax(dim=1) if len(weights) else weights.new_empty(0)
+    # One row more than there are: the dead index -1 has an offset, and the kernel a row to point to where none is live.
     peak = torch.cat([torch.where(peak > 0, peak, 1.0), peak.new_ones(1)])
     unit = torch.cat([weights / peak[:-1, None], weights.new_zeros(1, weights.shape[1])])
     out = predictive.new_empty(len(predictive), matrix.shape[1]) if out is None else out
     above_start = unit @ (matrix.background * HEADROOM)
+    # Weights replace the predictive state in the numerator, so they carry scale and headroom themselves. Their share of
+    # the background is [R + 1], the same for every sequence: hence a lane stride of 0 below.
     scaled = unit * _scale(matrix)
     offset = peak.log()[row_of.long()]
     return _scores(matrix, logits, predictive, scaled, above_start, 0, False, row_of, offset, class_of, out)
@@ -148,13 +160,17 @@ def _scores(
     lists, lanes, size = matrix.by_column, len(predictive), matrix.shape[1]
     if not lanes or not row_of.shape[1]:
         return out, out.new_full((lanes,), -torch.inf)
+    # Transposed to [H, B]: one entry reads its state's values of neighboring sequences, a stretch of memory. x
+    # carries scale, largest level and headroom: times level / largest level that is 2^60 M, and 2^60 cancels at last.
     x = (predictive * _scale(matrix)).T.contiguous()
     below_start = predictive @ (matrix.background * HEADROOM)
     w = rows.T.contiguous()
     levels = matrix.codebook / _largest_level(matrix)
+    # [K, B]: the rows of one class for neighboring sequences lie side by side.
     by_class = (class_of, row_of.int().T.contiguous(), x, w)
     width = sums.lanes_of_program(lanes)
     entries = (lists.indices, lists.codes, levels)
+    # Partial sums of the pieces, [P, B] each.
     above = x.new_empty(max(1, len(lists.piece_list)), lanes)
     below = torch.empty_like(above)
     if len(lists.piece_list):
@@ -165,6 +181,7 @@ def _scores(
         )  # fmt: skip
     tile = sums.lists_of_program(width)
     blocks = _programs(size, tile)
+    # Log-sum-exp in two steps: every block of columns writes its own, and the last line adds them.
     peaks = x.new_empty(blocks, lanes)
     masses = torch.empty_like(peaks)
     sums.launcher(score_kernels.score_lists, blocks, _programs(lanes, width))(
@@ -180,8 +197,10 @@ def _list_sums(
     matrix: CompressedEntries, lists: EntryLists, x: Tensor, factor: Tensor, offset: Tensor, lane_total: Tensor
 ) -> Tensor:
     """factor[i] * (sum of list i over lane l of `x` [L, m]) + offset[i] * lane_total[l], float32 [L, lists]."""
+    # x [m, L] and the pieces' sums [P, L] are addressed by 32-bit offsets.
     most = max(1, MOST_ELEMENTS // max(1, x.shape[1], len(lists.piece_list)))
     if len(x) > most:
+        # Turns of `most` lanes each; their results are put one below the other.
         spans = [slice(first, first + most) for first in range(0, len(x), most)]
         return torch.cat([_list_sums(matrix, lists, x[span], factor, offset, lane_total[span]) for span in spans])
     lanes = len(x)

@@ -39,10 +39,14 @@ def add_paired_scores(
     if not lanes or not row_of.shape[1]:
         return out, out.new_full((lanes,), -torch.inf)
     tokens, class_of_tile = classes.tiles
+    # The least power of two that holds the batch, within what tensor cores and registers allow.
     width = max(LEAST_LANES, min(MOST_LANES, 1 << (lanes - 1).bit_length()))
     peaks = out.new_empty(len(tokens), lanes)
     masses = torch.empty_like(peaks)
+    # Before rounding to the type of p: bfloat16 has the exponents of float32, so 2^60 costs no precision.
     x = (predictive * HEADROOM).to(p.dtype).contiguous()
+    # Blocks of sequences are the fast index of the grid: those of one tile of p run at about the same time, and all but
+    # the first find it in the cache.
     launcher(products.dense_scores, -(-lanes // width), len(tokens))(
         tokens, class_of_tile, row_of.int().T.contiguous(), p, x, rows.to(p.dtype).contiguous(),
         offset.float().T.contiguous(), logits.contiguous(), out, peaks, masses, columns, lanes, LARGEST_LOGIT,

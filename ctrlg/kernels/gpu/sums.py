@@ -34,6 +34,7 @@ def launcher(kernel: Any, *grid: int) -> Callable[..., None]:
 
 def lanes_of_program(lanes: int) -> int:
     """A power of two, the lanes that one program works on."""
+    # Triton's ranges have powers of two as lengths.
     return min(MOST_LANES, 1 << (max(1, lanes) - 1).bit_length())
 
 
@@ -53,16 +54,19 @@ def piece_sums(
     PIECE: tl.constexpr,
 ):
     """out[p, l] = sum of a piece; out float32 [P, lanes], x float32 [m, lanes]."""
+    # A program sums one piece for one block of lanes, CHUNK entries a turn.
     piece = tl.program_id(0)
     lane = tl.program_id(1) * LANES + tl.arange(0, LANES)
     begin = tl.load(piece_begin + piece)
     stop = tl.minimum(begin + PIECE, tl.load(starts + tl.load(piece_list + piece) + 1))
+    # CHUNK sums side by side, added up once after the loop, not at every turn.
     total = tl.zeros([CHUNK, LANES], tl.float32)
     for at in range(0, PIECE, CHUNK):
         entry = begin + at + tl.arange(0, CHUNK)
         live = entry < stop
         index = tl.load(indices + entry, mask=live, other=0).to(tl.int32)
         level = tl.load(levels + tl.load(codes + entry, mask=live, other=0).to(tl.int32), mask=live, other=0.0)
+        # A gather [CHUNK, LANES]: an entry's index picks the row of x, lanes lie side by side.
         value = tl.load(
             x + index[:, None] * lanes + lane[None, :], mask=live[:, None] & (lane < lanes)[None, :], other=0.0
         )
@@ -96,6 +100,8 @@ def list_sums(
     here = lane < lanes
     start = tl.load(starts + item, mask=there, other=0)
     count = tl.minimum(tl.load(starts + item + 1, mask=there, other=0) - start, HEAD)
+    # Entry i of all lists of the program at once, as long as any has one: at most HEAD turns. What a list has beyond
+    # was summed in pieces.
     total = tl.zeros([LISTS, LANES], tl.float32)
     most = tl.max(count, axis=0)
     i = 0
@@ -114,9 +120,11 @@ def list_sums(
         live = (i < pieces)[:, None] & here[None, :]
         total += tl.load(partial + (piece + i)[:, None] * lanes + lane[None, :], mask=live, other=0.0)
         i += 1
+    # What is common to a list and what is common to a lane come in after the sum.
     by = tl.load(factor + item, mask=there, other=0.0)
     plus = tl.load(offset + item, mask=there, other=0.0)
     beside = tl.load(lane_total + lane, mask=here, other=0.0)
+    # To [LANES, LISTS]: `out` has lists side by side.
     result = tl.trans(total * by[:, None] + plus[:, None] * beside[None, :])
     place = lane[:, None].to(tl.int64) * lists + item[None, :]
     tl.store(out + place, result, mask=here[:, None] & there[None, :])
@@ -127,6 +135,7 @@ def scatter_columns(ids, starts, indices, codes, levels, scale, background, out,
     """out[i, h] = scale[h] * level + background[h] for the stored entries of column ids[i]; none where ids[i] < 0."""
     i = tl.program_id(0)
     column = tl.load(ids + i)
+    # A missing token reads column 0 below a mask: its row of ones stays as it is.
     known = tl.maximum(column, 0)
     start = tl.load(starts + known)
     stop = tl.load(starts + known + 1)
@@ -135,14 +144,17 @@ def scatter_columns(ids, starts, indices, codes, levels, scale, background, out,
     row = tl.load(indices + entry, mask=live, other=0).to(tl.int32)
     level = tl.load(levels + tl.load(codes + entry, mask=live, other=0).to(tl.int32), mask=live, other=0.0)
     value = tl.load(scale + row, mask=live, other=0.0) * level + tl.load(background + row, mask=live, other=0.0)
+    # Plain stores: a column has one entry for a state, so no two programs write one place.
     tl.store(out + i.to(tl.int64) * states + row, value, mask=live)
 
 
 def lists_of_program(lanes: int) -> int:
     """How many lists a program of so many lanes works on."""
+    # TILE sums are what a program keeps in registers: few lanes leave room for many lists.
     return max(16, min(256, TILE // lanes))
 
 
 def entries_of_chunk(lanes: int) -> int:
     """How many entries of a piece a program of so many lanes reads at once."""
+    # A chunk times the lanes is what is gathered in one turn: about 1024 values.
     return max(16, min(128, 1024 // lanes))
