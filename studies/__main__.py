@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from ctrlg.terminal.console import as_program, say
+
 
 def questions() -> dict[str, str]:
     """The first line of each program's docstring by the program's name; nothing is imported."""
@@ -19,5 +21,6 @@ def questions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for name, question in questions().items():
-        print(f"python -m {name}\n    {question}")
+    with as_program():
+        for name, question in questions().items():
+            say(f"python -m {name}\n    {question}")

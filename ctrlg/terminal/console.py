@@ -73,6 +73,9 @@ def as_program() -> Iterator[None]:
             sys.stdout.flush()
     except CtrlGError as error:
         _fail(error.message, error.hint)
+    except BrokenPipeError:  # whoever reads has read enough, as `head`; rich ends with the same code
+        _drop_output()
+        sys.exit(1)
     except Exception as error:
         reason = disk_failure(error)
         if reason is None:
@@ -83,9 +86,14 @@ def as_program() -> Iterator[None]:
 
 def _fail(message: str, hint: str) -> NoReturn:
     show_error(message, hint)
-    with suppress(Exception):  # Python would try again at its end, and complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_output()
     sys.exit(2)
+
+
+def _drop_output() -> None:
+    """What is still in the buffer of the standard output: Python would try again at its end, and complain."""
+    with suppress(Exception):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show_error(message: str, hint: str = "") -> None:
