@@ -18,7 +18,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
 
 
-def test_generate_keeps_what_it_constraints() -> None:
+def test_generate_keeps_its_constraint() -> None:
     (result,) = json.loads(run("generate", "--keywords", "horse", "--words", "4..9", "--beams", "4", "--json"))
     assert result["satisfied"]
     assert "horse" in result["text"].lower().split() or "horse" in result["text"].lower().rstrip(".").split()

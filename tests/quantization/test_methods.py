@@ -32,7 +32,7 @@ def most_levels(rows: Tensor, method: Method) -> int:
 @EVERY_METHOD
 @settings(deadline=None, max_examples=25)
 @given(p=hard_rows(), bits=FEW_BITS)
-def test_a_method_keeps_what_it_constraints(method: Method, p: Tensor, bits: int) -> None:
+def test_a_method_keeps_what_it_says(method: Method, p: Tensor, bits: int) -> None:
     before = p.clone()
     rows = method(p, bits)
     assert torch.equal(p, before)

@@ -31,7 +31,7 @@ def test_a_missing_model_is_named_before_any_work(jars: Path) -> None:
     (jars / "lib" / MODELS[1]).unlink()
     with pytest.raises(ArgumentError, match=r"3\.6\.0-models\.jar") as caught:
         evaluate([Written(0, ("dog",), ("A dog.",))], {0: ["A dog."]}, with_spice=True)
-    assert "download_eval_dependencies.sh" in caught.value.hint
+    assert "docs/quality.md" in caught.value.hint
 
 
 @pytest.mark.usefixtures("jars")
