@@ -111,6 +111,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         self.hmm_batch_size = hmm_batch_size
 
     @classmethod
+    @checked
     @without_autocast()
     def from_guide(
         cls,
@@ -134,7 +135,16 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             temperature: divides the joined scores, > 0.
             soft_mask: the HMM alone steers.
             strength: multiplies the HMM's log-ratio, > 0.
+
+        Raises:
+            ArgumentError: a number out of range, a soft mask without an HMM, a guide of several token ranges.
+            VocabularyError: an id of the prefix outside the vocabulary.
         """
+        check_soft_mask(hmm_model, soft_mask)
+        if len(guide.token_ranges) != 1:
+            raise ArgumentError(
+                f"the guide has {len(guide.token_ranges)} token ranges", hint="build the processor with token_ranges"
+            )
         processor = cls.__new__(cls)
         processor.hmm_batch_size = None
         ranges = [list(token_range) for token_range in guide.token_ranges]

@@ -104,14 +104,7 @@ def score_generated_ids(
 ) -> list[ScoredIds]:
     """The contents with their scores, in the order given.
 
-    Args:
-        base_model: a causal language model of transformers, read in evaluation mode.
-        generated_ids: the contents.
-        prompt_ids: what the model reads first. Without a prompt the first token has no probability and does not count.
-        suffix_ids: what follows each content.
-        suffix_logits_only: count the suffix only: how well it follows the content.
-        suffix_length_cap: count that many tokens of the suffix; all where None.
-        length_penalty: divides the sum by the number of counted tokens to this power; 0 is likelihood, 1 perplexity.
+    Arguments are those of `rank_generated_ids`.
 
     Raises:
         ArgumentError: not one token of a content counts.

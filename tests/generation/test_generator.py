@@ -11,8 +11,8 @@ from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 
 import ctrlg
 from ctrlg import Exclude, Generator, Keywords, WordCount
-from ctrlg.decoding import guides
-from ctrlg.errors import ArgumentError
+from ctrlg.decoding import ConstraintLogitsProcessor, guides
+from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.generation import generate, generate_many, prepared
 from ctrlg.hmm import HMM
 
@@ -147,3 +147,18 @@ def test_what_cannot_work_is_refused(hmm: HMM) -> None:
         with pytest.raises(ArgumentError) as refused:
             generator(CONSTRAINT, **options)
         assert refused.value.hint
+
+
+def test_a_guide_of_several_ranges_is_refused_for_one_processor(hmm: HMM) -> None:
+    dfa = Keywords(["dog"]).compile(TOKENIZER)
+    several = guides.guide_of(hmm, dfa, None, [], [[1, 4], [2, 6]], EOS)
+    with pytest.raises(ArgumentError, match="2 token ranges"):
+        ConstraintLogitsProcessor.from_guide(hmm, several, [EOS])
+    one = guides.guide_of(hmm, dfa, None, [], [[1, 4]], EOS)
+    wrong: Any
+    for wrong in ({"temperature": 0}, {"strength": -1.0}, {"prefix_ids": [len(TOKENIZER)]}):
+        with pytest.raises((ArgumentError, VocabularyError)):
+            ConstraintLogitsProcessor.from_guide(hmm, one, [EOS], **wrong)
+    with pytest.raises(ArgumentError, match="soft mask"):
+        mask_alone = guides.guide_of(None, dfa, None, [], [[1, 4]], EOS)
+        ConstraintLogitsProcessor.from_guide(None, mask_alone, [EOS], soft_mask=True)
