@@ -20,6 +20,7 @@ from ctrlg.automata.algebra import MAX_STATES, product
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
+from ctrlg.parts.factored import Clause
 from ctrlg.vocabulary.characters import SYMBOLS
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
@@ -28,6 +29,8 @@ _NAMES = 8  # constraints listed in an error
 _MOST_LEVELS = (
     100  # of constraints in constraints, which Python's stack has room for; a chain of & or of | is one level
 )
+_SMALL_UNION = 64  # states of alternatives that become one automaton
+_MOST_CLAUSES = 256
 _TOGETHER = 32  # constraints combined at a time, so that hundreds are refused before all their automata are built
 
 
@@ -92,7 +95,7 @@ class Constraint(abc.ABC):
         target = Target(Vocabulary.of(tokenizer_or_vocabulary, vocab_size), prefix, suffix, max_states)
         dfa = self.automaton(target)
         if dfa.shortest_length() is None:
-            raise _unsatisfiable(self, target)
+            raise unsatisfiable(self, target)
         return dfa
 
     @abc.abstractmethod
@@ -114,6 +117,15 @@ class Constraint(abc.ABC):
             target: tokens, prefix, suffix and the largest automaton allowed.
             kept: whether contents are to keep the constraint; False for those that break it.
         """
+
+    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
+        """The automaton as clauses that all have to accept, each by one of its alternatives; nothing is multiplied.
+
+        Args:
+            target: tokens, prefix, suffix and the largest automaton allowed.
+            kept: whether contents are to keep the constraint; False for those that break it.
+        """
+        return [(self.automaton(target, kept),)]
 
     def parts(self) -> list[Constraint]:
         """The constraints that all have to be kept for this one."""
@@ -165,6 +177,10 @@ class AllOf(Constraint):
         """See Constraint."""
         return combine(self.constraints, target, kept=kept, every=kept)
 
+    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
+        """See Constraint."""
+        return clauses_of(self.constraints, target, kept=kept, every=kept)
+
     def parts(self) -> list[Constraint]:
         """See Constraint."""
         return list(self.constraints)
@@ -202,6 +218,10 @@ class AnyOf(Constraint):
         """See Constraint."""
         return combine(self.constraints, target, kept=kept, every=not kept)
 
+    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
+        """See Constraint."""
+        return clauses_of(self.constraints, target, kept=kept, every=not kept)
+
     def __str__(self) -> str:
         return " or ".join(map(_bracketed, self.constraints))
 
@@ -230,6 +250,10 @@ class Not(Constraint):
     def automaton(self, target: Target, kept: bool = True) -> DFA:
         """See Constraint."""
         return self.constraint.automaton(target, not kept)
+
+    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
+        """See Constraint."""
+        return self.constraint.clauses(target, not kept)
 
     def __invert__(self) -> Constraint:
         return self.constraint
@@ -269,6 +293,33 @@ def combine(constraints: Sequence[Constraint], target: Target, *, kept: bool, ev
             ) from error
         joint = [whole.minimize()]
     return joint[0]
+
+
+def clauses_of(constraints: Sequence[Constraint], target: Target, *, kept: bool, every: bool) -> list[Clause]:
+    """As `combine`, as clauses.
+
+    Raises:
+        BudgetError: of alternatives that are conjunctions themselves, too many clauses come out.
+    """
+    if not constraints:
+        return [(_all_or_none(every, target),)]
+    if every:
+        return [clause for constraint in constraints for clause in constraint.clauses(target, kept)]
+    try:  # a small automaton says it exactly, and two together cost no more than one
+        return [(combine(constraints, target._replace(max_states=_SMALL_UNION), kept=kept, every=False),)]
+    except BudgetError:
+        pass
+    # (a and b) or (c and d) = (a or c) and (a or d) and (b or c) and (b or d)
+    joined: list[Clause] = [()]
+    for constraint in constraints:
+        own = constraint.clauses(target, kept)
+        joined = [(*one, *other) for one in joined for other in own]
+        if len(joined) > _MOST_CLAUSES:
+            raise BudgetError(
+                f"{named(constraint)}: its alternatives give more than {_MOST_CLAUSES} clauses",
+                hint="write alternatives of fewer parts, or ask for them one by one",
+            )
+    return joined
 
 
 def _all_or_none(accepted: bool, target: Target) -> DFA:
@@ -327,7 +378,7 @@ def _bracketed(constraint: Constraint) -> str:
     return f"({constraint})" if isinstance(constraint, (AllOf, AnyOf)) else str(constraint)
 
 
-def _unsatisfiable(constraint: Constraint, target: Target) -> UnsatisfiableError:
+def unsatisfiable(constraint: Constraint, target: Target) -> UnsatisfiableError:
     """The error that names a smallest set of pieces that cannot be kept together."""
     pieces = constraint.pieces()
     conflict = _conflict(pieces, target)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.look_ahead.content import ContentAutomaton
+from ctrlg.look_ahead.content import Followed
 from ctrlg.look_ahead.model import HiddenMarkovModel
 from ctrlg.look_ahead.suffix import Endings, advance
 
@@ -59,15 +59,17 @@ class SequenceReader:
     def __init__(
         self,
         hmm: HiddenMarkovModel | None,
-        automaton: ContentAutomaton,
+        automaton: Followed,
         suffix: tuple[int, ...],
         prefix: tuple[int, ...],
     ) -> None:
         self._automaton = automaton
+        # Stands for what is no content, where a number is needed and not looked at.
+        self._any_content = int(np.argmax(automaton.class_of < automaton.num_classes))
         self._suffix = suffix
         self._emission = hmm.emission if hmm is not None else None
         self._transition = hmm.transition if hmm is not None else None
-        start: Endings = (0,) if automaton.accepting[automaton.initial] else ()
+        start: Endings = (0,) if automaton.accepts(np.array([automaton.initial]))[0] else ()
         predictive = None
         if hmm is not None:
             predictive = hmm.initial.float()[None]
@@ -118,12 +120,12 @@ class SequenceReader:
         automaton, suffix = self._automaton, self._suffix
         no_content = (tokens < 0) | (tokens >= automaton.vocab_size) | (tokens == suffix[-1])
         over = sequences.over | no_content
-        known = np.where(no_content, 0, tokens)
-        classes = np.where(no_content, 0, automaton.class_of[known])
-        state = np.where(over, sequences.state, automaton.delta[sequences.state, classes])
+        known = np.where(no_content, self._any_content, tokens)
+        state = np.where(over, sequences.state, automaton.advance(sequences.state, known))
+        accepted = automaton.accepts(state)
         endings = [
-            () if done else advance(suffix, before, int(token), bool(automaton.accepting[after]))
-            for done, before, token, after in zip(over, sequences.endings, tokens, state, strict=True)
+            () if done else advance(suffix, before, int(token), bool(accept))
+            for done, before, token, accept in zip(over, sequences.endings, tokens, accepted, strict=True)
         ]
         absorbed = self._absorb(sequences, np.where(over, -1, tokens))
         return Sequences(sequences.of_row, sequences.step + 1, sequences.label, state, endings, over, absorbed)
