@@ -18,7 +18,7 @@ neighbour in every run, at 1 to 4 % of the speed alone in all runs but one (`ben
 docs/running.md)."""
 OBJECTS_BEFORE_A_LOOK = 10_000
 """New objects before Python looks for garbage, instead of its 700: `ctrlg generate --keywords dog` ends a sixth
-earlier, and 50,000 is no better. What is left at the end goes with the process, unlooked at, which saves another tenth."""
+earlier, and 50,000 is no better. What is left at the end goes with the process, unlooked at: another tenth."""
 
 
 def main() -> None:

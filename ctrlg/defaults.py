@@ -11,3 +11,6 @@ BEAMS = 8
 
 MAX_STATES = 20_000
 """Of an automaton on the way: what its look-ahead tables need memory for."""
+
+EXACT_STATES = 2_000
+"""Of one automaton for a whole constraint in `generate`; above it the parts are kept apart (docs/sizes.md)."""

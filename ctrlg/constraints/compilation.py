@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from ctrlg.automata.algebra import product
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Constraint, Target, unsatisfiable
+from ctrlg.defaults import EXACT_STATES
 from ctrlg.errors import BudgetError
 from ctrlg.parts import NFA, Factored
 from ctrlg.parts.factored import Clause
-
-EXACT_STATES = 5_000
-"""States of an automaton up to which it is better than its parts kept apart."""
 
 
 def exact_or_factored(constraint: Constraint, target: Target, exact_states: int = EXACT_STATES) -> DFA | Factored:

@@ -15,6 +15,7 @@ from ctrlg.automata.utf8 import whole_characters
 from ctrlg.constraints import Constraint
 from ctrlg.constraints.base import Target
 from ctrlg.constraints.compilation import exact_or_factored
+from ctrlg.defaults import MAX_STATES
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.generation.ranking import extract_generated_ids
 from ctrlg.look_ahead.model import HiddenMarkovModel
@@ -119,7 +120,8 @@ def compiled(constraint: ConstraintLike, vocabulary: Vocabulary, place: Place, m
     if drops_space:
         mask = mask & _at_most_one_space(vocabulary)
     if isinstance(constraint, Constraint):
-        dfa = exact_or_factored(constraint, Target(vocabulary, prefix, suffix, max_states))
+        target = Target(vocabulary, prefix, suffix, max(max_states, MAX_STATES))
+        dfa = exact_or_factored(constraint, target, max_states)
     else:
         never = [token for token, data in enumerate(vocabulary.token_bytes) if data is None]
         dfa = as_dfa(constraint, len(vocabulary.token_bytes)).forbid(never)

@@ -21,7 +21,7 @@ from ctrlg.arguments import (
     checked,
 )
 from ctrlg.decoding.processor import ConstraintLogitsProcessor, check_soft_mask
-from ctrlg.defaults import BEAMS, MAX_STATES
+from ctrlg.defaults import BEAMS, EXACT_STATES
 from ctrlg.devices import fast_dtype
 from ctrlg.errors import ArgumentError
 from ctrlg.generation.compiled import (
@@ -64,7 +64,7 @@ class Generator:
         model: a causal language model of transformers; it is used in evaluation mode and is not changed.
         tokenizer: the model's tokenizer.
         hmm: HMM or QuantizedHMM distilled from the model; None for the mask alone.
-        max_states: most states of a constraint's automaton.
+        max_states: most states of one automaton for a whole constraint; one that needs more is kept in parts.
         eos_token_id: the token that ends a text; the HMM's where None, the tokenizer's without an HMM.
         kept: constraints that stay prepared, as far as their tables fit into 1 GiB together.
 
@@ -79,7 +79,7 @@ class Generator:
         tokenizer: Tokenizer,
         hmm: HiddenMarkovModel | None = None,
         *,
-        max_states: Positive = MAX_STATES,
+        max_states: Positive = EXACT_STATES,
         eos_token_id: Natural | None = None,
         kept: Natural = KEPT,
     ) -> None:

@@ -25,7 +25,7 @@ from ctrlg.parts.nfa import NFA, joint_classes
 Clause = Sequence[DFA | NFA]
 """Automata, one of which has to accept."""
 
-MOST_NODES = 2_000
+MOST_NODES = 1_000
 """States of the core and its pairs with those of all alternatives, about: what the core may grow to."""
 
 _SAMPLE = 3  # alternatives whose pairs are counted
