@@ -10,7 +10,7 @@ from ctrlg.arguments import checked
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Constraint, Target, clauses_of, combine, named, within_budget
 from ctrlg.constraints.forms import forms_of
-from ctrlg.constraints.phrases import PhraseSearch
+from ctrlg.constraints.phrases.search import PhraseSearch
 from ctrlg.constraints.words import (
     ANYWHERE,
     LENIENT,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, Ordered, WordCount, phrase_construction
+from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, Ordered, WordCount
 from ctrlg.constraints.base import Target
+from ctrlg.constraints.phrases import construction as phrase_construction
 from ctrlg.errors import BudgetError, ConstraintError
 from ctrlg.vocabulary.token_bytes import Vocabulary
 

@@ -1,0 +1,102 @@
+"""Pieces of a text that begin where a word begins: what constraints about places in a text are put together from.
+
+A *word* here is a run without white space that holds a letter or a digit, as `WordCount` counts them. A piece begins
+with white space, or stands at the beginning of the text; so the seam between two pieces is never inside a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ctrlg.automata.dfa import DFA
+from ctrlg.automata.intersection import intersect
+from ctrlg.automata.lifting import TextDFA, lift
+from ctrlg.constraints.base import Constraint, Target, combine
+from ctrlg.constraints.words import STRICT, count_words, over_symbols, which
+from ctrlg.parts import NFA, alternatives, sequence
+from ctrlg.vocabulary.characters import CHARACTERS
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Automata of pieces, for one place of the content. Tokens that are not content lead nowhere.
+
+    Args:
+        target: tokens, prefix, suffix and the largest automaton allowed.
+    """
+
+    target: Target
+
+    def inside(self, constraint: Constraint, *, kept: bool = True) -> DFA:
+        """A piece that keeps the constraint and begins with white space; other text stands before and behind it."""
+        return self._joined(constraint.automaton(self._alone(), kept), self._spaced(True))
+
+    def first(self, constraint: Constraint, *, kept: bool = True) -> DFA:
+        """A piece at the beginning of the text, without white space before it; other text stands behind it."""
+        return self._joined(constraint.automaton(self._alone(), kept), self._spaced(False))
+
+    def begin(self, constraint: Constraint, *, kept: bool = True) -> DFA:
+        """The prefix and a piece, whatever the piece begins with; other text stands behind it."""
+        return constraint.automaton(self.target._replace(suffix=""), kept)
+
+    def last(self, constraint: Constraint, *, kept: bool = True) -> DFA:
+        """A piece and the suffix, which together keep the constraint; the piece begins with white space."""
+        return self._joined(constraint.automaton(self.target._replace(prefix=""), kept), self._spaced(True))
+
+    def anything(self) -> DFA:
+        """Every content."""
+        return combine((), self.target, kept=True, every=True)
+
+    def rest(self) -> DFA:
+        """Every piece that begins with white space."""
+        return self._joined(self.anything(), self._spaced(True))
+
+    @property
+    def nothing_before(self) -> bool:
+        """Whether a word may begin where the content does: the prefix is empty or ends with white space."""
+        return not self.target.prefix or self.target.prefix[-1].isspace()
+
+    @property
+    def nothing_behind(self) -> bool:
+        """Whether a word that ends where the content does stays as it is: no letter of the suffix joins it."""
+        run = self.target.suffix.split(maxsplit=1)[:1] if self.target.suffix[:1].strip() else []
+        return not any(STRICT.kind_of(character) for part in run for character in part)
+
+    @property
+    def words_behind(self) -> int:
+        """Words of the suffix, where nothing of it joins the content's last word."""
+        return count_words(self.target.suffix)
+
+    def _alone(self) -> Target:
+        return self.target._replace(prefix="", suffix="")
+
+    def _joined(self, *automata: DFA) -> DFA:
+        return intersect(automata, self.target.max_states).minimize()
+
+    def _spaced(self, begins_with_space: bool) -> DFA:
+        first, good, bad = range(3)
+        delta = np.array([[good, bad], [good, good], [bad, bad]], dtype=np.int32)
+        if not begins_with_space:
+            delta[first] = delta[first][::-1]
+        text = TextDFA(_spaces(), delta[:, ::-1], first, np.array([False, True, False]))
+        return lift(text, self.target.vocabulary).minimize()
+
+
+def any_of(automata: Sequence[DFA | NFA]) -> NFA | None:
+    """What one of some automata accepts, those that accept nothing left out; None where none is left."""
+    some = [one for one in automata if one.shortest_length() is not None]
+    return alternatives(some) if some else None
+
+
+def in_order(*automata: DFA | NFA) -> NFA:
+    """What is accepted by automata one behind the other."""
+    return sequence(automata)
+
+
+@lru_cache(maxsize=1)
+def _spaces() -> np.ndarray:
+    return over_symbols(which(str.isspace)[:CHARACTERS].astype(np.uint8))
