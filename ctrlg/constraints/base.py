@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from ctrlg.arguments import Positive, Tokenizer, VocabularySize, checked, refuse
 from ctrlg.automata.algebra import MAX_STATES, product
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
+from ctrlg.defaults import EXACT_STATES
 from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
 from ctrlg.parts.factored import Clause
 from ctrlg.vocabulary.characters import SYMBOLS
@@ -305,14 +307,12 @@ def clauses_of(constraints: Sequence[Constraint], target: Target, *, kept: bool,
         return [(_all_or_none(every, target),)]
     if every:
         return [clause for constraint in constraints for clause in constraint.clauses(target, kept)]
-    try:  # a small automaton says it exactly, and two together cost no more than one
+    with suppress(BudgetError):  # a small automaton says it exactly
         return [(combine(constraints, target._replace(max_states=_SMALL_UNION), kept=kept, every=False),)]
-    except BudgetError:
-        pass
     # (a and b) or (c and d) = (a or c) and (a or d) and (b or c) and (b or d)
     joined: list[Clause] = [()]
     for constraint in constraints:
-        own = constraint.clauses(target, kept)
+        own = _one_clause(constraint, target, kept)
         joined = [(*one, *other) for one in joined for other in own]
         if len(joined) > _MOST_CLAUSES:
             raise BudgetError(
@@ -320,6 +320,15 @@ def clauses_of(constraints: Sequence[Constraint], target: Target, *, kept: bool,
                 hint="write alternatives of fewer parts, or ask for them one by one",
             )
     return joined
+
+
+def _one_clause(constraint: Constraint, target: Target, kept: bool) -> list[Clause]:
+    """The clauses of an alternative, one if it can be: several would multiply with those of the others."""
+    own = constraint.clauses(target, kept)
+    if len(own) > 1:
+        with suppress(BudgetError):
+            return [(constraint.automaton(target._replace(max_states=EXACT_STATES), kept),)]
+    return own
 
 
 def _all_or_none(accepted: bool, target: Target) -> DFA:

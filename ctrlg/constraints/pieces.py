@@ -7,7 +7,7 @@ with white space, or stands at the beginning of the text; so the seam between tw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -30,14 +30,15 @@ class Pieces:
     """
 
     target: Target
+    _automata: dict[tuple[Constraint, bool], DFA] = field(default_factory=dict)
 
     def inside(self, constraint: Constraint, *, kept: bool = True) -> DFA:
         """A piece that keeps the constraint and begins with white space; other text stands before and behind it."""
-        return self._joined(constraint.automaton(self._alone(), kept), self._spaced(True))
+        return self._joined(self._alone(constraint, kept), self._spaced(True))
 
     def first(self, constraint: Constraint, *, kept: bool = True) -> DFA:
         """A piece at the beginning of the text, without white space before it; other text stands behind it."""
-        return self._joined(constraint.automaton(self._alone(), kept), self._spaced(False))
+        return self._joined(self._alone(constraint, kept), self._spaced(False))
 
     def begin(self, constraint: Constraint, *, kept: bool = True) -> DFA:
         """The prefix and a piece, whatever the piece begins with; other text stands behind it."""
@@ -71,8 +72,10 @@ class Pieces:
         """Words of the suffix, where nothing of it joins the content's last word."""
         return count_words(self.target.suffix)
 
-    def _alone(self) -> Target:
-        return self.target._replace(prefix="", suffix="")
+    def _alone(self, constraint: Constraint, kept: bool) -> DFA:
+        if (constraint, kept) not in self._automata:
+            self._automata[constraint, kept] = constraint.automaton(self.target._replace(prefix="", suffix=""), kept)
+        return self._automata[constraint, kept]
 
     def _joined(self, *automata: DFA) -> DFA:
         return intersect(automata, self.target.max_states).minimize()

@@ -68,9 +68,13 @@ class At(Constraint):
         it = word & (sure if kept else Exclude(self.phrases))
         found: list[DFA | NFA] = []
         if self.position > 0:
-            found += _to_the_end(pieces, [pieces.begin(WordCount(more, more))], it)
+            begins = [[pieces.begin(WordCount(more, more)), pieces.inside(it)]]
             if pieces.nothing_before and len(_runs(target.prefix)) == more:
-                found += _from_the_start(pieces, it, pieces.rest())
+                begins.append([pieces.first(it)])
+            for begin in begins:
+                found.append(in_order(*begin, pieces.rest()))
+                if pieces.nothing_behind:
+                    found.append(in_order(*begin))
         elif pieces.nothing_behind:
             behind = more - pieces.words_behind
             if behind > 0:
@@ -136,34 +140,21 @@ class Apart(Constraint):
                 f"not ({named(self)}) has no automaton", hint="exclude the words, or ask for Count(..., most=1)"
             )
         pieces = Pieces(target)
+        anything, rest = pieces.anything(), pieces.rest()
+        between = [pieces.inside(WordCount(self.words - 1, self.words - 1))] if self.words > 1 else []
         found: list[DFA | NFA] = []
         for phrase in as_phrases(self.phrases):
             it = WordCount(1, 1) & Keywords([phrase])
-            between = [pieces.inside(WordCount(self.words - 1, self.words - 1))] if self.words > 1 else []
-            found += _to_the_end(pieces, [pieces.anything(), pieces.inside(it), *between], it)
-            if pieces.nothing_before:
-                found += _to_the_end(pieces, [pieces.first(it), *between], it)
+            inside = pieces.inside(it)
+            begins = [[anything, inside]] + ([[pieces.first(it)]] if pieces.nothing_before else [])
+            for begin in begins:
+                found.append(in_order(*begin, *between, inside, rest))
+                if pieces.nothing_behind:
+                    found.append(in_order(*begin, *between, inside))
         return any_of(found)
 
     def __str__(self) -> str:
         return f"{'/'.join(self.phrases)} again {self.words} words later"
-
-
-def _to_the_end(pieces: Pieces, before: Sequence[DFA], it: Constraint) -> list[DFA | NFA]:
-    """What `before` says, the word, and any text behind it or none."""
-    word = pieces.inside(it)
-    found: list[DFA | NFA] = [in_order(*before, word, pieces.rest())]
-    if pieces.nothing_behind:
-        found.append(in_order(*before, word))
-    return found
-
-
-def _from_the_start(pieces: Pieces, it: Constraint, rest: DFA) -> list[DFA | NFA]:
-    """The word at the beginning of the content, and any text behind it or none."""
-    found: list[DFA | NFA] = [in_order(pieces.first(it), rest)]
-    if pieces.nothing_behind:
-        found.append(pieces.first(it))
-    return found
 
 
 def _runs(text: str) -> list[str]:

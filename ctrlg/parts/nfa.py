@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ctrlg.automata.classes import joint
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import explore_one_by_one
-from ctrlg.automata.paths import UNREACHABLE, Incoming, distances, group_by_target
+from ctrlg.automata.paths import UNREACHABLE, distances, distances_in, group_by_target
 
 States = frozenset[int]
 
@@ -94,22 +94,20 @@ class NFA:
 
     @cached_property
     def _distances(self) -> NDArray[np.int32]:
-        # A state accepts at once what one that is entered with it accepts, so each edge into a state is one into
-        # those as well.
+        if not any(self.entered_with):
+            return distances_in(self.delta, self.accepting)
         goal = self.accepting.copy()
-        source = np.repeat(np.arange(self.num_states, dtype=np.int32), self.num_classes)
-        edges = np.unique(np.stack([source, self.delta.reshape(-1)], axis=1), axis=0)
-        more = [edges]
+        source = np.repeat(np.arange(self.num_states, dtype=np.int64), self.num_classes)
+        edges = np.unique(source * self.num_states + self.delta.reshape(-1))
+        source, target = edges // self.num_states, edges % self.num_states
+        more = [(source, target)]
         for state, others in enumerate(_closed(self.entered_with)):
+            # A state accepts what those entered with it do, and takes their edges.
             goal[state] |= any(self.accepting[other] for other in others)
-            sources = edges[edges[:, 1] == state, 0]
-            more += [np.stack([sources, np.full(len(sources), other, np.int32)], axis=1) for other in others]
-            # What is entered with a state is where it is, at no cost.
-            own = edges[np.isin(edges[:, 0], others), 1]
-            more.append(np.stack([np.full(len(own), state, np.int32), own], axis=1))
-        source, target = np.concatenate(more).astype(np.int32).T
-        incoming: Incoming = group_by_target(source, target, self.num_states)[0]
-        return distances(incoming, goal)
+            own = target[np.isin(source, others)]
+            more.append((np.full(len(own), state), own))
+        sources, targets = (np.concatenate(ends).astype(np.int32) for ends in zip(*more, strict=True))
+        return distances(group_by_target(sources, targets, self.num_states)[0], goal)
 
     def shortest_length(self) -> int | None:
         """Fewest tokens of an accepted string; None where there is none."""
