@@ -19,17 +19,26 @@ from ctrlg.automata.dfa import DFA
 MAX_CLASS_SETS = 8192  # beyond, their masses take too much memory and an edge is made for every class instead
 
 
-class Followed(Protocol):
-    """An automaton as sequences follow it, whatever it is made of: a state is a number.
+class HasClasses(Protocol):
+    """What sorts tokens into classes.
 
     Attributes:
         class_of: int32 [V], values in [0, K]; K for the end-of-text token.
+    """
+
+    @property
+    def class_of(self) -> np.ndarray: ...
+
+
+class Followed(HasClasses, Protocol):
+    """An automaton as sequences follow it, whatever it is made of: a state is a number.
+
+    Attributes:
         initial: the state before the first content token.
     """
 
-    class_of: np.ndarray
-    initial: int
-
+    @property
+    def initial(self) -> int: ...
     @property
     def vocab_size(self) -> int: ...
     @property

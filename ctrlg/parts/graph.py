@@ -46,7 +46,7 @@ class Graph:
         """All nodes that some content reaches."""
         core = factored.core
         dead_core = core.distances() == UNREACHABLE
-        tables = [core.delta.astype(np.int64)]
+        tables: list[NDArray[np.int64]] = [core.delta.astype(np.int64)]
         accepting, satisfied = [core.accepting], [np.ones(core.num_states, dtype=bool)]
         node_of: list[NDArray[np.int32]] = []
         entered_with: dict[int, tuple[int, ...]] = {}
@@ -59,7 +59,7 @@ class Graph:
             node_of.append(found.node_of)
             entered_with |= found.entered_with
             count += len(found.delta)
-        starts = [(core.initial,)]
+        starts: list[tuple[int, ...]] = [(core.initial,)]
         for automaton, nodes in zip(factored.alternatives, node_of, strict=True):
             starts.append(tuple(int(nodes[core.initial, state]) for state in automaton.start()))
         delta = np.concatenate([*tables, np.full((1, core.num_classes), -1)])
