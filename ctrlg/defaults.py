@@ -6,6 +6,12 @@ METHOD = "log-norm-q"
 BITS = 5
 """Of a code: as in the HMMs that this package carries."""
 
+AWARE_METHOD = "norm-q"
+"""Of quantization inside of EM: as published."""
+
+AWARE_BITS = 8
+"""Of a code there: as in Norm-Q's scripts."""
+
 BEAMS = 8
 """Of a search."""
 

@@ -44,18 +44,19 @@ def main(
     """
     import ctrlg
     from ctrlg.devices import fast_dtype
-    from ctrlg.evaluation.benchmark import float_hmm, grid_part, guide, parse_grid
+    from ctrlg.evaluation.benchmark import float_hmm
+    from ctrlg.evaluation.grid import Grid
     from ctrlg.loading.language_models import load_language_model
 
     if qbit and method != "float32":
         raise ArgumentError("both --qbit and --method", hint="--qbit is the method integer; name one of them")
-    (setting,) = parse_grid([f"integer:{qbit}" if qbit else grid_part(method, bits)])
+    (setting,) = Grid.of("integer", qbit) if qbit else Grid.of(method, bits)
     constraint = ctrlg.Keywords([[word] for word in keywords], inflect=True) & ctrlg.WordCount(*words)
     language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
     results = ctrlg.generate(
         language_model,
         tokenizer,
-        guide(float_hmm(hmm), setting),
+        setting.guide(float_hmm(hmm)),
         constraint,
         suffix=".",
         min_new_tokens=5,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from ctrlg.terminal.console import new_console, say
 from ctrlg.terminal.program import Program, command_as_typed
 
 if TYPE_CHECKING:
-    from ctrlg.evaluation.benchmark import Setting
+    from ctrlg.evaluation.grid import Grid
 
 
 def named_source(name: str) -> str:
@@ -103,20 +102,28 @@ def benchmark(settings: BenchmarkSettings, grid: tuple[str, ...]) -> None:
     Args:
         grid: 'METHOD:BITS,BITS', 'float32' or 'mask-only'. Repeat.
     """
-    from ctrlg.evaluation.benchmark import parse_grid
+    from ctrlg.evaluation.grid import Grid
 
-    chosen = parse_grid(grid)
-    write_benchmark(replace(settings, dataset_path=named_source(settings.dataset_path)), chosen)
+    write_benchmark(settings, Grid.parse(grid))
 
 
-def write_benchmark(settings: BenchmarkSettings, grid: Sequence[Setting]) -> None:
-    """Run the benchmark under a progress bar, and say how many constraints each setting kept."""
+def write_benchmark(settings: BenchmarkSettings, grid: Grid) -> None:
+    """Run the benchmark under a progress bar, and print how many constraints each setting kept.
+
+    Args:
+        settings: what is written, and with what; the data may be "default".
+        grid: how the HMM is compressed.
+
+    Raises:
+        CtrlGError: as `run_benchmark`.
+    """
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
     from rich.table import Table
 
     from ctrlg.evaluation.benchmark import run_benchmark
     from ctrlg.terminal.plain_console import PlainConsole
 
+    settings = replace(settings, data=named_source(settings.data))
     console = PlainConsole()
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -182,7 +189,7 @@ PROGRAMS = {
     "benchmark": Program(
         benchmark,
         "ctrlg benchmark",
-        defaults={"hmm_model_path": "default", "base_model": "default"},
+        defaults={"hmm": "default", "model": "default"},
         examples="""
 Examples:
 

@@ -285,8 +285,8 @@ class _Job:
         deadline = self._deadline(stage.folder.name)
         read = min(chunks, self._files_of(settings.soft_sequences if stage.soft else None) or chunks)
         return TrainingSettings(
-            model_path=str(stage.folder),
-            data_path=str(self.samples),
+            hmm=str(stage.folder),
+            data=str(self.samples),
             dataset="data",
             em_schedule=f"{stage.steps},{read}",
             log_file=str(stage.folder / "log.jsonl"),

@@ -40,7 +40,7 @@ def open_lines(path: str | Path, settings: Mapping[str, Any]) -> StudyLines:
             lines.close()
             raise ArgumentError(
                 f"{path} was written with other settings: {differing}",
-                hint="give the same to go on, or another --output_path",
+                hint="give the same to go on, or another --output",
             )
     for line in earlier:
         key = tuple(line[name] for name in KEY)

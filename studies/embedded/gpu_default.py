@@ -42,7 +42,7 @@ from ctrlg.devices import checked_device, fast_dtype
 from ctrlg.distillation.pipeline import RECORD, distill
 from ctrlg.distillation.pipeline_settings import DistillationSettings
 from ctrlg.errors import DataError
-from ctrlg.evaluation.benchmark import BenchmarkSettings
+from ctrlg.evaluation.benchmark_settings import BenchmarkSettings
 from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.files.atomic import atomic_file, read_lines, write_json
 from ctrlg.files.disk import writable_folder
@@ -262,10 +262,10 @@ def benchmark_command(job: Job, part: int, result: Path) -> list[str]:
     """What writes a share of the sentences."""
     options = job.options
     given = {
-        "hmm_model_path": job.distilled / "hmm" / "best",
-        "base_model": job.adapted,
-        "dataset_path": options.validation,
-        "output_path": result,
+        "hmm": job.distilled / "hmm" / "best",
+        "model": job.adapted,
+        "data": options.validation,
+        "output": result,
         "beams": options.beams,
         "limit": options.sets,
         "together": options.together,

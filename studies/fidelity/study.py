@@ -22,8 +22,8 @@ from torch import Tensor
 
 from ctrlg.distillation.sampling.storage import read_sequences
 from ctrlg.errors import DataError, require_at_least
-from ctrlg.evaluation.benchmark import FLOAT
 from ctrlg.evaluation.concept_sets import ConceptSet
+from ctrlg.evaluation.grid import FLOAT, Grid
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, write_sentences
 from ctrlg.inspection.fidelity import held_out_log_likelihood
 from ctrlg.quantization.methods import METHODS
@@ -60,7 +60,7 @@ class Fidelity(Study):
     def check(self) -> None:
         chosen = self.arguments
         require_at_least(chosen, {"beams": 1, "sequences": 2})
-        self.points = points(chosen.methods, chosen.bits, chosen.thresholds)
+        self.points = points(Grid.product(chosen.methods, chosen.bits), chosen.thresholds)
         self.test = read_sequences(chosen.test)
         if int(self.test.max()) >= self.reference.vocab_size:
             raise DataError(f"{chosen.test} holds token {int(self.test.max())}", hint="was another model sampled?")

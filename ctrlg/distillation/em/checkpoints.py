@@ -97,7 +97,7 @@ class RunFolder:
             f"{self.path} holds {'a finished' if progress.finished else 'an interrupted'} run with other settings: "
             f"{differing_settings(theirs, settings)}",
             hint="give the same settings to go on, start from the last checkpoint of a finished run to continue it, "
-            f"choose another model_path, or remove {self._resume} to begin anew",
+            f"choose another folder, or remove {self._resume} to begin anew",
         )
 
     def write(self, settings: dict[str, Any], progress: Progress) -> None:

@@ -50,12 +50,12 @@ def check_data(settings: TrainingSettings, vocab_size: int, eos_token_id: int) -
             digest.update(drawn.numpy().tobytes())
     if len(lengths) > 1:
         raise DataError(
-            f"the chunks in {settings.data_path} hold sequences of {len(lengths)} lengths: {sorted(lengths)}",
+            f"the chunks in {settings.data} hold sequences of {len(lengths)} lengths: {sorted(lengths)}",
             hint="sample them with one --max_new_tokens, or cut them with --sample_length",
         )
     if len(draws) > 1:
         raise DataError(
-            f"the chunks in {settings.data_path} have {sorted(draws)} draws of next tokens a place",
+            f"the chunks in {settings.data} have {sorted(draws)} draws of next tokens a place",
             hint="remove the .next_tokens files and make them all with one --next_tokens",
         )
     return digest.hexdigest()

@@ -66,13 +66,13 @@ def train(settings: TrainingSettings, processes: Processes = ONE_PROCESS, consol
     or do not fit), ArgumentError (folders that cannot be written, another run in them); later ProcessError.
     """
     needed = [settings.checkpoint, *([settings.prior_checkpoint] if settings.prior_strength > 0 else [])]
-    for checkpoint in map(settings.checkpoint_folder, needed):  # first: a mistyped model_path shall not become a folder
+    for checkpoint in map(settings.checkpoint_folder, needed):  # first: a mistyped folder shall not become a folder
         restore_folder(checkpoint)
         if not checkpoint.is_dir():
             raise CheckpointError(f"no such checkpoint: {checkpoint}", hint="lvd_hmm.py makes the first, checkpoint-0")
     writable_file(settings.log_file)
     TrainingLog(settings.log_file).check()
-    folder = RunFolder(settings.model_path)
+    folder = RunFolder(settings.hmm)
     if console is None or processes.rank:
         console = new_console(quiet=processes.rank != 0)
     lock: AbstractContextManager[None] = folder.locked() if processes.rank == 0 else nullcontext()
