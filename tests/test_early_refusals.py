@@ -191,7 +191,7 @@ def test_benchmark_looks_at_its_output_before_it_opens_an_hmm(
 
 def test_figures_are_refused_before_the_work_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "folder.png").mkdir()
-    for name, message in (("a.gif", "cannot draw into"), ("folder.png", "is a folder"), ("a", "cannot draw into")):
+    for name, message in (("a.gif", "cannot plot into"), ("folder.png", "is a folder"), ("a", "cannot plot into")):
         with pytest.raises(ArgumentError, match=message):
             check_figure_path(tmp_path / name)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

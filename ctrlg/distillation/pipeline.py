@@ -168,7 +168,7 @@ class _Job:
     def _sample(self) -> tuple[list[Path], Path]:
         """Files of the training chunks, and of the sequences to judge by."""
         settings = self.settings
-        drawing = ChunkSettings(
+        chunks = ChunkSettings(
             settings.sampling,
             self.chunk_size,
             self.record.get("chunks", -(-settings.sequences // self.chunk_size)),
@@ -178,23 +178,23 @@ class _Job:
             embedded_chunks=self._files_of(settings.embedded_sequences),
             next_tokens=settings.next_tokens if self.described_while_sampling else 0,
         )
-        held_out = replace(drawing, chunk_size=settings.held_out, total_chunks=1, embeddings=False, next_tokens=0)
+        held_out = replace(chunks, chunk_size=settings.held_out, total_chunks=1, embeddings=False, next_tokens=0)
         held_out = replace(held_out, embedded_chunks=None)
         jobs = (
-            ("data.dev", replace(held_out, seed=drawing.seed + 1)),
-            ("data.test", replace(held_out, seed=drawing.seed + 2)),
-            ("data.train", drawing),
+            ("data.dev", replace(held_out, seed=chunks.seed + 1)),
+            ("data.test", replace(held_out, seed=chunks.seed + 2)),
+            ("data.train", chunks),
         )
         files: list[Path] = []
         for name, job in jobs:
             if name == "data.train":
-                self._check_lengths(drawing)
+                self._check_lengths(chunks)
             until = self._deadline("sampling") if name == "data.train" else None
             with sampling_bar(console=self.console, title=f"sampling {name}") as progress:
                 files = sample_chunks(
                     self.model, self.prompts, self.eos, job, self._named(name, job), progress=progress, until=until
                 )
-        if self.settings.seconds is not None:  # time decided how many there are: a later start draws no more
+        if self.settings.seconds is not None:  # time decided how many there are: a later start samples no more
             self.record["chunks"] = len(files)
             self._write_record()
         return files, self.samples / "data.test"
@@ -207,7 +207,7 @@ class _Job:
 
     @property
     def described_while_sampling(self) -> bool:
-        """Whether the draws of next tokens are: not all sequences keep hidden states to make them from later."""
+        """Whether the samples of next tokens are: not all sequences keep hidden states to make them from later."""
         return self.settings.embedded_sequences is not None and self.settings.soft_steps > 0
 
     def _files_of(self, sequences: int | None) -> int | None:
@@ -218,10 +218,10 @@ class _Job:
         """Of `time.monotonic()`: when the stage is to have ended."""
         return None if self.settings.seconds is None else self.began + SHARES[stage] * self.settings.seconds
 
-    def _check_lengths(self, drawing: ChunkSettings) -> None:
+    def _check_lengths(self, chunks: ChunkSettings) -> None:
         """Refuse more states than the training data will have tokens, as the held-out sequences tell."""
         tokens = int((read_sequences(self.samples / "data.dev") != self.eos).sum())
-        expected = tokens / self.settings.held_out * drawing.chunk_size * drawing.total_chunks
+        expected = tokens / self.settings.held_out * chunks.chunk_size * chunks.total_chunks
         check_states(self.settings.hidden_states, int(expected))
 
     def _budget(self) -> int:
@@ -255,7 +255,7 @@ class _Job:
         return self.stages[0].folder / "checkpoint-0"
 
     def _initialise(self, training: list[Path]) -> None:
-        """The first HMM, and the draws of next tokens where they are not there."""
+        """The first HMM, and the samples of next tokens where they are not there."""
         settings = self.settings
         embedded = training[: self._files_of(settings.embedded_sequences)]
         undescribed = training if settings.soft_steps and not self.described_while_sampling else []
@@ -268,7 +268,7 @@ class _Job:
             for number, file in enumerate(map(SampledFile.of, undescribed), start=1):
                 seed = settings.seed * len(training) + number
                 describe_next_tokens(*file, self.head, settings.next_tokens, self.vocab_size, self.eos, seed)
-                bars("drawing next tokens", number, len(training))
+                bars("sampling next tokens", number, len(training))
 
     def _train(self, chunks: int) -> None:
         """All stages, each from the best model of the one before."""

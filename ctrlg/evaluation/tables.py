@@ -131,7 +131,7 @@ def plot(rows: Sequence[Row], path: str | Path, command: str | None = None) -> N
     (the float HMM, the mask alone) across. Raises DataError where no row has bits, ArgumentError as `save_figure`."""
     lines = [row for row in rows if row.bits is not None]
     if not lines:
-        raise DataError("no row says its bits: nothing to draw", hint="results of test_benchmark.py")
+        raise DataError("no row says its bits: nothing to plot", hint="results of test_benchmark.py")
     panels = {name: label for name, label in PANELS.items() if all(name in row.scores for row in lines)}
     figure = new_figure(4.5 * len(panels) + 1, 4.7)
     for axes, (name, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):

@@ -46,7 +46,7 @@ def generate_calibration(
     """Let the model write the texts, into the file `output`; what is there already is only read.
 
     model: a causal language model of transformers. A job that was interrupted goes on with the next batch and ends with
-    the same data: every batch draws from a stream named by (seed, batch).
+    the same data: every batch samples from a stream named by (seed, batch).
     Raises ArgumentError where `output` holds data of other settings or another model, or is being written, and
     for rows longer than the model can read.
     """
@@ -134,8 +134,8 @@ class _Writer:
         for place in range(begun + 1, settings.length):
             if place > begun + 1:
                 reader.read(rows[:, place - 1])
-            drawn = sampled_tokens(reader.logits, uniforms[place], settings.temperature)
-            tokens = torch.where(greedy_left > 0, reader.logits.argmax(1), drawn)
+            sampled = sampled_tokens(reader.logits, uniforms[place], settings.temperature)
+            tokens = torch.where(greedy_left > 0, reader.logits.argmax(1), sampled)
             fresh = torch.isin(rows[:, place - 1], self._ends)
             rows[:, place] = torch.where(fresh, self._first(uniforms[place]), tokens)
             greedy_left = torch.where(fresh, settings.greedy_tokens, greedy_left - 1)

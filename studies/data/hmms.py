@@ -1,9 +1,9 @@
 """What are more states, or other seeds, worth after compression? Likelihood and sentences of several HMMs.
 
     python -m studies.data.hmms --hmms runs/seeds/* --grid float32 norm-q:8 column:8 none:8 --masks hard soft \\
-        --test runs/samples/commongen.test --dataset_path validation.jsonl --limit 30 --output runs/seeds-written
+        --test runs/samples/commongen.test --data validation.jsonl --limit 30 --output runs/seeds-written
     python -m studies.data.hmms --hmms runs/sizes/* --grid float32 log-norm-q:4 norm-q:8 --masks hard soft \\
-        --test runs/samples/commongen.test --dataset_path validation.jsonl --output runs/sizes-written \\
+        --test runs/samples/commongen.test --data validation.jsonl --output runs/sizes-written \\
         --plot fig/sizes.svg
 
 An HMM is a folder with a float model, as `studies.data.scaling --models` leaves them; those of one number of states are

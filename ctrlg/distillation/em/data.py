@@ -33,7 +33,7 @@ def check_data(settings: TrainingSettings, vocab_size: int, eos_token_id: int) -
         )
     digest = hashlib.sha256()
     lengths: set[int] = set()
-    draws: set[int] = set()
+    numbers: set[int] = set()
     for file in files:
         sequences = read_sequences(file)
         if file != settings.dev_file():
@@ -45,17 +45,17 @@ def check_data(settings: TrainingSettings, vocab_size: int, eos_token_id: int) -
         digest.update(repr(tuple(sequences.shape)).encode())
         digest.update(sequences.contiguous().numpy().tobytes())
         if settings.next_tokens and file != settings.dev_file():
-            drawn = read_next_tokens(file, token_mask(sequences, eos_token_id), vocab_size)
-            draws.add(drawn.shape[1])
-            digest.update(drawn.numpy().tobytes())
+            next_tokens = read_next_tokens(file, token_mask(sequences, eos_token_id), vocab_size)
+            numbers.add(next_tokens.shape[1])
+            digest.update(next_tokens.numpy().tobytes())
     if len(lengths) > 1:
         raise DataError(
             f"the chunks in {settings.data} hold sequences of {len(lengths)} lengths: {sorted(lengths)}",
             hint="sample them with one --max_new_tokens, or cut them with --sample_length",
         )
-    if len(draws) > 1:
+    if len(numbers) > 1:
         raise DataError(
-            f"the chunks in {settings.data} have {sorted(draws)} draws of next tokens a place",
+            f"the chunks in {settings.data} have {sorted(numbers)} samples of next tokens a place",
             hint="remove the .next_tokens files and make them all with one --next_tokens",
         )
     return digest.hexdigest()
@@ -77,16 +77,16 @@ def training_sequences(settings: TrainingSettings, chunks: tuple[int, ...]) -> T
 
 
 def training_next_tokens(settings: TrainingSettings, chunks: tuple[int, ...], model: HMM) -> Tensor | None:
-    """Draws int32 [tokens, K] for the predicted tokens of training_sequences; None where settings do not ask."""
+    """Next tokens, int32 [tokens, K] for the predicted tokens of training_sequences; None where settings do not ask."""
     if not settings.next_tokens:
         return None
     parts = []
     for file in map(settings.training_file, chunks):
         mask = token_mask(read_sequences(file), model.eos_token_id)
-        drawn = read_next_tokens(file, mask, model.vocab_size)
+        next_tokens = read_next_tokens(file, mask, model.vocab_size)
         kept = torch.zeros_like(mask)
         kept[:, : settings.sample_length] = True
-        parts.append(drawn if settings.sample_length is None else drawn[kept[mask]])
+        parts.append(next_tokens if settings.sample_length is None else next_tokens[kept[mask]])
     return torch.cat(parts)
 
 

@@ -63,7 +63,7 @@ def em_step(
 ) -> None:
     """One EM step in place over sequences int64 [n, T], the same in every process.
 
-    step: which tokens are dropped. next_tokens: int32 [tokens, K], draws of the language model's next-token
+    step: which tokens are dropped. next_tokens: int32 [tokens, K], samples of the language model's next-token
     distribution at every predicted token in reading order; emissions are then credited with them instead of with the
     sequences' own tokens (`ctrlg.distillation.sampling.next_tokens`).
     """
@@ -96,8 +96,10 @@ def em_counts(
         for index, width in shared_places(sequences, eos_token_id, settings.batch_size, processes, report):
             predictive = sums.add_moves_predicting(rows[index, :width].to(parameters.initial.device))
             there = predicted[index, :width]
-            drawn = next_tokens[places[index, :width][there].to(next_tokens.device)]
-            credit_next_tokens(sums.emission, parameters.emission, predictive[there.to(predictive.device)], drawn)
+            there_tokens = next_tokens[places[index, :width][there].to(next_tokens.device)]
+            credit_next_tokens(
+                sums.emission, parameters.emission, predictive[there.to(predictive.device)], there_tokens
+            )
         counts = sums.total()
     return counts._replace(
         initial=processes.sum(counts.initial),
@@ -178,8 +180,8 @@ def drop_tokens(sequences: Tensor, dropout: float, eos_token_id: int, seed: int,
     if dropout == 0:
         return sequences
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    drawn = torch.rand(sequences.shape, generator=generator, dtype=torch.float32) < dropout
-    return sequences.masked_fill(drawn.to(sequences.device) & (sequences != eos_token_id), MISSING)
+    dropped = torch.rand(sequences.shape, generator=generator, dtype=torch.float32) < dropout
+    return sequences.masked_fill(dropped.to(sequences.device) & (sequences != eos_token_id), MISSING)
 
 
 def parse_schedule(text: str) -> list[tuple[int, int]]:

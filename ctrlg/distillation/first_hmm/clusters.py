@@ -25,14 +25,14 @@ def share_of_sample(sizes: Sequence[int], count: int, seed: int) -> list[NDArray
     """Positions to sample from each of several sets of these sizes, sorted; `count` together, all where there are
     fewer.
 
-    Every subset of `count` members is equally likely; the same seed draws the same one.
+    Every subset of `count` members is equally likely; the same seed samples the same one.
     """
     generator = np.random.default_rng(seed)
     total = sum(sizes)
     if count >= total:
         return [np.arange(size) for size in sizes]
-    drawn = generator.multivariate_hypergeometric(sizes, count, method="marginals")
-    return [np.sort(generator.choice(size, share, replace=False)) for size, share in zip(sizes, drawn, strict=True)]
+    shares = generator.multivariate_hypergeometric(sizes, count, method="marginals")
+    return [np.sort(generator.choice(size, share, replace=False)) for size, share in zip(sizes, shares, strict=True)]
 
 
 def train_centroids(

@@ -75,7 +75,7 @@ def latent_variable_distillation(
         )
     sizes = _content_sizes(files, settings, report)
     check_states(settings.hidden_states, sum(sizes))
-    vectors = _draw_vectors(files, sizes, settings, report)
+    vectors = _sample_vectors(files, sizes, settings, report)
     clusters = settings.hidden_states - 1
     report(f"k-means of {len(vectors):,} vectors", 0, 1)
     centroids = train_centroids(vectors, clusters, settings.iterations, settings.seed, device)
@@ -144,7 +144,7 @@ def _content_sizes(files: Sequence[SampledFile], settings: LatentSettings, repor
     return sizes
 
 
-def _draw_vectors(
+def _sample_vectors(
     files: Sequence[SampledFile], sizes: Sequence[int], settings: LatentSettings, report: Progress
 ) -> NDArray[np.float32]:
     """The bounded sample of embeddings, float32 [n, D]."""
@@ -159,7 +159,7 @@ def _draw_vectors(
                     f"{file.embeddings} has {parts[-1].shape[1]} dimensions, earlier files have {parts[0].shape[1]}",
                     hint="all files must come from one language model",
                 )
-        report("drawing vectors", number, len(files))
+        report("sampling vectors", number, len(files))
     return torch.cat(parts).float().numpy()
 
 

@@ -3,7 +3,7 @@
 Row i of the whole job, counted over all chunks, continues prompt i modulo the number of prompts: every prompt has its
 share to within one row, in the job and in every chunk. A chunk's rows are cut into batches of prompts that are equally
 long, so that nothing is padded. Every batch has a random stream of its own, named by (seed, chunk, batch): the data do
-not depend on which process draws it, on how many there are, or on how often the job was interrupted.
+not depend on which process samples it, on how many there are, or on how often the job was interrupted.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def sample_chunks(
 
     A job that was interrupted, killed even, goes on with the next batch and ends with the same data; it may go on with
     more chunks. To the bit, this holds on the same kind of device with the same number of threads a process.
-    Raises ArgumentError where `output` holds data of other settings or another process draws it, or for lengths the
+    Raises ArgumentError where `output` holds data of other settings or another process samples it, or for lengths the
     model cannot hold, DataError and VocabularyError for prompts without tokens or outside the vocabulary.
     """
     processes = processes or Processes(0, 1, next(model.parameters()).device)
@@ -77,7 +77,7 @@ def sample_chunks(
     writable_folder(output.parent)
     _check_prompts(model, prompts, settings.sampling.max_new_tokens)
     description = _description(model, prompts, eos_token_id, settings)
-    with Lock(output, f"drawing {output}") if processes.rank == 0 else nullcontext():
+    with Lock(output, f"sampling {output}") if processes.rank == 0 else nullcontext():
         return _plot_missing(model, prompts, eos_token_id, settings, output, processes, progress, until, description)
 
 

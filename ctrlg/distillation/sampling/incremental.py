@@ -125,7 +125,7 @@ class IncrementalModel:
         if self._embeddings and not seen:
             raise ArgumentError(
                 f"the output layer of {type(self._model).__name__} cannot be observed",
-                hint="draw without embeddings",
+                hint="sample without embeddings",
             )
         return output.logits[:, -1], seen[-1][:, -1] if seen else None
 

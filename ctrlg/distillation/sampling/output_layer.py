@@ -16,7 +16,7 @@ HARD_COUNTS = "count tokens instead: --next_tokens 0, and --hard for the first H
 
 
 class OutputLayer(nn.Module):
-    """Hidden states to logits, divided by the temperature of the draws.
+    """Hidden states to logits, divided by the temperature of the samples.
 
     layer: the language model's output layer (`get_output_embeddings()`). temperature: > 0.
     """
@@ -58,7 +58,9 @@ def sampling_temperature(files: Sequence[str | Path]) -> float:
     settings = [read_description(file).get("settings", {}) for file in files]
     temperatures = {float(each.get("temperature", 1.0)) for each in settings}
     if len(temperatures) > 1:
-        raise DataError(f"the samples were drawn at temperatures {sorted(temperatures)}", hint="take those of one")
+        raise DataError(f"the sequences were sampled at temperatures {sorted(temperatures)}", hint="take those of one")
     if any(each.get("top_k") or each.get("top_p", 1.0) < 1 for each in settings):
-        raise DataError("the samples were drawn with top_k or top_p, which soft counts do not know", hint=HARD_COUNTS)
+        raise DataError(
+            "the sequences were sampled with top_k or top_p, which soft counts do not know", hint=HARD_COUNTS
+        )
     return temperatures.pop()

@@ -56,7 +56,7 @@ class Parts:
             return dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise ArgumentError(
-                f"{file} is damaged: {error}", hint=f"remove {self.folder} to draw its unfinished chunks anew"
+                f"{file} is damaged: {error}", hint=f"remove {self.folder} to sample its unfinished chunks anew"
             ) from error
 
     def has(self, chunk: int, batch: int) -> bool:
@@ -88,9 +88,9 @@ class Parts:
         """Write the chunk's file from its batches and remove them. batches: the rows of the chunk that each holds."""
         parts = [self._file(chunk, batch) for batch in range(len(batches))]
         rows = [torch.tensor(batch) for batch in batches]
-        drawn = [_tensor(part, "sequences") for part in parts]
-        sequences = torch.empty(sum(map(len, rows)), drawn[0].shape[1], dtype=drawn[0].dtype)
-        for index, part in zip(rows, drawn, strict=True):
+        stored = [_tensor(part, "sequences") for part in parts]
+        sequences = torch.empty(sum(map(len, rows)), stored[0].shape[1], dtype=stored[0].dtype)
+        for index, part in zip(rows, stored, strict=True):
             sequences[index] = part
         joined = self.folder / f"joined-{chunk}"
         mask = token_mask(sequences, eos_token_id)
@@ -127,13 +127,13 @@ def refuse_other_settings(place: Path, found: Mapping[str, Any], wanted: Mapping
     """Raises ArgumentError that names what differs, where `found` beside the data is not what is wanted."""
     if differences := differing_settings(found, wanted):
         raise ArgumentError(
-            f"{place} holds data drawn with other settings: {differences}",
-            hint="go on with the same settings, choose another output, or remove it to draw anew",
+            f"{place} holds data sampled with other settings: {differences}",
+            hint="go on with the same settings, choose another output, or remove it to sample anew",
         )
 
 
 def _joined(parts: Sequence[Path], rows: Sequence[Tensor], mask: Tensor, name: str) -> Tensor | None:
-    """Embeddings or draws of all parts in the reading order of the chunk; None where the parts hold none.
+    """Embeddings or next tokens of all parts in the reading order of the chunk; None where the parts hold none.
 
     mask: the chunk's predicted tokens, bool [n, T].
     """

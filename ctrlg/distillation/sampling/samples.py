@@ -1,7 +1,7 @@
 """Sentences sampled from a language model, with the last layer's embeddings that predicted each token.
 
 Written for many short sequences: a prompt is read once, rows that have ended leave the batch, and every row has its
-own stream of uniform numbers, so that what it draws does not depend on which other rows are still there.
+own stream of uniform numbers, so that what it samples does not depend on which other rows are still there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Samples(NamedTuple):
     sequences: int64 [n, T], filled with end-of-text after the first one.
     embeddings: last hidden states that predicted the tokens up to and including the first end-of-text, in reading
         order, float16 [tokens, D]; None where not asked for.
-    next_tokens: for each of these tokens, in the same order, draws from the distribution that it was sampled from,
+    next_tokens: for each of these tokens, in the same order, K samples of the distribution that it was sampled from,
     int32 [tokens, K], ascending (see `ctrlg.distillation.sampling.next_tokens`); None where not asked for.
     """
 
@@ -36,7 +36,7 @@ class Samples(NamedTuple):
 
 
 class NextTokens(NamedTuple):
-    """Draws from every next-token distribution besides the one that goes on. number: K >= 1, at evenly spaced points of
+    """Samples of every next-token distribution besides the one that goes on. number: K >= 1, at evenly spaced points of
     the cumulated distribution. shifts: of these points, float64 [max_new_tokens, n] in [0, 1)."""
 
     number: int
@@ -44,12 +44,12 @@ class NextTokens(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """What is kept of a step, on the CPU. rows: int64 [m]. vectors: [m, D], and draws: [m, K], or None."""
+    """What is kept of a step, on the CPU. rows: int64 [m]. vectors: [m, D], and next_tokens: [m, K], or None."""
 
     step: int
     rows: Tensor
     vectors: Tensor | None
-    draws: Tensor | None
+    next_tokens: Tensor | None
 
 
 def token_mask(sequences: Tensor, eos_token_id: int) -> Tensor:
@@ -88,7 +88,7 @@ def continue_prompts(
     eos_token_id: int,
     embeddings: bool = False,
     report: Report | None = None,
-    next_draws: NextTokens | None = None,
+    next_tokens: NextTokens | None = None,
 ) -> Samples:
     """One continuation per row, in one batch, from a causal language model of transformers.
 
@@ -102,7 +102,7 @@ def continue_prompts(
     device = next(model.parameters()).device
     count = len(prompt_of)
     uniforms = uniforms.to(device)
-    next_draws = next_draws and next_draws._replace(shifts=next_draws.shifts.to(device))
+    next_tokens = next_tokens and next_tokens._replace(shifts=next_tokens.shifts.to(device))
     sequences = torch.full((count, settings.max_new_tokens), eos_token_id, dtype=torch.long, device=device)
     kept: list[_Kept] = []
     rows = torch.arange(count, device=device)  # those still in the batch, by place
@@ -110,14 +110,14 @@ def continue_prompts(
     reader = IncrementalModel(model, prompts.to(device), prompt_of.to(device), settings.max_new_tokens, embeddings)
     for step in range(settings.max_new_tokens):
         points = uniforms[step, rows, None]
-        if next_draws is not None:  # sampled together: the weights of the whole vocabulary are made once
-            points = torch.cat([points, _spaced(next_draws, step, rows)], 1)
-        drawn = sampled_tokens(reader.logits, points, settings.temperature, settings.top_k, settings.top_p)
-        tokens = drawn[:, 0]
+        if next_tokens is not None:  # sampled together: the weights of the whole vocabulary are made once
+            points = torch.cat([points, _spaced(next_tokens, step, rows)], 1)
+        sampled = sampled_tokens(reader.logits, points, settings.temperature, settings.top_k, settings.top_p)
+        tokens = sampled[:, 0]
         sequences[rows, step] = tokens
-        if reader.hidden is not None or next_draws is not None:
+        if reader.hidden is not None or next_tokens is not None:
             vectors = None if reader.hidden is None else reader.hidden.half().cpu()
-            kept.append(_Kept(step, rows.cpu(), vectors, None if next_draws is None else drawn[:, 1:].int().cpu()))
+            kept.append(_Kept(step, rows.cpu(), vectors, None if next_tokens is None else sampled[:, 1:].int().cpu()))
         places = _packed(tokens != eos_token_id)
         last = step + 1 == settings.max_new_tokens or not len(places)
         if report is not None:
@@ -131,8 +131,8 @@ def continue_prompts(
     sequences = sequences.cpu()
     mask = token_mask(sequences, eos_token_id)
     vectors = _in_reading_order([(step, rows, part) for step, rows, part, _ in kept if part is not None], mask)
-    draws = _in_reading_order([(step, rows, part) for step, rows, _, part in kept if part is not None], mask)
-    return Samples(sequences, vectors, draws)
+    others = _in_reading_order([(step, rows, part) for step, rows, _, part in kept if part is not None], mask)
+    return Samples(sequences, vectors, others)
 
 
 def _packed(going: Tensor) -> Tensor:
@@ -143,10 +143,10 @@ def _packed(going: Tensor) -> Tensor:
     return indices
 
 
-def _spaced(draws: NextTokens, step: int, rows: Tensor) -> Tensor:
+def _spaced(wanted: NextTokens, step: int, rows: Tensor) -> Tensor:
     """The points of some rows at a step, float64 [rows, K]."""
-    shift = draws.shifts[step, rows, None]
-    return (torch.arange(draws.number, device=rows.device) + shift) / draws.number
+    shift = wanted.shifts[step, rows, None]
+    return (torch.arange(wanted.number, device=rows.device) + shift) / wanted.number
 
 
 def _in_reading_order(kept: list[tuple[int, Tensor, Tensor]], mask: Tensor) -> Tensor | None:

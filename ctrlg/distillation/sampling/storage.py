@@ -26,7 +26,7 @@ from ctrlg.files.tensors import write_tensors
 DESCRIPTION = "drawn"  # entry of the metadata, a JSON object
 TORCH_ENTRY = "archive/extra/drawn.json"  # "archive" is the folder that torch.save writes to
 EMBEDDINGS_SUFFIX = ".embeddings"  # Ctrl-G's file name: <sequences file>.embeddings
-NEXT_TOKENS_SUFFIX = ".next_tokens"  # draws from every next-token distribution: <sequences file>.next_tokens
+NEXT_TOKENS_SUFFIX = ".next_tokens"  # samples of every next-token distribution: <sequences file>.next_tokens
 
 
 def write_samples(
@@ -36,7 +36,7 @@ def write_samples(
     file_format: Format = "safetensors",
     mask: Tensor | None = None,
 ) -> None:
-    """Write sequences to `path` and, where there are any, embeddings to `path`.embeddings and draws of next tokens to
+    """Write sequences to `path` and, where there are any, embeddings to `path`.embeddings and samples of next tokens to
     `path`.next_tokens (safetensors in any case), atomically.
 
     description: what the files say of themselves, see `read_description`. file_format: safetensors, or "pt": one tensor

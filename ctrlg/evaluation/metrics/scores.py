@@ -110,8 +110,10 @@ def _check(written: Sequence[Written], references: Mapping[int, Sequence[str]]) 
 def _weights(sets: Sequence[int], resamples: int, seed: int) -> np.ndarray:
     """How often each sentence counts: once, then as often as its concept set was sampled, [1 + resamples, n]."""
     numbers, set_of = np.unique(np.array(sets), return_inverse=True)
-    drawn = np.random.default_rng(seed).multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), resamples)
-    return np.concatenate([np.ones((1, len(numbers))), drawn])[:, set_of]
+    resampled = np.random.default_rng(seed).multinomial(
+        len(numbers), np.full(len(numbers), 1 / len(numbers)), resamples
+    )
+    return np.concatenate([np.ones((1, len(numbers))), resampled])[:, set_of]
 
 
 def _score(values: np.ndarray) -> Score:

@@ -133,7 +133,7 @@ def _first_centroids(means: np.ndarray, entries: np.ndarray, count: int, generat
     distance = (means - chosen[0]) ** 2
     for _ in range(count - 1):
         weight = (entries * distance).cumsum()
-        drawn = np.searchsorted(weight, generator.random() * weight[-1], side="right")
-        chosen.append(means[min(int(drawn), len(means) - 1)])
+        place = np.searchsorted(weight, generator.random() * weight[-1], side="right")
+        chosen.append(means[min(int(place), len(means) - 1)])
         distance = np.minimum(distance, (means - chosen[-1]) ** 2)
     return np.sort(np.array(chosen))
