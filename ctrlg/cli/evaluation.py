@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def named_source(name: str) -> str:
-    """What `read_concept_sets` reads by this name; says on standard error what "default" stands for this time."""
+    """What `read_concept_sets` reads by this name; says on standard error what "default" stands for this time.
+
+    Args:
+        name: a file, a name on the hub, or "default".
+    """
     from ctrlg.evaluation.sources import find_source
 
     source = find_source(name)

@@ -85,7 +85,13 @@ class _Stage(NamedTuple):
 
 
 class DistillationResult(NamedTuple):
-    """The compressed HMM, the folder it lies in, and the numbers of its card."""
+    """The compressed HMM, the folder it lies in, and the numbers of its card.
+
+    Attributes:
+        hmm: the compressed HMM.
+        folder: where it lies.
+        outcome: the numbers of its card.
+    """
 
     hmm: QuantizedHMM
     folder: Path
@@ -93,10 +99,19 @@ class DistillationResult(NamedTuple):
 
 
 def distill(settings: DistillationSettings, console: Any = None) -> DistillationResult:
-    """Run all stages that are not done. console: where progress is shown.
+    """Run all stages that are not done.
 
-    Raises ArgumentError where the output holds another job or anything else, cannot be written, or is worked in by
-    another process, DataError for a damaged record of the job, and what the stages raise.
+    Args:
+        settings: of the job.
+        console: where progress is shown.
+
+    Returns:
+        The compressed HMM, its folder and the numbers of its card.
+
+    Raises:
+        ArgumentError: the output holds another job or anything else, cannot be written, or is worked in by another
+            process.
+        DataError: a damaged record of the job, and what the stages raise.
     """
     checked_device(settings.device)
     if settings.prompts:
@@ -383,7 +398,12 @@ class _Job:
 
 
 def float_bytes(hidden_states: int, vocab_size: int) -> int:
-    """Of an HMM's parameters in float32."""
+    """Bytes of an HMM's parameters in float32.
+
+    Args:
+        hidden_states: H.
+        vocab_size: V.
+    """
     return 4 * hidden_states * (hidden_states + vocab_size + 1)
 
 

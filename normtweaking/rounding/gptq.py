@@ -46,8 +46,16 @@ def write_gptq_weights(
 ) -> None:
     """Write what `gptq_weights` finds into a safetensors file, atomically, with a description of where it is from.
 
-    Raises ArgumentError where `output` cannot be written, DataError for samples of unequal
-    lengths, and as `gptq_weights`; all of it before any work.
+    Args:
+        model: a causal language model of transformers.
+        data: texts to calibrate on.
+        scheme: bits, group size and symmetry.
+        output: file of the weights.
+        batch_size: samples at once.
+
+    Raises:
+        ArgumentError: before any work, for an output that cannot be written, and as `gptq_weights`.
+        DataError: before any work, for samples of unequal lengths.
     """
     require_llmcompressor()
     if data.lengths is not None:
@@ -68,13 +76,21 @@ def write_gptq_weights(
 
 
 def gptq_weights(model: Any, tokens: Tensor, scheme: RoundToNearest, batch_size: int = 8) -> dict[str, Tensor]:
-    """The rounded weights of all linear layers of the decoder, as the floats they stand for, by the model's names.
+    """The rounded weights of all linear layers of the decoder.
 
-    model: a causal language model of transformers; it stays as it is, a copy is worked on. tokens: int64
-    [samples, length]. scheme: bits, group size and symmetry; with the latter, llm-compressor has 2^bits levels, one
-    more below zero than above. batch_size: samples at once.
-    Raises ArgumentError as `require_llmcompressor`, for group sizes that do not fit, and for models that store their
-    weights transposed (GPT-2), which llm-compressor leaves alone.
+    Args:
+        model: a causal language model of transformers; it stays as it is, a copy is worked on.
+        tokens: int64 [samples, length].
+        scheme: bits, group size and symmetry; with the latter, llm-compressor has 2^bits levels, one more below zero
+            than above.
+        batch_size: samples at once.
+
+    Returns:
+        The floats they stand for, by the model's names.
+
+    Raises:
+        ArgumentError: as `require_llmcompressor`; group sizes that do not fit; models that store their weights
+            transposed (GPT-2), which llm-compressor leaves alone.
     """
     require_llmcompressor()
     check_fits(model, scheme)

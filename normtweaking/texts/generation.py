@@ -45,10 +45,17 @@ def generate_calibration(
 ) -> CalibrationData:
     """Let the model write the texts, into the file `output`; what is there already is only read.
 
-    model: a causal language model of transformers. A job that was interrupted goes on with the next batch and ends with
-    the same data: every batch samples from a stream named by (seed, batch).
-    Raises ArgumentError where `output` holds data of other settings or another model, or is being written, and
-    for rows longer than the model can read.
+    Args:
+        model: a causal language model of transformers. A job that was interrupted goes on with the next batch and ends
+            with the same data: every batch samples from a stream named by (seed, batch).
+        tokenizer: of the model.
+        settings: what to write.
+        output: file of the texts.
+        progress: called with the tokens written, of all.
+
+    Raises:
+        ArgumentError: `output` holds data of other settings or another model, or is being written, and rows longer
+            than the model can read.
     """
     room = getattr(model.config, "max_position_embeddings", None)
     if room and settings.length > room:

@@ -21,7 +21,8 @@ class CalibrationSettings:
         batch_size: texts at once.
         seed: of everything random.
 
-    Raises ArgumentError for values out of range.
+    Raises:
+        ArgumentError: values out of range.
     """
 
     samples: Positive = 128

@@ -20,8 +20,17 @@ from ctrlg.hmm.inference import check_tokens
 def check_data(settings: TrainingSettings, vocab_size: int, eos_token_id: int) -> str:
     """Read every file of the run once; a digest of what they hold, by which changed data is noticed on resuming.
 
-    Raises DataError where files are missing (naming them), hold no sequences or
-    chunks of several lengths, VocabularyError for token ids the HMM does not know.
+    Args:
+        settings: of the run.
+        vocab_size: of the HMM.
+        eos_token_id: of the HMM.
+
+    Returns:
+        A digest of what they hold, by which changed data is noticed on resuming.
+
+    Raises:
+        DataError: files are missing (naming them), hold no sequences or chunks of several lengths.
+        VocabularyError: token ids the HMM does not know.
     """
     files = data_files(settings)
     missing = [file for file in files if not file.is_file()]
@@ -62,22 +71,41 @@ def check_data(settings: TrainingSettings, vocab_size: int, eos_token_id: int) -
 
 
 def data_files(settings: TrainingSettings) -> list[Path]:
-    """The dev file, then the chunks."""
+    """The dev file, then the chunks.
+
+    Args:
+        settings: of the run.
+    """
     return [settings.dev_file(), *map(settings.training_file, range(settings.total_chunks))]
 
 
 def dev_sequences(settings: TrainingSettings) -> Tensor:
-    """Sequences int64 [n, T] of the dev file, cut to sample_length."""
+    """Sequences int64 [n, T] of the dev file, cut to sample_length.
+
+    Args:
+        settings: of the run.
+    """
     return _cut(settings, read_sequences(settings.dev_file()))
 
 
 def training_sequences(settings: TrainingSettings, chunks: tuple[int, ...]) -> Tensor:
-    """Sequences int64 [n, T] of some chunks, cut to sample_length."""
+    """Sequences int64 [n, T] of some chunks, cut to sample_length.
+
+    Args:
+        settings: of the run.
+        chunks: their numbers.
+    """
     return torch.cat([_cut(settings, read_sequences(settings.training_file(chunk))) for chunk in chunks])
 
 
 def training_next_tokens(settings: TrainingSettings, chunks: tuple[int, ...], model: HMM) -> Tensor | None:
-    """Next tokens, int32 [tokens, K] for the predicted tokens of training_sequences; None where settings do not ask."""
+    """Next tokens, int32 [tokens, K] for the predicted tokens of training_sequences; None where settings do not ask.
+
+    Args:
+        settings: of the run.
+        chunks: their numbers.
+        model: whose vocabulary the tokens are of.
+    """
     if not settings.next_tokens:
         return None
     parts = []
@@ -91,7 +119,11 @@ def training_next_tokens(settings: TrainingSettings, chunks: tuple[int, ...], mo
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file.
+
+    Args:
+        path: of the file.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 22):

@@ -19,11 +19,20 @@ SLICE_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}  # weights held at once: what st
 def sampled_tokens(
     logits: Tensor, uniforms: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> Tensor:
-    """A token id for every uniform number, int64 [n] or [n, K].
+    """A token id for every uniform number, by inversion of the distribution.
 
-    logits: [n, V], any floating type. uniforms: float64 [n] or [n, K] in [0, 1), K samples of each row; ids ascend with
-    them. top_k 0 and top_p 1 leave the distribution
-    whole; tokens that tie with the last of the top_k stay. Raises ArgumentError for logits that are NaN or infinite.
+    Args:
+        logits: [n, V], any floating type.
+        uniforms: float64 [n] or [n, K] in [0, 1), K samples of each row; ids ascend with them.
+        temperature: of the distribution, above 0.
+        top_k: sample from the so many likeliest tokens; those that tie with the last of them stay. 0 is off.
+        top_p: sample from the likeliest tokens of so much probability; 1 is off.
+
+    Returns:
+        int64, of the shape of `uniforms`.
+
+    Raises:
+        ArgumentError: logits that are NaN or infinite.
     """
     vocab_size = logits.shape[1]
     width = -(-vocab_size // BLOCK) * BLOCK

@@ -40,6 +40,11 @@ class ChunkProgress(NamedTuple):
     """How far a job is: sequences of how many, over all processes, and the tokens sampled since it was started.
 
     Estimated from this process where there are several.
+
+    Attributes:
+        sequences: sampled so far.
+        total: of all chunks.
+        tokens: sampled since it was started.
     """
 
     sequences: float
@@ -60,17 +65,28 @@ def sample_chunks(
 ) -> list[Path]:
     """Sample all chunks that are not there yet; returns the files of all chunks, or of those that time allowed.
 
-    model: a causal language model of transformers. prompts: token ids, at least one prompt and one token each.
-    output: file of the sequences where there is one chunk, else chunk c goes to `output`.c; embeddings go to the same
-        name + ".embeddings". Both say what they are, see `read_description`.
-    processes: of one group, which must see the same files; None for this one alone.
-    progress: called at every step. until: of `time.monotonic()`; no batch is begun that would not be done by then,
-        were it as slow as the one before it, but the first chunk is always finished.
-
     A job that was interrupted, killed even, goes on with the next batch and ends with the same data; it may go on with
     more chunks. To the bit, this holds on the same kind of device with the same number of threads a process.
-    Raises ArgumentError where `output` holds data of other settings or another process samples it, or for lengths the
-    model cannot hold, DataError and VocabularyError for prompts without tokens or outside the vocabulary.
+
+    Args:
+        model: a causal language model of transformers.
+        prompts: token ids, at least one prompt and one token each.
+        eos_token_id: ends a sequence.
+        settings: how many, and how.
+        output: file of the sequences where there is one chunk, else chunk c goes to `output`.c; embeddings go to the
+            same name + ".embeddings". Both say what they are, see `read_description`.
+        processes: of one group, which must see the same files; None for this one alone.
+        progress: called at every step.
+        until: of `time.monotonic()`; no batch is begun that would not be done by then, were it as slow as the one
+            before it, but the first chunk is always finished.
+
+    Returns:
+        The files of all chunks, or of those that time allowed.
+
+    Raises:
+        ArgumentError: `output` holds data of other settings or another process samples it, or lengths the model
+            cannot hold.
+        DataError, VocabularyError: prompts without tokens or outside the vocabulary.
     """
     processes = processes or Processes(0, 1, next(model.parameters()).device)
     output = Path(output)
@@ -130,12 +146,23 @@ def _plot_missing(
 
 
 def chunk_files(output: str | Path, total_chunks: int) -> list[Path]:
-    """Names of the chunks' sequence files, as Ctrl-G gives them: numbered where there are several."""
+    """Names of the chunks' sequence files, as Ctrl-G gives them: numbered where there are several.
+
+    Args:
+        output: as for `sample_chunks`.
+        total_chunks: how many.
+    """
     return [Path(f"{output}.{chunk}" if total_chunks > 1 else output) for chunk in range(total_chunks)]
 
 
 def plan_batches(lengths: Sequence[int], settings: ChunkSettings, chunk: int) -> list[list[int]]:
-    """Rows of a chunk by batch. lengths: tokens of each prompt; those of one batch are equally long."""
+    """Rows of a chunk by batch.
+
+    Args:
+        lengths: tokens of each prompt; those of one batch are equally long.
+        settings: how many, and how.
+        chunk: its number.
+    """
     first = chunk * settings.chunk_size
     groups: dict[int, list[int]] = {}
     for row in range(settings.chunk_size):

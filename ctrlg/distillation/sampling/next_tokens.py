@@ -54,11 +54,21 @@ _LEAST_LOG = -700.0  # of a probability that underflowed: keeps the sum finite
 def sample_next_tokens(
     head: Any, embeddings: Tensor, number: int, vocab_size: int, generator: torch.Generator
 ) -> Tensor:
-    """Tokens of the next-token distribution of every hidden state, ascending, int32 [tokens, number] on the CPU.
+    """Samples of the next-token distribution of every hidden state.
 
-    head: of `output_layer`, applied to embeddings [tokens, D] in its own precision. vocab_size: tokens of the HMM;
-        logits beyond it do not count. generator: on the CPU.
-    Raises ArgumentError for a number below 1, DataError for hidden states that are not finite.
+    Args:
+        head: of `output_layer`, applied to the embeddings in its own precision.
+        embeddings: last hidden states of the language model, [tokens, D].
+        number: K, samples of each distribution, >= 1.
+        vocab_size: tokens of the HMM; logits beyond it do not count.
+        generator: on the CPU.
+
+    Returns:
+        int32 [tokens, K] on the CPU, ascending in each row.
+
+    Raises:
+        ArgumentError: a number below 1.
+        DataError: hidden states that are not finite.
     """
     if number < 1:
         raise ArgumentError(f"number is {number}", hint="16 to 64 tokens describe a distribution well")
@@ -85,7 +95,17 @@ def describe_next_tokens(
 ) -> bool:
     """Leave the samples of next tokens for a sampled file beside it; False where they are there already.
 
-    Raises ArgumentError where samples of other settings are there, and as sample_next_tokens.
+    Args:
+        sequences_file: of the sampled sequences.
+        embeddings_file: of their embeddings.
+        head: of `output_layer`.
+        number: samples of each distribution.
+        vocab_size: of the HMM.
+        eos_token_id: of the HMM.
+        seed: of the samples.
+
+    Raises:
+        ArgumentError: samples of other settings are there, and as sample_next_tokens.
     """
     path = Path(f"{sequences_file}{SUFFIX}")
     sequences = read_sequences(sequences_file)
@@ -109,15 +129,24 @@ def write_next_tokens(
 ) -> None:
     """Write samples of next tokens beside the sequences they belong to, atomically.
 
-    settings: what the file says of itself."""
+    Args:
+        sequences_file: of the sampled sequences.
+        next_tokens: int32 [tokens, K].
+        settings: what the file says of itself.
+    """
     write_tensors(f"{sequences_file}{SUFFIX}", {"next_tokens": next_tokens}, {DESCRIPTION: json.dumps(settings or {})})
 
 
 def read_next_tokens(sequences_file: str | Path, mask: Tensor, vocab_size: int) -> Tensor:
     """The next tokens that belong to a file of sequences, in reading order, int32 [tokens, K].
 
-    mask: the predicted tokens of the whole file, bool [n, T]. Raises DataError where the file is missing or holds other
-    data.
+    Args:
+        sequences_file: of the sampled sequences.
+        mask: the predicted tokens of the whole file, bool [n, T].
+        vocab_size: of the HMM.
+
+    Raises:
+        DataError: the file is missing or holds other data.
     """
     path = f"{sequences_file}{SUFFIX}"
     next_tokens = read_tensor(path, "next_tokens")
@@ -132,11 +161,18 @@ def read_next_tokens(sequences_file: str | Path, mask: Tensor, vocab_size: int) 
 
 
 def credit_next_tokens(counts: Tensor, emission: StochasticMatrix, predictive: Tensor, next_tokens: Tensor) -> Tensor:
-    """Add the soft emission counts of n positions to `counts` [V, H], in place; returns what they are worth, scalar.
+    """Add the soft emission counts of n positions to `counts`, in place.
 
-    emission: [H, V], of the model the E-step is run on. predictive: p(z_t = h | x_<t), [n, H].
-    next_tokens: tokens of the language model's distribution at each position, [n, K], each of weight 1 / K.
-    The value is sum_t (1/K) sum_k log p(v_tk | x_<t), nats. A token that the model cannot emit counts for nothing.
+    A token that the model cannot emit counts for nothing.
+
+    Args:
+        counts: [V, H], changed.
+        emission: [H, V], of the model the E-step is run on.
+        predictive: p(z_t = h | x_<t), [n, H].
+        next_tokens: samples of the language model's distribution at each position, int32 [n, K], each of weight 1 / K.
+
+    Returns:
+        What they are worth, a scalar: sum_t (1/K) sum_k log p(v_tk | x_<t), nats.
     """
     by_token = emission.column_block(0, emission.shape[1], counts.dtype).T
     arrays = (by_token, predictive, counts)
@@ -146,7 +182,14 @@ def credit_next_tokens(counts: Tensor, emission: StochasticMatrix, predictive: T
 
 
 def credit_in_torch(by_token: Tensor, predictive: Tensor, next_tokens: Tensor, counts: Tensor) -> Tensor:
-    """`credit_next_tokens` on any device and in any dtype; by_token: emission of counts' dtype, [V, H]."""
+    """`credit_next_tokens` on any device and in any dtype.
+
+    Args:
+        by_token: emission of counts' dtype, [V, H].
+        predictive: p(z_t = h | x_<t), [n, H].
+        next_tokens: int32 [tokens, K].
+        counts: [V, H], changed.
+    """
     total = predictive.new_zeros(())
     number = next_tokens.shape[1]
     most = CREDIT_NUMBERS.get(predictive.device.type, LARGE_CREDIT)

@@ -23,11 +23,13 @@ Report = Callable[[int, int], None]  # called at every step with the numbers of 
 class Samples(NamedTuple):
     """Sampled sequences.
 
-    sequences: int64 [n, T], filled with end-of-text after the first one.
-    embeddings: last hidden states that predicted the tokens up to and including the first end-of-text, in reading
-        order, float16 [tokens, D]; None where not asked for.
-    next_tokens: for each of these tokens, in the same order, K samples of the distribution that it was sampled from,
-    int32 [tokens, K], ascending (see `ctrlg.distillation.sampling.next_tokens`); None where not asked for.
+    Attributes:
+        sequences: int64 [n, T], filled with end-of-text after the first one.
+        embeddings: last hidden states that predicted the tokens up to and including the first end-of-text, in reading
+            order, float16 [tokens, D]; None where not asked for.
+        next_tokens: for each of these tokens, in the same order, K samples of the distribution that it was sampled
+            from, int32 [tokens, K], ascending (see `ctrlg.distillation.sampling.next_tokens`); None where not asked
+            for.
     """
 
     sequences: Tensor
@@ -36,8 +38,12 @@ class Samples(NamedTuple):
 
 
 class NextTokens(NamedTuple):
-    """Samples of every next-token distribution besides the one that goes on. number: K >= 1, at evenly spaced points of
-    the cumulated distribution. shifts: of these points, float64 [max_new_tokens, n] in [0, 1)."""
+    """Samples of every next-token distribution besides the one that goes on.
+
+    Attributes:
+        number: K >= 1, at evenly spaced points of the cumulated distribution.
+        shifts: of these points, float64 [max_new_tokens, n] in [0, 1).
+    """
 
     number: int
     shifts: Tensor
@@ -53,7 +59,12 @@ class _Kept(NamedTuple):
 
 
 def token_mask(sequences: Tensor, eos_token_id: int) -> Tensor:
-    """True up to and including the first end-of-text of each row, bool [n, T]: the positions that were predicted."""
+    """True up to and including the first end-of-text of each row, bool [n, T]: the positions that were predicted.
+
+    Args:
+        sequences: int64 [n, T].
+        eos_token_id: ends a sequence.
+    """
     ended = (sequences == eos_token_id).cumsum(1)
     return (ended == 0) | ((ended == 1) & (sequences == eos_token_id))
 
@@ -69,7 +80,14 @@ def sample(
 ) -> Samples:
     """`count` continuations of one prompt, in one batch; see `continue_prompts`.
 
-    prompt_ids: at least one token. generator: where the uniform numbers come from, one per row and step.
+    Args:
+        model: a causal language model of transformers.
+        prompt_ids: at least one token.
+        count: how many.
+        settings: how to sample.
+        eos_token_id: ends a sequence.
+        generator: where the uniform numbers come from, one per row and step.
+        embeddings: keep the last hidden states.
     """
     check_settings(settings)
     shape = (settings.max_new_tokens, count)
@@ -92,9 +110,22 @@ def continue_prompts(
 ) -> Samples:
     """One continuation per row, in one batch, from a causal language model of transformers.
 
-    prompts: int64 [P, L], L >= 1, of equal length. prompt_of: the prompt each row continues, int64 [n].
-    uniforms: float64 [max_new_tokens, n] in [0, 1); a row's tokens depend on its own column alone.
-    Raises ArgumentError for settings out of range, an empty prompt, or a model whose logits are not finite.
+    Args:
+        model: a causal language model of transformers.
+        prompts: int64 [P, L], L >= 1, of equal length.
+        prompt_of: the prompt each row continues, int64 [n].
+        uniforms: float64 [max_new_tokens, n] in [0, 1); a row's tokens depend on its own column alone.
+        settings: how to sample.
+        eos_token_id: ends a sequence.
+        embeddings: keep the last hidden states.
+        report: told of every step.
+        next_tokens: samples of every distribution besides; None for none.
+
+    Returns:
+        The continuations, without their prompts.
+
+    Raises:
+        ArgumentError: settings out of range, an empty prompt, or a model whose logits are not finite.
     """
     check_settings(settings)
     if not prompts.shape[1]:
@@ -161,5 +192,9 @@ def _in_reading_order(kept: list[tuple[int, Tensor, Tensor]], mask: Tensor) -> T
 
 
 def reading_places(mask: Tensor) -> Tensor:
-    """Where each predicted token stands among all of them, int64 [n, T]; meaningless where `mask` is False."""
+    """Where each predicted token stands among all of them, int64 [n, T]; meaningless where `mask` is False.
+
+    Args:
+        mask: the predicted tokens, bool [n, T].
+    """
     return (mask.flatten().cumsum(0) - 1).reshape(mask.shape)

@@ -27,7 +27,14 @@ class SamplingSettings(NamedTuple):
 
 
 def check_settings(settings: SamplingSettings) -> None:
-    """Raises ArgumentError where a setting is out of its range."""
+    """Check the ranges of settings, which a NamedTuple cannot do itself.
+
+    Args:
+        settings: to check.
+
+    Raises:
+        ArgumentError: one is out of its range.
+    """
     _check(*settings)
 
 
@@ -73,5 +80,9 @@ class ChunkSettings:
         check_settings(self.sampling)
 
     def embeds(self, chunk: int) -> bool:
-        """Whether this chunk's hidden states are kept."""
+        """Whether this chunk's hidden states are kept.
+
+        Args:
+            chunk: its number.
+        """
         return self.embeddings and (self.embedded_chunks is None or chunk < self.embedded_chunks)
