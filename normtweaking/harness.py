@@ -36,7 +36,11 @@ class Score(NamedTuple):
 
 
 def require_harness() -> None:
-    """Raise ArgumentError where lm-eval is not installed: to be called before long work."""
+    """Check that lm-eval is installed: to be called before long work.
+
+    Raises:
+        ArgumentError: it is not.
+    """
     if importlib.util.find_spec("lm_eval") is None:
         raise ArgumentError("not installed: lm_eval", hint="pip install 'ctrlg[lm-eval]'")
 

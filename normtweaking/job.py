@@ -91,11 +91,14 @@ def quantizer_of(kind: str, bits: int, group_size: int | None, symmetric: bool, 
 def tweak_model(job: TweakJob, say: Say) -> None:
     """Do the job.
 
-    Raises as all that it calls; what can be refused is refused before any work.
+    What can be refused is refused before any work.
 
     Args:
         job: what to do.
         say: told what happens, a line at a time.
+
+    Raises:
+        CtrlGError: as all that it calls.
     """
     _check_files(job)
     _check_outputs(job)

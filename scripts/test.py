@@ -9,7 +9,7 @@ python scripts/test.py --method mask-only --keywords shot game player --words 8 
 from __future__ import annotations
 
 from ctrlg.arguments import Natural, Positive, checked
-from ctrlg.defaults import BEAMS
+from ctrlg.defaults import BEAMS, NORM_Q_BITS, TOKENS
 from ctrlg.errors import ArgumentError
 from ctrlg.terminal.console import say
 from ctrlg.terminal.program import Program
@@ -20,7 +20,7 @@ def main(
     keywords: tuple[str, ...] = ("field", "look", "stand"),
     words: tuple[Natural, Natural] = (10, 10),
     method: str = "float32",
-    bits: int = 8,
+    bits: int = NORM_Q_BITS,
     qbit: int = 0,
     hmm: str = "default",
     model: str = "default",
@@ -60,7 +60,7 @@ def main(
         constraint,
         suffix=".",
         min_new_tokens=5,
-        max_new_tokens=32,
+        max_new_tokens=TOKENS,
         num_beams=beams,
         num_return_sequences=min(20, beams),
         soft_mask=soft_mask,

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from ctrlg.arguments import Natural, checked
 from ctrlg.cli.evaluation import write_benchmark
+from ctrlg.defaults import NORM_Q_BITS
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark_settings import BenchmarkSettings
 from ctrlg.terminal.program import Program
@@ -40,7 +41,7 @@ DEFAULTS = {
 def main(
     settings: BenchmarkSettings,
     method: str = "",
-    bits: int = 8,
+    bits: int = NORM_Q_BITS,
     grid: tuple[str, ...] = (),
     cluster: Natural = 0,
     qbit: Natural = 0,

@@ -155,7 +155,7 @@ def merge_adapter(model: str | Path, adapter: str | Path, folder: str | Path, eo
 
 
 def merge_loaded(loaded: Any, tokenizer: Any, adapter: str | Path, folder: str | Path, eos_token_id: int) -> None:
-    """`merge_adapter` of a model that is in memory, in float32; it is changed. Errors as there.
+    """`merge_adapter` of a model that is in memory, in float32.
 
     Args:
         loaded: the language model in float32; it is changed.
@@ -163,6 +163,9 @@ def merge_loaded(loaded: Any, tokenizer: Any, adapter: str | Path, folder: str |
         adapter: its folder.
         folder: to write.
         eos_token_id: starts and ends its texts.
+
+    Raises:
+        CheckpointError: as `merge_adapter`.
     """
     from peft import PeftModel
 

@@ -43,11 +43,12 @@ def read_sentences(path: str | Path, column: str = "references") -> list[list[st
 def end_of_text_id(tokenizer: Any, token: str = "") -> int:
     """Id of the token between sentences: `token`, else "<|endoftext|>" where the tokenizer has it, else its own end.
 
-    Raises as `end_of_text`.
-
     Args:
         tokenizer: of the language model.
         token: its text.
+
+    Raises:
+        CtrlGError: as `end_of_text`.
     """
     preferred = END_OF_TEXT if END_OF_TEXT in tokenizer.get_vocab() else ""
     return end_of_text(tokenizer, token or preferred)

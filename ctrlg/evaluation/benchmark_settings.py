@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ctrlg.arguments import AboveZero, Natural, Positive, Seed, checked
+from ctrlg.defaults import TOKENS
 from ctrlg.errors import ArgumentError
 
 LEAST_WORDS, MOST_WORDS = 6, 16
@@ -54,7 +55,7 @@ class BenchmarkSettings:
     soft_mask: bool = False
     least_words: Natural = LEAST_WORDS
     most_words: Natural | None = MOST_WORDS
-    max_new_tokens: Positive = 32
+    max_new_tokens: Positive = TOKENS
     together: Positive = TOGETHER
     device: str = "cpu"
     most_sentences: Positive | None = None

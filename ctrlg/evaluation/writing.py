@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ctrlg.constraints.base import Constraint
+from ctrlg.defaults import TOKENS
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark_settings import BEAMS, LEAST_WORDS, MOST_WORDS, TOGETHER
 from ctrlg.evaluation.concept_sets import ConceptSet
@@ -61,7 +62,7 @@ def write_sentences(
     hmm: Any,
     concept_sets: Sequence[ConceptSet],
     beams: int = BEAMS,
-    max_new_tokens: int = 32,
+    max_new_tokens: int = TOKENS,
     soft_mask: bool = False,
     words: Words = (LEAST_WORDS, MOST_WORDS),
     together: int = TOGETHER,

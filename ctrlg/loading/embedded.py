@@ -66,7 +66,11 @@ def default_hmm_path() -> Path:
 
 
 def instruct_hmm_path() -> Path:
-    """Folder of the HMM that was distilled from `instruct_model`. Raises as `default_hmm_path`."""
+    """Folder of the HMM that was distilled from `instruct_model`.
+
+    Raises:
+        CheckpointError: as `default_hmm_path`.
+    """
     return _embedded("instruct")
 
 

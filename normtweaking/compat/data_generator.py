@@ -58,11 +58,12 @@ class CalibrationData:
 class DataGenerator:
     """Lets a causal language model write calibration texts.
 
-    device: a GPU where there is one, until `to` says otherwise.
-
     Args:
         tokenizer: of the model.
         model: bare or causal, of transformers.
+
+    Attributes:
+        device: a GPU where there is one, until `to` says otherwise.
     """
 
     def __init__(self, tokenizer: Any, model: Any) -> None:

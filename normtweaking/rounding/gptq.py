@@ -24,6 +24,7 @@ from ctrlg.errors import ArgumentError, DataError
 from ctrlg.files.disk import writable_file
 from ctrlg.files.tensors import write_tensors
 from ctrlg.loading.opening import weights_digest
+from normtweaking.defaults import BATCH_SIZE
 from normtweaking.rounding.quantizers import RoundToNearest, check_fits
 from normtweaking.structure import decoder_layers, linear_layers
 from normtweaking.texts.calibration import CalibrationData
@@ -33,7 +34,11 @@ DESCRIPTION = "gptq"  # the one entry of the metadata, a JSON object: several wo
 
 
 def require_llmcompressor() -> None:
-    """Raise ArgumentError where llm-compressor is not installed."""
+    """Check that llm-compressor is installed.
+
+    Raises:
+        ArgumentError: it is not.
+    """
     if importlib.util.find_spec(PACKAGE) is None:
         raise ArgumentError(
             f"not installed: {PACKAGE}",
@@ -42,7 +47,7 @@ def require_llmcompressor() -> None:
 
 
 def write_gptq_weights(
-    model: Any, data: CalibrationData, scheme: RoundToNearest, output: str | Path, batch_size: int = 8
+    model: Any, data: CalibrationData, scheme: RoundToNearest, output: str | Path, batch_size: int = BATCH_SIZE
 ) -> None:
     """Write what `gptq_weights` finds into a safetensors file, atomically, with a description of where it is from.
 
@@ -75,7 +80,7 @@ def write_gptq_weights(
     write_tensors(output, weights, {DESCRIPTION: json.dumps(description)})
 
 
-def gptq_weights(model: Any, tokens: Tensor, scheme: RoundToNearest, batch_size: int = 8) -> dict[str, Tensor]:
+def gptq_weights(model: Any, tokens: Tensor, scheme: RoundToNearest, batch_size: int = BATCH_SIZE) -> dict[str, Tensor]:
     """The rounded weights of all linear layers of the decoder.
 
     Args:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ctrlg.arguments import Between, LanguageModel, Positive, TwoOrMore, checked
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.files.tensors import FLOAT_TYPES, stored_tensors
+from normtweaking.defaults import BITS
 from normtweaking.rounding.codebooks import nearest_levels
 from normtweaking.structure import Linear, decoder_layers, linear_layers
 
@@ -102,7 +103,7 @@ class RoundToNearest:
         ArgumentError: other bits and group sizes.
     """
 
-    bits: Bits = 4
+    bits: Bits = BITS
     group_size: GroupSize | None = None
     symmetric: bool = False
 
@@ -146,7 +147,7 @@ class KMeans:
         ArgumentError: other bits, group sizes and iterations.
     """
 
-    bits: Bits = 4
+    bits: Bits = BITS
     group_size: GroupSize | None = None
     iterations: Positive = 30
 

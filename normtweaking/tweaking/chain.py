@@ -51,10 +51,12 @@ class LayerInputs(NamedTuple):
 class LayerChain:
     """The layers of a causal decoder of transformers.
 
-    layers: its decoder layers, in order. prefix: their list's name in the model.
-
     Args:
         model: a causal decoder of transformers.
+
+    Attributes:
+        layers: its decoder layers, in order.
+        prefix: their list's name in the model.
 
     Raises:
         ArgumentError: the model has no decoder layers that can be found.

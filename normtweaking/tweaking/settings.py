@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ctrlg.arguments import NonNegative, Positive, checked
 from ctrlg.errors import ArgumentError
+from normtweaking.defaults import BATCH_SIZE
 
 DISTRIBUTION, MSE = "distribution", "mse"
 LOSSES = (DISTRIBUTION, MSE)
@@ -48,7 +49,7 @@ class TweakSettings:
     learning_rate: NonNegative = 1e-5
     scale: NonNegative = 1.0
     iterations: Positive = 1
-    batch_size: Positive = 8
+    batch_size: Positive = BATCH_SIZE
     final_norm: bool = True
     keep_better: bool = True
     keep_better_layers: bool = False

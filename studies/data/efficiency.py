@@ -1,13 +1,13 @@
 """What is a minute of computation best spent on? Training data for an HMM, at equal cost.
 
-    python -m studies.data.efficiency --data train.jsonl --dev runs/samples/commongen.dev \\
+    python -m studies.data.efficiency --sentences train.jsonl --dev runs/samples/commongen.dev \\
         --test runs/samples/commongen.test --concept_sets validation.jsonl --output runs/data_efficiency.jsonl \\
         --plot fig/data_efficiency.svg
 
 Three sources: text *sampled* from the language model, sentences of the domain *read* by it (teacher-forced), *both*,
 half the time each; and three ways to count emissions: *one-hot*, the text's own tokens, *soft*, samples of the language
 model's next-token distribution, and *soft, then one-hot*, EM with the one after EM with the other. Every combination
-gets as many sentences as --minutes of processor time of one thread pay for, at rates measured in the same run, draws
+gets as many sentences as --minutes of processor time of one thread pay for, at rates measured in the same run, samples
 included; every seed has its own text. EM goes on while the likelihood of --dev rises; what is reported is that of
 --test, both sampled from the language model, and CIDEr and log-probability of one sentence for each of some concept
 sets, written under the constraint of its words with this HMM. Each result is a line of OUTPUT; what is there already is
@@ -89,7 +89,7 @@ class Efficiency(DistillationStudy):
     @classmethod
     def add_flags(cls, flags: StudyFlags) -> None:
         add = flags.add_argument
-        add("--data", required=True, help="sentences of the domain, .txt, .jsonl, .json or .csv")
+        add("--sentences", "--data_file", required=True, help="sentences of the domain, .txt, .jsonl, .json or .csv")
         add("--column", default="references", help="of sentences in the data file")
         add("--minutes", type=float, default=4.0, help="of processor time for the text")
         flags.share("model", "dev", "test", "max_new_tokens", "next_tokens", "one_hot_prior", "soft_prior", "beams")
@@ -109,7 +109,7 @@ class Efficiency(DistillationStudy):
     @cached_property
     def domain(self) -> list[str]:
         """Its sentences."""
-        groups = read_sentences(self.arguments.data, self.arguments.column)
+        groups = read_sentences(self.arguments.sentences, self.arguments.column)
         return [sentence for group in groups for sentence in group]
 
     def measure(self, keys: Sequence[Key]) -> Measured:
@@ -225,7 +225,7 @@ class Efficiency(DistillationStudy):
         _, seconds_read = _timed(lambda: self._text("read", PROBE, seed=1_000_003))
         with tempfile.TemporaryDirectory() as folder:
             write_samples(Path(folder) / "probe", sampled)
-            _, seconds_described = _timed(lambda: self._draws([SampledFile.of(Path(folder) / "probe")], seed=0))
+            _, seconds_described = _timed(lambda: self._next_tokens([SampledFile.of(Path(folder) / "probe")], seed=0))
         rates = Rates(seconds_sampled / PROBE, seconds_read / PROBE, seconds_described / PROBE)
         self.say(f"processor seconds a sentence: {rates._asdict()}")
         return rates

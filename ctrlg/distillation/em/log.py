@@ -115,7 +115,11 @@ class TrainingLog:
         self.path = Path(path)
 
     def check(self) -> None:
-        """Raise DataError where the file is something else than a training log; lines would be added to it."""
+        """Check that lines may be added to the file.
+
+        Raises:
+            DataError: it is something else than a training log.
+        """
         if is_tab_separated(self.path):
             self._check_tab_separated()
             return

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, Seed, checked
-from ctrlg.defaults import AWARE_BITS, AWARE_METHOD
+from ctrlg.defaults import NORM_Q, NORM_Q_BITS
 
 if TYPE_CHECKING:
     from ctrlg.distillation.em.step import EMSettings
@@ -34,8 +34,8 @@ class QuantizationSchedule:
     """
 
     interval: Positive
-    method: str = AWARE_METHOD
-    bits: int = AWARE_BITS
+    method: str = NORM_Q
+    bits: int = NORM_Q_BITS
     anneal_from: int | None = None
     initial: bool | None = None
 
@@ -130,8 +130,8 @@ class TrainingSettings:
     prior_strength: NonNegative = 0.0
     prior_checkpoint: Natural = 0
     quantization_step: Natural = 0
-    bits: int = AWARE_BITS
-    quantization_method: str = AWARE_METHOD
+    bits: int = NORM_Q_BITS
+    quantization_method: str = NORM_Q
     quantization_initial: bool | None = None
     patience: Positive | None = None
     seed: Seed = 0

@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -224,7 +225,7 @@ def _description(
     usual = {"file_format": "safetensors", "embedded_chunks": None, "next_tokens": 0}
     return {
         **{name: value for name, value in chosen.items() if value != usual[name]},
-        **settings.sampling._asdict(),
+        **asdict(settings.sampling),
         "chunk_size": settings.chunk_size,
         "batch_size": settings.batch_size,
         "embeddings": settings.embeddings,

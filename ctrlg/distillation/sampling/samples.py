@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ctrlg.distillation.sampling.categorical import sampled_tokens
 from ctrlg.distillation.sampling.incremental import IncrementalModel
-from ctrlg.distillation.sampling.settings import SamplingSettings, check_settings
+from ctrlg.distillation.sampling.settings import SamplingSettings
 from ctrlg.errors import ArgumentError
 
 Report = Callable[[int, int], None]  # called at every step with the numbers of sequences ended and of tokens sampled
@@ -89,7 +89,6 @@ def sample(
         generator: where the uniform numbers come from, one per row and step.
         embeddings: keep the last hidden states.
     """
-    check_settings(settings)
     shape = (settings.max_new_tokens, count)
     uniforms = torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
     prompts, prompt_of = torch.tensor([prompt_ids], dtype=torch.long), torch.zeros(count, dtype=torch.long)
@@ -125,9 +124,8 @@ def continue_prompts(
         The continuations, without their prompts.
 
     Raises:
-        ArgumentError: settings out of range, an empty prompt, or a model whose logits are not finite.
+        ArgumentError: an empty prompt, or a model whose logits are not finite.
     """
-    check_settings(settings)
     if not prompts.shape[1]:
         raise ArgumentError("the prompt has no tokens", hint="the end-of-text token alone is a prompt")
     device = next(model.parameters()).device

@@ -48,14 +48,15 @@ def require_spice() -> Java:
 def spice(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
     """SPICE of each tokenised sentence, in [0, 1], [n]; 0 where the jar finds nothing to compare.
 
-    Raises as `spice_scores`.
-
     Args:
         sentences: n tokenized texts.
         references: tokenized, of each sentence.
 
     Returns:
         [n], in [0, 1].
+
+    Raises:
+        CtrlGError: as `spice_scores`.
     """
     return np.array([_number(found["All"]["f"]) for found in spice_scores(sentences, references)])
 

@@ -315,7 +315,7 @@ def test_nothing_of_others_is_removed_or_replaced(tmp_path: Path) -> None:
 
 
 def test_two_jobs_do_not_draw_the_same(tmp_path: Path) -> None:
-    with Lock(tmp_path / "drawn"), pytest.raises(ArgumentError, match=r"another process .* is drawing"):
+    with Lock(tmp_path / "drawn"), pytest.raises(ArgumentError, match=r"another process .* is sampling"):
         draw(tmp_path / "drawn")
     damaged = tmp_path / "damaged.parts"
     damaged.mkdir()
