@@ -34,7 +34,7 @@ def named_source(name: str) -> str:
 
 def evaluate(
     results: list[Path],
-    references: str = "default",
+    data: str = "default",
     split: str = "validation",
     every: bool = False,
     substring: bool = False,
@@ -50,7 +50,7 @@ def evaluate(
 
     Args:
         results: files of {concept_set_idx, concepts, sentences}.
-        references: the concept sets with their references: JSON lines, JSON, CSV, a name on the hub, or 'default':
+        data: the concept sets with their references: JSON lines, JSON, CSV, a name on the hub, or 'default':
             CommonGen's validation sets.
         split: of a data set on the hub.
         every: judge all sentences of a concept set, not its first alone.
@@ -82,7 +82,7 @@ def evaluate(
     written = [read_results(path) for path in results]
     if not every:
         written = [[group.best() for group in groups] for groups in written]
-    sets = read_concept_sets(named_source(references), split=split)
+    sets = read_concept_sets(named_source(data), split=split)
     known = {concept_set.number: concept_set.references for concept_set in sets}
     scores = [score(sentences, known, substring, resamples, seed, with_meteor, spice) for sentences in written]
     if as_json:
@@ -203,7 +203,7 @@ Examples:
 
   ctrlg benchmark default runs/benchmark.json --grid float32 --least-words 0 --most-words none
 
-  ctrlg evaluate runs/benchmark.jsonl --references validation.jsonl
+  ctrlg evaluate runs/benchmark.jsonl --data validation.jsonl
 """,
     ),
     "evaluate": Program(
@@ -212,11 +212,11 @@ Examples:
         examples="""
 Examples:
 
-  ctrlg evaluate runs/results.json --references validation.jsonl
+  ctrlg evaluate runs/results.json --data validation.jsonl
 
-  ctrlg evaluate runs/a.jsonl runs/b.jsonl --references validation.jsonl --json
+  ctrlg evaluate runs/a.jsonl runs/b.jsonl --data validation.jsonl --json
 
-  ctrlg evaluate runs/results.json --references allenai/common_gen --spice
+  ctrlg evaluate runs/results.json --data allenai/common_gen --spice
 """,
     ),
     "inspect": Program(

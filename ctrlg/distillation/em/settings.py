@@ -100,7 +100,7 @@ class TrainingSettings:
         prior_strength: observations per state with the emissions of the prior's checkpoint (a Dirichlet prior).
         prior_checkpoint: whose emissions are the prior.
         quantization_step: EM steps between quantizations; 0 for none.
-        bits: of quantized rows.
+        bits: of a value of quantized rows.
         quantization_method: one of docs/methods.md whose rows sum to 1.
         quantization_initial: quantize the initial distribution, too; None: as the method does.
         patience: stop when the dev likelihood has not improved so many times in a row (among quantized steps, where
