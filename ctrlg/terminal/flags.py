@@ -24,7 +24,7 @@ class PlainArgumentParser(argparse.ArgumentParser):
         self.register("type", float, _finite)
         self.register("type", None, _text)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse's; flags may be spelled as in `ctrlg.terminal.spellings`, with dashes or underscores."""
         words = sys.argv[1:] if args is None else args
         return super().parse_known_args([self._respelled(word) for word in words], namespace)
