@@ -158,7 +158,18 @@ def demo(compare: bool = False, beams: Positive = BEAMS, device: str = "cpu", pi
 def constraint_of(
     keywords: Sequence[str], ordered: bool, inflect: bool, exclude: Sequence[str], words: str | None
 ) -> Any:
-    """The constraint the options describe. Raises ArgumentError where they describe none, or badly."""
+    """The constraint the options describe.
+
+    Args:
+        keywords: words that must occur.
+        ordered: whether in this order.
+        inflect: whether any inflection counts.
+        exclude: words that must not occur.
+        words: a range, see `word_range`.
+
+    Raises:
+        ArgumentError: they describe none, or badly.
+    """
     from ctrlg.constraints import Exclude, Keywords, Ordered, WordCount
 
     parts: list[Any] = []
@@ -178,7 +189,14 @@ def constraint_of(
 
 
 def word_range(text: str) -> tuple[int, int]:
-    """ "8..12" as (8, 12) and "10" as (10, 10). Raises ArgumentError."""
+    """A range of words: "8..12" as (8, 12) and "10" as (10, 10).
+
+    Args:
+        text: of the option.
+
+    Raises:
+        ArgumentError: text of another form.
+    """
     least, _, most = text.partition("..")
     try:
         return int(least), int(most or least)

@@ -30,12 +30,23 @@ COMMANDS = {
 
 
 def program(command: str) -> Program:
-    """The command line of a command."""
+    """The command line of a command.
+
+    Args:
+        command: a key of COMMANDS.
+    """
     return importlib.import_module(f"ctrlg.cli.{COMMANDS[command][0]}").PROGRAMS[command]
 
 
 def run(words: Sequence[str]) -> None:
-    """Run the command that the words name. Raises ArgumentError for words that name none, and as the command."""
+    """Run the command that the words name.
+
+    Args:
+        words: after the program's name.
+
+    Raises:
+        ArgumentError: words that name none, and as the command.
+    """
     if words and words[0] in COMMANDS:
         program(words[0])(words[1:])
         return

@@ -46,7 +46,7 @@ class Graph:
         """All nodes that some content reaches."""
         core = factored.core
         dead_core = core.distances() == UNREACHABLE
-        tables: list[NDArray[np.int64]] = [core.delta.astype(np.int64)]
+        tables: list[NDArray[np.integer]] = [core.delta.astype(np.int64)]
         accepting, satisfied = [core.accepting], [np.ones(core.num_states, dtype=bool)]
         node_of: list[NDArray[np.int32]] = []
         entered_with: dict[int, tuple[int, ...]] = {}

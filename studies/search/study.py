@@ -1,6 +1,6 @@
 """Is the model at fault for bad sentences, or the search? Ways to search, and to order what was found.
 
-    python -m studies.search.study --dataset_path validation.jsonl --sets 200 --output runs/search.jsonl
+    python -m studies.search.study --data validation.jsonl --sets 200 --output runs/search.jsonl
 
 Every way writes a sentence for every concept set, as `ctrlg.generate` does; all its texts are lines of OUTPUT, and what
 is there already is not written again. Filler, by rule: a word twice in a row, two marks of punctuation together
