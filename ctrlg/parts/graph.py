@@ -48,7 +48,7 @@ class Graph:
         dead_core = core.distances() == UNREACHABLE
         tables: list[NDArray[np.integer]] = [core.delta.astype(np.int64)]
         accepting, satisfied = [core.accepting], [np.ones(core.num_states, dtype=bool)]
-        node_of: list[NDArray[np.int32]] = []
+        node_of: list[NDArray[np.int64]] = []
         entered_with: dict[int, tuple[int, ...]] = {}
         count = core.num_states
         for automaton in factored.alternatives:
