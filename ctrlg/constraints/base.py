@@ -20,6 +20,7 @@ from ctrlg.arguments import Positive, Tokenizer, VocabularySize, checked, refuse
 from ctrlg.automata.algebra import MAX_STATES, product
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
+from ctrlg.constraints.dictionaries import MOST_LEVELS, DictionaryForm
 from ctrlg.defaults import EXACT_STATES
 from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
 from ctrlg.parts.factored import Clause
@@ -28,9 +29,6 @@ from ctrlg.vocabulary.token_bytes import Vocabulary
 
 _NAME_CHARACTERS = 160  # of a constraint, in an error
 _NAMES = 8  # constraints listed in an error
-_MOST_LEVELS = (
-    100  # of constraints in constraints, which Python's stack has room for; a chain of & or of | is one level
-)
 _SMALL_UNION = 64  # states of alternatives that become one automaton
 _MOST_CLAUSES = 256
 _TOGETHER = 32  # constraints combined at a time, so that hundreds are refused before all their automata are built
@@ -52,7 +50,7 @@ class Target(NamedTuple):
     max_states: int = MAX_STATES
 
 
-class Constraint(abc.ABC):
+class Constraint(DictionaryForm, abc.ABC):
     """A constraint about a text. Combine with `&`, `|` and `~`; `str` reads it out."""
 
     _levels: int = 0  # of constraints inside of this one
@@ -352,9 +350,9 @@ def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
 def count_levels(constraint: Constraint, inside: Sequence[Constraint]) -> None:
     """Note how deep a constraint is; ConstraintError beyond 100 levels."""
     levels = 1 + max((part._levels for part in inside), default=0)
-    if levels > _MOST_LEVELS:
+    if levels > MOST_LEVELS:
         raise ConstraintError(
-            f"constraints inside of constraints, more than {_MOST_LEVELS} levels deep",
+            f"constraints inside of constraints, more than {MOST_LEVELS} levels deep",
             hint="a & b & c is one level, a & ~(b & ~(c ...)) many: write it with fewer brackets",
         )
     object.__setattr__(constraint, "_levels", levels)

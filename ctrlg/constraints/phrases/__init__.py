@@ -1,1 +1,5 @@
-"""Phrases in a text: one construction, read as sure (what must occur) or as possible (what must not)."""
+"""Automata over text that look for phrases: the construction behind `Keywords`, `Ordered`, `Exclude` and `EndsWith`."""
+
+from ctrlg.constraints.phrases.search import PhraseSearch
+
+__all__ = ["PhraseSearch"]
