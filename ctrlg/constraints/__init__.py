@@ -6,12 +6,14 @@ from ctrlg.constraints.exclusion import Exclude
 from ctrlg.constraints.keywords import Keywords, Ordered
 from ctrlg.constraints.one_line import OneLine
 from ctrlg.constraints.one_sentence import OneSentence
+from ctrlg.constraints.patterns.regex import Contains, Regex
 from ctrlg.constraints.word_count import WordCount
 
 __all__ = [
     "AllOf",
     "AnyOf",
     "Constraint",
+    "Contains",
     "EndsWith",
     "Exclude",
     "Keywords",
@@ -19,5 +21,6 @@ __all__ = [
     "OneLine",
     "OneSentence",
     "Ordered",
+    "Regex",
     "WordCount",
 ]

@@ -101,7 +101,9 @@ class _Positions:
     def _repeat(self, expression: Repeat, state: int) -> int:
         part, least, most = expression.part, expression.least, expression.most
         for _ in range(least):
-            state = self.add(part, state)
+            before, state = state, self.add(part, state)
+            if state == before:  # the empty text alone, so that one time is as good as many
+                return state
         if most is None:
             loop = self._move(state, self.new_state())
             self._move(self.add(part, loop), loop)
@@ -109,7 +111,9 @@ class _Positions:
         end = self.new_state()
         for _ in range(most - least):
             self._move(state, end)
-            state = self.add(part, state)
+            before, state = state, self.add(part, state)
+            if state == before:
+                break
         return self._move(state, end)
 
     def _within(self, language: Language, state: int) -> int:
