@@ -6,21 +6,34 @@ from ctrlg.constraints.exclusion import Exclude
 from ctrlg.constraints.keywords import Keywords, Ordered
 from ctrlg.constraints.one_line import OneLine
 from ctrlg.constraints.one_sentence import OneSentence
+from ctrlg.constraints.patterns.counts import CapitalWords, Case, CharacterCount, LetterCount
+from ctrlg.constraints.patterns.fixed_texts import Choice, StartsWith
+from ctrlg.constraints.patterns.layout import Lines, ParagraphCount
 from ctrlg.constraints.patterns.regex import Contains, Regex
+from ctrlg.constraints.patterns.sentences import SentenceCount
 from ctrlg.constraints.word_count import WordCount
 
 __all__ = [
     "AllOf",
     "AnyOf",
+    "CapitalWords",
+    "Case",
+    "CharacterCount",
+    "Choice",
     "Constraint",
     "Contains",
     "EndsWith",
     "Exclude",
     "Keywords",
+    "LetterCount",
+    "Lines",
     "Not",
     "OneLine",
     "OneSentence",
     "Ordered",
+    "ParagraphCount",
     "Regex",
+    "SentenceCount",
+    "StartsWith",
     "WordCount",
 ]

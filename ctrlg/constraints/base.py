@@ -155,7 +155,7 @@ class AllOf(Constraint):
     constraints: tuple[Constraint, ...]
 
     def __post_init__(self) -> None:
-        _count_levels(self, self.constraints)
+        count_levels(self, self.constraints)
 
     def holds(self, text: str) -> bool:
         """See Constraint."""
@@ -192,7 +192,7 @@ class AnyOf(Constraint):
     constraints: tuple[Constraint, ...]
 
     def __post_init__(self) -> None:
-        _count_levels(self, self.constraints)
+        count_levels(self, self.constraints)
 
     def holds(self, text: str) -> bool:
         """See Constraint."""
@@ -221,7 +221,7 @@ class Not(Constraint):
     constraint: Constraint
 
     def __post_init__(self) -> None:
-        _count_levels(self, [self.constraint])
+        count_levels(self, [self.constraint])
 
     def holds(self, text: str) -> bool:
         """See Constraint."""
@@ -289,7 +289,8 @@ def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
     return minimal
 
 
-def _count_levels(constraint: Constraint, inside: Sequence[Constraint]) -> None:
+def count_levels(constraint: Constraint, inside: Sequence[Constraint]) -> None:
+    """Remembers how deep constraints are nested in a new one. ConstraintError where Python's stack would run out."""
     levels = 1 + max((part._levels for part in inside), default=0)
     if levels > _MOST_LEVELS:
         raise ConstraintError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Union
+from typing import TypeAlias
 
 from ctrlg.regular.character_sets import EVERY, CharacterSet
 from ctrlg.regular.language import Language
@@ -69,7 +69,7 @@ class Within:
     language: Language
 
 
-Expression = Union[Characters, Sequence, OneOf, Repeat, At, Within]
+Expression: TypeAlias = "Characters | Sequence | OneOf | Repeat | At | Within"
 
 ANYTHING = Repeat(Characters(EVERY))
 """Any text."""

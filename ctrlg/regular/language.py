@@ -66,8 +66,10 @@ class Language:
         found: list[tuple[int, CharacterSet, int]] = []
         for state in np.flatnonzero(live).tolist():
             following = dfa.delta[state]
-            for target in np.unique(following[live[following]]).tolist():
-                found.append((state, self._characters((following == target).tobytes()), target))
+            found += [
+                (state, self._characters((following == target).tobytes()), target)
+                for target in np.unique(following[live[following]]).tolist()
+            ]
         return found
 
     def _characters(self, classes: bytes) -> CharacterSet:

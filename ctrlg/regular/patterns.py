@@ -135,7 +135,7 @@ def _place(name: str, flags: int) -> Place:
 
 def _plain(value: Any) -> Any:
     """The argument of an entry of a set of characters: a number, a pair of numbers, or the name of a category."""
-    return value if value is None or isinstance(value, (int, tuple)) and str(value)[:1].isdigit() else _named(value)
+    return value if value is None or (isinstance(value, (int, tuple)) and str(value)[:1].isdigit()) else _named(value)
 
 
 def _named(value: Any) -> Any:
@@ -194,7 +194,8 @@ def _written(item: tuple[str, Any]) -> str:
 @lru_cache(maxsize=1)
 def _all_cased() -> str:
     bounds = cased().bounds
-    return "".join(chr(point) for first, last in zip(bounds[::2], bounds[1::2]) for point in range(first, last))
+    ranges = zip(bounds[::2], bounds[1::2], strict=True)
+    return "".join(chr(point) for first, last in ranges for point in range(first, last))
 
 
 def _irregular_at(pattern: str, flags: int, name: str) -> tuple[str, int]:

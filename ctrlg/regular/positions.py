@@ -22,7 +22,7 @@ from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import require_states
 from ctrlg.errors import BudgetError, ConstraintError
 from ctrlg.regular.character_sets import ASCII, CharacterSet, partition, word_characters
-from ctrlg.regular.expressions import At, Characters, Expression, OneOf, Place, Repeat, Sequence, Within
+from ctrlg.regular.expressions import At, Characters, Expression, OneOf, Place, Repeat, Sequence
 from ctrlg.regular.language import Language
 
 MAX_POSITIONS = 2**14

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from helpers.random_patterns import POOL, matches, near, patterns
+from helpers.regular.random_patterns import POOL, matches, near, patterns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ def language(pattern: str) -> Language:
     return language_of(parsed(pattern))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(patterns(), st.integers(0, 2**32))
 def test_as_re_says(pattern: str, seed: int) -> None:
     found = language(pattern)
@@ -113,7 +113,7 @@ def test_only_characters_with_another_case_are_asked_for() -> None:
         assert all(alike in cased() for alike in re.findall(character, text, re.IGNORECASE))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(patterns(), patterns(), st.integers(0, 2**32))
 def test_the_algebra_of_languages(first: str, second: str, seed: int) -> None:
     one, other = language(first), language(second)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import tiny_models
 from helpers.random_contents import contents, finished
-from helpers.random_patterns import cut, matches, near, patterns
+from helpers.regular.random_patterns import cut, matches, near, patterns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -63,7 +63,7 @@ def check(constraint: Regex, vocabulary: Vocabulary, seed: int, prefix: str = ""
 
 
 @pytest.mark.parametrize("kind", ["byte-level", "bpe", "unigram"])
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(patterns(), st.integers(0, 2**32), st.sampled_from([("", ""), ("a", ""), ("", "\n"), ("\u00e9k", "s")]))
 def test_as_re_says_of_any_cut(kind: str, pattern: str, seed: int, around: tuple[str, str]) -> None:
     with warnings.catch_warnings():

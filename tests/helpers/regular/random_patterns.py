@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from ctrlg.regular import Language
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
-POOL = "aabbkKsSiI1 0_-.\n\t\u00e9\u00c9\u00df\u017f\u212a\u0130\u0131\u0663\u72d7\U0001f44d\u00a0\u3000\ufb05\u01c5\u0345\u2028\ud7ff\ue000\ufffd"
+POOL = (
+    "aabbkKsSiI1 0_-.\n\t\u00e9\u00c9\u00df\u017f\u212a\u0130\u0131\u0663\u72d7"
+    "\U0001f44d\u00a0\u3000\ufb05\u01c5\u0345\u2028\ud7ff\ue000\ufffd"
+)
 """Characters with cases that `re` treats in a way of its own, digits and spaces beyond ASCII, and ends of ranges."""
 
 _ESCAPES = ("\\d", "\\w", "\\s", "\\D", "\\W", "\\S")
