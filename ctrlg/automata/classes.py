@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DENSE_CODES = 2**24  # codes below this are compacted by a table, others by sorting
+_SPARSE = 64  # so many times as many possible codes as codes are sorted, too: the table would take longer
 
 
 def first_tokens(class_of: NDArray[np.int32], classes: int) -> NDArray[np.int64]:
@@ -34,7 +35,7 @@ def joint(
 
 def compacted(codes: NDArray[np.integer], stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The distinct ones of some codes in [0, stop), ascending, and the position of each code among them."""
-    if stop > _DENSE_CODES:
+    if stop > min(_DENSE_CODES, _SPARSE * len(codes)):
         distinct, position = np.unique(codes, return_inverse=True)
         return distinct.astype(np.int64, copy=False), position.astype(np.int64, copy=False)
     found = np.zeros(stop, dtype=bool)

@@ -100,8 +100,11 @@ def lift(
     # a block of states splits the classes further and is forgotten.
     class_of_string = np.zeros(strings.count, dtype=np.int64)
     at_once = max(1, _ENTRIES_AT_ONCE // max(1, strings.count))
+    reader = _Reader(strings, text.delta)
     for first in range(0, len(states), at_once):
-        ends = settle[strings.read(text.delta, states[first : first + at_once])]
+        ends = reader.read(states[first : first + at_once])
+        if text.settle is not None:
+            ends = settle[ends]
         class_of_string = _refine(class_of_string, ends)
     representative = np.unique(class_of_string, return_index=True)[1]
     # argsort twice is the rank: classes are numbered by their first string.
@@ -123,6 +126,42 @@ def lift(
         after = text.delta[after, text.class_of[ord(character)]]
     accepting = np.append(text.accepting[after], False)
     return DFA(class_of, delta, int(np.searchsorted(states, start)), accepting)
+
+
+class _Reader:
+    """Reads strings from many states, but not those that go nowhere from all of them.
+
+    Behind the first half of a character only the tokens that begin with its second half lead anywhere. Where there are
+    many such states, nearly all of the strings need not be read.
+    """
+
+    def __init__(self, strings: TokenStrings, delta: NDArray[np.int32]) -> None:
+        self._strings, self._delta = strings, delta
+        self._beginnings = strings.beginnings()
+        self._first_classes = np.unique(self._beginnings)
+        sinks = np.flatnonzero((delta == np.arange(len(delta))[:, None]).all(axis=1))
+        self._sinks: list[int] = sinks.tolist()
+        self._some: dict[bytes, tuple[NDArray[np.int64], TokenStrings]] = {}
+
+    def read(self, states: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Where every string leads from each of `states`, int32 [states, D]."""
+        following = self._delta[np.ix_(states, self._first_classes)]
+        for sink in self._sinks:
+            live = (following != sink).any(axis=0)
+            if 2 * live.sum() < len(live):
+                strings, tree = self._beginning_with(live)
+                ends = np.full((len(states), self._strings.count), sink, dtype=np.int32)
+                ends[:, strings] = tree.read(self._delta, states)
+                return ends
+        return self._strings.read(self._delta, states)
+
+    def _beginning_with(self, live: NDArray[np.bool_]) -> tuple[NDArray[np.int64], TokenStrings]:
+        """The strings that begin with some of the first classes, and their tree."""
+        key = live.tobytes()
+        if key not in self._some:
+            strings = np.flatnonzero(np.isin(self._beginnings, self._first_classes[live]))
+            self._some[key] = strings, self._strings.only(strings)
+        return self._some[key]
 
 
 def _refine(classes: NDArray[np.int64], rows: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -56,6 +56,15 @@ class TokenStrings:
         """D, the number of distinct strings."""
         return sum(map(len, self.ends))
 
+    def beginnings(self) -> NDArray[np.int32]:
+        """The class of symbol that each string begins with, int32 [D]."""
+        beginning = self.classes[0] if self.classes else np.zeros(0, dtype=np.int32)
+        found = []
+        for level, (parent, end) in enumerate(zip(self.parents, self.ends, strict=True)):
+            beginning = beginning[parent] if level else beginning
+            found.append(beginning[end])
+        return np.concatenate(found) if found else beginning
+
     def only(self, strings: NDArray[np.int64]) -> TokenStrings:
         """The tree of some of the strings, given by ascending numbers, which become 0, 1, ...; of_token is empty."""
         parents, classes, ends = [], [], []

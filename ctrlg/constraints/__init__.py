@@ -7,6 +7,11 @@ from ctrlg.constraints.exclusion import Exclude
 from ctrlg.constraints.keywords import Keywords, Ordered
 from ctrlg.constraints.one_line import OneLine
 from ctrlg.constraints.one_sentence import OneSentence
+from ctrlg.constraints.patterns.counts import CapitalWords, Case, CharacterCount, LetterCount
+from ctrlg.constraints.patterns.fixed_texts import Choice, StartsWith
+from ctrlg.constraints.patterns.layout import Lines, ParagraphCount
+from ctrlg.constraints.patterns.regex import Contains, Regex
+from ctrlg.constraints.patterns.sentences import SentenceCount
 from ctrlg.constraints.positions import Apart, At
 from ctrlg.constraints.separators import After, Before
 from ctrlg.constraints.word_count import WordCount
@@ -18,15 +23,26 @@ __all__ = [
     "Apart",
     "At",
     "Before",
+    "CapitalWords",
+    "Case",
+    "CharacterCount",
+    "Choice",
     "Constraint",
+    "Contains",
     "Count",
     "CountParity",
     "EndsWith",
     "Exclude",
     "Keywords",
+    "LetterCount",
+    "Lines",
     "Not",
     "OneLine",
     "OneSentence",
     "Ordered",
+    "ParagraphCount",
+    "Regex",
+    "SentenceCount",
+    "StartsWith",
     "WordCount",
 ]

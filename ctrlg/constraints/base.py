@@ -348,7 +348,7 @@ def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
 
 
 def count_levels(constraint: Constraint, inside: Sequence[Constraint]) -> None:
-    """Note how deep a constraint is; ConstraintError beyond 100 levels."""
+    """Remembers how deep constraints are nested in a new one. ConstraintError where Python's stack would run out."""
     levels = 1 + max((part._levels for part in inside), default=0)
     if levels > MOST_LEVELS:
         raise ConstraintError(

@@ -1,0 +1,1 @@
+"""Patterns, schemas and texts for constraints that are regular languages."""
