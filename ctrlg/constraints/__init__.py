@@ -12,8 +12,8 @@ from ctrlg.constraints.patterns.fixed_texts import Choice, StartsWith
 from ctrlg.constraints.patterns.layout import Lines, ParagraphCount
 from ctrlg.constraints.patterns.regex import Contains, Regex
 from ctrlg.constraints.patterns.sentences import SentenceCount
-from ctrlg.constraints.positions import Apart, At
-from ctrlg.constraints.separators import After, Before
+from ctrlg.constraints.places.positions import Apart, At
+from ctrlg.constraints.places.separators import After, Before
 from ctrlg.constraints.word_count import WordCount
 
 __all__ = [

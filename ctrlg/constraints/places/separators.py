@@ -11,7 +11,7 @@ from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Constraint, Target, combine, count_levels, within_budget
 from ctrlg.constraints.exclusion import Exclude
 from ctrlg.constraints.keywords import Keywords
-from ctrlg.constraints.pieces import Pieces, any_of, in_order
+from ctrlg.constraints.places.pieces import Pieces, any_of, in_order
 from ctrlg.constraints.word_count import WordCount
 from ctrlg.constraints.words import STRICT, occurrences
 from ctrlg.errors import ConstraintError
