@@ -31,6 +31,8 @@ from ctrlg.parts.states import JointStates
 
 KEPT = 1.0  # the share of an alternative that accepts whatever follows
 
+_HIGHEST = 700.0  # difference of scales, nats: float64 holds its exponential
+
 
 class FactoredLookAhead:
     """How likely a factored constraint is kept from joint states.
@@ -218,7 +220,9 @@ def _factors(log_scale: NDArray[np.float64], core: NDArray[np.int64], factors: N
     lacking = ~np.isfinite(log_scale)
     finite = np.where(lacking, 0.0, log_scale)
     difference = np.where(there, finite[factors.clip(min=0)] - finite[core.clip(min=0)][:, None], 0.0)
-    return np.where(there & ~lacking[factors.clip(min=0)], np.exp(difference), 0.0)
+    # A share is at most 1, so what is beyond is capped: an infinite factor times an entry of 0 would be no number.
+    ratio = np.exp(np.minimum(difference, _HIGHEST))
+    return np.where(there & ~lacking[factors.clip(min=0)], ratio, 0.0)
 
 
 def _sums(rows: ScaledRows, members: Sequence[Sequence[int]]) -> ScaledRows:
