@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrlg.automata.algebra import constant
+from ctrlg.automata.algebra import constant, product
 from ctrlg.automata.classes import joint
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.intersection import intersect
@@ -107,6 +107,21 @@ def at_least(tokens: int, vocab_size: int) -> DFA:
     """Accepts strings of at least so many tokens."""
     delta = np.minimum(np.arange(tokens + 1) + 1, tokens).astype(np.int32)[:, None]
     return DFA(np.zeros(vocab_size, np.int32), delta, 0, np.arange(tokens + 1) == tokens)
+
+
+def multiplied(clauses: Sequence[Clause], max_states: int) -> DFA:
+    """All clauses as one minimal automaton. BudgetError beyond max_states states on the way."""
+    automata = [
+        product([_deterministic(one, max_states) for one in clause], "union", max_states=max_states)
+        if len(clause) > 1
+        else _deterministic(clause[0], max_states)
+        for clause in clauses
+    ]
+    return product(automata, max_states=max_states).minimize()
+
+
+def _deterministic(automaton: DFA | NFA, max_states: int) -> DFA:
+    return automaton if isinstance(automaton, DFA) else automaton.determinized(max_states)
 
 
 def _core(clauses: Sequence[Clause], vocab_size: int, most_nodes: int) -> tuple[DFA, list[Clause]]:
