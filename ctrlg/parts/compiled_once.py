@@ -61,6 +61,12 @@ class CompiledOnce:
                 self._drop(next(iter(self._kept)))
         return dfa
 
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._changing:
+            self._kept.clear()
+            self._bytes = 0
+
     def _drop(self, key: Hashable) -> None:
         if key in self._kept:
             self._bytes -= _bytes_of(self._kept.pop(key)[1])
