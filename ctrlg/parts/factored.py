@@ -56,7 +56,7 @@ class Factored:
             vocab_size: V.
             most_nodes: see MOST_NODES.
         """
-        core, rest = _core(clauses, vocab_size, most_nodes)
+        core, rest = core_of(clauses, vocab_size, most_nodes)
         flat = [as_nfa(one) for clause in rest for one in clause]
         class_of, own = joint_classes([core, *flat])
         over_joint = [
@@ -124,7 +124,7 @@ def _deterministic(automaton: DFA | NFA, max_states: int) -> DFA:
     return automaton if isinstance(automaton, DFA) else automaton.determinized(max_states)
 
 
-def _core(clauses: Sequence[Clause], vocab_size: int, most_nodes: int) -> tuple[DFA, list[Clause]]:
+def core_of(clauses: Sequence[Clause], vocab_size: int, most_nodes: int = MOST_NODES) -> tuple[DFA, list[Clause]]:
     """The product of some clauses, and the others.
 
     First come those that can still be broken whatever has been read, such as a number of words: they say how long a
