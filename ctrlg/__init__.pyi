@@ -228,6 +228,12 @@ from .hmm import (
 from .hmm import (
     matmul as matmul,
 )
+from .inspection import (
+    Explanation as Explanation,
+)
+from .inspection import (
+    explain as explain,
+)
 from .loading import (
     load_hmm as load_hmm,
 )
@@ -285,6 +291,7 @@ __all__ = [
     "EOSBuilder",
     "EndsWith",
     "Exclude",
+    "Explanation",
     "GenerationResult",
     "Generator",
     "KMPBuilder",
@@ -310,6 +317,7 @@ __all__ = [
     "edges2dict",
     "edges2states",
     "ends_at",
+    "explain",
     "extract_generated_ids",
     "generate",
     "generate_many",

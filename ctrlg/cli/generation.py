@@ -42,6 +42,7 @@ def generate(
     seed: Seed = 0,
     device: str = "cpu",
     as_json: bool = False,
+    explain: bool = False,
 ) -> None:
     """Write texts that satisfy a constraint, best first.
 
@@ -69,6 +70,7 @@ def generate(
         seed: of the samples.
         device: cpu or cuda.
         as_json: print JSON.
+        explain: print what the constraint comes down to (parts, states, tables) and write nothing.
     """
     from ctrlg.constraints import OneLine, OneSentence
     from ctrlg.devices import fast_dtype
@@ -107,6 +109,14 @@ def generate(
     own = INSTRUCT if model == INSTRUCT else DEFAULT
     guide = None if hmm == "none" else load_hmm(hmm or own, device=device)
     language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
+    if explain:
+        from ctrlg.generation.compiled import vocabulary_of
+        from ctrlg.inspection import explain as explained
+
+        shared = ("prefix", "suffix", "min_new_tokens", "max_new_tokens")
+        vocabulary = vocabulary_of(language_model, tokenizer, guide)
+        print(explained(constraint, vocabulary, guide, **{name: options[name] for name in shared}))
+        return
     if prompt is not None and turn:
         (options["prompt"],) = encode_prompts(tokenizer, [prompt], chat_template=True)
     if no_repeat:

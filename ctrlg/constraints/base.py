@@ -8,7 +8,8 @@ holds. So `~` cannot be the complement of an automaton: every constraint builds 
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,7 +24,8 @@ from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.constraints.dictionaries import MOST_LEVELS, DictionaryForm
 from ctrlg.defaults import EXACT_STATES
 from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
-from ctrlg.parts.factored import Clause
+from ctrlg.parts.compiled_once import compiled_once
+from ctrlg.parts.factored import Clause, multiplied
 from ctrlg.vocabulary.characters import SYMBOLS
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
@@ -50,6 +52,19 @@ class Target(NamedTuple):
     max_states: int = MAX_STATES
 
 
+def _once(automaton: Callable[..., DFA]) -> Callable[..., DFA]:
+    """A method `automaton` whose last results are kept, of constraints that are equal by what they say."""
+
+    @functools.wraps(automaton)
+    def kept_automaton(self: Constraint, target: Target, kept: bool = True) -> DFA:
+        make = functools.partial(automaton, self, target, kept)
+        if type(self).__hash__ is object.__hash__:
+            return make()  # who tells it apart from others by being the same object may change it
+        return compiled_once.get((type(self), self, target._replace(max_states=0), kept), target.max_states, make)
+
+    return kept_automaton
+
+
 class Constraint(DictionaryForm, abc.ABC):
     """A constraint about a text. Combine with `&`, `|` and `~`; `str` reads it out."""
 
@@ -59,6 +74,8 @@ class Constraint(DictionaryForm, abc.ABC):
         super().__init_subclass__(**options)
         if "holds" in vars(cls):
             cls.holds = checked(cls.holds)
+        if "automaton" in vars(cls):
+            cls.automaton = _once(cls.automaton)
 
     @checked
     def compile(
@@ -325,7 +342,7 @@ def _one_clause(constraint: Constraint, target: Target, kept: bool) -> list[Clau
     own = constraint.clauses(target, kept)
     if len(own) > 1:
         with suppress(BudgetError):
-            return [(constraint.automaton(target._replace(max_states=EXACT_STATES), kept),)]
+            return [(multiplied(own, EXACT_STATES),)]
     return own
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ctrlg.automata.algebra import product
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Constraint, Target, unsatisfiable
 from ctrlg.defaults import EXACT_STATES
 from ctrlg.errors import BudgetError
-from ctrlg.parts import NFA, Factored
-from ctrlg.parts.factored import Clause
+from ctrlg.parts import Factored
+from ctrlg.parts.factored import multiplied
 
 
 def exact_or_factored(constraint: Constraint, target: Target, exact_states: int = EXACT_STATES) -> DFA | Factored:
@@ -29,24 +26,9 @@ def exact_or_factored(constraint: Constraint, target: Target, exact_states: int 
     if any(all(one.shortest_length() is None for one in clause) for clause in clauses):
         raise unsatisfiable(constraint, target)
     try:
-        dfa = _product(clauses, min(exact_states, target.max_states))
+        dfa = multiplied(clauses, min(exact_states, target.max_states))
     except BudgetError:
         return Factored.of(clauses, len(target.vocabulary.token_bytes))
     if dfa.shortest_length() is None:
         raise unsatisfiable(constraint, target)
     return dfa
-
-
-def _product(clauses: Sequence[Clause], max_states: int) -> DFA:
-    """One minimal automaton. BudgetError beyond max_states states on the way."""
-    automata = [
-        product([_deterministic(one, max_states) for one in clause], "union", max_states=max_states)
-        if len(clause) > 1
-        else _deterministic(clause[0], max_states)
-        for clause in clauses
-    ]
-    return product(automata, max_states=max_states).minimize()
-
-
-def _deterministic(automaton: DFA | NFA, max_states: int) -> DFA:
-    return automaton if isinstance(automaton, DFA) else automaton.determinized(max_states)

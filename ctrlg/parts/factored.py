@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ctrlg.automata.algebra import constant
+from ctrlg.automata.algebra import constant, product
 from ctrlg.automata.classes import joint
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.intersection import intersect
@@ -56,7 +56,7 @@ class Factored:
             vocab_size: V.
             most_nodes: see MOST_NODES.
         """
-        core, rest = _core(clauses, vocab_size, most_nodes)
+        core, rest = core_of(clauses, vocab_size, most_nodes)
         flat = [as_nfa(one) for clause in rest for one in clause]
         class_of, own = joint_classes([core, *flat])
         over_joint = [
@@ -109,7 +109,22 @@ def at_least(tokens: int, vocab_size: int) -> DFA:
     return DFA(np.zeros(vocab_size, np.int32), delta, 0, np.arange(tokens + 1) == tokens)
 
 
-def _core(clauses: Sequence[Clause], vocab_size: int, most_nodes: int) -> tuple[DFA, list[Clause]]:
+def multiplied(clauses: Sequence[Clause], max_states: int) -> DFA:
+    """All clauses as one minimal automaton. BudgetError beyond max_states states on the way."""
+    automata = [
+        product([_deterministic(one, max_states) for one in clause], "union", max_states=max_states)
+        if len(clause) > 1
+        else _deterministic(clause[0], max_states)
+        for clause in clauses
+    ]
+    return product(automata, max_states=max_states).minimize()
+
+
+def _deterministic(automaton: DFA | NFA, max_states: int) -> DFA:
+    return automaton if isinstance(automaton, DFA) else automaton.determinized(max_states)
+
+
+def core_of(clauses: Sequence[Clause], vocab_size: int, most_nodes: int = MOST_NODES) -> tuple[DFA, list[Clause]]:
     """The product of some clauses, and the others.
 
     First come those that can still be broken whatever has been read, such as a number of words: they say how long a

@@ -7,7 +7,7 @@ with white space, or stands at the beginning of the text; so the seam between tw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -15,9 +15,10 @@ import numpy as np
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.intersection import intersect
 from ctrlg.automata.lifting import TextDFA, lift
-from ctrlg.constraints.base import Constraint, Target, combine
+from ctrlg.constraints.base import AllOf, Constraint, Target
 from ctrlg.constraints.words import STRICT, count_words, over_symbols, which
 from ctrlg.parts import NFA, alternatives, sequence
+from ctrlg.parts.compiled_once import compiled_once
 from ctrlg.vocabulary.characters import CHARACTERS
 
 
@@ -30,15 +31,14 @@ class Pieces:
     """
 
     target: Target
-    _automata: dict[tuple[Constraint, bool], DFA] = field(default_factory=dict)
 
     def inside(self, constraint: Constraint, *, kept: bool = True) -> DFA:
         """A piece that keeps the constraint and begins with white space; other text stands before and behind it."""
-        return self._joined(self._alone(constraint, kept), self._spaced(True))
+        return self._spaced(constraint, self.target._replace(prefix="", suffix=""), kept)
 
     def first(self, constraint: Constraint, *, kept: bool = True) -> DFA:
         """A piece at the beginning of the text, without white space before it; other text stands behind it."""
-        return self._joined(self._alone(constraint, kept), self._spaced(False))
+        return self._spaced(constraint, self.target._replace(prefix="", suffix=""), kept, begins_with_space=False)
 
     def begin(self, constraint: Constraint, *, kept: bool = True) -> DFA:
         """The prefix and a piece, whatever the piece begins with; other text stands behind it."""
@@ -46,15 +46,15 @@ class Pieces:
 
     def last(self, constraint: Constraint, *, kept: bool = True) -> DFA:
         """A piece and the suffix, which together keep the constraint; the piece begins with white space."""
-        return self._joined(constraint.automaton(self.target._replace(prefix=""), kept), self._spaced(True))
+        return self._spaced(constraint, self.target._replace(prefix=""), kept)
 
     def anything(self) -> DFA:
         """Every content."""
-        return combine((), self.target, kept=True, every=True)
+        return AllOf(()).automaton(self.target._replace(prefix="", suffix=""))
 
     def rest(self) -> DFA:
         """Every piece that begins with white space."""
-        return self._joined(self.anything(), self._spaced(True))
+        return self.inside(AllOf(()))
 
     @property
     def nothing_before(self) -> bool:
@@ -72,20 +72,23 @@ class Pieces:
         """Words of the suffix, where nothing of it joins the content's last word."""
         return count_words(self.target.suffix)
 
-    def _alone(self, constraint: Constraint, kept: bool) -> DFA:
-        if (constraint, kept) not in self._automata:
-            self._automata[constraint, kept] = constraint.automaton(self.target._replace(prefix="", suffix=""), kept)
-        return self._automata[constraint, kept]
+    def _spaced(self, constraint: Constraint, place: Target, kept: bool, *, begins_with_space: bool = True) -> DFA:
+        limit = self.target.max_states
+        begins = compiled_once.get(
+            ("begins", self.target.vocabulary, begins_with_space), limit, lambda: self._beginning(begins_with_space)
+        )
+        return compiled_once.get(
+            ("piece", constraint, place._replace(max_states=0), kept, begins_with_space),
+            limit,
+            lambda: intersect([constraint.automaton(place, kept), begins], limit).minimize(),
+        )
 
-    def _joined(self, *automata: DFA) -> DFA:
-        return intersect(automata, self.target.max_states).minimize()
-
-    def _spaced(self, begins_with_space: bool) -> DFA:
+    def _beginning(self, with_space: bool) -> DFA:
         first, good, bad = range(3)
-        delta = np.array([[good, bad], [good, good], [bad, bad]], dtype=np.int32)
-        if not begins_with_space:
+        delta = np.array([[bad, good], [good, good], [bad, bad]], dtype=np.int32)
+        if not with_space:
             delta[first] = delta[first][::-1]
-        text = TextDFA(_spaces(), delta[:, ::-1], first, np.array([False, True, False]))
+        text = TextDFA(_spaces(), delta, first, np.array([False, True, False]))
         return lift(text, self.target.vocabulary).minimize()
 
 

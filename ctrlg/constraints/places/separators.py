@@ -14,6 +14,7 @@ from ctrlg.constraints.keywords import Keywords
 from ctrlg.constraints.places.pieces import Pieces, any_of, in_order
 from ctrlg.constraints.word_count import WordCount
 from ctrlg.constraints.words import STRICT, occurrences
+from ctrlg.defaults import EXACT_STATES
 from ctrlg.errors import ConstraintError
 from ctrlg.parts import NFA
 
@@ -39,7 +40,9 @@ class _Side(Constraint):
 
     def automaton(self, target: Target, kept: bool = True) -> DFA:
         """See Constraint. Contents whose prefix or suffix holds the separator first are not accepted."""
-        found = self._contents(Pieces(target), kept)
+        # However small the whole has to be, its pieces serve others, too.
+        roomy = target._replace(max_states=max(target.max_states, EXACT_STATES))
+        found = self._contents(Pieces(roomy), kept)
         if not kept:
             found.append(Exclude(self.separator).automaton(target))
         whole = any_of(found)
