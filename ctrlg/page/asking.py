@@ -155,6 +155,7 @@ def _conflict(request: Asked, vocabulary: Vocabulary) -> dict[str, str]:
     return {
         name: "No text can satisfy this together with: "
         + "; ".join(f"{label} ({conflict[other]})" for other, label in labels.items() if other != name)
+        + "."
         for name in conflict
     }
 

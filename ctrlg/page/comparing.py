@@ -105,6 +105,7 @@ class Comparison:
 def _row(name: str, hmm: Any, result: GenerationResult, request: Asked) -> dict[str, Any]:
     return {
         "name": name,
+        "disk": 0 if hmm is None else getattr(hmm, "packed_nbytes", hmm.nbytes),
         "bytes": 0 if hmm is None else hmm.nbytes,
         "milliseconds": 1000 * result.timing.symbolic / max(1, result.timing.steps),
         "suggestion": suggestion(result, request),

@@ -83,12 +83,18 @@ def serve(make: Callable[..., Any], settings: PageSettings, name: str, listening
         ArgumentError: the packages of the extra `page` are missing, or the address cannot be listened on.
     """
     require_packages(["starlette", "uvicorn"], "page")
+    listening = bound_socket(settings) if listening is None else listening
+    http_server(Page(make, settings, name)).run(sockets=[listening])
+
+
+def http_server(page: Page) -> Any:
+    """The server of a page (uvicorn's), which `run` starts on sockets; it tells nobody what it is, and keeps no log."""
     import uvicorn
 
-    listening = bound_socket(settings) if listening is None else listening
-    app = Page(make, settings, name).app()
-    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1)
-    uvicorn.Server(config).run(sockets=[listening])
+    config = uvicorn.Config(
+        page.app(), log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=1
+    )
+    return uvicorn.Server(config)
 
 
 class Page:

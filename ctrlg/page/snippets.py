@@ -7,24 +7,22 @@ from typing import Any
 
 from ctrlg.constraints import AllOf, AnyOf, Constraint, Not
 
-_OPERATORS = {AllOf: " & ", AnyOf: " | "}
+_OPERATORS: dict[type, str] = {AllOf: " & ", AnyOf: " | "}
 
 
 def expression(constraint: Constraint) -> str:
     """Python that makes the constraint: `Keywords([["dog"]], inflect=True) & WordCount(6, 12)`."""
-    operator = _OPERATORS.get(type(constraint))
-    if operator is not None and len(constraint.constraints) > 1:  # type: ignore[attr-defined]
-        return operator.join(map(_operand, constraint.constraints))  # type: ignore[attr-defined]
-    if isinstance(constraint, Not) and not isinstance(constraint.constraint, Not):
-        return f"~{_operand(constraint.constraint)}"
+    if _by_operator(constraint):
+        return _OPERATORS[type(constraint)].join(map(_operand, _inside(constraint)))
+    if _inverted(constraint):
+        return f"~{_operand(_inside(constraint)[0])}"
     return _call(constraint)
 
 
 def names(constraint: Constraint) -> set[str]:
     """The classes that `expression` names."""
-    inside = _inside(constraint)
-    own = {type(constraint).__name__} if expression(constraint).startswith(f"{type(constraint).__name__}(") else set()
-    return own.union(*map(names, inside))
+    own = set() if _by_operator(constraint) or _inverted(constraint) else {type(constraint).__name__}
+    return own.union(*map(names, _inside(constraint)))
 
 
 def call(constraint: Constraint, settings: dict[str, Any], pair: str) -> str:
@@ -54,22 +52,32 @@ def _inside(constraint: Constraint) -> list[Constraint]:
     return found
 
 
+def _by_operator(constraint: Constraint) -> bool:
+    return type(constraint) in _OPERATORS and len(_inside(constraint)) > 1
+
+
+def _inverted(constraint: Constraint) -> bool:
+    """Whether `~` makes it; of two, one after the other, the second would take the first away."""
+    return isinstance(constraint, Not) and not isinstance(constraint.constraint, Not)
+
+
 def _operand(constraint: Constraint) -> str:
-    written = expression(constraint)
-    bracketed = type(constraint) in _OPERATORS and not written.startswith(type(constraint).__name__)
-    return f"({written})" if bracketed else written
+    return f"({expression(constraint)})" if _by_operator(constraint) else expression(constraint)
 
 
 def _call(constraint: Constraint) -> str:
-    """The class with its arguments: those without a default by place, others by name where they differ from it."""
-    arguments = []
+    """The class with its arguments, without those that have their default; what is True or False is named."""
+    arguments: list[str] = []
+    by_place = True
     for field in dataclasses.fields(constraint):  # type: ignore[arg-type]
         if not field.init:
             continue
         value = getattr(constraint, field.name)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        by_place = by_place and (needed or (value != field.default and not isinstance(value, bool)))
+        if by_place:
             arguments.append(_value(value))
-        elif value != field.default:
+        elif needed or value != field.default:
             arguments.append(f"{field.name}={_value(value)}")
     return f"{type(constraint).__name__}({', '.join(arguments)})"
 

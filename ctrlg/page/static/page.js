@@ -129,7 +129,7 @@ function card(one, place, search) {
     "li",
     {},
     insert,
-    make("div", { className: "below" }, make("span", {}, `${kept} · ${one.nats.toFixed(2)} nats per token`), see),
+    make("div", { className: "below" }, make("span", {}, `${kept} · ${nats(one)}`), see),
   );
 }
 
@@ -207,16 +207,19 @@ async function compare() {
   }
 }
 
-function row({ name, bytes, milliseconds, suggestion }) {
+function row({ name, disk, bytes, milliseconds, suggestion }) {
   return make(
     "tr",
     {},
     make("th", { scope: "row" }, name),
+    make("td", { className: "number" }, disk ? size(disk) : "–"),
     make("td", { className: "number" }, bytes ? size(bytes) : "–"),
-    make("td", { className: "number" }, `${milliseconds.toPrecision(2)} ms`),
-    make("td", {}, ...pieces(suggestion), make("div", { className: "hint" }, `${suggestion.nats.toFixed(2)} nats per token`)),
+    make("td", { className: "number" }, `${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms`),
+    make("td", { className: "text" }, ...pieces(suggestion), make("div", { className: "hint" }, nats(suggestion))),
   );
 }
+
+const nats = (one) => `${one.nats.toFixed(2).replace("-", "−")} nats per token`;
 
 const size = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 
