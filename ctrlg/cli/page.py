@@ -18,9 +18,10 @@ def page(
     device: str = "cpu",
     browser: bool = False,
 ) -> None:
-    """Write in the browser: a text with a gap, constraints, suggestions, and how each was written.
+    """A page to write on, in the browser.
 
-    Nothing is fetched but the base model of the embedded pairs, once; the page itself needs no network.
+    A text with a gap, what must and must not occur, suggestions, and how each was written. The page loads nothing from
+    elsewhere and sends nothing away; only the base model of the embedded pairs is fetched, once.
 
     Args:
         model: Hugging Face id, folder, .gguf file, 'default' (captions) or 'instruct'.

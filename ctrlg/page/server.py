@@ -10,6 +10,7 @@ import asyncio
 import json
 import secrets
 import socket
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,6 +30,7 @@ from ctrlg.page.jobs import Job, Queue, Stopped
 from ctrlg.page.settings import LOOPBACK, PageSettings
 from ctrlg.page.snippets import call
 from ctrlg.page.writing import Writer, place_of, suggestion, trace_values
+from ctrlg.terminal.console import say
 
 _STATIC = Path(__file__).parent / "static"
 _MOST_BYTES = 400_000  # of a request
@@ -141,10 +143,10 @@ class Page:
             writer.warm_up()
             self.comparison = Comparison(writer)
             self.writer = writer
-        except CtrlGError as error:
-            self.failure = f"The models cannot be loaded: {error.message}. {error.hint}"
         except Exception as error:
-            self.failure = f"The models cannot be loaded: {error}"
+            reason = f"{error.message}. {error.hint}" if isinstance(error, CtrlGError) else str(error)
+            self.failure = f"The models cannot be loaded: {reason}"
+            say(self.failure, file=sys.stderr)
 
     async def _index(self, request: Any) -> Any:
         from starlette.responses import HTMLResponse
