@@ -123,7 +123,7 @@ def fitted(request: Asked, vocabulary: Vocabulary) -> Asked:
     except BudgetError as error:
         sizes = {name: dfa.num_states for name, dfa in alone.items() if dfa is not None}
         largest = max(sizes, key=lambda name: sizes[name], default=WHOLE)
-        raise Refused({largest: f"Too much together. {_said(error)}"}) from None
+        raise Refused({largest: f"With the other fields, this is too much: {_said(error)}"}) from None
     except CtrlGError as error:
         raise Refused({WHOLE: _said(error)}) from None
     least = whole.shortest_length() or 0
@@ -176,6 +176,8 @@ def _noted(problems: dict[str, str], name: str, work: Callable[..., T], *argumen
 
 def _said(error: CtrlGError) -> str:
     """An error as the page shows it: what is wrong, then what to do, as sentences."""
+    if isinstance(error, BudgetError):
+        return f"The automaton has more than {MOST_STATES:,} states. Ask for fewer words, or for a narrower range."
     message = error.message[:1].upper() + error.message[1:]
     hint = error.hint[:1].upper() + error.hint[1:]
     return f"{message.rstrip('.')}. {hint.rstrip('.')}." if hint else f"{message.rstrip('.')}."

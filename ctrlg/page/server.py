@@ -112,7 +112,6 @@ class Page:
         self._searches: OrderedDict[str, OrderedDict[str, list[GenerationResult]]] = OrderedDict()
         self._checks = ThreadPoolExecutor(1, "ctrlg page, checking")
         self._last_check: OrderedDict[str, object] = OrderedDict()
-        self._preparing: dict[str, Job] = {}
         threading.Thread(target=self._load, args=(make,), name="ctrlg page, loading", daemon=True).start()
 
     def app(self) -> Any:
@@ -128,6 +127,7 @@ class Page:
                 Route(f"/api/{name}", self._guarded(answer), methods=["POST"])
                 for name, answer in (
                     ("check", self._check),
+                    ("prepare", self._prepare),
                     ("suggest", self._suggest),
                     ("trace", self._trace),
                     ("compare", self._compare),
@@ -204,7 +204,7 @@ class Page:
         return endpoint
 
     async def _check(self, visitor: str, given: Any) -> Any:
-        """What is wrong with a request, and what it looks like in Python and JSON; prepares it where all is well."""
+        """What is wrong with a request, and what it looks like in Python and JSON."""
         from starlette.responses import JSONResponse
 
         request = asked(given)
@@ -220,7 +220,6 @@ class Page:
         found = await asyncio.get_running_loop().run_in_executor(self._checks, look)
         if found is None:
             return JSONResponse({"overtaken": True})
-        self._prepare(visitor, found)
         settings = {"n": found.number, **place_of(found)}
         return JSONResponse(
             {
@@ -231,16 +230,14 @@ class Page:
             }
         )
 
-    def _prepare(self, visitor: str, request: Asked) -> None:
-        """Make the tables while the visitor still looks at the page, if nobody else waits."""
-        writer = self.writer
-        earlier = self._preparing.pop(visitor, None)
-        if earlier is not None:
-            self.queue.remove(earlier)
-        if writer is not None and self.queue.idle:
-            job = Job(visitor, lambda _: writer.prepare(request), self.settings.time_limit)
-            self._preparing[visitor] = job
-            self.queue.add(job)
+    async def _prepare(self, visitor: str, given: Any) -> Any:
+        """Make the tables of a request while its visitor still looks at the page, if nobody else waits."""
+        from starlette.responses import JSONResponse
+
+        request, writer = asked(given), self._writer()
+        if self.queue.idle:
+            self.queue.add(Job(visitor, lambda _: writer.prepare(writer.fit(request)), self.settings.time_limit))
+        return JSONResponse({})
 
     async def _suggest(self, visitor: str, given: Any) -> Any:
         request, writer = asked(given), self._writer()

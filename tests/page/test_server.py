@@ -54,6 +54,16 @@ def test_a_check_shows_the_constraint(visitor: Any) -> None:
     assert "dog" in str(Constraint.from_dict(json.loads(found["json"])))
 
 
+def test_a_request_is_prepared_while_nobody_waits(site: Site, visitor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    assert site.page.writer is not None
+    monkeypatch.setattr(site.page.writer, "prepare", made.append)
+    assert visitor.post("/api/prepare", json=DOG).json() == {}
+    wait_until(lambda: made and site.page.queue.idle)
+    assert made[0].prefix == "the" and "dog" in str(made[0].constraint)
+    assert visitor.post("/api/prepare", json={"number": 0}).status_code == 422
+
+
 def test_suggestions_and_their_trace(visitor: Any) -> None:
     *progress, done = lines(visitor, "suggest", DOG)
     assert all(line["event"] == "progress" for line in progress) and done["event"] == "done"

@@ -5,12 +5,14 @@ import { show } from "./see.js";
 
 const at = (id) => document.getElementById(id);
 const CHECK_AFTER = 450; // milliseconds without typing
+const PREPARE_AFTER = 900; // more, after which the server may begin with what Suggest will need
 const EXAMPLE = { before: "On a sunny day", after: "." };
 
 let fields;
 let running = null; // what aborts the search
 let checking = null;
 let timer = 0;
+let touched = false; // whether the visitor has typed anything yet
 const undo = [];
 
 const request = () => ({
@@ -29,6 +31,7 @@ function tell(problems, notes = {}) {
 }
 
 function changed() {
+  touched = true;
   clearTimeout(timer);
   timer = setTimeout(check, CHECK_AFTER);
 }
@@ -42,6 +45,8 @@ async function check() {
     tell({}, found.notes);
     at("python").textContent = found.python;
     at("json").textContent = found.json;
+    const { signal } = checking;
+    timer = setTimeout(() => touched && ask("prepare", request(), signal).catch(() => {}), PREPARE_AFTER);
   } catch (error) {
     failed(error, at("message"));
   }
@@ -86,6 +91,8 @@ function busy(now) {
   at("compare").disabled = now;
   at("cancel").hidden = !now;
   at("progress").hidden = !now;
+  if (now && at("suggestions").children.length) at("suggestions-empty").textContent = "From your last request:";
+  at("suggestions").setAttribute("aria-busy", String(now));
   at("bar").removeAttribute("value");
   at("bar-text").textContent = now ? "Asking …" : "";
 }
@@ -102,7 +109,7 @@ function progress({ ahead, decided, most, state }) {
 
 function done({ search, suggestions, seconds, reads, notes }, asked) {
   tell({}, notes);
-  at("suggestions-empty").hidden = true;
+  at("suggestions-empty").textContent = "The best one comes first. A click inserts it.";
   at("suggestions").replaceChildren(...suggestions.map((one, place) => card(one, place, search)));
   const count = suggestions.length === 1 ? "1 suggestion" : `${suggestions.length} suggestions`;
   const fewer = suggestions.length < asked.number ? " No more different ones were found." : "";
@@ -236,6 +243,7 @@ function remember(asked, reads, content) {
       on: {
         click() {
           fill(asked);
+          changed();
           at("message").textContent = "Text and constraint are those of then.";
           at("before").focus();
         },
@@ -251,7 +259,6 @@ function fill({ before, after, number, fields: values }) {
   at("after").value = after;
   at("number").value = String(number);
   fields.fill(values);
-  changed();
 }
 
 async function copy(event) {
