@@ -13,8 +13,9 @@ import socket
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,6 +88,20 @@ def serve(make: Callable[..., Any], settings: PageSettings, name: str, listening
     require_packages(["starlette", "uvicorn"], "page")
     listening = bound_socket(settings) if listening is None else listening
     http_server(Page(make, settings, name)).run(sockets=[listening])
+
+
+@contextmanager
+def in_background(page: Page) -> Iterator[str]:
+    """Serve a page in a thread of its own; the address, on which the page answers while the block runs."""
+    listening = bound_socket(page.settings)
+    server = http_server(page)
+    thread = threading.Thread(target=server.run, args=([listening],), name="ctrlg page, serving", daemon=True)
+    thread.start()
+    try:
+        yield address(listening, page.settings.host)
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def http_server(page: Page) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -26,23 +25,14 @@ class Site:
     """A page and its address; `step_seconds` makes every step of the language model take so long."""
 
     def __init__(self) -> None:
-        from ctrlg.page.server import Page, address, bound_socket, http_server
+        from ctrlg.page.server import Page
 
         self.step_seconds = 0.0
         self.steps = 0
-        settings = PageSettings(port=0, time_limit=SECONDS)
-        self.page = Page(self._generator, settings, "tiny")
-        listening = bound_socket(settings)
-        self.address = address(listening, settings.host)
-        self.server = http_server(self.page)
-        self._thread = threading.Thread(target=self.server.run, args=([listening],), daemon=True)
-        self._thread.start()
+        self.address = ""
+        self.page = Page(self._generator, PageSettings(port=0, time_limit=SECONDS), "tiny")
         wait_until(lambda: self.page.writer is not None or bool(self.page.failure))
         assert not self.page.failure
-
-    def close(self) -> None:
-        self.server.should_exit = True
-        self._thread.join(SECONDS)
 
     def _generator(self) -> Generator:
         tokenizer = tiny_tokenizer()
@@ -66,9 +56,11 @@ def wait_until(condition: Any, seconds: float = SECONDS) -> None:
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
+    from ctrlg.page.server import in_background
+
     served = Site()
-    yield served
-    served.close()
+    with in_background(served.page) as served.address:
+        yield served
 
 
 @pytest.fixture

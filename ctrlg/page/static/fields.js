@@ -26,6 +26,8 @@ function fieldset(field, limits, changed) {
     name: control.name,
     kind: control.kind,
   }));
+  const notTicked = controls.filter((control) => control.kind !== "check");
+  const typed = notTicked.length ? notTicked : controls; // those that a problem can be in
   const element = make("fieldset", { id: `field-${field.name}` }, make("legend", {}, field.label));
   for (const kind of ["chips", "text", "number", "check"]) {
     const some = controls.filter((control) => control.kind === kind).map((control) => control.element);
@@ -43,7 +45,7 @@ function fieldset(field, limits, changed) {
     show(message, remark) {
       problem.textContent = message;
       note.textContent = message ? "" : remark;
-      for (const control of controls) control.input.setAttribute("aria-invalid", message ? "true" : "false");
+      for (const control of typed) control.input.setAttribute("aria-invalid", message ? "true" : "false");
     },
   };
 }
