@@ -31,6 +31,7 @@ def page(
     """
     require_packages(["starlette", "uvicorn"], "page")
     from ctrlg.page.server import address, bound_socket, serve
+    from ctrlg.page.snippets import of_models
     from ctrlg.terminal.console import say
 
     listening = bound_socket(settings)
@@ -45,7 +46,7 @@ def page(
         import webbrowser
 
         webbrowser.open(where)
-    serve(lambda: _generator(model, hmm, device), settings, model, listening)
+    serve(lambda: _generator(model, hmm, device), settings, model, of_models(model, hmm), listening)
 
 
 def _generator(model: str, hmm: str | None, device: str) -> Any:

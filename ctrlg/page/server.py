@@ -29,7 +29,7 @@ from ctrlg.page.comparing import Comparison
 from ctrlg.page.fields import FIELDS, LONGEST_PHRASE, MOST_PHRASES
 from ctrlg.page.jobs import Job, Queue, Stopped
 from ctrlg.page.settings import LOOPBACK, PageSettings
-from ctrlg.page.snippets import call
+from ctrlg.page.snippets import EMBEDDED, call
 from ctrlg.page.writing import Writer, place_of, suggestion, trace_values
 from ctrlg.terminal.console import say
 
@@ -73,13 +73,16 @@ def address(listening: socket.socket, host: str) -> str:
 
 
 @checked
-def serve(make: Callable[..., Any], settings: PageSettings, name: str, listening: Any = None) -> None:
+def serve(
+    make: Callable[..., Any], settings: PageSettings, name: str, python: str = EMBEDDED, listening: Any = None
+) -> None:
     """Serve the page until the process is interrupted.
 
     Args:
         make: loads the models and returns a Generator; called in a thread while the page already answers.
         settings: where to listen.
-        name: of the pair of models, shown on the page.
+        name: of the language model, shown on the page.
+        python: what makes the generator, for the snippets that the page shows.
         listening: the socket, where it is bound already.
 
     Raises:
@@ -87,7 +90,7 @@ def serve(make: Callable[..., Any], settings: PageSettings, name: str, listening
     """
     require_packages(["starlette", "uvicorn"], "page")
     listening = bound_socket(settings) if listening is None else listening
-    http_server(Page(make, settings, name)).run(sockets=[listening])
+    http_server(Page(make, settings, name, python)).run(sockets=[listening])
 
 
 @contextmanager
@@ -117,9 +120,12 @@ def http_server(page: Page) -> Any:
 class Page:
     """The state behind the page: models, queue, visitors."""
 
-    def __init__(self, make: Callable[[], Generator], settings: PageSettings, name: str) -> None:
+    def __init__(
+        self, make: Callable[[], Generator], settings: PageSettings, name: str, python: str = EMBEDDED
+    ) -> None:
         self.settings = settings
         self.name = name
+        self.python = python
         self.queue = Queue()
         self.writer: Writer | None = None
         self.comparison: Comparison | None = None
@@ -240,7 +246,7 @@ class Page:
             {
                 "notes": found.notes,
                 "reads": _reads(found),
-                "python": call(found.shown, settings, self.name),
+                "python": call(found.shown, settings, self.python),
                 "json": json.dumps(found.shown.to_dict(), indent=2, ensure_ascii=False),
             }
         )

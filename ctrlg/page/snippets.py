@@ -7,6 +7,7 @@ from typing import Any
 
 from ctrlg.constraints import AllOf, AnyOf, Constraint, Not
 
+EMBEDDED = "Generator.default()"
 _OPERATORS: dict[type, str] = {AllOf: " & ", AnyOf: " | "}
 
 
@@ -25,23 +26,38 @@ def names(constraint: Constraint) -> set[str]:
     return own.union(*map(names, _inside(constraint)))
 
 
-def call(constraint: Constraint, settings: dict[str, Any], pair: str) -> str:
-    """A whole program: imports, the generator of an embedded pair, the call with its settings."""
+def call(constraint: Constraint, settings: dict[str, Any], generator: str = EMBEDDED) -> str:
+    """A whole program: imports, the generator, and the call with its settings.
+
+    generator: Python that makes it; `of_models` writes it for other models than the embedded default.
+    """
     imported = sorted(names(constraint))
     plain = [name for name in imported if name not in ("AllOf", "AnyOf", "Not")]
     others = [name for name in imported if name not in plain]
     lines = ["from ctrlg import " + ", ".join(["Generator", *plain])]
     if others:
         lines.append("from ctrlg.constraints import " + ", ".join(others))
+    if "load_" in generator:
+        lines.append("from ctrlg.loading import load_hmm, load_language_model")
     given = "".join(f", {name}={value!r}" for name, value in settings.items())
     lines += [
         "",
-        f"generator = Generator.default({'' if pair == 'default' else repr(pair)})",
+        f"generator = {generator}",
         f"constraint = {expression(constraint)}",
         f"for result in generator(constraint{given}):",
         "    print(result.text)",
     ]
     return "\n".join(lines)
+
+
+def of_models(model: str, hmm: str | None) -> str:
+    """Python that makes the generator of a language model and an HMM (None: the model's own; "none": no HMM)."""
+    if model == "default" and hmm in (None, model):
+        return EMBEDDED
+    if model == "instruct" and hmm in (None, model):
+        return f"Generator.default({model!r})"
+    guide = "None" if hmm == "none" else f"load_hmm({hmm or 'default'!r})"
+    return f"Generator(*load_language_model({model!r}), {guide})"
 
 
 def _inside(constraint: Constraint) -> list[Constraint]:

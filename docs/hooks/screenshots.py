@@ -36,9 +36,10 @@ def opened(browser: Any, address: str, **settings: Any) -> Any:
 
 def suggested(page: Any) -> Any:
     """The page with suggestions, and how the first was written."""
-    page.get_by_role("button", name="Suggest", exact=True).click()
-    page.locator("#suggestions li").first.wait_for()
-    page.locator("#progress").wait_for(state="hidden")
+    for _ in range(2):  # as after a pause, in which the page prepares
+        page.get_by_role("button", name="Suggest", exact=True).click()
+        page.locator("#suggestions li").first.wait_for()
+        page.locator("#progress").wait_for(state="hidden")
     page.get_by_role("button", name="How it was written").first.click()
     page.locator("#see svg.curve").wait_for()
     page.locator("#see .tokens button").nth(1).click()

@@ -18,7 +18,7 @@ from ctrlg.page.settings import PageSettings
 pytest.importorskip("starlette", reason="starlette is not installed: pip install -e '.[page]'")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed: pip install -e '.[page]'")
 
-SECONDS = 20  # that anything may take
+SECONDS = 90  # that anything may take
 
 
 class Site:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 import ctrlg
 from ctrlg import Exclude, Keywords, WordCount
 from ctrlg.constraints import AllOf, AnyOf, Constraint, Not
-from ctrlg.page.snippets import call, expression, names
+from ctrlg.page.snippets import call, expression, names, of_models
 
 NAMES: dict[str, Any] = {name: getattr(ctrlg.constraints, name) for name in ctrlg.constraints.__all__}
 
@@ -50,7 +50,16 @@ def test_what_is_written(constraint: Constraint, written: str) -> None:
 
 def test_a_whole_program_compiles() -> None:
     constraint = Keywords(["dog"]) & AnyOf((WordCount(3),))
-    program = call(constraint, {"n": 3, "prefix": 'He said "', "max_new_tokens": 30}, "instruct")
+    program = call(constraint, {"n": 3, "prefix": 'He said "', "max_new_tokens": 30}, of_models("instruct", None))
     compile(program, "snippet", "exec")
     assert "Generator.default('instruct')" in program and "from ctrlg.constraints import AnyOf" in program
     assert "from ctrlg import Generator, Keywords, WordCount" in program
+
+
+def test_the_generator_is_that_of_the_models() -> None:
+    assert of_models("default", None) == of_models("default", "default") == "Generator.default()"
+    assert of_models("gpt2", "runs/hmm") == "Generator(*load_language_model('gpt2'), load_hmm('runs/hmm'))"
+    assert of_models("default", "none") == "Generator(*load_language_model('default'), None)"
+    program = call(WordCount(3), {}, of_models("gpt2", None))
+    assert "from ctrlg.loading import load_hmm, load_language_model" in program
+    compile(program, "snippet", "exec")

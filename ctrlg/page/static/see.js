@@ -2,9 +2,9 @@
 import { make } from "./api.js";
 
 const COLUMN = 88; // width of a token
-const HEIGHT = 190;
+const HEIGHT = 200;
 const TOP = 26;
-const BOTTOM = 14;
+const BOTTOM = 26;
 const LOWEST = 1e-12;
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -79,8 +79,11 @@ function curve(trace) {
   const dots = values.map((value, place) => drawn("circle", { cx: x(place), cy: y(value), r: 5 }));
   element.append(...dots);
   values.forEach((value, place) => {
-    const below = y(value) < TOP + 24;
-    element.append(drawn("text", { x: x(place), y: y(value) + (below ? 20 : -10), "text-anchor": "middle" }, percent(value)));
+    // Beside the line: below and to the right where it rises from here, else above, or below where there is no room.
+    const rises = place + 1 < values.length && y(value) - y(values[place + 1]) > 14;
+    const down = y(value) < TOP + 24 ? 20 : -10;
+    const [right, lower, anchor] = rises ? [8, 15, "start"] : [0, down, "middle"];
+    element.append(drawn("text", { x: x(place) + right, y: y(value) + lower, "text-anchor": anchor }, percent(value)));
   });
   return { element, dots };
 }
