@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "generate": ("generation", "Write texts that satisfy a constraint, best first."),
     "demo": ("generation", "Eight constraints, eight sentences: the main job on the embedded model."),
+    "page": ("page", "A page to write on, in the browser."),
     "distill": ("distillation", "Turn a language model into a compressed HMM: sample, cluster, train, compress."),
     "train": ("distillation", "EM on sampled sequences, Norm-Q aware if asked; goes on where it was stopped."),
     "quantize": ("distillation", "Compress an HMM."),

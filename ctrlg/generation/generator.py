@@ -20,7 +20,7 @@ from ctrlg.arguments import (
     Tokenizer,
     checked,
 )
-from ctrlg.decoding.processor import ConstraintLogitsProcessor, check_soft_mask
+from ctrlg.decoding.processor import check_soft_mask
 from ctrlg.defaults import BEAMS, EXACT_STATES
 from ctrlg.devices import fast_dtype
 from ctrlg.errors import ArgumentError
@@ -44,6 +44,7 @@ from ctrlg.generation.prompts import Prompt, prompt_ids, prompts_of
 from ctrlg.generation.ranking import ScoredIds, score_generated_ids
 from ctrlg.generation.results import GenerationResult, Timing
 from ctrlg.generation.search import SearchSettings, search
+from ctrlg.generation.tracing.origin import Origin, Weighing
 from ctrlg.loading import load_hmm, load_language_model
 from ctrlg.look_ahead.model import HiddenMarkovModel
 
@@ -189,16 +190,10 @@ class Generator:
         token_range = (min_new_tokens, max_new_tokens)
         places = [Place(prefix, suffix, ids is None, token_range, soft_mask) for ids in given]
         prepared = self._prepared.prepare(vocabulary, constraints, places)
+        pull = getattr(self.hmm, "strength", 1.0) if strength is None else strength
+        weighing = Weighing(self.hmm, temperature, soft_mask, pull)
         processors = [
-            ConstraintLogitsProcessor.from_guide(
-                self.hmm,
-                one.guide,
-                [end] * (width - len(prompt)) + prompt,
-                one.constraint.prefix_ids,
-                temperature,
-                soft_mask,
-                getattr(self.hmm, "strength", 1.0) if strength is None else strength,
-            )
+            weighing.processor(one, [end] * (width - len(prompt)) + prompt)
             for one, prompt in zip(prepared, read, strict=True)
         ]
         preparation = time.perf_counter() - started
@@ -210,14 +205,48 @@ class Generator:
         outputs = search(model, read, pairs, settings)
         neural = time.perf_counter() - started - preparation - sum(processor.seconds for processor in processors)
         results = []
-        for one, prompt, written, path, processor in zip(prepared, read, outputs, paths, processors, strict=True):
+        for one, place, prompt, written, path, processor in zip(
+            prepared, places, read, outputs, paths, processors, strict=True
+        ):
             constraint = one.constraint
             contents = contents_of(written, constraint, None if soft_mask else token_range)
             seen = path if KEEP_SCORES.issuperset(options) else None
             best = _ordered(_scored(model, contents, prompt, constraint, seen), constraint, length_penalty)[:n]
             timing = Timing(preparation / len(read), processor.seconds, neural / len(read), written.shape[1])
-            results.append([_result(constraint, content, timing) for content in best])
+            tracer = Origin(model, self._prepared, constraint, place, tuple(prompt), weighing).trace
+            results.append([_result(constraint, content, timing).traced_by(tracer) for content in best])
         return results
+
+    @checked
+    def prepare(
+        self,
+        constraint: ConstraintLike,
+        prompt: Prompt | None = None,
+        *,
+        prefix: str = "",
+        suffix: str = "",
+        min_new_tokens: Natural = 1,
+        max_new_tokens: Natural = 32,
+        soft_mask: bool = False,
+    ) -> None:
+        """Prepare a constraint, so that the first texts under it come as soon as those of a second call.
+
+        Args:
+            constraint: and all others are those of the call to come.
+            prompt: it matters only whether there is one.
+            prefix: text before the content.
+            suffix: text after the content.
+            min_new_tokens: least tokens of the content.
+            max_new_tokens: most tokens of the content.
+            soft_mask: the HMM alone steers.
+
+        Raises:
+            CtrlGError: what the call would raise about the constraint, its place and its tokens.
+        """
+        check_soft_mask(self.hmm, soft_mask)
+        vocabulary = vocabulary_of(self.model, self.tokenizer, self.hmm, self.eos_token_id)
+        place = Place(prefix, suffix, prompt is None, (min_new_tokens, max_new_tokens), soft_mask)
+        self._prepared.prepare(vocabulary, [constraint], [place])
 
 
 def _checked_beams(num_beams: int | None, do_sample: bool, returned: int) -> int:
