@@ -8,6 +8,7 @@ from ctrlg.constraints.one_line import OneLine
 from ctrlg.constraints.one_sentence import OneSentence
 from ctrlg.constraints.patterns.counts import CapitalWords, Case, CharacterCount, LetterCount
 from ctrlg.constraints.patterns.fixed_texts import Choice, StartsWith
+from ctrlg.constraints.patterns.infill import Infill
 from ctrlg.constraints.patterns.layout import Lines, ParagraphCount
 from ctrlg.constraints.patterns.regex import Contains, Regex
 from ctrlg.constraints.patterns.sentences import SentenceCount
@@ -24,6 +25,7 @@ __all__ = [
     "Contains",
     "EndsWith",
     "Exclude",
+    "Infill",
     "Keywords",
     "LetterCount",
     "Lines",
