@@ -3,6 +3,7 @@
 from ctrlg.constraints.base import AllOf, AnyOf, Constraint, Not
 from ctrlg.constraints.ending import EndsWith
 from ctrlg.constraints.exclusion import Exclude
+from ctrlg.constraints.json_schema.constraint import Json
 from ctrlg.constraints.keywords import Keywords, Ordered
 from ctrlg.constraints.one_line import OneLine
 from ctrlg.constraints.one_sentence import OneSentence
@@ -26,6 +27,7 @@ __all__ = [
     "EndsWith",
     "Exclude",
     "Infill",
+    "Json",
     "Keywords",
     "LetterCount",
     "Lines",

@@ -37,6 +37,18 @@ class RegularConstraint(Constraint):
     def automaton(self, target: Target, kept: bool = True) -> DFA:
         """See Constraint."""
         language = self.language(target.max_states)
-        text = over_symbols(language if kept else ~language, target.vocabulary)
+        return self.lifted(language if kept else ~language, target)
+
+    def lifted(self, language: Language, target: Target) -> DFA:
+        """The minimal automaton of contents whose text is in a language.
+
+        Args:
+            language: of whole texts.
+            target: tokens, prefix, suffix and the largest automaton allowed.
+
+        Raises:
+            BudgetError: it would be larger.
+        """
+        text = over_symbols(language, target.vocabulary)
         dfa = lift(text, target.vocabulary, prefix=target.prefix, suffix=target.suffix, name=named(self))
         return within_budget(dfa, self, target)
