@@ -102,8 +102,8 @@ class SchemaLanguages:
         found = [self._own(pointer, schema, place)]
         if "$ref" in schema:
             found.append(self._in_place(self._document.target(pointer), place, path))
-        for number in range(len(schema.get("allOf", ()))):
-            found.append(self._in_place(f"{pointer}/allOf/{number}", place, path))
+        inner = [f"{pointer}/allOf/{number}" for number in range(len(schema.get("allOf", ())))]
+        found += [self._in_place(one, place, path) for one in inner]
         if "anyOf" in schema:
             inner = [f"{pointer}/anyOf/{number}" for number in range(len(schema["anyOf"]))]
             found.append(self._any([self._in_place(one, place, path) for one in inner]))

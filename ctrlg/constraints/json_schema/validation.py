@@ -184,9 +184,8 @@ def _object_fits(value: Pairs, pointer: str, document: Document, closed: bool) -
             return False
     for name, inner in value:
         at = [f"properties/{escaped(name)}"] if name in schema.get("properties", {}) else []
-        for pattern in schema.get("patternProperties", {}):
-            if re.search(pattern, name):
-                at.append(f"patternProperties/{escaped(pattern)}")
+        matching = [pattern for pattern in schema.get("patternProperties", {}) if re.search(pattern, name)]
+        at += [f"patternProperties/{escaped(pattern)}" for pattern in matching]
         if not at and "additionalProperties" in schema:
             at.append("additionalProperties")
         if not all(_at(inner, f"{pointer}/{one}", document, closed) for one in at):

@@ -50,12 +50,21 @@ OTHERS = [
     {"type": "number", "exclusiveMinimum": -1.5, "maximum": 10.25, "multipleOf": 0.25},
     {"enum": [1, "a", None, [1, {"b": 2, "a": [True]}], {"y": 1, "x": "\u72d7\n"}]},
     {"type": "object", "additionalProperties": {"type": "integer"}, "propertyNames": {"pattern": "^[a-z]{1,3}$"}},
-    {"type": "object", "patternProperties": {"^n": {"type": "number"}, "s$": {"type": "string"}}, "additionalProperties": False},
+    {
+        "type": "object",
+        "patternProperties": {"^n": {"type": "number"}, "s$": {"type": "string"}},
+        "additionalProperties": False,
+    },
     {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "items": False, "minItems": 1},
     {"type": "array", "contains": {"const": 7}, "minContains": 2, "maxContains": 3, "items": {"type": "integer"}},
     {"type": "array", "contains": PERSON["properties"]["age"], "maxItems": 3},
     {"not": {"type": ["integer", "object", "array"]}},
-    {"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}, "minProperties": 1, "dependentRequired": {"a": ["b"]}},
+    {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {}},
+        "minProperties": 1,
+        "dependentRequired": {"a": ["b"]},
+    },
     {
         "type": "object",
         "properties": {"unit": {"enum": ["m", "kg"]}, "size": {"type": "number"}},
