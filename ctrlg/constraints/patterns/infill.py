@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ctrlg.arguments import checked
 from ctrlg.automata.algebra import MAX_STATES
@@ -35,6 +36,8 @@ class Infill(RegularConstraint):
         ConstraintError: the text has no gap, or there are more or fewer constraints than gaps. When it is compiled: a
             gap's constraint is of a kind that only whole texts can keep.
     """
+
+    follows_halves: ClassVar[bool] = False
 
     text: str
     gaps: Several[Constraint | None] | Constraint | None = None

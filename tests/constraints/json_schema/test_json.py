@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.regular.random_patterns import cut, near
-from helpers.regular.schemas import OTHERS, PERSON, PETS, SCHEMAS, TREE, compact, suite
+from helpers.regular.schemas import OTHERS, PERSON, PETS, SCHEMAS, TREE
 
 from ctrlg.constraints import Json, Keywords, WordCount
 from ctrlg.constraints.base import Target
@@ -18,6 +17,8 @@ from ctrlg.constraints.json_schema import numbers, strings
 from ctrlg.errors import BudgetError, ConstraintError
 from ctrlg.regular import language_of, parsed
 from ctrlg.vocabulary.token_bytes import Vocabulary
+from studies.language.schemas import compact, suite
+from studies.language.texts import cut, near
 
 jsonschema = pytest.importorskip("jsonschema")
 
