@@ -87,7 +87,7 @@ def _build(
 
     from ctrlg.loading.language_models import load_tokenizer
 
-    vocabulary = _vocabulary(load_tokenizer("default"))
+    vocabulary = outlines_vocabulary(load_tokenizer("default"))
     pattern = constraint_pattern(CONCEPTS[:count], WORDS, counting, any_order)
     results.send({"characters": len(pattern)})
     started = time.process_time()
@@ -103,7 +103,7 @@ def _build(
     results.send({"states": len(transitions), "transitions": sum(map(len, transitions.values()))})
 
 
-def _vocabulary(tokenizer: Any) -> Any:
+def outlines_vocabulary(tokenizer: Any) -> Any:
     """As outlines makes it for a model of transformers."""
     from outlines.backends.outlines_core import OutlinesCoreBackend
     from outlines.models.transformers import TransformerTokenizer

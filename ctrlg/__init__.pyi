@@ -154,7 +154,22 @@ from .compat import (
     symq as symq,
 )
 from .constraints import (
+    CapitalWords as CapitalWords,
+)
+from .constraints import (
+    Case as Case,
+)
+from .constraints import (
+    CharacterCount as CharacterCount,
+)
+from .constraints import (
+    Choice as Choice,
+)
+from .constraints import (
     Constraint as Constraint,
+)
+from .constraints import (
+    Contains as Contains,
 )
 from .constraints import (
     EndsWith as EndsWith,
@@ -163,7 +178,19 @@ from .constraints import (
     Exclude as Exclude,
 )
 from .constraints import (
+    Infill as Infill,
+)
+from .constraints import (
+    Json as Json,
+)
+from .constraints import (
     Keywords as Keywords,
+)
+from .constraints import (
+    LetterCount as LetterCount,
+)
+from .constraints import (
+    Lines as Lines,
 )
 from .constraints import (
     OneLine as OneLine,
@@ -173,6 +200,18 @@ from .constraints import (
 )
 from .constraints import (
     Ordered as Ordered,
+)
+from .constraints import (
+    ParagraphCount as ParagraphCount,
+)
+from .constraints import (
+    Regex as Regex,
+)
+from .constraints import (
+    SentenceCount as SentenceCount,
+)
+from .constraints import (
+    StartsWith as StartsWith,
 )
 from .constraints import (
     WordCount as WordCount,
@@ -269,11 +308,16 @@ __all__ = [
     "AhoCorasickBuilder",
     "ArgumentError",
     "BudgetError",
+    "CapitalWords",
+    "Case",
+    "CharacterCount",
     "CheckpointError",
+    "Choice",
     "CompressedMatrix",
     "Constraint",
     "ConstraintError",
     "ConstraintLogitsProcessor",
+    "Contains",
     "CtrlGError",
     "DFAModel",
     "DFA_concatenate",
@@ -294,12 +338,20 @@ __all__ = [
     "Explanation",
     "GenerationResult",
     "Generator",
+    "Infill",
+    "Json",
     "KMPBuilder",
     "Keywords",
+    "LetterCount",
+    "Lines",
     "OneLine",
     "OneSentence",
     "Ordered",
+    "ParagraphCount",
     "QuantizedHMM",
+    "Regex",
+    "SentenceCount",
+    "StartsWith",
     "StochasticMatrix",
     "TrivialBuilder",
     "UnsatisfiableError",

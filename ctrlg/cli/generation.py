@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ctrlg.arguments import AboveZero, Natural, Positive, Seed, check, checked
+from ctrlg.cli.constraints import WholeText, constraint_of, number_range
 from ctrlg.defaults import BEAMS
 from ctrlg.errors import ArgumentError
 from ctrlg.files.json_text import json_text
@@ -24,10 +24,16 @@ def generate(
     inflect: bool = False,
     exclude: tuple[str, ...] = (),
     words: str | None = None,
+    regex: str | None = None,
+    choice: tuple[str, ...] = (),
+    json_schema: Path | None = None,
+    infill: str | None = None,
+    gap_words: str | None = None,
+    lower: bool = False,
     lines: bool = False,
-    sentences: bool | None = None,
+    sentences: str | None = None,
     prefix: str = "",
-    suffix: str = ".",
+    suffix: str | None = None,
     prompt: str | None = None,
     chat_template: bool | None = None,
     model: str = "default",
@@ -52,10 +58,16 @@ def generate(
         inflect: any inflection of a keyword counts.
         exclude: a phrase the text must not contain. Repeat.
         words: number of words, as 8..12 or 10.
+        regex: a regular expression that the whole text matches.
+        choice: the whole text, or one of several. Repeat.
+        json_schema: file with a JSON schema; the whole text is JSON that fits it.
+        infill: the whole text, with [gap] where something is to be filled in.
+        gap_words: number of words in each gap, as 2..8 or 3.
+        lower: all letters are lower case.
         lines: the text may have line breaks, tabs and gaps.
-        sentences: the text may have several sentences; by default as an answer to a prompt.
+        sentences: number of sentences, as 2..4 or 3, or 'any'; by default one, and any in an answer to a prompt.
         prefix: how the text begins.
-        suffix: how the text ends.
+        suffix: how the text ends; by default '.', and nothing where an option says what the whole text is.
         prompt: what the language model reads before the text.
         chat_template: the prompt is a user's turn; by default with the model 'instruct'.
         model: Hugging Face id, folder, .gguf file, 'default' (captions) or 'instruct' (any prompt).
@@ -84,13 +96,17 @@ def generate(
         raise ArgumentError("--prompt is empty", hint="leave it out: the text then begins with the prefix")
     if prompt is None and (chat_template or model == INSTRUCT):
         raise ArgumentError("there is no --prompt to answer", hint="--prompt 'Write a story about a lighthouse.'")
-    constraint = constraint_of(keywords, ordered, inflect, exclude, words)
-    if not lines:
+    whole = WholeText(regex, choice, json_schema, infill, gap_words)
+    constraint = constraint_of(keywords, ordered, inflect, exclude, words, sentences, lower, whole)
+    formed = whole != WholeText()  # the option says what lines and sentences there are
+    if not (lines or formed):
         constraint = constraint & OneLine()
-    if not (lines or (turn if sentences is None else sentences)):
+    if not (lines or formed or turn or sentences is not None):
         constraint = constraint & OneSentence()
+    if suffix is None:
+        suffix = "" if formed else "."
     if max_new_tokens is None:
-        max_new_tokens = max(32, 2 * word_range(words)[1] if words else 0)
+        max_new_tokens = max(32, 2 * number_range(words, "--words")[1] if words else 0)
     if no_repeat is None:
         no_repeat = NO_REPEAT_IN_ANSWERS if turn else 0
     options: dict[str, Any] = {
@@ -165,55 +181,6 @@ def demo(compare: bool = False, beams: Positive = BEAMS, device: str = "cpu", pi
             console.save_svg(str(file), title="ctrlg demo" + (" --compare" if compare else ""))
 
 
-def constraint_of(
-    keywords: Sequence[str], ordered: bool, inflect: bool, exclude: Sequence[str], words: str | None
-) -> Any:
-    """The constraint the options describe.
-
-    Args:
-        keywords: words that must occur.
-        ordered: whether in this order.
-        inflect: whether any inflection counts.
-        exclude: words that must not occur.
-        words: a range, see `word_range`.
-
-    Raises:
-        ArgumentError: they describe none, or badly.
-    """
-    from ctrlg.constraints import Exclude, Keywords, Ordered, WordCount
-
-    parts: list[Any] = []
-    if keywords:
-        groups = [[form.strip() for form in group.split("|") if form.strip()] for group in keywords]
-        parts.append(Ordered(groups, inflect=inflect) if ordered else Keywords(groups, inflect=inflect))
-    if exclude:
-        parts.append(Exclude(list(exclude)))
-    if words is not None:
-        parts.append(WordCount(*word_range(words)))
-    if not parts:
-        raise ArgumentError("no constraint was given", hint="name at least one of --keywords, --exclude, --words")
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole & part
-    return whole
-
-
-def word_range(text: str) -> tuple[int, int]:
-    """A range of words: "8..12" as (8, 12) and "10" as (10, 10).
-
-    Args:
-        text: of the option.
-
-    Raises:
-        ArgumentError: text of another form.
-    """
-    least, _, most = text.partition("..")
-    try:
-        return int(least), int(most or least)
-    except ValueError as error:
-        raise ArgumentError(f"--words {text!r} is no range", hint="write it as 8..12 or 10") from error
-
-
 PROGRAMS = {
     "generate": Program(
         generate,
@@ -228,6 +195,12 @@ Examples:
   ctrlg generate --keywords ride --keywords bike --inflect --exclude road --beams 16
 
   ctrlg generate --prefix "On a sunny day" --suffix " in the park." --keywords dog --number 3 --json
+
+  ctrlg generate --regex "[A-Z][a-z]+ [0-9]{1,2}, 20[0-9]{2}" --number 3
+
+  ctrlg generate --infill "Once upon a time [gap] until [gap]." --gap-words 2..8
+
+  ctrlg generate --json-schema person.json --max-new-tokens 60
 
   ctrlg generate --keywords tree --sample --seed 1 --hmm runs/hmm/best --model gpt2
 """,

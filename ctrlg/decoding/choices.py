@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctrlg.automata.paths import distances_in
 from ctrlg.decoding.sequences import Sequences
 from ctrlg.look_ahead.content import ContentAutomaton, Followed, live_edges
 from ctrlg.look_ahead.edges import pair_rows
@@ -86,6 +87,10 @@ class Guide(abc.ABC):
     @abc.abstractmethod
     def nbytes(self) -> int:
         """Bytes of what is kept in memory."""
+
+    @abc.abstractmethod
+    def fewest(self, states: np.ndarray) -> np.ndarray:
+        """In how many content tokens a completion is known from each state, int [n]; UNREACHABLE where none is."""
 
     @abc.abstractmethod
     def log_probability(self, predictive: Tensor, token_range: tuple[int, int]) -> float:
@@ -172,6 +177,10 @@ class ExactGuide(Guide):
     def nbytes(self) -> int:
         """Bytes of look-ahead tables in memory; 0 without an HMM."""
         return 0 if self.look_ahead is None else self.look_ahead.nbytes
+
+    def fewest(self, states: np.ndarray) -> np.ndarray:
+        """See Guide."""
+        return distances_in(self.automaton.delta[:, self.automaton.usable], self.automaton.accepting)[states]
 
     def log_probability(self, predictive: Tensor, token_range: tuple[int, int]) -> float:
         """See Guide."""

@@ -56,6 +56,10 @@ class FactoredGuide(Guide):
         """Bytes of look-ahead tables and joint states in memory."""
         return self.states.nbytes + (0 if self.look_ahead is None else self.look_ahead.nbytes)
 
+    def fewest(self, states: np.ndarray) -> np.ndarray:
+        """See Guide."""
+        return self.states.fewest(states)
+
     def log_probability(self, predictive: Tensor, token_range: tuple[int, int]) -> float:
         """See Guide. Here it is an estimate."""
         return -math.inf if self.look_ahead is None else self.look_ahead.value(predictive, Horizon(*token_range))

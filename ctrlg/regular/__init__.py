@@ -3,9 +3,11 @@
 from ctrlg.regular.character_sets import CharacterSet
 from ctrlg.regular.expressions import (
     ANYTHING,
+    NOTHING,
     At,
     Characters,
     Expression,
+    Graph,
     OneOf,
     Place,
     Repeat,
@@ -19,10 +21,12 @@ from ctrlg.regular.positions import language_of
 
 __all__ = [
     "ANYTHING",
+    "NOTHING",
     "At",
     "CharacterSet",
     "Characters",
     "Expression",
+    "Graph",
     "Language",
     "OneOf",
     "Place",

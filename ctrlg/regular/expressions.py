@@ -69,7 +69,25 @@ class Within:
     language: Language
 
 
-Expression: TypeAlias = "Characters | Sequence | OneOf | Repeat | At | Within"
+@dataclass(frozen=True)
+class Graph:
+    """The expressions along a path from a node to one of the last nodes, one after the other.
+
+    Args:
+        edges: from a node, an expression, to a node.
+        first: the node in which every path begins.
+        last: the nodes in which a path may end.
+    """
+
+    edges: tuple[tuple[int, Expression, int], ...]
+    first: int
+    last: frozenset[int]
+
+
+Expression: TypeAlias = "Characters | Sequence | OneOf | Repeat | At | Within | Graph"
+
+NOTHING = Sequence(())
+"""The empty text."""
 
 ANYTHING = Repeat(Characters(EVERY))
 """Any text."""

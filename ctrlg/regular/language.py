@@ -55,6 +55,15 @@ class Language:
     def __invert__(self) -> Language:
         return Language(self.starts, ~self.dfa)
 
+    def __and__(self, other: Language) -> Language:
+        return combined([self, other], "intersection")
+
+    def __or__(self, other: Language) -> Language:
+        return combined([self, other], "union")
+
+    def __sub__(self, other: Language) -> Language:
+        return self & ~other
+
     def is_empty(self) -> bool:
         """Whether no text is in the language."""
         return self.dfa.shortest_length() is None
@@ -71,6 +80,27 @@ class Language:
                 for target in np.unique(following[live[following]]).tolist()
             ]
         return found
+
+    def members(self, most: int) -> list[str] | None:
+        """Its texts, in order of their characters, where all are fewer than so many and no set of characters is large;
+        else None."""
+        edges: dict[int, list[tuple[CharacterSet, int]]] = {}
+        for state, members, target in self.edges():
+            edges.setdefault(state, []).append((members, target))
+        found: list[str] = []
+        waiting = [(self.dfa.initial, "")]
+        while waiting:
+            state, text = waiting.pop()
+            # A path longer than there are states goes in a circle.
+            if len(text) > self.dfa.num_states or len(found) + len(waiting) > most:
+                return None
+            found += [text] if self.dfa.accepting[state] else []
+            for members, target in edges.get(state, []):
+                ranges = list(zip(members.bounds[::2], members.bounds[1::2], strict=False))
+                if 2 * len(ranges) < len(members.bounds) or sum(end - start for start, end in ranges) > most:
+                    return None
+                waiting += [(target, text + chr(point)) for start, end in ranges for point in range(start, end)]
+        return sorted(found)
 
     def _characters(self, classes: bytes) -> CharacterSet:
         """The characters of some classes, bool [K] as bytes."""

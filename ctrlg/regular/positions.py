@@ -22,7 +22,7 @@ from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import require_states
 from ctrlg.errors import BudgetError, ConstraintError
 from ctrlg.regular.character_sets import ASCII, CharacterSet, partition, word_characters
-from ctrlg.regular.expressions import At, Characters, Expression, OneOf, Place, Repeat, Sequence
+from ctrlg.regular.expressions import At, Characters, Expression, Graph, OneOf, Place, Repeat, Sequence
 from ctrlg.regular.language import Language
 
 MAX_POSITIONS = 2**14
@@ -96,6 +96,8 @@ class _Positions:
         if isinstance(expression, At):
             self.anchored = True
             return self._move(state, self.new_state(), expression.place)
+        if isinstance(expression, Graph):
+            return self._graph(expression, state)
         return self._within(expression.language, state)
 
     def _repeat(self, expression: Repeat, state: int) -> int:
@@ -115,6 +117,25 @@ class _Positions:
             if state == before:
                 break
         return self._move(state, end)
+
+    def _graph(self, graph: Graph, state: int) -> int:
+        nodes: dict[int, int] = {}
+        for node in (
+            graph.first,
+            *graph.last,
+            *(node for source, _, target in graph.edges for node in (source, target)),
+        ):
+            if node not in nodes:
+                nodes[node] = self.new_state()
+        self._move(state, nodes[graph.first])
+        for source, expression, target in graph.edges:
+            # A state of its own for every edge, into which nothing leads back.
+            begin = self._move(nodes[source], self.new_state())
+            self._move(self.add(expression, begin), nodes[target])
+        end = self.new_state()
+        for node in graph.last:
+            self._move(nodes[node], end)
+        return end
 
     def _within(self, language: Language, state: int) -> int:
         inner = {number: self.new_state() for number in range(language.dfa.num_states)}

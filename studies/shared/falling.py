@@ -21,5 +21,5 @@ def falling_strength(strength: float, tokens: int) -> Iterator[None]:
             self.strength = 1 + (strength - 1) * max(0.0, 1 - written / tokens)
             return super().__call__(input_ids, scores)
 
-    with patch("ctrlg.generation.generator.ConstraintLogitsProcessor", Falling):
+    with patch("ctrlg.generation.tracing.origin.ConstraintLogitsProcessor", Falling):
         yield

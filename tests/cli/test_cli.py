@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from helpers.command import shown_by as run
 
 from ctrlg import assets
 from ctrlg.cli import main as cli
-from ctrlg.cli.generation import word_range
+from ctrlg.cli.constraints import number_range
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM
 
@@ -25,6 +24,25 @@ def test_generate_keeps_its_constraint() -> None:
     assert 4 <= len(result["text"].split()) <= 9
     assert result["log_prob"] < 0
     assert set(result["timing"]) == {"preparation", "symbolic", "neural", "steps"}
+
+
+def test_generate_writes_a_whole_text_of_a_form(tmp_path: Path) -> None:
+    """Nothing is put behind it, and it may have what lines and sentences it likes."""
+    schema = tmp_path / "schema.json"
+    schema.write_text(
+        '{"type": "object", "properties": {"dogs": {"type": "integer", "minimum": 7}}, "required": ["dogs"]}'
+    )
+    forms = [
+        ["--regex", "[A-Z][a-z]+ [0-9]{1,2}, 20[0-9]{2}"],
+        ["--choice", "yes.", "--choice", "no\nway"],
+        ["--infill", "Once [gap].\nThen [gap].", "--gap-words", "2..4"],
+        ["--json-schema", str(schema)],
+        ["--keywords", "dog", "--sentences", "2", "--lower", "--words", "6..12"],
+    ]
+    for form in forms:
+        (result,) = json.loads(run("generate", *form, "--beams", "2", "--json"))
+        assert result["satisfied"], form
+    assert result["text"].islower() and result["text"].count(".") == 2
 
 
 def test_generate_answers_a_prompt() -> None:
@@ -74,6 +92,12 @@ def test_evaluate_scores_files_side_by_side(tmp_path: Path) -> None:
     [
         (["generate"], "no constraint"),
         (["generate", "--words", "many"], "no range"),
+        (["generate", "--keywords", "dog", "--sentences", "few"], "--sentences 'few' is no range"),
+        (["generate", "--regex", "a(?=b)"], "look-ahead at position 1"),
+        (["generate", "--infill", "no gap"], "has no gap"),
+        (["generate", "--keywords", "dog", "--gap-words", "2"], "--gap-words without --infill"),
+        (["generate", "--json-schema", "/nowhere.json"], "/nowhere.json"),
+        (["generate", "--choice", "yes", "--keywords", "dog"], "no text can keep this together"),
         (["generate", "--keywords", "dog", "--model", "instruct"], "no --prompt"),
         (["generate", "--keywords", "dog", "--prompt", ""], "--prompt is empty"),
         (["generate", "--keywords", "dog", "--chat-template"], "no --prompt"),
@@ -121,14 +145,13 @@ def test_help_has_examples_and_the_summary_of_the_overview(command: str) -> None
 
 @pytest.mark.parametrize(("text", "expected"), [("8..12", (8, 12)), ("10", (10, 10))])
 def test_word_ranges(text: str, expected: tuple[int, int]) -> None:
-    assert word_range(text) == expected
+    assert number_range(text, "--words") == expected
 
 
 @pytest.mark.parametrize("text", ["", "a..b", "8..x", "8-12"])
 def test_other_word_ranges_are_refused(text: str) -> None:
-    refused: Callable[[str], object] = word_range
-    with pytest.raises(ArgumentError):
-        refused(text)
+    with pytest.raises(ArgumentError, match="--sentences"):
+        number_range(text, "--sentences")
 
 
 def test_quantize_replaces_nothing_but_its_own(tmp_path: Path) -> None:

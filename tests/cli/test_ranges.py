@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
             "--seed": NATURAL,
             "--strength": (*REAL, "0"),
             "--words": ("-1", "5..2", "x", HUGE, "nan"),
+            "--sentences": ("0", "5..2", "x", HUGE, "nan"),
         },
     ),
     "demo": ([], {"--beams": WHOLE}),

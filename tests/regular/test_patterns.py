@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from helpers.regular.random_patterns import POOL, matches, near, patterns
+from helpers.regular.random_patterns import patterns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +17,7 @@ from ctrlg.errors import BudgetError, ConstraintError
 from ctrlg.regular import ANYTHING, Language, Repeat, Sequence, language_of, literal, parsed
 from ctrlg.regular.character_sets import cased
 from ctrlg.regular.language import combined
+from studies.language.texts import POOL, matches, near
 
 pytestmark = pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ctrlg.arguments import Natural, checked
 from ctrlg.constraints.patterns.ranges import in_words, is_within, require_range
@@ -59,6 +59,8 @@ class LetterCount(RegularConstraint):
         ArgumentError: not one character, or unless 0 <= least <= most.
     """
 
+    follows_halves: ClassVar[bool] = False
+
     letter: str
     least: Natural
     most: Natural | None = None
@@ -97,6 +99,8 @@ class Case(RegularConstraint):
         case: "lower" or "upper".
     """
 
+    follows_halves: ClassVar[bool] = False
+
     case: Literal["lower", "upper"]
 
     def holds(self, text: str) -> bool:
@@ -128,6 +132,8 @@ class CapitalWords(RegularConstraint):
     Raises:
         ArgumentError: unless 0 <= least <= most.
     """
+
+    follows_halves: ClassVar[bool] = False
 
     least: Natural
     most: Natural | None = None

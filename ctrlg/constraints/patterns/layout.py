@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ctrlg.arguments import Natural, Positive, checked
 from ctrlg.automata.algebra import MAX_STATES
@@ -46,6 +47,8 @@ class Lines(RegularConstraint):
         ArgumentError: unless 1 <= least <= most.
         ConstraintError: a line by itself cannot keep the constraint.
     """
+
+    follows_halves: ClassVar[bool] = False
 
     constraint: Constraint | None = None
     least: Positive = 1
@@ -94,6 +97,8 @@ class ParagraphCount(RegularConstraint):
     Raises:
         ArgumentError: unless 0 <= least <= most.
     """
+
+    follows_halves: ClassVar[bool] = False
 
     least: Natural
     most: Natural | None = None

@@ -10,13 +10,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from ctrlg.constraints.words import JoiningRule, spellings, variants, words_of
-from ctrlg.regular import ANYTHING, Characters, CharacterSet, Expression, OneOf, Repeat
+from ctrlg.regular import ANYTHING, NOTHING, Characters, CharacterSet, Expression, OneOf, Repeat
 from ctrlg.regular import Sequence as InTurn
 from ctrlg.regular.character_sets import spaces
 from ctrlg.vocabulary.characters import CHARACTERS
-
-NOTHING = InTurn(())
-"""The empty text."""
 
 Places = Mapping[tuple[int, int], Expression]
 """Ways to write some phrases, by the kinds of the first and of the last character."""

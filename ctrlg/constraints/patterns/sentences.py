@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ctrlg.arguments import Positive, checked
 from ctrlg.constraints.patterns.ranges import in_words, require_range
@@ -19,7 +20,7 @@ _ABBREVIATIONS = """
 """
 """Words behind which a full stop may not end the sentence: those nltk's splitter for English knows, and a few more."""
 
-_OPENING, _CLOSING = r"""["'(\[\u201c\u2018]?""", r"""["')\]]?"""
+_START, _CLOSING = r"[^\s.!?)\]}]", r"""["')\]]?"""
 _INNER = r"(?:[^.!?]|\.(?=\d))"
 _SPACE = r"[ \t\n]"
 _LETTERS = r"[^\W\d_]{2,}"
@@ -31,11 +32,10 @@ _SPLIT_WORD = "|".join(_ABBREVIATIONS.split())
 class SentenceCount(RegularConstraint):
     """The whole text, prefix and suffix included, consists of least to most whole sentences.
 
-    A sentence begins with a letter or a digit (an opening quotation mark or bracket may stand before it) and ends with
-    ".", "!" or "?", behind which one closing mark may stand; spaces, tabs and line breaks separate sentences. So that
-    everyone counts the same, nltk's statistical splitter among them, what is in doubt is not allowed: a full stop
-    behind an abbreviation, a number or a single letter, dots inside of a sentence other than those of numbers ("3.5"),
-    "...", "?!".
+    A sentence ends with a word or a number and ".", "!" or "?", behind which one closing mark may stand; spaces, tabs
+    and line breaks separate sentences. So that everyone counts the same, nltk's statistical splitter among them, what
+    is in doubt is not allowed: a full stop behind an abbreviation, a number or a single letter, dots inside of a
+    sentence other than those of numbers ("3.5"), "...", "?!".
 
     Args:
         least: >= 1.
@@ -44,6 +44,8 @@ class SentenceCount(RegularConstraint):
     Raises:
         ArgumentError: unless 1 <= least <= most.
     """
+
+    follows_halves: ClassVar[bool] = False
 
     least: Positive
     most: Positive | None = None
@@ -54,7 +56,7 @@ class SentenceCount(RegularConstraint):
     def holds(self, text: str) -> bool:
         """See Constraint."""
         last_word = rf"(?<!\w)(?!(?i:{_SPLIT_WORD})\.){_LETTERS}\."
-        sentence = rf"{_OPENING}(?=[^\W_]){_INNER}*?(?:{last_word}|(?<=\w)[!?]){_CLOSING}"
+        sentence = rf"(?={_START}){_INNER}*?(?:{last_word}|(?<=\w)[!?]){_CLOSING}"
         rest = f"{{{self.least - 1},{'' if self.most is None else self.most - 1}}}"
         return re.fullmatch(f"{_SPACE}*{sentence}(?:{_SPACE}+{sentence}){rest}{_SPACE}*", text) is not None
 
@@ -63,11 +65,11 @@ class SentenceCount(RegularConstraint):
         words = [language_of(parsed(_LETTERS)), ~language_of(parsed(f"(?i:{_SPLIT_WORD})"))]
         last_word = Within(combined(words, "intersection"))
         # Before the last word, something that is not a word character: the sentence itself, or nothing.
-        start, inner = r"[^\W_]", r"(?:[^.!?]|\.\d)*"
-        before_word = parsed(rf"(?:{start}{inner}[^\w.!?])?")
+        inner = r"(?:[^.!?]|\.\d)*"
+        before_word = parsed(rf"(?:[^\w\s.!?)\]}}]|{_START}{inner}[^\w.!?])?")
         stop = Sequence((before_word, last_word, literal(".")))
-        mark = parsed(rf"(?:{start}|{start}{inner}(?:[^\W]|\.\d))[!?]")
-        sentence = Sequence((parsed(_OPENING), OneOf((stop, mark)), parsed(_CLOSING)))
+        mark = parsed(rf"(?:\w|{_START}{inner}(?:\w|\.\d))[!?]")
+        sentence = Sequence((OneOf((stop, mark)), parsed(_CLOSING)))
         further = Sequence((parsed(f"{_SPACE}+"), sentence))
         rest = Repeat(further, self.least - 1, None if self.most is None else self.most - 1)
         return Sequence((parsed(f"{_SPACE}*"), sentence, rest, parsed(f"{_SPACE}*")))

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.automata.paths import UNREACHABLE, distances_in
+from ctrlg.automata.paths import UNREACHABLE
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
 from ctrlg.generation.compiled import CompiledConstraint
 
@@ -106,18 +106,17 @@ def traced(
     ids = [*content, *constraint.suffix_ids]
     text = torch.tensor([*processor.prompt_ids, *ids], dtype=torch.int64)
     scores = _scores(model, text, len(ids))
-    has_hmm = processor.guide.look_ahead is not None
+    has_hmm = processor.reader.start.predictive is not None
     ratios = processor.log_ratios(text[:-1]) if has_hmm else None
-    # Fewest tokens to an accepting state; end of text, which accepts nothing, is no edge of the table.
-    distance = distances_in(constraint.dfa.delta, constraint.dfa.accepting)
+    guide, followed = processor.guide, processor.guide.followed
     names = _Names(constraint)
-    steps, state = [], constraint.dfa.initial
+    steps, state = [], np.array([followed.initial])
     for place, token in enumerate(ids):
         read = text[None, : len(processor.prompt_ids) + place]
         guided = processor(read, scores[place : place + 1])[0]
         if place < len(content):
-            state = int(constraint.dfa.delta[state, constraint.dfa.class_of[token]])
-        needed = int(distance[state])
+            state = followed.advance(state, np.array([token]))
+        needed = int(guide.fewest(state)[0])
         own, joined = scores[place].float().softmax(dim=0), guided.float().exp()
         steps.append(
             TraceStep(
@@ -127,7 +126,7 @@ def traced(
                 None if ratios is None else min(0.0, float(ratios[place, token])),
                 names.best(own, most),
                 names.best(joined, most),
-                state,
+                int(state[0]),
                 None if needed >= UNREACHABLE else needed,
             )
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import tiny_models
 from helpers.random_contents import contents, finished
-from helpers.regular.random_patterns import cut, matches, near, patterns
+from helpers.regular.random_patterns import patterns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from ctrlg.constraints import Constraint, Contains, Exclude, Keywords, Regex, Wo
 from ctrlg.constraints.base import Target
 from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
 from ctrlg.vocabulary.token_bytes import Vocabulary
+from studies.language.texts import cut, matches, near
 
 pytestmark = pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from helpers.random_contents import contents, finished
-from helpers.regular.random_patterns import near
 
 from ctrlg.constraints import (
     CapitalWords,
@@ -36,6 +35,7 @@ from ctrlg.constraints.patterns.languages import texts_of
 from ctrlg.constraints.patterns.regular import RegularConstraint
 from ctrlg.errors import ArgumentError, ConstraintError
 from ctrlg.vocabulary.token_bytes import Vocabulary
+from studies.language.texts import near
 
 REGULAR: list[RegularConstraint] = [
     Choice(["yes", "no", "no way", "", "nowhere", "\u72d7"]),

@@ -1,0 +1,1 @@
+"""IFEval's instructions as constraints."""

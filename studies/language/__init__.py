@@ -1,0 +1,1 @@
+"""Whether the constraints that are regular languages mean what they say."""

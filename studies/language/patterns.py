@@ -1,0 +1,187 @@
+"""Do regular expressions mean what they mean to Python, and how long do they take to compile?
+
+    python -m studies.language.patterns --pairs 10000 --output runs/patterns.jsonl
+
+Pairs of a random pattern and a text near one that matches, over all of Unicode, judged by `re.fullmatch`: the text as
+it is, and cut into random tokens of three tokenizers (GPT-2's and two of the byte-fallback kind where they are named by
+--tokenizers), which the compiled constraint and the one of its opposite read. Beside it, seconds of the processor for
+patterns that people write, against outlines-core's index for the same tokenizer where it is installed.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import statistics
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ctrlg.constraints import Regex
+from ctrlg.constraints.base import Target
+from ctrlg.errors import BudgetError
+from ctrlg.loading.language_models import load_tokenizer
+from ctrlg.vocabulary.token_bytes import Vocabulary
+from studies.language.texts import POOL, cut, matches, near
+from studies.shared import Key, Line, Measured, Study, StudyFlags, table_of
+
+WRITTEN = {
+    "date": r"\d{4}-\d{2}-\d{2}",
+    "date of ASCII": "[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "e-mail": r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}",
+    "five lines": r"Name: \w+ \w+\nAge: \d{1,3}\nCity: [A-Z][a-z]+( [A-Z][a-z]+)?\nMail: [\w.]+@[\w.]+\n"
+    r"Notes: .{1,80}\n",
+}
+TEXTS_A_PATTERN = 10
+_SETS = ("\\d", "\\w", "\\s", "\\D", "\\W", "\\S", ".", "[a-k]", "[^b-y\\d]", "[\u00e0-\u00ff\u72d7]", "[^\\s\\w]")
+_PLACES = ("^", "$", "\\A", "\\Z", "\\b", "\\B")
+_TIMES = ("*", "+", "?", "{2}", "{1,3}", "{,2}", "{2,}", "*?", "+?", "??")
+_FLAGS = ("", "", "", "(?i)", "(?s)", "(?m)", "(?a)", "(?ai)", "(?ms)")
+
+
+class Patterns(Study):
+    key = ("what", "number")
+
+    @classmethod
+    def add_flags(cls, flags: StudyFlags) -> None:
+        flags.add_argument("--pairs", type=int, default=10_000, help="of a pattern and a text, for each tokenizer")
+        flags.add_argument("--tokenizers", nargs="+", default=["default"], help="names or folders")
+
+    def batches(self) -> Iterable[Sequence[Key]]:
+        yield [("seconds", number) for number in range(len(WRITTEN))]
+        for tokenizer in self.arguments.tokenizers:
+            count = -(-self.arguments.pairs // TEXTS_A_PATTERN)
+            yield from ([(tokenizer, number)] for number in range(count))
+
+    def measure(self, keys: Sequence[Key]) -> Measured:
+        """One pattern and its texts, or the seconds of the patterns that people write."""
+        for what, number in keys:
+            if what == "seconds":
+                yield (what, number), compile_times(list(WRITTEN)[number])
+            else:
+                yield (what, number), judged(Vocabulary.of(load_tokenizer(what)), number)
+
+    def table(self, lines: Sequence[Line]) -> str:
+        """How many pairs agree, and the seconds."""
+        rows = []
+        for what in dict.fromkeys(line["what"] for line in lines if line["what"] != "seconds"):
+            of_it = [line for line in lines if line["what"] == what]
+            names = ("texts", "matching", "contents", "wrong")
+            rows.append(
+                {"tokenizer": what, "patterns": len(of_it)}
+                | {name: sum(line[name] for line in of_it) for name in names}
+            )
+        times = [
+            {name: line.get(name, "") for name in ("pattern", "states", "seconds", "outlines-core, seconds", "differ")}
+            for line in lines
+            if line["what"] == "seconds"
+        ]
+        return "\n\n".join(filter(None, (table_of(rows), table_of(times))))
+
+
+def judged(vocabulary: Vocabulary, seed: int) -> dict[str, Any]:
+    """A random pattern against `re`: how many texts, how many of them match, how many were cut, what was wrong."""
+    source = random.Random(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "possible nested set"
+        pattern = random_pattern(source)
+        found: dict[str, Any] = {"pattern": pattern, "texts": 0, "matching": 0, "contents": 0, "wrong": 0}
+        constraint = Regex(pattern)
+        language = constraint.language()
+        try:
+            automata = [constraint.automaton(Target(vocabulary), kept) for kept in (True, False)]
+        except BudgetError:
+            automata = []
+        for text in near(language, source, TEXTS_A_PATTERN):
+            expected = matches(pattern, text)
+            ids = cut(text, vocabulary, source)
+            found["texts"] += 1
+            found["matching"] += expected
+            found["wrong"] += (text in language) != expected
+            if automata and ids is not None:
+                found["contents"] += 1
+                found["wrong"] += [dfa.accepts(ids) for dfa in automata] != [expected, not expected]
+    return found
+
+
+def random_pattern(source: random.Random, depth: int = 3) -> str:
+    """A pattern that `re` compiles."""
+    flags = source.choice(_FLAGS)
+    while True:
+        pattern = flags + _branches(source, depth)
+        try:
+            re.compile(pattern)
+        except re.error:
+            continue
+        return pattern
+
+
+def _branches(source: random.Random, depth: int) -> str:
+    return "|".join(_run(source, depth) for _ in range(source.choice((1, 1, 1, 2, 3))))
+
+
+def _run(source: random.Random, depth: int) -> str:
+    return "".join(_piece(source, depth) for _ in range(source.choice((1, 2, 2, 3))))
+
+
+def _piece(source: random.Random, depth: int) -> str:
+    if depth and source.random() < 0.35:
+        opening = source.choice(("(", "(?:", "(?:", "(?i:", "(?s:", "(?a:", "(?m:"))
+        return f"{opening}{_branches(source, depth - 1)})" + source.choice(("", *_TIMES))
+    if source.random() < 0.12:
+        return source.choice(_PLACES)
+    letter = chr(source.choice((source.randrange(0x20, 0x2000), source.randrange(0x10000, 0x20000))))
+    one = source.choice((re.escape(source.choice(POOL)), source.choice(_SETS), re.escape(letter)))
+    return one + source.choice(("", "", "", *_TIMES))
+
+
+def compile_times(name: str) -> dict[str, Any]:
+    """Seconds of the processor for a pattern that people write, the median of five after one that is not counted."""
+    tokenizer = load_tokenizer("default")
+    vocabulary = Vocabulary.of(tokenizer)
+    constraint = Regex(WRITTEN[name])
+    states = constraint.compile(vocabulary).num_states
+    ours = _median(lambda: constraint.compile(vocabulary))
+    values: dict[str, Any] = {"pattern": name, "states": states, "seconds": round(ours, 3)}
+    try:
+        from outlines_core import Index
+
+        from benchmarks.outlines_index import outlines_vocabulary
+    except ImportError:
+        return values
+    theirs = outlines_vocabulary(tokenizer)
+    values["outlines-core, seconds"] = round(_median(lambda: Index(WRITTEN[name], theirs)), 3)
+    return values | {"differ": _differing(Index(WRITTEN[name], theirs), constraint, vocabulary)}
+
+
+def _median(build: Any) -> float:
+    times = []
+    for _ in range(5):
+        started = time.process_time()
+        build()
+        times.append(time.process_time() - started)
+    return statistics.median(times)
+
+
+def _differing(index: Any, constraint: Regex, vocabulary: Vocabulary) -> str:
+    """Of 200 texts near the language, cut at random, how many each of the two gets wrong: "outlines 3, ours 0"."""
+    source = random.Random(0)
+    dfa = constraint.compile(vocabulary)
+    theirs = ours = count = 0
+    for text in near(constraint.language(), source, 200):
+        ids = cut(text, vocabulary, source)
+        if not ids:
+            continue
+        count += 1
+        state = index.get_initial_state()
+        for token in ids:
+            state = None if state is None else index.get_next_state(state, token)
+        expected = matches(constraint.pattern, text)
+        theirs += (state is not None and index.is_final_state(state)) != expected
+        ours += dfa.accepts(ids) != expected
+    return f"outlines-core {theirs}, ours {ours} of {count}"
+
+
+if __name__ == "__main__":
+    Patterns.main()
