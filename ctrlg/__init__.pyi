@@ -154,6 +154,18 @@ from .compat import (
     symq as symq,
 )
 from .constraints import (
+    After as After,
+)
+from .constraints import (
+    Apart as Apart,
+)
+from .constraints import (
+    At as At,
+)
+from .constraints import (
+    Before as Before,
+)
+from .constraints import (
     CapitalWords as CapitalWords,
 )
 from .constraints import (
@@ -170,6 +182,12 @@ from .constraints import (
 )
 from .constraints import (
     Contains as Contains,
+)
+from .constraints import (
+    Count as Count,
+)
+from .constraints import (
+    CountParity as CountParity,
 )
 from .constraints import (
     EndsWith as EndsWith,
@@ -305,8 +323,12 @@ from .vocabulary import Vocabulary as Vocabulary
 __all__ = [
     "DFA",
     "HMM",
+    "After",
     "AhoCorasickBuilder",
+    "Apart",
     "ArgumentError",
+    "At",
+    "Before",
     "BudgetError",
     "CapitalWords",
     "Case",
@@ -318,6 +340,8 @@ __all__ = [
     "ConstraintError",
     "ConstraintLogitsProcessor",
     "Contains",
+    "Count",
+    "CountParity",
     "CtrlGError",
     "DFAModel",
     "DFA_concatenate",

@@ -23,6 +23,7 @@ def generate(
     ordered: bool = False,
     inflect: bool = False,
     exclude: tuple[str, ...] = (),
+    count: tuple[str, ...] = (),
     words: str | None = None,
     regex: str | None = None,
     choice: tuple[str, ...] = (),
@@ -57,6 +58,7 @@ def generate(
         ordered: the keywords must come in the order given.
         inflect: any inflection of a keyword counts.
         exclude: a phrase the text must not contain. Repeat.
+        count: how often a word occurs, as 'dog:2..3', 'dog|puppy:2' or 'dog:2..'. Repeat.
         words: number of words, as 8..12 or 10.
         regex: a regular expression that the whole text matches.
         choice: the whole text, or one of several. Repeat.
@@ -97,7 +99,7 @@ def generate(
     if prompt is None and (chat_template or model == INSTRUCT):
         raise ArgumentError("there is no --prompt to answer", hint="--prompt 'Write a story about a lighthouse.'")
     whole = WholeText(regex, choice, json_schema, infill, gap_words)
-    constraint = constraint_of(keywords, ordered, inflect, exclude, words, sentences, lower, whole)
+    constraint = constraint_of(keywords, ordered, inflect, exclude, words, sentences, lower, whole, count)
     formed = whole != WholeText()  # the option says what lines and sentences there are
     if not (lines or formed):
         constraint = constraint & OneLine()
