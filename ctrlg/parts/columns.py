@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +12,8 @@ from ctrlg.automata.paths import UNREACHABLE
 from ctrlg.parts.nfa import NFA, States
 
 
-class Column:
-    """The states of a deterministic automaton.
+class Column(abc.ABC):
+    """The states of one automaton, by number.
 
     Attributes:
         initial: the state before the first token.
@@ -20,27 +21,60 @@ class Column:
         live: bool, by state; acceptance can still be reached.
     """
 
-    def __init__(self, delta: NDArray[np.int32], initial: int, accepting: NDArray, distances: NDArray) -> None:
+    initial: int
+    accepting: NDArray[np.bool_]
+    live: NDArray[np.bool_]
+
+    @abc.abstractmethod
+    def follow(self, states: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The states after each class, int32 [n, K]."""
+
+    @abc.abstractmethod
+    def move(self, states: NDArray[np.int32], classes: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The states after one class each, int32 [n]."""
+
+    @abc.abstractmethod
+    def members(self, state: int) -> Sequence[int]:
+        """The automaton's own states that a number stands for."""
+
+
+class StateColumn(Column):
+    """A deterministic automaton: its own states.
+
+    Args:
+        delta: int32 [S, K].
+        initial: the start state.
+        accepting: bool [S].
+        distances: int32 [S], tokens to acceptance.
+    """
+
+    def __init__(
+        self,
+        delta: NDArray[np.int32],
+        initial: int,
+        accepting: NDArray[np.bool_],
+        distances: NDArray[np.int32],
+    ) -> None:
         self._delta = delta
         self.initial = initial
         self.accepting = accepting
         self.live = distances < UNREACHABLE
 
     def follow(self, states: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The states after each class, [n, K]."""
+        """See Column."""
         return self._delta[states]
 
     def move(self, states: NDArray[np.int32], classes: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The states after one class each, [n]."""
+        """See Column."""
         return self._delta[states, classes]
 
     def members(self, state: int) -> Sequence[int]:
-        """The automaton's own states that a number stands for."""
+        """See Column."""
         return (state,)
 
 
 class SetColumn(Column):
-    """The sets of states of a nondeterministic automaton, numbered as they are met; number 0 is the empty set."""
+    """A nondeterministic automaton: sets of its states, numbered as they are met; number 0 is the empty set."""
 
     def __init__(self, automaton: NFA) -> None:
         self._automaton = automaton
@@ -92,5 +126,5 @@ class SetColumn(Column):
 def column_of(automaton: NFA) -> Column:
     """The column of an automaton; one that enters no states together needs no sets."""
     if len(automaton.initial) == 1 and not any(automaton.entered_with):
-        return Column(automaton.delta, automaton.initial[0], automaton.accepting, automaton.distances())
+        return StateColumn(automaton.delta, automaton.initial[0], automaton.accepting, automaton.distances())
     return SetColumn(automaton)

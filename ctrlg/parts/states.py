@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.paths import UNREACHABLE
-from ctrlg.parts.columns import Column, column_of
+from ctrlg.parts.columns import Column, StateColumn, column_of
 from ctrlg.parts.factored import Factored
 from ctrlg.parts.graph import Graph
 from ctrlg.parts.witnesses import Witnesses
@@ -49,8 +49,8 @@ class JointStates:
         self._clauses = factored.clauses
         core, columns = factored.core, [column_of(one) for one in factored.alternatives]
         self._columns: list[Column] = [
-            Column(core.delta, core.initial, core.accepting, core.distances()),
-            Column(mask.delta, mask.initial, mask.accepting, mask.distances()),
+            StateColumn(core.delta, core.initial, core.accepting, core.distances()),
+            StateColumn(mask.delta, mask.initial, mask.accepting, mask.distances()),
             *columns,
         ]
         self._witnesses = Witnesses(graph, mask, self._columns, self._usable, most)
