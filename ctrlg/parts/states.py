@@ -86,8 +86,7 @@ class JointStates:
 
     def accepts(self, states: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which states a content may end in."""
-        accepted = self._satisfied(self._tuples[states])
-        return accepted & (states != DEAD)
+        return self._satisfied(self._tuples[states]) & (states != DEAD)
 
     def advance(self, states: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """The states after one content token each, int64 [n]; tokens in [0, V), none of them end-of-text."""
@@ -153,8 +152,7 @@ class JointStates:
         for row, state in enumerate(states.tolist()):
             _, first, position = np.unique(codes[row], return_index=True, return_inverse=True)
             following = np.stack([column[row, first] for column in columns], axis=1)
-            numbers = np.where(self._alive(following), 0, -1)
-            alive = np.flatnonzero(numbers == 0)
+            alive = np.flatnonzero(self._alive(following))
             after = np.full(len(following), DEAD, dtype=np.int64)
             after[alive] = self._numbers(following[alive])
             self._after[state] = np.where(self._usable, after[position.reshape(-1)], DEAD)
