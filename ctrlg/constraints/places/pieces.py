@@ -40,9 +40,18 @@ class Pieces:
         """A piece at the beginning of the text, without white space before it; other text stands behind it."""
         return self._spaced(constraint, self.target._replace(prefix="", suffix=""), kept, begins_with_space=False)
 
+    def run(self, constraint: Constraint) -> DFA:
+        """As `inside`, for a piece that is white space and then a single run without any."""
+        return self._joined(self._alone(constraint, True), self._one_run())
+
     def begin(self, constraint: Constraint, *, kept: bool = True) -> DFA:
         """The prefix and a piece, whatever the piece begins with; other text stands behind it."""
         return constraint.automaton(self.target._replace(suffix=""), kept)
+
+    def bare_begin(self, constraint: Constraint) -> DFA:
+        """As `begin`, for a prefix and a piece that do not end with white space: the seam is where white space begins.
+        Behind a constraint that white space can keep or break, no other split would do."""
+        return self._joined(self.begin(constraint), self._bare())
 
     def last(self, constraint: Constraint, *, kept: bool = True) -> DFA:
         """A piece and the suffix, which together keep the constraint; the piece begins with white space."""
@@ -90,6 +99,17 @@ class Pieces:
             delta[first] = delta[first][::-1]
         text = TextDFA(_spaces(), delta, first, np.array([False, True, False]))
         return lift(text, self.target.vocabulary).minimize()
+
+    def _one_run(self) -> DFA:
+        first, space, run, bad = range(4)
+        # On a character of a run, and on white space.
+        delta = np.array([[bad, space], [run, space], [run, bad], [bad, bad]], dtype=np.int32)
+        text = TextDFA(_spaces(), delta, first, np.array([False, False, True, False]))
+        return lift(text, self.target.vocabulary).minimize()
+
+    def _bare(self) -> DFA:
+        text = TextDFA(_spaces(), np.array([[0, 1], [0, 1]], dtype=np.int32), 0, np.array([True, False]))
+        return lift(text, self.target.vocabulary, prefix=self.target.prefix).minimize()
 
 
 def any_of(automata: Sequence[DFA | NFA]) -> NFA | None:

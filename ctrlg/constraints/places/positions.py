@@ -170,4 +170,8 @@ def _words(phrases: Sequence[str] | str, name: str) -> tuple[str, ...]:
     words = distinct(as_phrases(phrases))
     if not words or any(len(phrase.split()) > 1 for phrase in words):
         raise ConstraintError(f"{name} is about single words, not {phrases!r}", hint=f"as {name} of ['dog', 'cat']")
+    for word in words:
+        if not any(map(STRICT.kind_of, word)):
+            # Beside a word it would count in a run of its own, which is no word.
+            raise ConstraintError(f"{word!r} in {name} has no letter or digit", hint="words have at least one")
     return words

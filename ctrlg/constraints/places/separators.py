@@ -12,7 +12,6 @@ from ctrlg.constraints.base import Constraint, Target, combine, count_levels, wi
 from ctrlg.constraints.exclusion import Exclude
 from ctrlg.constraints.keywords import Keywords
 from ctrlg.constraints.places.pieces import Pieces, any_of, in_order
-from ctrlg.constraints.word_count import WordCount
 from ctrlg.constraints.words import STRICT, occurrences
 from ctrlg.defaults import EXACT_STATES
 from ctrlg.errors import ConstraintError
@@ -21,7 +20,7 @@ from ctrlg.parts import NFA
 
 @dataclass(frozen=True)
 class _Side(Constraint):
-    """One side of the first word that holds the separator."""
+    """One side of the first run without white space that holds the separator."""
 
     separator: str
     constraint: Constraint
@@ -59,7 +58,8 @@ class _Side(Constraint):
         """Contents with the separator that keep the constraint, or break it."""
 
     def _separator(self, pieces: Pieces) -> DFA:
-        return pieces.inside(WordCount(1, 1) & Keywords([self.separator]))
+        # A single run, so that nothing beside it can stand on either side.
+        return pieces.run(Keywords([self.separator]))
 
 
 @checked
@@ -67,7 +67,8 @@ class _Side(Constraint):
 class Before(_Side):
     """The separator occurs, and the text before it keeps a constraint: `Before("but", Keywords(["dog"]))`.
 
-    The first word that holds the separator counts, words being those of WordCount.
+    The first run without white space that holds the separator counts, whatever else it holds. The white space before it
+    belongs to neither side.
 
     Args:
         separator: a single word.
@@ -82,7 +83,7 @@ class Before(_Side):
 
     def _contents(self, pieces: Pieces, kept: bool) -> list[DFA | NFA]:
         own = self.constraint if kept else ~self.constraint
-        whole = [pieces.begin(own & Exclude(self.separator)), self._separator(pieces)]
+        whole = [pieces.bare_begin(own & Exclude(self.separator)), self._separator(pieces)]
         found: list[DFA | NFA] = [in_order(*whole, pieces.rest())]
         return [*found, in_order(*whole)] if pieces.nothing_behind else found
 
@@ -95,7 +96,8 @@ class Before(_Side):
 class After(_Side):
     """The separator occurs, and the text after it keeps a constraint: `After("but", Keywords(["dog"]))`.
 
-    The first word that holds the separator counts, words being those of WordCount.
+    The first run without white space that holds the separator counts, whatever else it holds. The text after it begins
+    with the white space behind it.
 
     Args:
         separator: a single word.
@@ -106,7 +108,7 @@ class After(_Side):
     """
 
     def _side(self, text: str, start: int, end: int) -> str:
-        return text[end:].lstrip()
+        return text[end:]
 
     def _contents(self, pieces: Pieces, kept: bool) -> list[DFA | NFA]:
         before = pieces.begin(Exclude(self.separator))
