@@ -183,14 +183,15 @@ def _row(names: dict[str, str], lines: Sequence[Line]) -> dict[str, object]:
     refused = [line for line in lines if line["refused"]]
     row["no text"] = str(len(refused))
     together = [line["preparation"] + line["symbolic"] for line in lines if not line["refused"]]
-    row["preparation + symbolic, s"] = _median_and_worst(together)
+    row["preparation + symbolic, s"] = median_and_worst(together)
     for name in ("preparation", "symbolic", "neural"):
-        row[f"{name}, s"] = _median_and_worst([line[name] for line in lines if not line["refused"]])
+        row[f"{name}, s"] = median_and_worst([line[name] for line in lines if not line["refused"]])
     row["nats a token"] = f"{statistics.mean(line['log_prob'] for line in good):.2f}" if good else ""
     return row
 
 
-def _median_and_worst(values: Sequence[float]) -> str:
+def median_and_worst(values: Sequence[float]) -> str:
+    """ "1.20 (3.40)", the larger one the worst; "" of none."""
     return f"{statistics.median(values):.2f} ({max(values):.2f})" if values else ""
 
 
