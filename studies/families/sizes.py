@@ -22,7 +22,7 @@ from ctrlg.generation import Generator
 from ctrlg.inspection import explain
 from ctrlg.parts.compiled_once import compiled_once
 from studies.families.instances import merged
-from studies.families.study import median_and_worst, processor_time
+from studies.families.study import median_and_worst, processor_time, warm_up
 from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped, kept, table_of
 
 LEAST_WORDS, MOST_WORDS = 6, 40
@@ -50,6 +50,7 @@ class Sizes(Study):
             words = merged(self._all_sets, count, random)
             constraint = Keywords([[word] for word in words], inflect=True) & WordCount(LEAST_WORDS, MOST_WORDS)
             generator = Generator(*self.models, self.hmm)
+            warm_up(*self.models, self.hmm)
             compiled_once.clear()
             line: dict[str, object] = {"words": list(words), "text": "", "kept": False, "refused": ""}
             try:

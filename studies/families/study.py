@@ -15,12 +15,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
 
+from ctrlg.constraints import Keywords
 from ctrlg.defaults import EXACT_STATES, MAX_STATES
 from ctrlg.errors import BudgetError, CtrlGError
 from ctrlg.generation import Generator, score_generated_ids
@@ -65,6 +66,7 @@ class Families(Study):
         """One text for an instance, and what it took; nothing is kept from the instances before."""
         for way, family, number in keys:
             instance = instance_of(family, number, list(self.sets.values()), self.arguments.seed)
+            warm_up(*self.models, self.hmm)
             compiled_once.clear()
             started = time.monotonic()
             with processor_time():
@@ -167,6 +169,12 @@ WAYS: dict[str, Callable[[Families, Instance], Written]] = {
     "xgrammar": Families.write_by_grammar,
     "exact": Families.write_exactly,
 }
+
+
+@cache
+def warm_up(model: Any, tokenizer: Any, hmm: Any) -> None:
+    """Load what a process loads once, kernels and the vocabulary's tables, so that no text is charged with it."""
+    Generator(model, tokenizer, hmm, max_states=1)(Keywords(["cat", "dog"]), max_new_tokens=8, num_beams=2)
 
 
 @contextmanager
