@@ -15,12 +15,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
 
+from ctrlg.constraints import Keywords
 from ctrlg.defaults import EXACT_STATES, MAX_STATES
 from ctrlg.errors import BudgetError, CtrlGError
 from ctrlg.generation import Generator, score_generated_ids
@@ -65,6 +66,7 @@ class Families(Study):
         """One text for an instance, and what it took; nothing is kept from the instances before."""
         for way, family, number in keys:
             instance = instance_of(family, number, list(self.sets.values()), self.arguments.seed)
+            warm_up(*self.models, self.hmm)
             compiled_once.clear()
             started = time.monotonic()
             with processor_time():
@@ -169,6 +171,12 @@ WAYS: dict[str, Callable[[Families, Instance], Written]] = {
 }
 
 
+@cache
+def warm_up(model: Any, tokenizer: Any, hmm: Any) -> None:
+    """Load what a process loads once, kernels and the vocabulary's tables, so that no text is charged with it."""
+    Generator(model, tokenizer, hmm, max_states=1)(Keywords(["cat", "dog"]), max_new_tokens=8, num_beams=2)
+
+
 @contextmanager
 def processor_time() -> Iterator[None]:
     """Whatever is timed meanwhile is timed by this process's processor time."""
@@ -183,14 +191,15 @@ def _row(names: dict[str, str], lines: Sequence[Line]) -> dict[str, object]:
     refused = [line for line in lines if line["refused"]]
     row["no text"] = str(len(refused))
     together = [line["preparation"] + line["symbolic"] for line in lines if not line["refused"]]
-    row["preparation + symbolic, s"] = _median_and_worst(together)
+    row["preparation + symbolic, s"] = median_and_worst(together)
     for name in ("preparation", "symbolic", "neural"):
-        row[f"{name}, s"] = _median_and_worst([line[name] for line in lines if not line["refused"]])
+        row[f"{name}, s"] = median_and_worst([line[name] for line in lines if not line["refused"]])
     row["nats a token"] = f"{statistics.mean(line['log_prob'] for line in good):.2f}" if good else ""
     return row
 
 
-def _median_and_worst(values: Sequence[float]) -> str:
+def median_and_worst(values: Sequence[float]) -> str:
+    """ "1.20 (3.40)", the larger one the worst; "" of none."""
     return f"{statistics.median(values):.2f} ({max(values):.2f})" if values else ""
 
 
