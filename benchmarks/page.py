@@ -55,6 +55,7 @@ class Visitor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=("default", "instruct"), default="default")
+    parser.add_argument("--sets", type=int, choices=range(1, 9), default=6, help="concept sets of the demo")
     parser.add_argument("--repeats", type=int, default=1)
     arguments = parser.parse_args()
     page = Page(lambda: Generator.default(arguments.model), PageSettings(port=0), arguments.model)
@@ -66,7 +67,7 @@ def main() -> None:
     with in_background(page) as address:
         visitor = Visitor(address)
         for repeat in range(arguments.repeats):
-            for concepts in CONCEPT_SETS[:6]:
+            for concepts in CONCEPT_SETS[: arguments.sets]:
                 before = f"{repeat + 1}." if repeat else ""  # tables are kept: a repetition asks for another text
                 inserted, *spent = visitor.suggest(before, concepts[:3])
                 times["first"].append((spent[0], spent[1]))
