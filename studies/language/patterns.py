@@ -138,7 +138,7 @@ def _piece(source: random.Random, depth: int) -> str:
 
 
 def compile_times(name: str) -> dict[str, Any]:
-    """Seconds of the processor for a pattern that people write, the median of five or fewer after one that is not counted."""
+    """Seconds of the processor for a pattern that people write: the median of five or fewer, a first one left out."""
     tokenizer = load_tokenizer("default")
     vocabulary = Vocabulary.of(tokenizer)
     constraint = Regex(WRITTEN[name])
