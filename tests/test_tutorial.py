@@ -19,7 +19,9 @@ def printed_by(notebook_file: Path) -> str:
     return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
 
 
-@pytest.mark.parametrize("name", ["tutorial_ctrlg.ipynb", "distillation/tutorial_distillation.ipynb"])
+@pytest.mark.parametrize(
+    "name", ["tutorial_ctrlg.ipynb", "tutorial_constraints.ipynb", "distillation/tutorial_distillation.ipynb"]
+)
 def test_tutorials_are_committed_with_their_outputs(name: str) -> None:
     notebook = nbformat.read(ROOT / name, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -32,6 +34,13 @@ def test_the_tutorial_runs_and_every_constraint_in_it_is_kept() -> None:
     assert printed.count("kept: True") >= 3
     assert "kept: False" not in printed
     assert "hint:" in printed, "the constraint that cannot be kept is refused"
+
+
+def test_the_tutorial_of_constraints_keeps_all_of_them() -> None:
+    printed = printed_by(ROOT / "tutorial_constraints.ipynb")
+    assert printed.count("kept: True") == 6
+    assert "kept: False" not in printed
+    assert "back-reference at position 10" in printed and "#/items/unevaluatedProperties" in printed
 
 
 def test_the_distillation_tutorial_makes_an_hmm_that_guides() -> None:

@@ -96,7 +96,8 @@ def _part(code: str, argument: Any, flags: int) -> Expression:
     if code == "NOT_LITERAL":
         return Characters(_members((("NEGATE", None), ("LITERAL", argument)), flags))
     if code == "IN":
-        return Characters(_members(tuple((str(name), _plain(value)) for name, value in argument), flags))
+        entries = ((str(name), str(value) if str(name) == "CATEGORY" else value) for name, value in argument)
+        return Characters(_members(tuple(entries), flags))
     if code == "ANY":
         return Characters(EVERY if flags & _DOT_ALL else ~CharacterSet.of("\n"))
     if code == "BRANCH":
@@ -133,15 +134,6 @@ def _place(name: str, flags: int) -> Place:
     }[name]
 
 
-def _plain(value: Any) -> Any:
-    """The argument of an entry of a set of characters: a number, a pair of numbers, or the name of a category."""
-    return value if value is None or (isinstance(value, (int, tuple)) and str(value)[:1].isdigit()) else _named(value)
-
-
-def _named(value: Any) -> Any:
-    return value if isinstance(value, tuple) else str(value)
-
-
 @lru_cache(maxsize=4096)
 def _members(items: tuple[tuple[str, Any], ...], flags: int) -> CharacterSet:
     """The characters of a set as Python's parser gives it: perhaps NEGATE, then literals, ranges and categories."""
@@ -163,7 +155,7 @@ def _with_case(items: tuple[tuple[str, Any], ...], flags: int) -> CharacterSet:
             members |= _category(value, bool(flags & _ASCII))
         else:
             ranges.append((value, value) if name == "LITERAL" else value)
-    members = CharacterSet.of_ranges(ranges) | members if members.bounds else CharacterSet.of_ranges(ranges)
+    members |= CharacterSet.of_ranges(ranges)
     return ~members if negated else members
 
 

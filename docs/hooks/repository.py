@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 OUTSIDE = (
     "tutorial_ctrlg.ipynb",
+    "tutorial_constraints.ipynb",
     "distillation/tutorial_distillation.ipynb",
     "ctrlg/assets/README.md",
     "CONTRIBUTING.md",

@@ -1,0 +1,1 @@
+"""Constraints that are regular languages over text."""
