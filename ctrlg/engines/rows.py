@@ -17,6 +17,7 @@ from torch import Tensor
 from ctrlg.decoding.cursors import Cursor
 from ctrlg.engines.following import follow_all
 from ctrlg.engines.requests import Guiding, Request
+from ctrlg.kernels.threads import stay_in_this_thread
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,8 +66,7 @@ class Preparing:
         self._threads = ThreadPoolExecutor(
             threads or min(usable, 8),
             thread_name_prefix="ctrlg-preparing",
-            initializer=torch.set_num_threads,
-            initargs=(1,),
+            initializer=stay_in_this_thread,
         )
 
     def row(self, request: Request, output: Sequence[int], most_tokens: int | None = None) -> Row:
