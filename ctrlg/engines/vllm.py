@@ -6,7 +6,7 @@
         {"constraint": Keywords(["dog"]).to_dict(), "suffix": "."})}})
 
 This is the interface of vLLM's first model runner (`VLLM_USE_V2_MODEL_RUNNER=0`, and every machine without Triton);
-`ctrlg.engines.vllm_v2:ConstraintProcessor` is that of the second. What they share is in `ctrlg.engines.vllm_settings`.
+`ctrlg.engines.vllm_v2:ConstraintProcessor` is that of the second. What they share is in `ctrlg.engines.settings`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
 from ctrlg.engines.rows import Row
-from ctrlg.engines.vllm_settings import check_parameters, preparing_of, request_of
+from ctrlg.engines.settings import check_parameters, request_of, vllm_preparing
 
 
 class ConstraintProcessor(LogitsProcessor):
@@ -30,7 +30,7 @@ class ConstraintProcessor(LogitsProcessor):
     """
 
     def __init__(self, vllm_config: Any, device: Any, is_pin_memory: bool) -> None:
-        self._preparing = preparing_of(vllm_config, device)
+        self._preparing = vllm_preparing(vllm_config, device)
         self._rows: dict[int, Row] = {}
 
     @classmethod
@@ -61,7 +61,7 @@ class ConstraintProcessor(LogitsProcessor):
             self._forget(index)
         for index, parameters, _, output in batch_update.added:
             self._forget(index)
-            request = request_of(parameters)
+            request = request_of(parameters.extra_args)
             if request is not None:
                 self._rows[index] = self._preparing.row(request, output, parameters.max_tokens)
         for source, target, direction in batch_update.moved:

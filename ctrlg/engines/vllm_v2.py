@@ -13,7 +13,7 @@ from torch import Tensor
 from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext, LogitsProcessor, LogitsProcRequestState
 
 from ctrlg.engines.rows import Row
-from ctrlg.engines.vllm_settings import check_parameters, preparing_of, request_of
+from ctrlg.engines.settings import check_parameters, request_of, vllm_preparing
 
 
 class ConstraintProcessor(LogitsProcessor):
@@ -26,7 +26,7 @@ class ConstraintProcessor(LogitsProcessor):
 
     def __init__(self, vllm_config: Any, req_states: LogitsProcRequestState) -> None:
         self._states = req_states
-        self._preparing = preparing_of(vllm_config, req_states.device)
+        self._preparing = vllm_preparing(vllm_config, req_states.device)
         self._rows: dict[int, Row] = {}
 
     @classmethod
@@ -47,7 +47,7 @@ class ConstraintProcessor(LogitsProcessor):
         before = self._rows.pop(req_idx, None)
         if before is not None:
             before.forget()
-        request = request_of(sampling_params)
+        request = request_of(sampling_params.extra_args)
         if request is None:
             return False
         self._rows[req_idx] = self._preparing.row(request, [], sampling_params.max_tokens)

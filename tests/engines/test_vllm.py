@@ -28,15 +28,15 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def _interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_vllm.install(monkeypatch)
-    from ctrlg.engines import vllm_settings
+    from ctrlg.engines import settings
 
     def preparing(config: Any, device: Any) -> Preparing:
         return Preparing(tiny_world().guiding, threads=2)
 
     for module in ("vllm", "vllm_v2"):
         imported = importlib.import_module(f"ctrlg.engines.{module}")
-        monkeypatch.setattr(imported, "preparing_of", preparing)
-    assert vllm_settings.KEY == "ctrlg"
+        monkeypatch.setattr(imported, "vllm_preparing", preparing)
+    assert settings.KEY == "ctrlg"
 
 
 def choose(greedy: bool) -> Any:
@@ -141,7 +141,7 @@ def test_a_limit_of_tokens_leaves_room_for_the_suffix() -> None:
 
 
 def test_settings_name_tokenizer_and_hmm(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    from ctrlg.engines import vllm_settings
+    from ctrlg.engines import settings
 
     world = tiny_world()
     world.tokenizer.save_pretrained(tmp_path / "model")
@@ -149,7 +149,7 @@ def test_settings_name_tokenizer_and_hmm(monkeypatch: pytest.MonkeyPatch, tmp_pa
     model = SimpleNamespace(tokenizer=None, model=str(tmp_path / "model"))
 
     def preparing(additional: Any) -> Preparing:
-        return vllm_settings.preparing_of(SimpleNamespace(model_config=model, additional_config=additional), "cpu")
+        return settings.vllm_preparing(SimpleNamespace(model_config=model, additional_config=additional), "cpu")
 
     monkeypatch.delenv("CTRLG_HMM", raising=False)
     assert preparing({}).guiding.hmm is None
