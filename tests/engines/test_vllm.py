@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from helpers.engines import fake_vllm
 from helpers.engines.conformance import Conformance
 from helpers.engines.fake_vllm import FirstRunner, Job, SecondRunner
+from helpers.engines.sampling import choose, jobs, on_wire
 from helpers.engines.worlds import World, tiny_world
 
 from ctrlg import Keywords
@@ -39,35 +38,6 @@ def _interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.KEY == "ctrlg"
 
 
-def choose(greedy: bool) -> Any:
-    generator = torch.Generator().manual_seed(0)
-
-    def chosen(scores: torch.Tensor) -> int:
-        if greedy:
-            return int(scores.argmax())
-        return int(torch.multinomial(scores.softmax(0), 1, generator=generator))
-
-    return chosen
-
-
-def jobs(world: World, requests: Sequence[Request | None]) -> list[Job]:
-    return [
-        Job(
-            number,
-            fake_vllm.parameters(on_wire(request), 20 if request is None else world.limit(request)),
-            world.prompt,
-        )
-        for number, request in enumerate(requests)
-    ]
-
-
-def on_wire(request: Request | None) -> Any:
-    if request is None:
-        return None
-    asked = {"constraint": request.constraint.to_dict(), "suffix": request.suffix}
-    return json.dumps(asked | {"max_new_tokens": request.max_new_tokens})
-
-
 class TestFirstInterface(Conformance):
     @pytest.fixture
     def world(self) -> World:
@@ -80,7 +50,7 @@ class TestFirstInterface(Conformance):
 
         processor = ConstraintProcessor(None, "cpu", False)
         assert not processor.is_argmax_invariant()
-        engine = FirstRunner(world.model, world.guiding.vocabulary.eos_token_id, choose(greedy), seed=len(requests))
+        engine = FirstRunner(world.model, world.end, choose(greedy), seed=len(requests))
         return engine.run(processor, jobs(world, requests), cancelled)
 
 
@@ -96,7 +66,7 @@ class TestSecondInterface(Conformance):
     ) -> list[list[int]]:
         from ctrlg.engines.vllm_v2 import ConstraintProcessor
 
-        engine = SecondRunner(world.model, world.guiding.vocabulary.eos_token_id, choose(greedy), seed=len(requests))
+        engine = SecondRunner(world.model, world.end, choose(greedy), seed=len(requests))
         states = engine.states()
         processor = ConstraintProcessor(None, states)
         return engine.run(processor, states, jobs(world, requests), cancelled, self.drafts and greedy)
@@ -131,13 +101,13 @@ def test_a_limit_of_tokens_leaves_room_for_the_suffix() -> None:
     request = Request(Keywords([["dog"]]), suffix=".", max_new_tokens=64)
     from ctrlg.engines.vllm import ConstraintProcessor
 
-    engine = FirstRunner(world.model, world.guiding.vocabulary.eos_token_id, choose(False))
+    engine = FirstRunner(world.model, world.end, choose(False))
     job = Job(0, fake_vllm.parameters(on_wire(request), 10), world.prompt)
     (text,) = engine.run(ConstraintProcessor(None, "cpu", False), [job])
     assert len(text) <= 10 and world.keeps(request, text)
     short = Job(0, fake_vllm.parameters(on_wire(request), 2), world.prompt)
     (text,) = engine.run(ConstraintProcessor(None, "cpu", False), [short])
-    assert text == [world.guiding.vocabulary.eos_token_id]
+    assert text == [world.end]
 
 
 def test_settings_name_tokenizer_and_hmm(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

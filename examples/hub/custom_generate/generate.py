@@ -47,9 +47,7 @@ def generate(
     """
     prompts = input_ids if inputs is None else inputs
     if prompts is None or tokenizer is None or not (keywords or words):
-        raise ArgumentError(
-            "no prompt, no tokenizer, or nothing to keep", hint="pass input_ids, tokenizer and keywords"
-        )
+        raise ArgumentError("no prompt, tokenizer or keywords", hint="pass input_ids, tokenizer, keywords")
     constraints = [*([Keywords(list(keywords))] if keywords else []), *([WordCount(*words)] if words else [])]
     constraint = constraints[0] if len(constraints) == 1 else constraints[0] & constraints[1]
     guiding = Guiding(tokenizer, load_hmm(hmm, str(model.device)) if isinstance(hmm, str) else hmm)

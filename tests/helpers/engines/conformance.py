@@ -61,4 +61,4 @@ class Conformance:
         possible = world.requests(2, seed=5)
         first, failed, last = self.write(world, [possible[0], impossible, possible[1]], greedy=True)
         assert (first, last) == tuple(self.write(world, possible, greedy=True))
-        assert failed == [world.guiding.vocabulary.eos_token_id]
+        assert failed == [world.end]

@@ -39,16 +39,18 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the two interfaces where the adapters import them from."""
     first = {"LogitsProcessor": LogitsProcessor, "BatchUpdate": BatchUpdate, "MoveDirectionality": MoveDirectionality}
     second = {"LogitsProcessor": LogitsProcessor, "LogitsContext": object, "LogitsProcRequestState": object}
-    for path, names in {
-        "vllm.v1.sample.logits_processor": first,
-        "vllm.v1.worker.gpu.sample.logits_processor": second,
-    }.items():
-        parts = path.split(".")
-        for length in range(1, len(parts) + 1):
-            name = ".".join(parts[:length])
-            if name not in sys.modules:
-                monkeypatch.setitem(sys.modules, name, ModuleType(name))
-        vars(sys.modules[path]).update(names)
+    put_module(monkeypatch, "vllm.v1.sample.logits_processor", **first)
+    put_module(monkeypatch, "vllm.v1.worker.gpu.sample.logits_processor", **second)
+
+
+def put_module(monkeypatch: pytest.MonkeyPatch, path: str, **names: Any) -> None:
+    """A module of this name, and the packages around it."""
+    parts = path.split(".")
+    for length in range(1, len(parts) + 1):
+        name = ".".join(parts[:length])
+        if name not in sys.modules:
+            monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    vars(sys.modules[path]).update(names)
 
 
 def parameters(asked: Any, most: int, **others: Any) -> Any:

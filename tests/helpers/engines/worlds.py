@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
 
 import torch
 from transformers import LogitsProcessorList
@@ -17,10 +18,11 @@ from ctrlg.hmm import HMM
 from helpers.tiny_models import WORDS, tiny_language_model, tiny_tokenizer
 
 
-class World(NamedTuple):
+@dataclass(frozen=True)
+class World:
     """A language model in float32, its tokenizer, an HMM, and requests.
 
-    prompt: token ids that every text follows. names: what the model and the HMM are called, where they have a name.
+    prompt: token ids that every text follows. name: what the pair is called, where it has a name.
     """
 
     model: Any
@@ -35,6 +37,15 @@ class World(NamedTuple):
     def guiding(self) -> Guiding:
         """Fresh, with nothing prepared."""
         return Guiding(self.tokenizer, self.hmm)
+
+    @cached_property
+    def end(self) -> int:
+        """The token that ends a text."""
+        return self.guiding.vocabulary.eos_token_id
+
+    @cached_property
+    def _shared(self) -> Guiding:
+        return self.guiding
 
     def requests(self, count: int, seed: int = 0) -> list[Request]:
         """Different constraints, suffixes and lengths."""
@@ -56,19 +67,18 @@ class World(NamedTuple):
 
     def greedy(self, request: Request) -> list[int]:
         """The tokens after the prompt, as transformers writes them."""
-        cursor = self.guiding.cursor(request)
+        cursor = self._shared.cursor(request)
         strength = getattr(self.hmm, "strength", 1.0)
         processor = ConstraintLogitsProcessor.from_guide(self.hmm, cursor.guide, self.prompt, [], strength=strength)
         inputs = torch.tensor([self.prompt])
-        end = self.guiding.vocabulary.eos_token_id
         (row,) = self.model.generate(
             inputs,
             attention_mask=torch.ones_like(inputs),
             logits_processor=LogitsProcessorList([processor]),
             do_sample=False,
             max_new_tokens=self.limit(request),
-            eos_token_id=end,
-            pad_token_id=end,
+            eos_token_id=self.end,
+            pad_token_id=self.end,
         ).tolist()
         return row[len(self.prompt) :]
 
@@ -78,9 +88,9 @@ class World(NamedTuple):
 
     def keeps(self, request: Request, tokens: Sequence[int]) -> bool:
         """Whether tokens are a whole text that keeps the constraint."""
-        if not tokens or tokens[-1] != self.guiding.vocabulary.eos_token_id:
+        if not tokens or tokens[-1] != self.end:
             return False
-        text = self.guiding.vocabulary.join(list(tokens[:-1])).decode()
+        text = self._shared.vocabulary.join(list(tokens[:-1])).decode()
         return text.endswith(request.suffix) and request.constraint.holds(text)
 
 
