@@ -118,6 +118,14 @@ class Cursor:
         self._last = deque([self._start], maxlen=REMEMBERED + 1)
         self.advance(kept)
 
+    def copy(self) -> Cursor:
+        """Another cursor at the same place, which goes its own way from there."""
+        other = object.__new__(Cursor)
+        other.__dict__.update(self.__dict__)
+        other.tokens = list(self.tokens)
+        other._last = self._last.copy()
+        return other
+
     def _move(self, sequence: Sequences, token: int) -> None:
         self.tokens.append(token)
         self._last.append(sequence)

@@ -79,6 +79,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         ArgumentError: other arguments.
     """
 
+    supports_continuous_batching = False  # it follows rows by their tokens, which come and go there
+
     @checked
     @without_autocast()
     def __init__(

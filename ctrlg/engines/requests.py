@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from typing import Any
 
 from ctrlg.arguments import AboveZero, Natural, Positive, Tokenizer, checked, refused
-from ctrlg.constraints import Constraint
-from ctrlg.decoding.cursors import Cursor, CursorBatch
+from ctrlg.constraints import Constraint, WordCount
+from ctrlg.decoding.cursors import Cursor, CursorBatch, advance_all
 from ctrlg.defaults import EXACT_STATES
-from ctrlg.errors import ArgumentError, VocabularyError
-from ctrlg.generation.compiled import Place
-from ctrlg.generation.prepared import PreparedConstraints
+from ctrlg.errors import ArgumentError, BudgetError, CtrlGError, VocabularyError
+from ctrlg.generation.compiled import Place, suffix_ids_of
+from ctrlg.generation.prepared import Prepared, PreparedConstraints
 from ctrlg.look_ahead.model import HiddenMarkovModel
 from ctrlg.vocabulary import Vocabulary
 
 KEPT = 256
 """Constraints that stay prepared, as far as their tables fit into 1 GiB together."""
-
-ROOM_FOR_SUFFIX = "the engine's own limit of tokens needs room for the suffix and the end of text as well"
 
 
 @checked
@@ -33,8 +33,7 @@ class Request:
         prefix: text at the end of the prompt that the constraint is about as well.
         suffix: text after the content, written exactly so; end of text is added to it.
         min_new_tokens: least tokens of the content.
-        max_new_tokens: most tokens of the content; the engine's own limit needs room for the suffix and the end of text
-            as well.
+        max_new_tokens: most tokens of the content; fewer where the engine's own limit leaves less room.
     """
 
     constraint: Constraint
@@ -65,6 +64,28 @@ class Request:
         if not isinstance(values, Mapping) or "constraint" not in values or not set(names).issuperset(values):
             raise refused("a request", values, f'a dictionary with "constraint", and any of {", ".join(names[1:])}')
         return cls(**{**values, "constraint": Constraint.from_dict(values["constraint"])})
+
+    @classmethod
+    def from_wire(cls, value: Any) -> Request:
+        """A request from whatever an engine's wire can carry.
+
+        Args:
+            value: a dictionary, as `from_dict` reads it; the same as a JSON text; or a Request.
+
+        Raises:
+            ArgumentError: a text that is no JSON, and as `from_dict`.
+            ConstraintError: as `from_dict`.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError) as error:
+                raise ArgumentError(
+                    f"a request is no JSON: {error}", hint='{"constraint": {"kind": "Keywords", "groups": [["dog"]]}}'
+                ) from None
+        return cls.from_dict(value)
 
 
 class Guiding:
@@ -109,20 +130,62 @@ class Guiding:
         self.hmm = hmm
         self.batch = CursorBatch(hmm, getattr(hmm, "strength", 1.0) if strength is None else strength)
         self._prepared = PreparedConstraints(hmm, max_states, kept)
-        self._preparing = threading.Lock()
+        self._changing = threading.Lock()
+        self._running: dict[tuple[Constraint, Place], Future[Prepared]] = {}
 
-    def cursor(self, request: Request) -> Cursor:
-        """A cursor for a request, at the start of its content; prepared at once if the constraint is known.
+    def cursor(self, request: Request, most_tokens: int | None = None) -> Cursor:
+        """A cursor for a request, at the start of its content; at once if the constraint is prepared.
+
+        Threads prepare different constraints at the same time, and equal ones once.
 
         Args:
             request: what is asked for.
+            most_tokens: the engine's limit for content, suffix and end of text together; None for none.
 
         Raises:
             UnsatisfiableError, BudgetError: the constraint cannot be kept, or not in so many tokens.
             ArgumentError: a prefix or suffix that the tokenizer cannot write.
         """
-        token_range = (request.min_new_tokens, request.max_new_tokens)
-        place = Place(request.prefix, request.suffix, False, token_range, False)
-        with self._preparing:  # the second of two equal requests waits for the first, and prepares nothing
-            (prepared,) = self._prepared.prepare(self.vocabulary, [request.constraint], [place])
+        place = self._place(request, most_tokens)
+        prepared = self._prepared_for(request.constraint, place)
         return Cursor(prepared.guide, self.hmm, prepared.constraint.prefix_ids)
+
+    def warm_up(self) -> None:
+        """Compile the kernels, so that the first request need not wait for them."""
+        try:
+            cursors = [self.cursor(Request(WordCount(1, most), max_new_tokens=8)) for most in (3, 4)]
+        except CtrlGError:  # a vocabulary without words: the first request waits
+            return
+        scores = self.batch.log_ratios(cursors)
+        advance_all(cursors, scores.argmax(dim=1).tolist())
+
+    def _place(self, request: Request, most_tokens: int | None) -> Place:
+        suffix = len(suffix_ids_of(self.vocabulary, request.suffix))
+        most = request.max_new_tokens if most_tokens is None else min(request.max_new_tokens, most_tokens - suffix)
+        if most < request.min_new_tokens:
+            raise BudgetError(
+                f"{most_tokens} tokens leave {most} for the content, min_new_tokens is {request.min_new_tokens}",
+                hint=f"let the engine write {request.min_new_tokens + suffix} tokens or more (max_tokens)",
+            )
+        return Place(request.prefix, request.suffix, False, (request.min_new_tokens, most), False)
+
+    def _prepared_for(self, constraint: Constraint, place: Place) -> Prepared:
+        try:
+            key = (constraint, place)
+            hash(key)
+        except TypeError:  # holds something that can change: nothing is equal to it
+            return self._prepared.prepare(self.vocabulary, [constraint], [place])[0]
+        with self._changing:
+            running = self._running.get(key)
+            mine = running is None
+            if running is None:
+                running = self._running[key] = Future()
+        if mine:
+            try:
+                running.set_result(self._prepared.prepare(self.vocabulary, [constraint], [place])[0])
+            except BaseException as error:
+                running.set_exception(error)
+            finally:
+                with self._changing:
+                    del self._running[key]
+        return running.result()

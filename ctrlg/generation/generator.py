@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from transformers import LogitsProcessorList
@@ -44,6 +44,7 @@ from ctrlg.generation.prompts import Prompt, prompt_ids, prompts_of
 from ctrlg.generation.ranking import ScoredIds, score_generated_ids
 from ctrlg.generation.results import GenerationResult, Timing
 from ctrlg.generation.search import SearchSettings, search
+from ctrlg.generation.streaming import pieces
 from ctrlg.generation.tracing.origin import Origin, Weighing
 from ctrlg.loading import load_hmm, load_language_model
 from ctrlg.look_ahead.model import HiddenMarkovModel
@@ -127,6 +128,39 @@ class Generator:
         """
         (results,) = self.batch([constraint], None if prompt is None else [prompt], n, **settings)
         return results
+
+    def stream(self, constraint: ConstraintLike, prompt: Prompt | None = None, **settings: Any) -> Iterator[str]:
+        """One text, piece by piece, as soon as each is decided: greedy, or sampled with `do_sample=True`.
+
+            for piece in generator.stream(Keywords(["dog"]), suffix=".", do_sample=True):
+                print(piece, end="", flush=True)
+
+        A character of several tokens comes whole. Closing the iterator stops the model at its next token.
+
+        Args:
+            constraint: as in a call.
+            prompt: as in a call.
+            settings: those of `ctrlg.generate`, by name, except those of several texts.
+
+        Returns:
+            Pieces of the text of prefix, content and suffix, none of them empty.
+
+        Raises:
+            ArgumentError: at once for settings of several texts; all others, as `ctrlg.generate`, with the first piece.
+        """
+        for name in ("n", "num_return_sequences", "num_beams", "streamer", "stopping_criteria", "progress"):
+            if name in settings:
+                raise ArgumentError(
+                    f"a stream takes no {name}", hint=f"leave out {name}: one text is shown as it grows"
+                )
+        prefix = settings.get("prefix", "")
+        vocabulary = vocabulary_of(plain_model(self.model), self.tokenizer, self.hmm, self.eos_token_id)
+        drops_space = prompt is None and not prefix and vocabulary.drops_first_space
+
+        def write(**own: Any) -> None:
+            self(constraint, prompt, num_beams=1, progress=False, **settings, **own)
+
+        return pieces(write, vocabulary, prefix, drops_space)
 
     @checked
     def batch(
