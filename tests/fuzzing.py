@@ -36,7 +36,7 @@ def make_checkpoints(folder: Path) -> None:
     """One whole checkpoint of every kind."""
     import numpy as np
     from gguf import GGUFWriter
-    from helpers.random_hmms import random_hmm
+    from helpers.random_inputs.hmms import random_hmm
     from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 
     from ctrlg.quantization import quantize

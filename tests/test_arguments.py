@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.random_hmms import random_hmm, random_rows
+from helpers.random_inputs.hmms import random_hmm, random_rows
 from helpers.tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
 from helpers.wrong_calls import RIGHT, WRONG, lines_of
 from hypothesis import given

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.random_hmms import random_hmm
+from helpers.random_inputs.hmms import random_hmm
 from helpers.tiny_models import END_OF_TEXT, tiny_language_model, tiny_tokenizer
 from rich.console import Console
 from tokenizers import Tokenizer, models, pre_tokenizers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.random_contents import contents, finished, halves
+from helpers.random_inputs.contents import contents, finished, halves
 
 from ctrlg.constraints import (
     After,

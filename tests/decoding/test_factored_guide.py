@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.decoding_oracle import EOS, VOCAB, TinyHMM, avoids, contains, dfas, random_hmm
-from helpers.random_parts import Parts, automata, nondeterministic, parts, settling
+from helpers.random_inputs.parts import Parts, automata, nondeterministic, parts, settling
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.pretend_device import NAME, assert_same
-from helpers.random_hmms import random_hmm
+from helpers.random_inputs.hmms import random_hmm
 from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.devices import checked_device

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.pretend_device import assert_same, synchronisations
-from helpers.random_hmms import random_hmm
+from helpers.random_inputs.hmms import random_hmm
 from torch import Tensor
 
 from ctrlg.hmm import (

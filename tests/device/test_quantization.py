@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.pretend_device import assert_same
-from helpers.random_hmms import random_hmm, random_rows
+from helpers.random_inputs.hmms import random_hmm, random_rows
 from torch import Tensor
 
 from ctrlg.hmm import HMM

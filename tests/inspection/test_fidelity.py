@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from helpers.random_hmms import random_hmm
+from helpers.random_inputs.hmms import random_hmm
 
 from ctrlg.errors import ArgumentError
 from ctrlg.hmm import HMM

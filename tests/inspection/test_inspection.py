@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.command import shown_by
-from helpers.random_hmms import hmms, random_hmm, random_rows
+from helpers.random_inputs.hmms import hmms, random_hmm, random_rows
 from helpers.tiny_models import tiny_tokenizer
 from hypothesis import given, settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from helpers.automata_oracle import strings
 from helpers.decoding_oracle import EOS, VOCAB, avoids, contains
-from helpers.random_parts import Parts, parts, settling
+from helpers.random_inputs.parts import Parts, parts, settling
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from helpers.random_hmms import random_hmm, random_rows
+from helpers.random_inputs.hmms import random_hmm, random_rows
 from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.constraints import Keywords, WordCount

@@ -3,7 +3,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 import torch
-from helpers.random_hmms import stochastic_rows
+from helpers.random_inputs.hmms import stochastic_rows
 from hypothesis import given, settings
 from torch import Tensor
 

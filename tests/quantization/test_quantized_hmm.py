@@ -3,7 +3,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 import torch
-from helpers.random_hmms import hmms, random_hmm
+from helpers.random_inputs.hmms import hmms, random_hmm
 from hypothesis import given, settings
 
 from ctrlg.errors import ArgumentError, VocabularyError

@@ -7,7 +7,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 import torch
-from helpers.random_hmms import random_hmm, random_rows
+from helpers.random_inputs.hmms import random_hmm, random_rows
 from hypothesis import given, settings
 from torch import Tensor
 

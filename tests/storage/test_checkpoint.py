@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 import torch
-from helpers.random_hmms import hmms, random_hmm
+from helpers.random_inputs.hmms import hmms, random_hmm
 from hypothesis import HealthCheck, given, settings
 from safetensors.torch import load_file, save_file
 from torch import Tensor

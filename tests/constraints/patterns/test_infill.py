@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from helpers.random_contents import finished, halves
+from helpers.random_inputs.contents import finished, halves
 
 from ctrlg.constraints import (
     Choice,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers import tiny_models
-from helpers.random_contents import contents, finished
+from helpers.random_inputs.contents import contents, finished
 from helpers.regular.random_patterns import patterns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from helpers.random_contents import contents, finished
+from helpers.random_inputs.contents import contents, finished
 
 from ctrlg.constraints import (
     CapitalWords,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 import torch
-from helpers.random_hmms import hard_rows, random_rows
+from helpers.random_inputs.hmms import hard_rows, random_rows
 from hypothesis import given, settings
 from torch import Tensor
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.random_hmms import random_hmm, random_rows
+from helpers.random_inputs.hmms import random_hmm, random_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """How soon the page suggests, with the real models loaded: the first suggestion of a constraint, and the one after it.
 
-    python benchmarks/page.py
-    python benchmarks/page.py --model instruct --repeats 5
+    python benchmarks/page/suggestions.py
+    python benchmarks/page/suggestions.py --model instruct --repeats 5
 
 The page is served in this process and asked over HTTP, as a browser does. For each concept set of the demo: "first" is
 a new constraint, whose tables are not prepared; "second" goes on from the text with the first suggestion inserted;

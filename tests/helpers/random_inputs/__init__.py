@@ -1,0 +1,1 @@
+"""Random contents, HMMs and constraints in parts that tests are tried on."""
