@@ -174,5 +174,6 @@ def _letters(words: Sequence[str]) -> tuple[NDArray[np.integer], dict[str, int]]
     class_of = np.where(over_symbols(STRICT.kinds[:CHARACTERS]), _JOINING, _SEPARATOR).astype(np.int32)
     class_of[CHARACTERS:SYMBOLS] = _HALF
     for character, number in elements.items():
-        class_of[ord(character)] = number
+        # The sign for kelvin is a k to `holds`, and joins no word: what it makes of its neighbours is left open.
+        class_of[ord(character)] = number if STRICT.kind_of(character) else _HALF
     return class_of, elements

@@ -38,7 +38,7 @@ MODEL = tiny_language_model(len(TOKENIZER))
 VOCABULARY = Vocabulary.of(TOKENIZER)
 WORDS = ["dog", "park", "run", "the", "s", "Dog", "café"]
 AFFIXES = [("", ""), ("", "."), ("The ", "."), ("the dog", " run."), ("do", "g"), ("“", "s.")]
-COUNT = 240  # random constraints
+COUNT = 80  # random constraints
 
 
 @pytest.fixture(scope="module")

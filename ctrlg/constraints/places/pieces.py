@@ -6,7 +6,7 @@ with white space, or stands at the beginning of the text; so the seam between tw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -42,7 +42,8 @@ class Pieces:
 
     def run(self, constraint: Constraint) -> DFA:
         """As `inside`, for a piece that is white space and then a single run without any."""
-        return self._joined(self._alone(constraint, True), self._one_run())
+        alone = self.target._replace(prefix="", suffix="")
+        return self._with("run", constraint, alone, self._one_run)
 
     def begin(self, constraint: Constraint, *, kept: bool = True) -> DFA:
         """The prefix and a piece, whatever the piece begins with; other text stands behind it."""
@@ -51,7 +52,7 @@ class Pieces:
     def bare_begin(self, constraint: Constraint) -> DFA:
         """As `begin`, for a prefix and a piece that do not end with white space: the seam is where white space begins.
         Behind a constraint that white space can keep or break, no other split would do."""
-        return self._joined(self.begin(constraint), self._bare())
+        return self._with("bare", constraint, self.target._replace(suffix=""), self._bare)
 
     def last(self, constraint: Constraint, *, kept: bool = True) -> DFA:
         """A piece and the suffix, which together keep the constraint; the piece begins with white space."""
@@ -80,6 +81,15 @@ class Pieces:
     def words_behind(self) -> int:
         """Words of the suffix, where nothing of it joins the content's last word."""
         return count_words(self.target.suffix)
+
+    def _with(self, name: str, constraint: Constraint, place: Target, shape: Callable[[], DFA]) -> DFA:
+        """The contents that keep a constraint at a place and have a shape, under the name of that shape."""
+        limit = self.target.max_states
+        return compiled_once.get(
+            (name, constraint, place._replace(max_states=0)),
+            limit,
+            lambda: intersect([constraint.automaton(place), shape()], limit).minimize(),
+        )
 
     def _spaced(self, constraint: Constraint, place: Target, kept: bool, *, begins_with_space: bool = True) -> DFA:
         limit = self.target.max_states
