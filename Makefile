@@ -47,7 +47,7 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -m venv .venv || \
 	  { echo "$(PYTHON) cannot make virtual environments. On Debian: apt install python3-venv"; rm -rf .venv; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[distill,eval,alternatives,notebooks,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[distill,eval,alternatives,notebooks,page,dev]'
 	@$(BIN)/python -c 'import triton' 2>/dev/null || \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: '$(TRITON)' || \
 	  echo "There is no $(TRITON) for this machine: tests of the GPU kernels are skipped."

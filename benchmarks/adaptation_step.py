@@ -3,8 +3,8 @@
 Beside it: float32 adapter under autocast (peft's default) and the logits of all tokens at once. Both take the same
 batches in turn, so that a busy machine slows both; processor time is what other work disturbs least.
 
-    python benchmarks/adaptation_step.py --data_file train.jsonl --steps 6 --threads 1
-    python benchmarks/adaptation_step.py --data_file train.jsonl --train 100
+    python benchmarks/adaptation_step.py --data train.jsonl --steps 6 --threads 1
+    python benchmarks/adaptation_step.py --data train.jsonl --train 100
 
 `--train` also trains both for so many steps from the same beginning and prints their held-out losses.
 """
@@ -28,7 +28,7 @@ from ctrlg.adaptation.sentences import encode_sentences, end_of_text_id, read_se
 from ctrlg.devices import fast_dtype, wait_for
 from ctrlg.distillation.token_loss import IGNORED, has_plain_head, held_out_loss, token_batch, token_loss
 from ctrlg.loading.language_models import DEFAULT_BASE, load_language_model
-from ctrlg.terminal.flags import add_device_flag
+from ctrlg.terminal.flags import PlainArgumentParser, add_device_flag
 
 RANK = 6
 LEARNING_RATE = 1e-3
@@ -40,10 +40,8 @@ def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     device = arguments.device
-    model, tokenizer = load_language_model(
-        arguments.model_name_or_path, device, fast_dtype(device), attn_implementation="eager"
-    )
-    training, held_out = split_groups(read_sentences(arguments.data_file, arguments.column), arguments.held_out)
+    model, tokenizer = load_language_model(arguments.model, device, fast_dtype(device), attn_implementation="eager")
+    training, held_out = split_groups(read_sentences(arguments.data, arguments.column), arguments.held_out)
     end = end_of_text_id(tokenizer)
     batches = batches_of(encode_sentences(tokenizer, training, end), arguments.batch_size)
     rows = encode_sentences(tokenizer, held_out, end)
@@ -135,9 +133,9 @@ def batches_of(rows: list[list[int]], batch_size: int) -> list[Rows]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model_name_or_path", default=DEFAULT_BASE)
-    parser.add_argument("--data_file", type=Path, required=True)
+    parser = PlainArgumentParser(__doc__)
+    parser.add_argument("--model", default=DEFAULT_BASE)
+    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--column", default="references")
     parser.add_argument("--held_out", type=int, default=200)
     parser.add_argument("--batch_size", type=int, default=64)

@@ -15,7 +15,7 @@ import time
 import ctrlg
 from ctrlg.devices import wait_for
 from ctrlg.loading.language_models import load_tokenizer
-from ctrlg.terminal.flags import add_device_flag
+from ctrlg.terminal.flags import PlainArgumentParser, add_device_flag
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--concepts", nargs="+", default=["dog", "run", "park", "ball", "throw"])
     parser.add_argument("--words", type=int, nargs=2, default=[8, 12], help="least and most")
     parser.add_argument("--tokens", type=int, default=24, help="most tokens of a text")

@@ -8,7 +8,6 @@ The demo's eight constraints are written in searches of one, two, ... constraint
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import time
@@ -20,11 +19,11 @@ from ctrlg.constraints import Keywords, WordCount
 from ctrlg.generation import generate_many
 from ctrlg.loading import load_hmm
 from ctrlg.loading.language_models import DEFAULT, load_language_model
-from ctrlg.terminal.flags import add_device_flag
+from ctrlg.terminal.flags import PlainArgumentParser, add_device_flag
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model", default=DEFAULT, help="name, folder or GGUF file")
     parser.add_argument("--hmm", default="default", help="folder or hub id of an HMM over the same vocabulary")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="bfloat16")

@@ -34,7 +34,7 @@ from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.devices import wait_for
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words, synthetic_hmm
 from ctrlg.kernels import threads
-from ctrlg.terminal.flags import add_device_flag
+from ctrlg.terminal.flags import PlainArgumentParser, add_device_flag
 
 LEAST_TOKENS = 5  # of the constrained texts
 SUFFIX_TOKEN = 7
@@ -217,7 +217,7 @@ def show(report: dict[str, Any]) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hidden-states", type=int, default=4096, help="H")
     parser.add_argument("--vocab-size", type=int, default=50257, help="V")
     parser.add_argument("--entries", type=int, default=150, help="stored codes a row")

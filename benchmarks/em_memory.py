@@ -11,7 +11,7 @@ rank holds its states' rows, their counts and their filtered states, but all arr
 
 from __future__ import annotations
 
-import argparse
+from ctrlg.terminal.flags import PlainArgumentParser
 
 STATES = (256, 1024, 4096, 16384, 32768, 65536)
 CARD_GIGABYTES = 80
@@ -28,7 +28,7 @@ def em_bytes(states: int, vocabulary: int, tokens: int, product_bytes: int, rank
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--vocab-size", type=int, nargs="+", default=[49152, 50257], help="V")
     parser.add_argument("--tokens", type=int, default=2048, help="of a batch")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4, 8], help="among which rows are shared out")

@@ -4,7 +4,7 @@
     python benchmarks/em_step.py --reference ../Ctrl-G --hidden-states 256 1024
     python benchmarks/em_step.py --hidden-states 4096 --vocab-size 49152 --batches 4 --ways own bfloat16
 
-Random model, random tokens (Zipf; `--uniform` draws from the whole vocabulary). Ways: `kept` takes the batches as they
+Random model, random tokens (Zipf; `--uniform` samples the whole vocabulary). Ways: `kept` takes the batches as they
 come, `own` joins small ones, `bfloat16` also multiplies in that type, `reference` is Ctrl-G's `forward`, `backward` and
 M-step from a checkout. Each way has a process of its own; they take turns, repeat after repeat, and a ratio is that of
 neighbours in time. Clock seconds are what is reported; those of the processor stand beside them for busy machines.
@@ -26,7 +26,7 @@ import numpy as np
 import reference_em
 from reference_em import Way, Work
 
-from ctrlg.terminal.flags import add_device_flag
+from ctrlg.terminal.flags import PlainArgumentParser, add_device_flag
 
 WAYS = {"kept": Way(None, False, "float32"), "own": Way(None, True, "float32"), "bfloat16": Way(None, True, "bfloat16")}
 
@@ -170,7 +170,7 @@ def show(report: dict[str, Any]) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hidden-states", type=int, nargs="+", default=[256, 1024], help="H")
     parser.add_argument("--vocab-size", type=int, default=50257, help="V")
     parser.add_argument("--batch-size", type=int, default=64, help="sequences a batch")

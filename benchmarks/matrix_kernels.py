@@ -25,7 +25,7 @@ from ctrlg.devices import wait_for
 from ctrlg.evaluation.synthetic import compressed_matrix, keywords_and_words
 from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.matrices import CompressedMatrix
-from ctrlg.terminal.flags import add_device_flag
+from ctrlg.terminal.flags import PlainArgumentParser, add_device_flag
 
 TOLERANCE = 1e-4
 """Largest relative difference between a product and the dense one."""
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hidden-states", type=int, default=4096)
     parser.add_argument("--vocab-size", type=int, default=50257)
     parser.add_argument("--entries", type=int, default=150, help="stored codes in every row of both matrices")

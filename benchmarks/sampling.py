@@ -28,7 +28,7 @@ from ctrlg.distillation.sampling.prompts import end_of_text
 from ctrlg.distillation.sampling.samples import SamplingSettings, sample, token_mask
 from ctrlg.files.atomic import write_json
 from ctrlg.loading.language_models import load_language_model
-from ctrlg.terminal.flags import add_device_flag
+from ctrlg.terminal.flags import PlainArgumentParser, add_device_flag
 
 
 class Run(NamedTuple):
@@ -146,7 +146,7 @@ def profile(draw: Callable[[], Tensor]) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model", default="default", help="Hugging Face id, folder or GGUF file (default: SmolLM2)")
     parser.add_argument("--prompt", default="", help="text of the prompt (default: end-of-text alone)")
     parser.add_argument("--eos_token", default="", help="end of a sequence (default: the tokenizer's)")

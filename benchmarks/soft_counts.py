@@ -1,4 +1,4 @@
-"""Soft emission counts: the kernel against its definition in torch, on the same draws.
+"""Soft emission counts: the kernel against its definition in torch, on the same samples.
 
     python benchmarks/soft_counts.py
     python benchmarks/soft_counts.py --hidden-states 256 --places 4000 --threads 1
@@ -20,9 +20,9 @@ from torch import Tensor
 from ctrlg.devices import wait_for
 from ctrlg.distillation.sampling.next_tokens import credit_in_torch, credit_next_tokens
 from ctrlg.matrices import DenseMatrix
-from ctrlg.terminal.flags import add_device_flag
+from ctrlg.terminal.flags import PlainArgumentParser, add_device_flag
 
-SHARPNESS = 3.0  # standard deviation of the logits: about 25 distinct tokens among 32 draws
+SHARPNESS = 3.0  # standard deviation of the logits: about 25 distinct tokens among 32 samples
 
 
 def main() -> None:
@@ -33,12 +33,12 @@ def main() -> None:
     by_token = torch.rand(arguments.vocab_size, arguments.hidden_states, generator=generator)
     by_token /= by_token.sum(0)
     predictive = torch.rand(arguments.places, arguments.hidden_states, generator=generator).softmax(1)
-    drawn = draws(arguments, generator)
-    by_token, predictive, drawn = (tensor.to(arguments.device) for tensor in (by_token, predictive, drawn))
+    next_tokens = sampled(arguments, generator)
+    by_token, predictive, next_tokens = (tensor.to(arguments.device) for tensor in (by_token, predictive, next_tokens))
     emission = DenseMatrix(by_token.T)
     ways: dict[str, Callable[[Tensor], Tensor]] = {
-        "kernel": lambda counts: credit_next_tokens(counts, emission, predictive, drawn),
-        "torch": lambda counts: credit_in_torch(by_token, predictive, drawn, counts),
+        "kernel": lambda counts: credit_next_tokens(counts, emission, predictive, next_tokens),
+        "torch": lambda counts: credit_in_torch(by_token, predictive, next_tokens, counts),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, Tensor] = {}
@@ -58,21 +58,21 @@ def main() -> None:
     print(f"largest difference {float((found['kernel'] - found['torch']).abs().max()):.1e}")
 
 
-def draws(arguments: argparse.Namespace, generator: torch.Generator) -> Tensor:
-    """int32 [places, draws], ascending."""
+def sampled(arguments: argparse.Namespace, generator: torch.Generator) -> Tensor:
+    """int32 [places, K], ascending."""
     rows = []
     for _ in range(arguments.places):
         logits = SHARPNESS * torch.randn(arguments.vocab_size, generator=generator)
-        rows.append(torch.multinomial(logits.softmax(0), arguments.draws, replacement=True, generator=generator))
+        rows.append(torch.multinomial(logits.softmax(0), arguments.next_tokens, replacement=True, generator=generator))
     return torch.stack(rows).sort(1).values.int()
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--hidden-states", type=int, default=1024)
     parser.add_argument("--vocab-size", type=int, default=49152)
     parser.add_argument("--places", type=int, default=1000)
-    parser.add_argument("--draws", type=int, default=32)
+    parser.add_argument("--next-tokens", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="torch's own number where 0")
     add_device_flag(parser)

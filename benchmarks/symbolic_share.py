@@ -10,7 +10,6 @@ time of the whole call, preparation (automaton and look-ahead tables) apart.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 from typing import Any
@@ -24,11 +23,11 @@ from ctrlg.hmm import HMM
 from ctrlg.loading import load_hmm
 from ctrlg.loading.language_models import DEFAULT, load_language_model
 from ctrlg.quantization import QuantizedHMM
-from ctrlg.terminal.flags import add_device_flag
+from ctrlg.terminal.flags import PlainArgumentParser, add_device_flag
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = PlainArgumentParser(__doc__)
     parser.add_argument("--model", default=DEFAULT, help="name, folder or GGUF file")
     parser.add_argument("--hmm", default="default", help="folder or hub id of an HMM over the same vocabulary")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")

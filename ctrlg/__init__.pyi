@@ -154,6 +154,18 @@ from .compat import (
     symq as symq,
 )
 from .constraints import (
+    After as After,
+)
+from .constraints import (
+    Apart as Apart,
+)
+from .constraints import (
+    At as At,
+)
+from .constraints import (
+    Before as Before,
+)
+from .constraints import (
     CapitalWords as CapitalWords,
 )
 from .constraints import (
@@ -170,6 +182,12 @@ from .constraints import (
 )
 from .constraints import (
     Contains as Contains,
+)
+from .constraints import (
+    Count as Count,
+)
+from .constraints import (
+    CountParity as CountParity,
 )
 from .constraints import (
     EndsWith as EndsWith,
@@ -267,6 +285,12 @@ from .hmm import (
 from .hmm import (
     matmul as matmul,
 )
+from .inspection import (
+    Explanation as Explanation,
+)
+from .inspection import (
+    explain as explain,
+)
 from .loading import (
     load_hmm as load_hmm,
 )
@@ -299,8 +323,12 @@ from .vocabulary import Vocabulary as Vocabulary
 __all__ = [
     "DFA",
     "HMM",
+    "After",
     "AhoCorasickBuilder",
+    "Apart",
     "ArgumentError",
+    "At",
+    "Before",
     "BudgetError",
     "CapitalWords",
     "Case",
@@ -312,6 +340,8 @@ __all__ = [
     "ConstraintError",
     "ConstraintLogitsProcessor",
     "Contains",
+    "Count",
+    "CountParity",
     "CtrlGError",
     "DFAModel",
     "DFA_concatenate",
@@ -329,6 +359,7 @@ __all__ = [
     "EOSBuilder",
     "EndsWith",
     "Exclude",
+    "Explanation",
     "GenerationResult",
     "Generator",
     "Infill",
@@ -362,6 +393,7 @@ __all__ = [
     "edges2dict",
     "edges2states",
     "ends_at",
+    "explain",
     "extract_generated_ids",
     "generate",
     "generate_many",

@@ -1,7 +1,7 @@
 """The command `ctrlg`, also as `python -m ctrlg`: what must be set before torch is loaded, then the commands.
 
-How torch's threads wait for work is read when they are loaded, and how often Python looks for garbage matters most while
-thousands of modules are loaded. A library must not decide that for its users; a program may for itself. Importing
+How torch's threads wait for work is read when they are loaded, and how often Python looks for garbage matters most
+while thousands of modules are loaded. A library must not decide that for its users; a program may for itself. Importing
 `ctrlg` loads no torch, so that this comes first.
 """
 
@@ -17,8 +17,8 @@ processes on the same cores keep each other from working. Of the numbers tried t
 neighbour in every run, at 1 to 4 % of the speed alone in all runs but one (`benchmarks/busy_neighbour.py`,
 docs/running.md)."""
 OBJECTS_BEFORE_A_LOOK = 10_000
-"""New objects before Python looks for garbage, instead of its 700: `ctrlg generate --keywords dog` ends a sixth earlier,
-and 50,000 is no better. What is left at the end goes with the process, unlooked at, which saves another tenth."""
+"""New objects before Python looks for garbage, instead of its 700: `ctrlg generate --keywords dog` ends a sixth
+earlier, and 50,000 is no better. What is left at the end goes with the process, unlooked at: another tenth."""
 
 
 def main() -> None:

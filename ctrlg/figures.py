@@ -1,4 +1,4 @@
-"""What all figures share: colours that differ in grey as well, and files that say which command drew them."""
+"""What all figures share: colours that differ in grey as well, and files that say which command made them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_figure_path(path: str | Path) -> None:
     """Raise ArgumentError for a name that does not end in .png, .svg or .pdf, a file that cannot be written, and where
     matplotlib is not installed."""
     if Path(path).suffix.lower() not in _COMMAND_FIELD:
-        raise ArgumentError(f"cannot draw into {path}", hint=f"a name that ends in {', '.join(_COMMAND_FIELD)}")
+        raise ArgumentError(f"cannot plot into {path}", hint=f"a name that ends in {', '.join(_COMMAND_FIELD)}")
     check_output_file(path, "the figure")
     require_packages(["matplotlib"], "distill")
 
@@ -38,7 +38,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, path: str | Path, command: str | None = None) -> None:
-    """Write a figure, atomically, with the command that drew it in its metadata. Errors as check_figure_path.
+    """Write a figure, atomically, with the command that made it in its metadata. Errors as check_figure_path.
 
     command: by default the command line of this process.
     """

@@ -27,7 +27,7 @@ def main(
     model: str,
     output: str,
     sampling: SamplingSettings,
-    drawing: ChunkSettings,
+    chunks: ChunkSettings,
     tokenizer_name_or_path: str = "",
     prompts: str = "",
     prompt_column: str = "prompt",
@@ -67,7 +67,7 @@ def main(
     if chat_template and not prompts:
         raise ArgumentError("--chat_template without --prompts", hint="name a file of what the user says")
     dtype = torch.float16 if float16 else torch.bfloat16 if bfloat16 else torch.float32
-    settings = replace(drawing, sampling=sampling)
+    settings = replace(chunks, sampling=sampling)
     texts = read_prompts(prompts, prompt_column) if prompts else []
     check_output_file(output)
     other_tokenizer = load_tokenizer(tokenizer_name_or_path) if tokenizer_name_or_path else None

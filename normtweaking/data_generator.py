@@ -1,4 +1,4 @@
-"""Where the norm-tweaking repository has them; see `normtweaking.compat`."""
+"""The norm-tweaking repository's module of calibration data; see `normtweaking.compat`."""
 
 from normtweaking.compat.data_generator import CalibrationData, DataGenerator
 

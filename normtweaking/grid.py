@@ -28,7 +28,12 @@ Passed = Callable[[int, float | None], None]
 class GridPoint(NamedTuple):
     """A learning rate and a scale, and the model that they gave.
 
-    score_quantized, score_tweaked: as in `TweakResult`. perplexity: of the tweaked model; None where not asked for.
+    Attributes:
+        learning_rate: Adam's, in the first layer.
+        scale: see `TweakSettings`.
+        score_quantized: as in `TweakResult`.
+        score_tweaked: as in `TweakResult`.
+        perplexity: of the tweaked model; None where not asked for.
     """
 
     learning_rate: float
@@ -44,7 +49,12 @@ class GridPoint(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """What to try. Both at least one number."""
+    """What to try. Both at least one number.
+
+    Attributes:
+        learning_rates: Adam's, in the first layer.
+        scales: see `TweakSettings`.
+    """
 
     learning_rates: Sequence[float]
     scales: Sequence[float]
@@ -52,7 +62,8 @@ class Grid(NamedTuple):
     def points(self, baseline: bool = False) -> list[tuple[float, float]]:
         """(learning rate, scale) of each point, once. Without a learning rate there is nothing to scale: one point.
 
-        baseline: begin with the learning rate 0, whether it is in the grid or not.
+        Args:
+            baseline: begin with the learning rate 0, whether it is in the grid or not.
         """
         rates = [0.0, *self.learning_rates] if baseline else self.learning_rates
         points = ((rate, scale if rate else self.scales[0]) for rate, scale in product(rates, self.scales))
@@ -61,7 +72,15 @@ class Grid(NamedTuple):
 
 @checked
 def grid_of(learning_rates: Sequence[NonNegative], scales: Sequence[NonNegative]) -> Grid:
-    """The grid of these numbers, either of which may be none yet. Raises ArgumentError for others than 0 and above."""
+    """The grid of these numbers, either of which may be none yet.
+
+    Args:
+        learning_rates: Adam's, in the first layer.
+        scales: see `TweakSettings`.
+
+    Raises:
+        ArgumentError: numbers below 0.
+    """
     return Grid(tuple(learning_rates), tuple(scales))
 
 
@@ -80,14 +99,24 @@ def grid_search(
 ) -> list[GridPoint]:
     """All points of the grid, best first.
 
-    make: a tweaker of these settings with the float model, anew each time. results: file of JSON lines. run: names what
-    the points have in common (model, quantizer, calibration, other settings); lines of other runs are not looked at.
-    keep: called with every tweaker that is better than all before it, in this and in earlier calls. report, passed: as
-        for `ModelTweaker.run`.
-    perplexity: of a model. With it, `settings.keep_better` means that the untweaked model is a point of the grid, and
-        the divergence decides nothing.
-    Raises ArgumentError for an empty grid and where another process writes `results`, DataError where `results` is
-    another study's file, and as `ModelTweaker.run`.
+    Args:
+        make: a tweaker of these settings with the float model, anew each time.
+        calibration: what norms are tweaked on.
+        held_out: what they are judged by.
+        settings: of all points, but for learning rate and scale.
+        grid: learning rates and scales to try.
+        results: file of JSON lines.
+        run: names what the points have in common (model, quantizer, calibration, other settings); lines of other runs
+            are not looked at.
+        keep: called with every tweaker that is better than all before it, in this and in earlier calls.
+        report: as for `ModelTweaker.run`.
+        passed: as for `ModelTweaker.run`.
+        perplexity: of a model. With it, `settings.keep_better` means that the untweaked model is a point of the grid,
+            and the divergence decides nothing.
+
+    Raises:
+        ArgumentError: an empty grid, another process that writes `results`, and as `ModelTweaker.run`.
+        DataError: `results` is another study's file.
     """
     if not grid.learning_rates or not grid.scales:
         raise ArgumentError("the grid has no points", hint="give at least one learning rate and one scale")
@@ -114,7 +143,11 @@ def grid_search(
 
 
 def table_of(points: Sequence[GridPoint]) -> list[str]:
-    """Lines that show the points of a grid, in columns under a head."""
+    """Lines that show the points of a grid, in columns under a head.
+
+    Args:
+        points: of `grid_search`.
+    """
     kind = "KL" if any(point.perplexity is None for point in points) else "perplexity"
     rows = [f"{point.learning_rate:<12g} {point.scale:<8g} {point.found:.5f}" for point in points]
     return [f"{'lr':<12} {'scale':<8} {kind}", *rows]

@@ -24,14 +24,23 @@ _METRICS = ("word_perplexity", "byte_perplexity", "bits_per_byte")
 
 
 class Score(NamedTuple):
-    """value: of a metric. stderr: its standard error; None where the harness gives none, as for perplexities."""
+    """A figure of the harness.
+
+    Attributes:
+        value: of a metric.
+        stderr: its standard error; None where the harness gives none, as for perplexities.
+    """
 
     value: float
     stderr: float | None
 
 
 def require_harness() -> None:
-    """Raise ArgumentError where lm-eval is not installed: to be called before long work."""
+    """Check that lm-eval is installed: to be called before long work.
+
+    Raises:
+        ArgumentError: it is not.
+    """
     if importlib.util.find_spec("lm_eval") is None:
         raise ArgumentError("not installed: lm_eval", hint="pip install 'ctrlg[lm-eval]'")
 
@@ -48,16 +57,28 @@ def evaluate_tasks(
     batch_size: int = 1,
     window: int | None = None,
 ) -> dict[str, dict[str, Score]]:
-    """Task -> metric -> figure, for a causal language model of transformers, on the device that it is on.
+    """Figures of tasks for a causal language model of transformers, on the device that it is on.
 
-    tasks: names of the harness's tasks, groups and tags. text: a file to measure perplexities on, the task of its name;
-    each article of a file of WikiText is a document, any other file is one. limit: documents of each task; all where
-    None. num_fewshot: examples before each question; each task's own number where None, and where a task says 0.
-    include_path: folder of task files of one's own. batch_size: sequences at once. window: tokens at once; what the
-    model can read where None. Metrics behind a filter are named "metric,filter".
+    Seeds random, numpy and torch, as lm-eval does.
 
-    Seeds random, numpy and torch, as lm-eval does. Raises as `require_harness`, ArgumentError for unknown tasks and
-    numbers out of range, DataError where the text or a task's data cannot be had.
+    Args:
+        model: a causal language model of transformers.
+        tokenizer: the model's tokenizer.
+        tasks: names of the harness's tasks, groups and tags.
+        text: a file to measure perplexities on, the task of its name; each article of a file of WikiText is a document,
+            any other file is one.
+        limit: documents of each task; all where None.
+        num_fewshot: examples before each question; each task's own number where None, and where a task says 0.
+        include_path: folder of task files of one's own.
+        batch_size: sequences at once.
+        window: tokens at once; what the model can read where None.
+
+    Returns:
+        Task -> metric -> figure. Metrics behind a filter are named "metric,filter".
+
+    Raises:
+        ArgumentError: as `require_harness`; unknown tasks and numbers out of range.
+        DataError: the text or a task's data cannot be had.
     """
     require_harness()
     _check_numbers(model, limit, num_fewshot, batch_size, window)

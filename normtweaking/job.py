@@ -35,10 +35,21 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TweakJob:
-    """What to do. output: folder of the tweaked model. embeddings, head: quantise these too. grid: points to choose
-    from; none where it is empty. grid_text: whose perplexity chooses the point; where there is none, the divergence on
-    held-out texts does. gguf: format of a file OUTPUT.gguf beside the folder; none where empty. perplexity: text to
-    measure all models on at the end.
+    """What to do.
+
+    Attributes:
+        model: id, folder, or .gguf file.
+        output: folder of the tweaked model.
+        quantizer: of the linear layers.
+        settings: how to tweak.
+        texts: what to tweak on.
+        grid: points to choose from; none where it is empty.
+        embeddings: quantise these too.
+        head: quantise these too.
+        gguf: format of a file OUTPUT.gguf beside the folder; none where empty.
+        perplexity: text to measure all models on at the end.
+        device: of the model.
+        grid_text: whose perplexity chooses the point; where there is none, the divergence on held-out texts does.
     """
 
     model: str
@@ -56,7 +67,18 @@ class TweakJob:
 
 
 def quantizer_of(kind: str, bits: int, group_size: int | None, symmetric: bool, weights: str) -> Quantizer:
-    """The quantizer of a name in `QUANTIZERS`. Raises ArgumentError for others, and as the quantizers do."""
+    """The quantizer of a name in `QUANTIZERS`.
+
+    Args:
+        kind: a key of `QUANTIZERS`.
+        bits: of a value.
+        group_size: entries that share a step; a whole channel where None.
+        symmetric: levels around 0.
+        weights: file of rounded weights.
+
+    Raises:
+        ArgumentError: another name, and as the quantizers.
+    """
     if kind not in QUANTIZERS:
         raise ArgumentError(f"the quantizer {kind!r} is unknown", hint=f"one of: {', '.join(QUANTIZERS)}")
     if kind == "file":
@@ -67,9 +89,16 @@ def quantizer_of(kind: str, bits: int, group_size: int | None, symmetric: bool, 
 
 
 def tweak_model(job: TweakJob, say: Say) -> None:
-    """Do the job. say: told what happens, a line at a time.
+    """Do the job.
 
-    Raises as all that it calls; what can be refused is refused before any work.
+    What can be refused is refused before any work.
+
+    Args:
+        job: what to do.
+        say: told what happens, a line at a time.
+
+    Raises:
+        CtrlGError: as all that it calls.
     """
     _check_files(job)
     _check_outputs(job)

@@ -17,9 +17,13 @@ LONGEST_WINDOW = 1024  # tokens, where no window is asked for
 @checked
 @dataclass(frozen=True)
 class Measured:
-    """text: file to measure perplexity on; none where empty. tokens: of it, from its beginning; all where None.
+    """What to measure perplexity on.
 
-    window: in tokens; where None 1024, or what the model can read. stride: in tokens; half the window where None.
+    Attributes:
+        text: file to measure perplexity on; none where empty.
+        tokens: of it, from its beginning; all where None.
+        window: in tokens; where None 1024, or what the model can read.
+        stride: in tokens; half the window where None.
     """
 
     text: str = ""
@@ -36,7 +40,14 @@ class Measured:
 class MeasuredText:
     """A text read for one model and those made of it.
 
-    Raises DataError where the file cannot be read, ArgumentError for a window that the model cannot read.
+    Args:
+        measured: which text, and how.
+        model: a causal language model of transformers.
+        tokenizer: of the model.
+
+    Raises:
+        DataError: the file cannot be read.
+        ArgumentError: a window that the model cannot read.
     """
 
     def __init__(self, measured: Measured, model: Any, tokenizer: Any) -> None:
@@ -47,7 +58,11 @@ class MeasuredText:
         check_windows(model, self._tokens, self._window, self._stride)
 
     def perplexity(self, model: Any) -> float:
-        """Of the text under a model, per token."""
+        """Perplexity per token of the text under a model.
+
+        Args:
+            model: a causal language model of transformers.
+        """
         return sliding_window_perplexity(model, self._tokens, self._window, self._stride).perplexity
 
     def identity(self) -> tuple[str, int, int]:

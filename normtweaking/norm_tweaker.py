@@ -1,4 +1,4 @@
-"""Where the norm-tweaking repository has them; see `normtweaking.compat`."""
+"""The norm-tweaking repository's module of tweaking; see `normtweaking.compat`."""
 
 from normtweaking.compat.norm_tweaker import Metric, NormTweaker
 

@@ -22,7 +22,13 @@ from normtweaking.tweaking.chain import logits_at
 
 
 class Perplexity(NamedTuple):
-    """perplexity: per token. nats: mean negative log-likelihood of a token. tokens: predicted."""
+    """Perplexity of a text.
+
+    Attributes:
+        perplexity: per token.
+        nats: mean negative log-likelihood of a token.
+        tokens: predicted.
+    """
 
     perplexity: float
     nats: float
@@ -30,7 +36,13 @@ class Perplexity(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Tokens start .. stop - 1 are read, first .. stop - 1 are predicted; first > start."""
+    """Tokens start .. stop - 1 are read, first .. stop - 1 are predicted; first > start.
+
+    Attributes:
+        start: first token read.
+        first: first token predicted.
+        stop: behind the last token.
+    """
 
     start: int
     first: int
@@ -38,7 +50,13 @@ class Window(NamedTuple):
 
 
 def windows(length: int, window: int, stride: int) -> Iterator[Window]:
-    """Windows over a text of `length` tokens, which together predict each but the first token once."""
+    """Windows over a text of `length` tokens, which together predict each but the first token once.
+
+    Args:
+        length: tokens of the text.
+        window: tokens read at once.
+        stride: tokens between windows.
+    """
     first = 1
     for start in range(0, length, stride):
         stop = min(start + window, length)
@@ -60,9 +78,19 @@ def sliding_window_perplexity(
 ) -> Perplexity:
     """Of a text under a causal language model of transformers.
 
-    tokens: int64 [N], N >= 2. window: tokens read at once, at least 2 and at most what the model can read.
-    stride: 1 to window - 1, so that every token has one before it. progress: called with the tokens predicted, of all.
-    Raises DataError for a text too short, ArgumentError for windows and strides out of range.
+    Args:
+        model: a causal language model of transformers.
+        tokens: int64 [N], N >= 2.
+        window: tokens read at once, at least 2 and at most what the model can read.
+        stride: 1 to window - 1, so that every token has one before it.
+        progress: called with the tokens predicted, of all.
+
+    Returns:
+        Perplexity and mean negative log-likelihood, in nats.
+
+    Raises:
+        DataError: a text too short.
+        ArgumentError: windows and strides out of range.
     """
     check_windows(model, tokens, window, stride)
     tokens = tokens.to(next(model.parameters()).device)
@@ -78,7 +106,18 @@ def sliding_window_perplexity(
 
 
 def check_windows(model: Any, tokens: Tensor, window: int, stride: int) -> None:
-    """Raise what `sliding_window_perplexity` would raise for these arguments, at no cost."""
+    """Check the arguments of `sliding_window_perplexity`, at no cost.
+
+    Args:
+        model: a causal language model of transformers.
+        tokens: int64 [N].
+        window: tokens read at once.
+        stride: tokens between windows.
+
+    Raises:
+        DataError: a text too short.
+        ArgumentError: windows and strides out of range.
+    """
     if tokens.dim() != 1 or len(tokens) < 2:
         raise DataError(f"a text of shape {tuple(tokens.shape)} has no perplexity", hint="give int64 [N], N >= 2")
     room = getattr(model.config, "max_position_embeddings", None) or window

@@ -1,4 +1,4 @@
-"""Where the norm-tweaking repository has them; see `normtweaking.compat`."""
+"""The norm-tweaking repository's module of quantizers; see `normtweaking.compat`."""
 
 from normtweaking.compat.quantizers import KMeansQuantizer, LinearQuantizer, PreComputedQuantizer, Quantizer
 

@@ -22,7 +22,12 @@ PROBE_SIZE = 1e3  # of a norm's probe: large, so that the constant below its roo
 
 
 def decoder(name: str, value: Any) -> Any:
-    """A check of an argument: a decoder of transformers, or what stands for one."""
+    """A check of an argument: a decoder of transformers, or what stands for one.
+
+    Args:
+        name: of the argument.
+        value: of the argument.
+    """
     if not isinstance(value, nn.Module) or not hasattr(value, "config") or not hasattr(value, "get_input_embeddings"):
         raise ArgumentError(
             f"{name} is {shown(value)}",
@@ -35,14 +40,25 @@ Decoder = Annotated[Any, decoder]
 
 
 class DecoderLayers(NamedTuple):
-    """name: of the list in the model, such as "model.layers". modules: the layers in the order they run."""
+    """The layers of a decoder.
+
+    Attributes:
+        name: of the list in the model, such as "model.layers".
+        modules: the layers in the order they run.
+    """
 
     name: str
     modules: nn.ModuleList
 
 
 class Linear(NamedTuple):
-    """A linear layer. name: of its module in the model. transposed: is the weight stored as [in, out]?"""
+    """A linear layer.
+
+    Attributes:
+        name: of its module in the model.
+        module: the layer.
+        transposed: whether the weight is stored as [in, out].
+    """
 
     name: str
     module: nn.Module
@@ -58,7 +74,11 @@ class Linear(NamedTuple):
 def decoder_layers(model: nn.Module) -> DecoderLayers:
     """The layers of a causal decoder of transformers.
 
-    Raises ArgumentError where no list of modules is as long as the model's configuration says.
+    Args:
+        model: a causal decoder of transformers.
+
+    Raises:
+        ArgumentError: no list of modules is as long as the model's configuration says.
     """
     config: Any = model.config
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
@@ -73,14 +93,23 @@ def decoder_layers(model: nn.Module) -> DecoderLayers:
 
 
 def norms(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """(name, module) of every LayerNorm or RMSNorm below a module, in the order they were registered."""
+    """(name, module) of every LayerNorm or RMSNorm below a module, in the order they were registered.
+
+    Args:
+        module: to look below.
+        prefix: the module's name in the model.
+    """
     for name, part in module.named_modules(prefix=prefix):
         if is_norm(part):
             yield name, part
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Has it a weight [C], perhaps a bias [C], nothing else to learn, and the same answer to x and to 2 x?"""
+    """Whether it has a weight [C], perhaps a bias [C], nothing else to learn, and the same answer to x and to 2 x.
+
+    Args:
+        module: any.
+    """
     parameters = dict(module.named_parameters())
     if not parameters or not parameters.keys() <= {"weight", "bias"} or "weight" not in parameters:
         return False
@@ -100,7 +129,11 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def gain_offset(norm: nn.Module) -> float:
-    """What a norm adds to its weight before it multiplies: 0 for most, 1 for Gemma's."""
+    """What a norm adds to its weight before it multiplies: 0 for most, 1 for Gemma's.
+
+    Args:
+        norm: a LayerNorm or RMSNorm.
+    """
     parameters = dict(norm.named_parameters())
     probe = _probe(parameters["weight"])
 
@@ -116,7 +149,12 @@ def gain_offset(norm: nn.Module) -> float:
 
 
 def linear_layers(module: nn.Module, prefix: str = "") -> Iterator[Linear]:
-    """Every linear layer below a module (mixtures of experts that store 3-D weights are not among them)."""
+    """Every linear layer below a module (mixtures of experts that store 3-D weights are not among them).
+
+    Args:
+        module: to look below.
+        prefix: the module's name in the model.
+    """
     for name, part in module.named_modules(prefix=prefix):
         if isinstance(part, (nn.Linear, Conv1D)):
             yield Linear(name, part, isinstance(part, Conv1D))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from ctrlg.arguments import Natural, Positive, checked
 from ctrlg.terminal.program import Program
+from normtweaking.defaults import BATCH_SIZE, BITS
 
 
 @checked
@@ -21,10 +22,10 @@ def main(
     data: str,
     output: str,
     model: str = "default-base",
-    bits: int = 4,
+    bits: int = BITS,
     group_size: int | None = None,
     symmetric: bool = False,
-    batch_size: Positive = 8,
+    batch_size: Positive = BATCH_SIZE,
     device: str = "cpu",
     threads: Natural = 0,
 ) -> None:

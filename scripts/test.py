@@ -9,7 +9,7 @@ python scripts/test.py --method mask-only --keywords shot game player --words 8 
 from __future__ import annotations
 
 from ctrlg.arguments import Natural, Positive, checked
-from ctrlg.defaults import BEAMS
+from ctrlg.defaults import BEAMS, NORM_Q_BITS, TOKENS
 from ctrlg.errors import ArgumentError
 from ctrlg.terminal.console import say
 from ctrlg.terminal.program import Program
@@ -20,7 +20,7 @@ def main(
     keywords: tuple[str, ...] = ("field", "look", "stand"),
     words: tuple[Natural, Natural] = (10, 10),
     method: str = "float32",
-    bits: int = 8,
+    bits: int = NORM_Q_BITS,
     qbit: int = 0,
     hmm: str = "default",
     model: str = "default",
@@ -44,22 +44,23 @@ def main(
     """
     import ctrlg
     from ctrlg.devices import fast_dtype
-    from ctrlg.evaluation.benchmark import float_hmm, grid_part, guide, parse_grid
+    from ctrlg.evaluation.benchmark import float_hmm
+    from ctrlg.evaluation.grid import Grid
     from ctrlg.loading.language_models import load_language_model
 
     if qbit and method != "float32":
         raise ArgumentError("both --qbit and --method", hint="--qbit is the method integer; name one of them")
-    (setting,) = parse_grid([f"integer:{qbit}" if qbit else grid_part(method, bits)])
+    (setting,) = Grid.of("integer", qbit) if qbit else Grid.of(method, bits)
     constraint = ctrlg.Keywords([[word] for word in keywords], inflect=True) & ctrlg.WordCount(*words)
     language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
     results = ctrlg.generate(
         language_model,
         tokenizer,
-        guide(float_hmm(hmm), setting),
+        setting.guide(float_hmm(hmm)),
         constraint,
         suffix=".",
         min_new_tokens=5,
-        max_new_tokens=32,
+        max_new_tokens=TOKENS,
         num_beams=beams,
         num_return_sequences=min(20, beams),
         soft_mask=soft_mask,

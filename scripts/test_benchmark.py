@@ -22,19 +22,18 @@ scores both.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ctrlg.arguments import Natural, checked
-from ctrlg.cli.evaluation import named_source, write_benchmark
+from ctrlg.cli.evaluation import write_benchmark
+from ctrlg.defaults import NORM_Q_BITS
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark_settings import BenchmarkSettings
 from ctrlg.terminal.program import Program
 
 DEFAULTS = {
-    "hmm_model_path": "default",
-    "base_model": "default",
-    "dataset_path": "default",
-    "output_path": "runs/benchmark.jsonl",
+    "hmm": "default",
+    "model": "default",
+    "data": "default",
+    "output": "runs/benchmark.jsonl",
 }
 
 
@@ -42,7 +41,7 @@ DEFAULTS = {
 def main(
     settings: BenchmarkSettings,
     method: str = "",
-    bits: int = 8,
+    bits: int = NORM_Q_BITS,
     grid: tuple[str, ...] = (),
     cluster: Natural = 0,
     qbit: Natural = 0,
@@ -56,29 +55,27 @@ def main(
         cluster: Norm-Q's flag: so many levels, as norm-q-max.
         qbit: Norm-Q's flag: the method integer, at so many bits.
     """
-    from ctrlg.evaluation.benchmark import parse_grid
+    from ctrlg.evaluation.grid import FLOAT, Grid
 
-    chosen = parse_grid(grid_of(method, bits, grid, cluster, qbit))
-    write_benchmark(replace(settings, dataset_path=named_source(settings.dataset_path)), chosen)
-
-
-def grid_of(method: str, bits: int, grid: tuple[str, ...], cluster: int, qbit: int) -> tuple[str, ...]:
-    """What to compress by, from whichever option names it. Raises ArgumentError where two of them do."""
-    from ctrlg.evaluation.benchmark import grid_part
-
-    ways = [grid] if grid else []
-    if method:
-        ways.append((grid_part(method, bits),))
-    if cluster:
-        levels = cluster.bit_length() - 1
-        if cluster != 2**levels:
-            raise ArgumentError(f"--cluster {cluster} is no power of two", hint="256 levels are 8 bits")
-        ways.append((f"norm-q-max:{levels}",))
-    if qbit:
-        ways.append((f"integer:{qbit}",))
-    if len(ways) > 1:
+    if sum(map(bool, (grid, method, cluster, qbit))) > 1:
         raise ArgumentError("more than one of --grid, --method, --cluster and --qbit", hint="name one of them")
-    return ways[0] if ways else ("float32",)
+    if method:
+        chosen = Grid.of(method, bits)
+    elif cluster:
+        chosen = Grid.of("norm-q-max", bits_of(cluster))
+    elif qbit:
+        chosen = Grid.of("integer", qbit)
+    else:
+        chosen = Grid.parse(grid or FLOAT)
+    write_benchmark(settings, chosen)
+
+
+def bits_of(levels: int) -> int:
+    """How many bits so many levels are. Raises ArgumentError where they are no power of two."""
+    bits = levels.bit_length() - 1
+    if levels != 2**bits:
+        raise ArgumentError(f"--cluster {levels} is no power of two", hint="256 levels are 8 bits")
+    return bits
 
 
 PROGRAM = Program(main, "test_benchmark.py", __doc__, defaults=DEFAULTS)

@@ -23,7 +23,8 @@ from ctrlg.distillation.sampling.samples import Samples
 from ctrlg.distillation.sampling.storage import write_samples
 from ctrlg.errors import ArgumentError, CtrlGError, DataError, VocabularyError
 from ctrlg.evaluation import benchmark
-from ctrlg.evaluation.benchmark import BenchmarkSettings, parse_grid, run_benchmark
+from ctrlg.evaluation.benchmark import BenchmarkSettings, run_benchmark
+from ctrlg.evaluation.grid import Grid as MethodGrid
 from ctrlg.figures import check_figure_path
 from ctrlg.files.outputs import check_input_file, check_output_file
 from ctrlg.files.records import StudyLines
@@ -185,12 +186,12 @@ def test_benchmark_looks_at_its_output_before_it_opens_an_hmm(
     (tmp_path / "sets.jsonl").write_text(json.dumps({"concept_set_idx": 1, "concepts": ["dog"], "references": ["A."]}))
     chosen = BenchmarkSettings("default", "default", str(tmp_path / "sets.jsonl"), str(tmp_path / output))
     with pytest.raises(ArgumentError, match=r"is a folder|cannot make the folder"):
-        run_benchmark(chosen, parse_grid(["float32"]))
+        run_benchmark(chosen, MethodGrid.parse("float32"))
 
 
 def test_figures_are_refused_before_the_work_they_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "folder.png").mkdir()
-    for name, message in (("a.gif", "cannot draw into"), ("folder.png", "is a folder"), ("a", "cannot draw into")):
+    for name, message in (("a.gif", "cannot plot into"), ("folder.png", "is a folder"), ("a", "cannot plot into")):
         with pytest.raises(ArgumentError, match=message):
             check_figure_path(tmp_path / name)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

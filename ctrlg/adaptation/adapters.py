@@ -32,9 +32,10 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 class TrainableModel:
     """A language model and the weights of it that are trained.
 
-    model: what computes the loss (a peft model, or the language model itself where all weights are trained).
-    weights: trained parameters by name, in the model's precision.
-    masters: the same in float32, which the optimiser changes; the very same tensors where the model is float32.
+    Attributes:
+        model: what computes the loss (a peft model, or the language model itself where all weights are trained).
+        weights: trained parameters by name, in the model's precision.
+        masters: the same in float32, which the optimiser changes; the very same tensors where the model is float32.
     """
 
     model: Any
@@ -62,9 +63,14 @@ def with_new_adapter(
 ) -> TrainableModel:
     """The model with an untrained LoRA adapter of this rank; its own weights stay as they are.
 
-    alpha: the product is scaled by alpha / rank (2 * rank where not given). target_modules: names of linear layers,
-        or "all-linear".
-    Raises ArgumentError where the model has no layer of these names.
+    Args:
+        model: a causal language model of transformers.
+        rank: of the adapter.
+        alpha: the product is scaled by alpha / rank (2 * rank where not given).
+        target_modules: names of linear layers, or "all-linear".
+
+    Raises:
+        ArgumentError: the model has no layer of these names.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -83,7 +89,12 @@ def with_new_adapter(
 def with_adapter(model: Any, folder: str | Path) -> TrainableModel:
     """The model with a trained adapter of peft's format, to go on from; rank and layers are the adapter's.
 
-    Raises CheckpointError for a folder that holds no adapter, or that of another model.
+    Args:
+        model: a causal language model of transformers.
+        folder: of the adapter.
+
+    Raises:
+        CheckpointError: a folder that holds no adapter, or that of another model.
     """
     from peft import PeftModel
 
@@ -95,12 +106,21 @@ def with_adapter(model: Any, folder: str | Path) -> TrainableModel:
 
 
 def with_all_weights(model: Any) -> TrainableModel:
-    """The model with all its weights to be trained."""
+    """The model with all its weights to be trained.
+
+    Args:
+        model: a causal language model of transformers.
+    """
     return _trainable(model.requires_grad_(True))
 
 
 def save_adapter(trainable: TrainableModel, folder: Path) -> None:
-    """Write the adapter in peft's format, half precision, atomically."""
+    """Write the adapter in peft's format, half precision, atomically.
+
+    Args:
+        trainable: whose adapter.
+        folder: to write.
+    """
     from peft import get_peft_model_state_dict
 
     masters: dict[str, Tensor] = {name: master.detach() for name, master in trainable.masters.items()}
@@ -120,14 +140,33 @@ def merge_adapter(model: str | Path, adapter: str | Path, folder: str | Path, eo
 
     Added in float32, written in half precision (bfloat16 where a weight is out of its range). The end-of-text token
     starts and ends its texts.
-    Raises CheckpointError where the adapter is none, or that of another model.
+
+    Args:
+        model: its folder.
+        adapter: its folder.
+        folder: to write.
+        eos_token_id: starts and ends its texts.
+
+    Raises:
+        CheckpointError: the adapter is none, or that of another model.
     """
     _check_is_adapter(adapter)
     merge_loaded(*load_language_model(model, dtype=torch.float32), adapter, folder, eos_token_id)
 
 
 def merge_loaded(loaded: Any, tokenizer: Any, adapter: str | Path, folder: str | Path, eos_token_id: int) -> None:
-    """`merge_adapter` of a model that is in memory, in float32; it is changed. Errors as there."""
+    """`merge_adapter` of a model that is in memory, in float32.
+
+    Args:
+        loaded: the language model in float32; it is changed.
+        tokenizer: of the model.
+        adapter: its folder.
+        folder: to write.
+        eos_token_id: starts and ends its texts.
+
+    Raises:
+        CheckpointError: as `merge_adapter`.
+    """
     from peft import PeftModel
 
     _check_is_adapter(adapter)

@@ -11,7 +11,12 @@ SMOOTHED_SHARE = 0.02  # the training curve is a mean over this share of all ste
 
 
 def plot_adaptation(losses: Losses, path: str | Path) -> None:
-    """Plot the losses of a run (`read_log`) into a .png, .svg or .pdf file; units: nats per token."""
+    """Plot the losses of a run (`read_log`) into a file, in nats per token.
+
+    Args:
+        losses: of a run, nats per token.
+        path: of the plot, .png, .svg or .pdf.
+    """
     from matplotlib.figure import Figure
 
     first, best = losses.evaluations[0], losses.best

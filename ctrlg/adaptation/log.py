@@ -26,14 +26,24 @@ LOG_FILE = "log.jsonl"
 
 
 class Evaluation(NamedTuple):
-    """Held-out loss after so many steps, nats per token."""
+    """Held-out loss after so many steps, nats per token.
+
+    Attributes:
+        step: its number.
+        held_out_loss: nats per token.
+    """
 
     step: int
     held_out_loss: float
 
 
 class Losses(NamedTuple):
-    """training: of each step's batch, before the step; evaluations: at some steps. Nats per token."""
+    """Losses of a run, nats per token.
+
+    Attributes:
+        training: of each step's batch, before the step.
+        evaluations: at some steps.
+    """
 
     training: list[float]
     evaluations: list[Evaluation]
@@ -58,7 +68,12 @@ def save_state(
 ) -> None:
     """Write what `restore_state` reads, and the log.
 
-    run: what makes this run this run (settings, data); a run of another kind refuses to go on from it.
+    Args:
+        output: folder of the run.
+        run: what makes this run this run (settings, data); a run of another kind refuses to go on from it.
+        losses: so far.
+        parameters: trained ones, by name.
+        optimizer: of the run.
     """
     tensors = {"training_losses": torch.tensor(losses.training, dtype=torch.float64)}
     for name, parameter in parameters.items():
@@ -82,7 +97,17 @@ def restore_state(
 ) -> Losses:
     """Put a broken run's weights and optimiser back; its losses so far (none where `output` holds no run).
 
-    Raises CheckpointError for a run with other settings or data, and for a file that is damaged.
+    Args:
+        output: folder of the run.
+        run: as for `save_state`.
+        parameters: trained ones, by name.
+        optimizer: of the run.
+
+    Returns:
+        Its losses so far, none where `output` holds no run.
+
+    Raises:
+        CheckpointError: a run with other settings or data, and a file that is damaged.
     """
     file = output / STATE_FILE
     if not file.is_file():
@@ -117,7 +142,14 @@ def restore_state(
 
 
 def read_log(path: str | Path) -> Losses:
-    """The losses of a log file. Raises DataError where it is none, or holds no evaluation."""
+    """The losses of a log file.
+
+    Args:
+        path: of the log.
+
+    Raises:
+        DataError: it is none, or holds no evaluation.
+    """
     path = Path(path)
     training: list[float] = []
     evaluations: list[Evaluation] = []

@@ -19,10 +19,14 @@ END_OF_TEXT = "<|endoftext|>"
 def read_sentences(path: str | Path, column: str = "references") -> list[list[str]]:
     """Groups of sentences of a data file; sentences of one group never end up on both sides of a split.
 
-    path: `.jsonl` (one object a line whose `column` is a sentence or a list of sentences, one group a line), `.json`
-        (a list of sentences, or of such objects), `.csv` (a table with a header and a column of this name), anything
-        else is text, one sentence a line, each its own group.
-    Raises DataError for a missing or empty file, one that is not what its name says, or a missing column.
+    Args:
+        path: `.jsonl` (one object a line whose `column` is a sentence or a list of sentences, one group a line),
+            `.json` (a list of sentences, or of such objects), `.csv` (a table with a header and a column of this name),
+            anything else is text, one sentence a line, each its own group.
+        column: of tables and objects.
+
+    Raises:
+        DataError: a missing or empty file, one that is not what its name says, or a missing column.
     """
     path = Path(path)
     text = read_text(path, hint="give a .txt, .jsonl, .json or .csv file of sentences")
@@ -39,14 +43,23 @@ def read_sentences(path: str | Path, column: str = "references") -> list[list[st
 def end_of_text_id(tokenizer: Any, token: str = "") -> int:
     """Id of the token between sentences: `token`, else "<|endoftext|>" where the tokenizer has it, else its own end.
 
-    Raises as `end_of_text`.
+    Args:
+        tokenizer: of the language model.
+        token: its text.
+
+    Raises:
+        CtrlGError: as `end_of_text`.
     """
     preferred = END_OF_TEXT if END_OF_TEXT in tokenizer.get_vocab() else ""
     return end_of_text(tokenizer, token or preferred)
 
 
 def tidy(sentence: str) -> str:
-    """The sentence as it would stand in a book: one space between words, a capital first, a full stop last."""
+    """The sentence as it would stand in a book: one space between words, a capital first, a full stop last.
+
+    Args:
+        sentence: any text.
+    """
     text = re.sub(r"\s+", " ", sentence).strip()
     text = re.sub(r"\s+([.,;:!?])", r"\1", text)
     text = re.sub(r"[\s,;:.]+$", "", text)
@@ -57,7 +70,12 @@ def tidy(sentence: str) -> str:
 
 
 def split_groups(groups: Sequence[list[str]], held_out: int) -> tuple[list[str], list[str]]:
-    """(training sentences, held-out sentences): every n-th group is held out until `held_out` sentences are."""
+    """(training sentences, held-out sentences): every n-th group is held out until `held_out` sentences are.
+
+    Args:
+        groups: of `read_sentences`.
+        held_out: how many sentences, at least.
+    """
     if not 0 < held_out < sum(map(len, groups)):
         raise DataError(
             f"cannot hold out {held_out} of {sum(map(len, groups))} sentences",
@@ -77,8 +95,17 @@ def encode_sentences(
 ) -> list[list[int]]:
     """Token ids of each tidied sentence between two end-of-text tokens.
 
-    max_tokens: longer sentences are cut, and no end-of-text follows them: sentences do not end there.
-    Raises ArgumentError for max_tokens below 1.
+    Args:
+        tokenizer: of the language model.
+        sentences: texts.
+        eos_token_id: of `end_of_text_id`.
+        max_tokens: longer sentences are cut, and no end-of-text follows them: sentences do not end there.
+
+    Returns:
+        A row of ids for each sentence.
+
+    Raises:
+        ArgumentError: max_tokens below 1.
     """
     if max_tokens < 1:
         raise ArgumentError(f"max_tokens is {max_tokens}", hint="tokens a sentence may have, 1 or more")

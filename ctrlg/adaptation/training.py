@@ -46,7 +46,15 @@ BATCHES_PER_POOL = 16  # rows of so many batches are sorted by length together
 
 
 class AdaptationStep(NamedTuple):
-    """Told after each step. Losses in nats per token; held_out_loss where it was measured, else None."""
+    """Told after each step. Losses in nats per token; held_out_loss where it was measured, else None.
+
+    Attributes:
+        step: its number.
+        steps: planned.
+        training_loss: of its batch, before the step.
+        held_out_loss: where it was measured, else None.
+        tokens_per_second: so far.
+    """
 
     step: int
     steps: int
@@ -56,7 +64,15 @@ class AdaptationStep(NamedTuple):
 
 
 class AdaptationResult(NamedTuple):
-    """What came of it: losses in nats per token (end-of-text included), held-out; steps done and planned."""
+    """What came of it: losses in nats per token (end-of-text included), held-out; steps done and planned.
+
+    Attributes:
+        loss_before: before any step.
+        best_loss: the least.
+        best_step: after which it was reached.
+        steps: done.
+        planned_steps: planned.
+    """
 
     loss_before: float
     best_loss: float
@@ -78,18 +94,27 @@ def adapt(
 ) -> AdaptationResult:
     """Train on `training`, keep the weights with the least held-out loss in the folder `output`.
 
-    model: a causal language model of transformers in the precision to compute in, float32 or bfloat16 (faster where
-        the processor has it; attn_implementation="eager" trains faster than the default on CPUs). It is changed.
-    training, held_out: token rows, each from end-of-text to end-of-text, or to where its sentence was cut.
-    output: gets `adapter/` (peft format, half precision) or, where settings.full, `model/` (an ordinary model folder
-        with this tokenizer); `log.jsonl`; `resume.safetensors`.
-    initial_adapter: folder of an adapter to go on from, with a fresh optimiser, instead of a new one.
-
     A run that was interrupted, at any moment, goes on from its last save when it is called again with the same
-    arguments, and ends with the same weights. Raises DataError without sentences, ArgumentError for what does not go
-    together, for a loss that is no longer finite, and where `output` holds what no run wrote or another process adapts
-    there, CheckpointError where `output` holds another run (of another
-    language model, too) or the adapter is another model's.
+    arguments, and ends with the same weights.
+
+    Args:
+        model: a causal language model of transformers in the precision to compute in, float32 or bfloat16 (faster where
+            the processor has it; attn_implementation="eager" trains faster than the default on CPUs). It is changed.
+        training: token rows, each from end-of-text to end-of-text, or to where its sentence was cut.
+        held_out: token rows of the same kind, to judge by.
+        output: gets `adapter/` (peft format, half precision) or, where settings.full, `model/` (an ordinary model
+            folder with this tokenizer); `log.jsonl`; `resume.safetensors`.
+        settings: how to train; the defaults where None.
+        tokenizer: of the model; needed where settings.full.
+        initial_adapter: folder of an adapter to go on from, with a fresh optimizer, instead of a new one.
+        report: called after each step.
+
+    Raises:
+        DataError: no sentences.
+        ArgumentError: what does not go together; a loss that is no longer finite; an output that holds what no run
+            wrote, or in which another process adapts.
+        CheckpointError: an output that holds another run (of another language model, too), or an adapter of another
+            model.
     """
     settings = settings or AdaptationSettings()
     _check(model, training, held_out, settings, tokenizer, initial_adapter)

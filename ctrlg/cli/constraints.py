@@ -54,6 +54,7 @@ def constraint_of(
     sentences: str | None = None,
     lower: bool = False,
     whole: WholeText | None = None,
+    count: Sequence[str] = (),
 ) -> Any:
     """The constraint the options describe. Raises ArgumentError where they describe none, or badly."""
     from ctrlg.constraints import Case, Exclude, Keywords, Ordered, SentenceCount, WordCount
@@ -64,6 +65,7 @@ def constraint_of(
         parts.append(Ordered(groups, inflect=inflect) if ordered else Keywords(groups, inflect=inflect))
     if exclude:
         parts.append(Exclude(list(exclude)))
+    parts += [counted(each, inflect) for each in count]
     if words is not None:
         parts.append(WordCount(*number_range(words, "--words")))
     if sentences not in (None, ANY):
@@ -72,12 +74,25 @@ def constraint_of(
         parts.append(Case("lower"))
     parts += whole.parts() if whole else []
     if not parts:
-        options = "--keywords, --exclude, --words, --sentences, --regex, --choice, --json-schema, --infill"
+        options = "--keywords, --exclude, --count, --words, --sentences, --regex, --choice, --json-schema, --infill"
         raise ArgumentError("no constraint was given", hint=f"name at least one of {options}")
     constraint = parts[0]
     for part in parts[1:]:
         constraint = constraint & part
     return constraint
+
+
+def counted(text: str, inflect: bool) -> Any:
+    """What "dog|puppy:2..3" asks for. Raises ArgumentError for text of another form."""
+    from ctrlg.constraints import Count
+
+    phrases, colon, times = text.rpartition(":")
+    if not colon:
+        raise ArgumentError(f"--count {text!r} has no number", hint="write it as dog:2..3, dog:2 or dog:2..")
+    forms = [form.strip() for form in phrases.split("|") if form.strip()]
+    if times.endswith(".."):
+        return Count(forms, number_range(times.removesuffix(".."), "--count")[0], None, inflect)
+    return Count(forms, *number_range(times, "--count"), inflect)
 
 
 def number_range(text: str, option: str) -> tuple[int, int]:

@@ -42,7 +42,11 @@ def run(
 ) -> list[GenerationResult]:
     """Eight captions and an answer to a prompt, each under a constraint. Returns the guided results.
 
-    compare: also write under the mask alone, without an HMM. Whether a constraint is kept is checked on the text.
+    Args:
+        console: to show the texts on.
+        compare: also write under the mask alone, without an HMM. Whether a constraint is kept is checked on the text.
+        beams: of the searches.
+        device: of the models.
     """
     with console.status("Loading the language model (fetched once, about 93 MB) ..."):
         generator = Generator.default(device=device)
@@ -107,7 +111,12 @@ def _heading(words: Sequence[str], length: tuple[int, int]) -> Text:
 
 
 def marked(result: GenerationResult, keywords: Keywords) -> Text:
-    """The sentence with its kept words in bold, and whether the constraint is kept."""
+    """The sentence with its kept words in bold, and whether the constraint is kept.
+
+    Args:
+        result: a guided text.
+        keywords: of its constraint.
+    """
     text = Text(result.text.replace("\n", "⏎"))
     for start, end in keywords.kept_spans(result.text):
         text.stylize("bold green", start, end)
@@ -116,7 +125,13 @@ def marked(result: GenerationResult, keywords: Keywords) -> Text:
 
 
 def summary(guided: Sequence[GenerationResult], alone: Sequence[GenerationResult], hmm: Any) -> Table:
-    """Constraints kept, quality, size and time."""
+    """Constraints kept, quality, size and time.
+
+    Args:
+        guided: texts under HMM and mask.
+        alone: texts under the mask alone.
+        hmm: the guide.
+    """
     states, vocabulary = hmm.hidden_states, hmm.vocab_size
     dense = 4 * (states * states + states * vocabulary + states)
     neural = sum(result.timing.neural for result in guided)

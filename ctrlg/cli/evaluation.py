@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +15,15 @@ from ctrlg.terminal.console import new_console, say
 from ctrlg.terminal.program import Program, command_as_typed
 
 if TYPE_CHECKING:
-    from ctrlg.evaluation.benchmark import Setting
+    from ctrlg.evaluation.grid import Grid
 
 
 def named_source(name: str) -> str:
-    """What `read_concept_sets` reads by this name; says on standard error what "default" stands for this time."""
+    """What `read_concept_sets` reads by this name; says on standard error what "default" stands for this time.
+
+    Args:
+        name: a file, a name on the hub, or "default".
+    """
     from ctrlg.evaluation.sources import find_source
 
     source = find_source(name)
@@ -31,7 +34,7 @@ def named_source(name: str) -> str:
 
 def evaluate(
     results: list[Path],
-    references: str = "default",
+    data: str = "default",
     split: str = "validation",
     every: bool = False,
     substring: bool = False,
@@ -47,7 +50,7 @@ def evaluate(
 
     Args:
         results: files of {concept_set_idx, concepts, sentences}.
-        references: the concept sets with their references: JSON lines, JSON, CSV, a name on the hub, or 'default':
+        data: the concept sets with their references: JSON lines, JSON, CSV, a name on the hub, or 'default':
             CommonGen's validation sets.
         split: of a data set on the hub.
         every: judge all sentences of a concept set, not its first alone.
@@ -79,7 +82,7 @@ def evaluate(
     written = [read_results(path) for path in results]
     if not every:
         written = [[group.best() for group in groups] for groups in written]
-    sets = read_concept_sets(named_source(references), split=split)
+    sets = read_concept_sets(named_source(data), split=split)
     known = {concept_set.number: concept_set.references for concept_set in sets}
     scores = [score(sentences, known, substring, resamples, seed, with_meteor, spice) for sentences in written]
     if as_json:
@@ -103,20 +106,28 @@ def benchmark(settings: BenchmarkSettings, grid: tuple[str, ...]) -> None:
     Args:
         grid: 'METHOD:BITS,BITS', 'float32' or 'mask-only'. Repeat.
     """
-    from ctrlg.evaluation.benchmark import parse_grid
+    from ctrlg.evaluation.grid import Grid
 
-    chosen = parse_grid(grid)
-    write_benchmark(replace(settings, dataset_path=named_source(settings.dataset_path)), chosen)
+    write_benchmark(settings, Grid.parse(grid))
 
 
-def write_benchmark(settings: BenchmarkSettings, grid: Sequence[Setting]) -> None:
-    """Run the benchmark under a progress bar, and say how many constraints each setting kept."""
+def write_benchmark(settings: BenchmarkSettings, grid: Grid) -> None:
+    """Run the benchmark under a progress bar, and print how many constraints each setting kept.
+
+    Args:
+        settings: what is written, and with what; the data may be "default".
+        grid: how the HMM is compressed.
+
+    Raises:
+        CtrlGError: as `run_benchmark`.
+    """
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
     from rich.table import Table
 
     from ctrlg.evaluation.benchmark import run_benchmark
     from ctrlg.terminal.plain_console import PlainConsole
 
+    settings = replace(settings, data=named_source(settings.data))
     console = PlainConsole()
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
@@ -182,7 +193,7 @@ PROGRAMS = {
     "benchmark": Program(
         benchmark,
         "ctrlg benchmark",
-        defaults={"hmm_model_path": "default", "base_model": "default"},
+        defaults={"hmm": "default", "model": "default"},
         examples="""
 Examples:
 
@@ -192,7 +203,7 @@ Examples:
 
   ctrlg benchmark default runs/benchmark.json --grid float32 --least-words 0 --most-words none
 
-  ctrlg evaluate runs/benchmark.jsonl --references validation.jsonl
+  ctrlg evaluate runs/benchmark.jsonl --data validation.jsonl
 """,
     ),
     "evaluate": Program(
@@ -201,11 +212,11 @@ Examples:
         examples="""
 Examples:
 
-  ctrlg evaluate runs/results.json --references validation.jsonl
+  ctrlg evaluate runs/results.json --data validation.jsonl
 
-  ctrlg evaluate runs/a.jsonl runs/b.jsonl --references validation.jsonl --json
+  ctrlg evaluate runs/a.jsonl runs/b.jsonl --data validation.jsonl --json
 
-  ctrlg evaluate runs/results.json --references allenai/common_gen --spice
+  ctrlg evaluate runs/results.json --data allenai/common_gen --spice
 """,
     ),
     "inspect": Program(

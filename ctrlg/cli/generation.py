@@ -23,6 +23,7 @@ def generate(
     ordered: bool = False,
     inflect: bool = False,
     exclude: tuple[str, ...] = (),
+    count: tuple[str, ...] = (),
     words: str | None = None,
     regex: str | None = None,
     choice: tuple[str, ...] = (),
@@ -48,6 +49,7 @@ def generate(
     seed: Seed = 0,
     device: str = "cpu",
     as_json: bool = False,
+    explain: bool = False,
 ) -> None:
     """Write texts that satisfy a constraint, best first.
 
@@ -56,6 +58,7 @@ def generate(
         ordered: the keywords must come in the order given.
         inflect: any inflection of a keyword counts.
         exclude: a phrase the text must not contain. Repeat.
+        count: how often a word occurs, as 'dog:2..3', 'dog|puppy:2' or 'dog:2..'. Repeat.
         words: number of words, as 8..12 or 10.
         regex: a regular expression that the whole text matches.
         choice: the whole text, or one of several. Repeat.
@@ -81,6 +84,7 @@ def generate(
         seed: of the samples.
         device: cpu or cuda.
         as_json: print JSON.
+        explain: print what the constraint comes down to (parts, states, tables) and write nothing.
     """
     from ctrlg.constraints import OneLine, OneSentence
     from ctrlg.devices import fast_dtype
@@ -95,7 +99,7 @@ def generate(
     if prompt is None and (chat_template or model == INSTRUCT):
         raise ArgumentError("there is no --prompt to answer", hint="--prompt 'Write a story about a lighthouse.'")
     whole = WholeText(regex, choice, json_schema, infill, gap_words)
-    constraint = constraint_of(keywords, ordered, inflect, exclude, words, sentences, lower, whole)
+    constraint = constraint_of(keywords, ordered, inflect, exclude, words, sentences, lower, whole, count)
     formed = whole != WholeText()  # the option says what lines and sentences there are
     if not (lines or formed):
         constraint = constraint & OneLine()
@@ -123,6 +127,14 @@ def generate(
     own = INSTRUCT if model == INSTRUCT else DEFAULT
     guide = None if hmm == "none" else load_hmm(hmm or own, device=device)
     language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
+    if explain:
+        from ctrlg.generation.compiled import vocabulary_of
+        from ctrlg.inspection import explain as explained
+
+        shared = ("prefix", "suffix", "min_new_tokens", "max_new_tokens")
+        vocabulary = vocabulary_of(language_model, tokenizer, guide)
+        print(explained(constraint, vocabulary, guide, **{name: options[name] for name in shared}))
+        return
     if prompt is not None and turn:
         (options["prompt"],) = encode_prompts(tokenizer, [prompt], chat_template=True)
     if no_repeat:

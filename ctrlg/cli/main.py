@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "generate": ("generation", "Write texts that satisfy a constraint, best first."),
     "demo": ("generation", "Eight constraints, eight sentences: the main job on the embedded model."),
+    "page": ("page", "A page to write on, in the browser."),
     "distill": ("distillation", "Turn a language model into a compressed HMM: sample, cluster, train, compress."),
     "train": ("distillation", "EM on sampled sequences, Norm-Q aware if asked; goes on where it was stopped."),
     "quantize": ("distillation", "Compress an HMM."),
@@ -30,12 +31,23 @@ COMMANDS = {
 
 
 def program(command: str) -> Program:
-    """The command line of a command."""
+    """The command line of a command.
+
+    Args:
+        command: a key of COMMANDS.
+    """
     return importlib.import_module(f"ctrlg.cli.{COMMANDS[command][0]}").PROGRAMS[command]
 
 
 def run(words: Sequence[str]) -> None:
-    """Run the command that the words name. Raises ArgumentError for words that name none, and as the command."""
+    """Run the command that the words name.
+
+    Args:
+        words: after the program's name.
+
+    Raises:
+        ArgumentError: words that name none, and as the command.
+    """
     if words and words[0] in COMMANDS:
         program(words[0])(words[1:])
         return

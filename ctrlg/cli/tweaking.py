@@ -7,6 +7,7 @@ from dataclasses import replace
 from ctrlg.arguments import Natural, checked
 from ctrlg.terminal.console import say
 from ctrlg.terminal.program import Program
+from normtweaking.defaults import BITS
 from normtweaking.texts.settings import Texts
 from normtweaking.tweaking.settings import TweakSettings
 
@@ -18,7 +19,7 @@ def tweak(
     output: str,
     model: str = "default-base",
     quantizer: str = "rtn",
-    bits: int = 4,
+    bits: int = BITS,
     group_size: int | None = None,
     symmetric: bool = False,
     weights: str = "",

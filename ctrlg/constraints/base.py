@@ -8,7 +8,9 @@ holds. So `~` cannot be the complement of an automaton: every constraint builds 
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,15 +21,18 @@ from ctrlg.arguments import Positive, Tokenizer, VocabularySize, checked, refuse
 from ctrlg.automata.algebra import MAX_STATES, product
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.lifting import TextDFA, lift
+from ctrlg.constraints.dictionaries import MOST_LEVELS, DictionaryForm
+from ctrlg.defaults import EXACT_STATES
 from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
+from ctrlg.parts.compiled_once import compiled_once
+from ctrlg.parts.factored import Clause, multiplied
 from ctrlg.vocabulary.characters import SYMBOLS
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
 _NAME_CHARACTERS = 160  # of a constraint, in an error
 _NAMES = 8  # constraints listed in an error
-_MOST_LEVELS = (
-    100  # of constraints in constraints, which Python's stack has room for; a chain of & or of | is one level
-)
+_SMALL_UNION = 64  # states of alternatives that become one automaton
+_MOST_CLAUSES = 256
 _TOGETHER = 32  # constraints combined at a time, so that hundreds are refused before all their automata are built
 
 
@@ -47,7 +52,20 @@ class Target(NamedTuple):
     max_states: int = MAX_STATES
 
 
-class Constraint(abc.ABC):
+def _once(automaton: Callable[..., DFA]) -> Callable[..., DFA]:
+    """A method `automaton` whose last results are kept, of constraints that are equal by what they say."""
+
+    @functools.wraps(automaton)
+    def kept_automaton(self: Constraint, target: Target, kept: bool = True) -> DFA:
+        make = functools.partial(automaton, self, target, kept)
+        if type(self).__hash__ is object.__hash__:
+            return make()  # who tells it apart from others by being the same object may change it
+        return compiled_once.get((type(self), self, target._replace(max_states=0), kept), target.max_states, make)
+
+    return kept_automaton
+
+
+class Constraint(DictionaryForm, abc.ABC):
     """A constraint about a text. Combine with `&`, `|` and `~`; `str` reads it out."""
 
     _levels: int = 0  # of constraints inside of this one
@@ -56,6 +74,8 @@ class Constraint(abc.ABC):
         super().__init_subclass__(**options)
         if "holds" in vars(cls):
             cls.holds = checked(cls.holds)
+        if "automaton" in vars(cls):
+            cls.automaton = _once(cls.automaton)
 
     @checked
     def compile(
@@ -92,7 +112,7 @@ class Constraint(abc.ABC):
         target = Target(Vocabulary.of(tokenizer_or_vocabulary, vocab_size), prefix, suffix, max_states)
         dfa = self.automaton(target)
         if dfa.shortest_length() is None:
-            raise _unsatisfiable(self, target)
+            raise unsatisfiable(self, target)
         return dfa
 
     @abc.abstractmethod
@@ -114,6 +134,15 @@ class Constraint(abc.ABC):
             target: tokens, prefix, suffix and the largest automaton allowed.
             kept: whether contents are to keep the constraint; False for those that break it.
         """
+
+    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
+        """The automaton as clauses that all have to accept, each by one of its alternatives; nothing is multiplied.
+
+        Args:
+            target: tokens, prefix, suffix and the largest automaton allowed.
+            kept: whether contents are to keep the constraint; False for those that break it.
+        """
+        return [(self.automaton(target, kept),)]
 
     def parts(self) -> list[Constraint]:
         """The constraints that all have to be kept for this one."""
@@ -165,6 +194,10 @@ class AllOf(Constraint):
         """See Constraint."""
         return combine(self.constraints, target, kept=kept, every=kept)
 
+    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
+        """See Constraint."""
+        return clauses_of(self.constraints, target, kept=kept, every=kept)
+
     def parts(self) -> list[Constraint]:
         """See Constraint."""
         return list(self.constraints)
@@ -202,6 +235,10 @@ class AnyOf(Constraint):
         """See Constraint."""
         return combine(self.constraints, target, kept=kept, every=not kept)
 
+    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
+        """See Constraint."""
+        return clauses_of(self.constraints, target, kept=kept, every=not kept)
+
     def __str__(self) -> str:
         return " or ".join(map(_bracketed, self.constraints))
 
@@ -230,6 +267,10 @@ class Not(Constraint):
     def automaton(self, target: Target, kept: bool = True) -> DFA:
         """See Constraint."""
         return self.constraint.automaton(target, not kept)
+
+    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
+        """See Constraint."""
+        return self.constraint.clauses(target, not kept)
 
     def __invert__(self) -> Constraint:
         return self.constraint
@@ -271,6 +312,40 @@ def combine(constraints: Sequence[Constraint], target: Target, *, kept: bool, ev
     return joint[0]
 
 
+def clauses_of(constraints: Sequence[Constraint], target: Target, *, kept: bool, every: bool) -> list[Clause]:
+    """As `combine`, as clauses.
+
+    Raises:
+        BudgetError: of alternatives that are conjunctions themselves, too many clauses come out.
+    """
+    if not constraints:
+        return [(_all_or_none(every, target),)]
+    if every:
+        return [clause for constraint in constraints for clause in constraint.clauses(target, kept)]
+    with suppress(BudgetError):  # a small automaton says it exactly
+        return [(combine(constraints, target._replace(max_states=_SMALL_UNION), kept=kept, every=False),)]
+    # (a and b) or (c and d) = (a or c) and (a or d) and (b or c) and (b or d)
+    joined: list[Clause] = [()]
+    for constraint in constraints:
+        own = _one_clause(constraint, target, kept)
+        joined = [(*one, *other) for one in joined for other in own]
+        if len(joined) > _MOST_CLAUSES:
+            raise BudgetError(
+                f"{named(constraint)}: its alternatives give more than {_MOST_CLAUSES} clauses",
+                hint="write alternatives of fewer parts, or ask for them one by one",
+            )
+    return joined
+
+
+def _one_clause(constraint: Constraint, target: Target, kept: bool) -> list[Clause]:
+    """The clauses of an alternative, one if it can be: several would multiply with those of the others."""
+    own = constraint.clauses(target, kept)
+    if len(own) > 1:
+        with suppress(BudgetError):
+            return [(multiplied(own, EXACT_STATES),)]
+    return own
+
+
 def _all_or_none(accepted: bool, target: Target) -> DFA:
     """Accepts every content, or none."""
     class_of = np.zeros(SYMBOLS, dtype=np.uint8)
@@ -292,9 +367,9 @@ def within_budget(dfa: DFA, constraint: Constraint, target: Target) -> DFA:
 def count_levels(constraint: Constraint, inside: Sequence[Constraint]) -> None:
     """Remembers how deep constraints are nested in a new one. ConstraintError where Python's stack would run out."""
     levels = 1 + max((part._levels for part in inside), default=0)
-    if levels > _MOST_LEVELS:
+    if levels > MOST_LEVELS:
         raise ConstraintError(
-            f"constraints inside of constraints, more than {_MOST_LEVELS} levels deep",
+            f"constraints inside of constraints, more than {MOST_LEVELS} levels deep",
             hint="a & b & c is one level, a & ~(b & ~(c ...)) many: write it with fewer brackets",
         )
     object.__setattr__(constraint, "_levels", levels)
@@ -328,7 +403,7 @@ def _bracketed(constraint: Constraint) -> str:
     return f"({constraint})" if isinstance(constraint, (AllOf, AnyOf)) else str(constraint)
 
 
-def _unsatisfiable(constraint: Constraint, target: Target) -> UnsatisfiableError:
+def unsatisfiable(constraint: Constraint, target: Target) -> UnsatisfiableError:
     """The error that names a smallest set of pieces that cannot be kept together."""
     pieces = constraint.pieces()
     conflict = _conflict(pieces, target)

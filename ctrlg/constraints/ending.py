@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ctrlg.arguments import checked
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Constraint, Target, named, within_budget
-from ctrlg.constraints.phrases import PhraseSearch
+from ctrlg.constraints.phrases.search import PhraseSearch
 from ctrlg.constraints.words import STRICT, as_phrases, distinct, occurrences
 from ctrlg.errors import ConstraintError
 

@@ -8,9 +8,9 @@ from functools import cached_property
 
 from ctrlg.arguments import checked
 from ctrlg.automata.dfa import DFA
-from ctrlg.constraints.base import Constraint, Target, combine, named, within_budget
+from ctrlg.constraints.base import Constraint, Target, clauses_of, combine, named, within_budget
 from ctrlg.constraints.forms import forms_of
-from ctrlg.constraints.phrases import PhraseSearch
+from ctrlg.constraints.phrases.search import PhraseSearch
 from ctrlg.constraints.words import (
     ANYWHERE,
     LENIENT,
@@ -23,6 +23,7 @@ from ctrlg.constraints.words import (
     occurrences,
 )
 from ctrlg.errors import ConstraintError
+from ctrlg.parts.factored import Clause
 
 Span = tuple[int, int]
 
@@ -92,6 +93,10 @@ class Keywords(_Phrases):
     def automaton(self, target: Target, kept: bool = True) -> DFA:
         """See Constraint."""
         return combine(self.pieces(), target, kept=kept, every=kept)
+
+    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
+        """See Constraint."""
+        return clauses_of(self.pieces(), target, kept=kept, every=kept)
 
     def pieces(self) -> list[Constraint]:
         """See Constraint."""

@@ -11,6 +11,8 @@ Here it is known up to one number per sequence, `log_scale`, which the softmax o
 
 from __future__ import annotations
 
+import abc
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ctrlg.automata.paths import distances_in
 from ctrlg.decoding.sequences import Sequences
-from ctrlg.look_ahead.content import ContentAutomaton, live_edges
+from ctrlg.look_ahead.content import ContentAutomaton, Followed, live_edges
 from ctrlg.look_ahead.edges import pair_rows
 from ctrlg.look_ahead.reachability import Horizon, Reachability, horizon_at
 from ctrlg.look_ahead.suffix import SuffixProbabilities, within_range
@@ -60,41 +63,59 @@ class Choices(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Guide:
+class Guide(abc.ABC):
     """Everything about the constraint that does not change from step to step.
 
     Args:
-        automaton: says what is allowed.
-        guiding: the automaton that the look-ahead is about: `automaton`, or a smaller one that accepts more. It has the
-            same token classes.
-        guiding_state: int64 [S]; its state in each state of `automaton`, of no meaning in dead ones.
         suffix_ids: what follows the content, end of text included.
         token_ranges: [least, most] content tokens; `Sequences.label` counts them.
-        reachability: of `automaton`.
-        look_ahead: None without an HMM; then the mask alone speaks.
         suffix: None without an HMM.
         eos_token_id: the token that ends a text.
     """
 
-    automaton: ContentAutomaton
-    guiding: ContentAutomaton
-    guiding_state: np.ndarray
     suffix_ids: tuple[int, ...]
     token_ranges: tuple[tuple[int, int], ...]
-    reachability: Reachability
-    look_ahead: LookAhead | None
     suffix: SuffixProbabilities | None
     eos_token_id: int
 
     @property
+    @abc.abstractmethod
+    def followed(self) -> Followed:
+        """What sequences are followed through: its states are those of `Sequences.state`."""
+
+    @property
+    @abc.abstractmethod
     def nbytes(self) -> int:
-        """Bytes of look-ahead tables in memory; 0 without an HMM."""
-        return 0 if self.look_ahead is None else self.look_ahead.nbytes
+        """Bytes of what is kept in memory."""
+
+    @abc.abstractmethod
+    def fewest(self, states: np.ndarray) -> np.ndarray:
+        """In how many content tokens a completion is known from each state, int [n]; UNREACHABLE where none is."""
+
+    @abc.abstractmethod
+    def log_probability(self, predictive: Tensor, token_range: tuple[int, int]) -> float:
+        """log p(constraint) before the first token, in nats; without an HMM never asked.
+
+        Args:
+            predictive: float32 [1, H].
+            token_range: least and most content tokens.
+        """
+
+    @abc.abstractmethod
+    def _content(
+        self,
+        sequences: Sequences,
+        members: np.ndarray,
+        horizon: Horizon,
+        row_of: np.ndarray,
+        log_scale: np.ndarray,
+    ) -> Tensor:
+        """Weights of the `members`, whose next token leaves `horizon`; fills their row_of and log_scale."""
 
     def choices(self, sequences: Sequences) -> Choices:
         """What each of the sequences may write next; none of them is over."""
         count = len(sequences.state)
-        row_of = np.full((count, self.automaton.num_classes + 1), -1, dtype=np.int32)
+        row_of = np.full((count, self.followed.num_classes + 1), -1, dtype=np.int32)
         log_scale = np.zeros(count)
         weights: list[Tensor] = []
         rows_so_far = 0
@@ -109,32 +130,6 @@ class Guide:
             weights.append(rows)
         log_scale[np.isneginf(log_scale)] = 0.0
         return Choices(row_of, self._endings(sequences, log_scale), _joined(weights, sequences.predictive), log_scale)
-
-    def _content(
-        self,
-        sequences: Sequences,
-        members: np.ndarray,
-        horizon: Horizon,
-        row_of: np.ndarray,
-        log_scale: np.ndarray,
-    ) -> Tensor:
-        """Weights of the `members`, whose next token leaves `horizon`; fills their row_of and log_scale."""
-        states = sequences.state[members]
-        live = self.reachability.live[horizon]
-        if self.look_ahead is None or sequences.predictive is None:
-            edges = live_edges(self.automaton, states, np.where(live, 0, -1).astype(np.int32))
-            row_of[members] = edges.of_class
-            return torch.empty(len(edges.source), 0, dtype=torch.float32)
-        table = self.look_ahead.table(horizon)
-        edges = live_edges(self.guiding, self.guiding_state[states], table.row_of)
-        row_of[members] = edges.of_class
-        if self.guiding is not self.automaton:
-            allowed = np.zeros((len(states), self.automaton.num_classes + 1), dtype=bool)
-            allowed[:, :-1] = live[self.automaton.delta[states]]
-            row_of[members] = np.where(allowed, edges.of_class, -1)
-        weights, scale = pair_rows(sequences.predictive, members[edges.source], table.rows, edges.target)
-        log_scale[members] = scale[members]
-        return weights
 
     def _endings(self, sequences: Sequences, log_scale: np.ndarray) -> AllowedEndings:
         """The suffix tokens that go on with an ending of allowed length."""
@@ -152,6 +147,74 @@ class Guide:
             joint = np.log(_mixture(sequences.predictive, self.suffix.rest.values)[sequence, j])
         log_ratio = joint + self.suffix.rest.log_scale[j] - np.where(np.isneginf(marginal), 0, marginal)
         return AllowedEndings(sequence, token, log_ratio - log_scale[sequence])
+
+
+@dataclass(frozen=True)
+class ExactGuide(Guide):
+    """A guide whose automaton is there as a whole, with a row of look-ahead for every state.
+
+    Args:
+        automaton: says what is allowed.
+        guiding: the automaton that the look-ahead is about: `automaton`, or a smaller one that accepts more. It has the
+            same token classes.
+        guiding_state: int64 [S]; its state in each state of `automaton`, of no meaning in dead ones.
+        reachability: of `automaton`.
+        look_ahead: None without an HMM; then the mask alone speaks.
+    """
+
+    automaton: ContentAutomaton
+    guiding: ContentAutomaton
+    guiding_state: np.ndarray
+    reachability: Reachability
+    look_ahead: LookAhead | None
+
+    @property
+    def followed(self) -> Followed:
+        """See Guide."""
+        return self.automaton
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of look-ahead tables in memory; 0 without an HMM."""
+        return 0 if self.look_ahead is None else self.look_ahead.nbytes
+
+    def fewest(self, states: np.ndarray) -> np.ndarray:
+        """See Guide."""
+        return distances_in(self.automaton.delta[:, self.automaton.usable], self.automaton.accepting)[states]
+
+    def log_probability(self, predictive: Tensor, token_range: tuple[int, int]) -> float:
+        """See Guide."""
+        if self.look_ahead is None:
+            return -math.inf
+        value = self.look_ahead.value(Horizon(*token_range), np.array([self.guiding.initial]))
+        mass = float((predictive @ value.values[0]).double())
+        return math.log(mass) + float(value.log_scale[0]) if mass > 0 else -math.inf
+
+    def _content(
+        self,
+        sequences: Sequences,
+        members: np.ndarray,
+        horizon: Horizon,
+        row_of: np.ndarray,
+        log_scale: np.ndarray,
+    ) -> Tensor:
+        """See Guide."""
+        states = sequences.state[members]
+        live = self.reachability.live[horizon]
+        if self.look_ahead is None or sequences.predictive is None:
+            edges = live_edges(self.automaton, states, np.where(live, 0, -1).astype(np.int32))
+            row_of[members] = edges.of_class
+            return torch.empty(len(edges.source), 0, dtype=torch.float32)
+        table = self.look_ahead.table(horizon)
+        edges = live_edges(self.guiding, self.guiding_state[states], table.row_of)
+        row_of[members] = edges.of_class
+        if self.guiding is not self.automaton:
+            allowed = np.zeros((len(states), self.automaton.num_classes + 1), dtype=bool)
+            allowed[:, :-1] = live[self.automaton.delta[states]]
+            row_of[members] = np.where(allowed, edges.of_class, -1)
+        weights, scale = pair_rows(sequences.predictive, members[edges.source], table.rows, edges.target)
+        log_scale[members] = scale[members]
+        return weights
 
 
 def _mixture(predictive: Tensor, rows: Tensor) -> np.ndarray:

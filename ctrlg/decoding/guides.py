@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ctrlg.automata.classes import first_tokens
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.intersection import pairs
-from ctrlg.decoding.choices import Guide
+from ctrlg.decoding.choices import ExactGuide, Guide
+from ctrlg.decoding.factored import factored_guide
 from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError
 from ctrlg.look_ahead.content import ContentAutomaton, content_automaton
@@ -19,13 +20,14 @@ from ctrlg.look_ahead.model import HiddenMarkovModel
 from ctrlg.look_ahead.reachability import Reachability
 from ctrlg.look_ahead.suffix import suffix_probabilities, suffix_tokens
 from ctrlg.look_ahead.tables import TABLE_BYTES, LookAhead
+from ctrlg.parts import Factored
 
 
 @torch.no_grad()
 @without_autocast()
 def guide_of(
     hmm: HiddenMarkovModel | None,
-    dfa: DFA,
+    dfa: DFA | Factored,
     mask: DFA | None,
     suffix_ids: Sequence[int],
     token_ranges: Sequence[Sequence[int]],
@@ -36,7 +38,7 @@ def guide_of(
 
     Args:
         hmm: over the tokens of `dfa`; None for the mask alone.
-        dfa: reads the content; the look-ahead is about it.
+        dfa: reads the content; the look-ahead is about it. Automata kept apart are looked ahead in one by one.
         mask: a second automaton that only forbids tokens, or None.
         suffix_ids: what follows the content; end of text is appended where it does not close it.
         token_ranges: [[least, most], ...] content tokens.
@@ -52,6 +54,8 @@ def guide_of(
     """
     distinct = tuple(sorted({(int(least), int(most)) for least, most in token_ranges}))
     suffix = suffix_tokens(suffix_ids, eos_token_id, dfa.vocab_size)
+    if isinstance(dfa, Factored):
+        return factored_guide(hmm, dfa, mask, suffix, distinct, eos_token_id, table_bytes)
     automaton, guiding, guiding_state = _automata(dfa, mask, eos_token_id)
     guiding_reachability = Reachability(guiding, list(distinct))
     reachability = guiding_reachability if guiding is automaton else Reachability(automaton, list(distinct))
@@ -59,8 +63,8 @@ def guide_of(
     look_ahead = None
     if hmm is not None and probabilities is not None:
         look_ahead = LookAhead(hmm, guiding, probabilities, guiding_reachability, table_bytes)
-    return Guide(
-        automaton, guiding, guiding_state, suffix, distinct, reachability, look_ahead, probabilities, eos_token_id
+    return ExactGuide(
+        suffix, distinct, probabilities, eos_token_id, automaton, guiding, guiding_state, reachability, look_ahead
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ctrlg.decoding.choices import Choices
 from ctrlg.decoding.sequences import Sequences
 from ctrlg.kernels.scoring import ScoringStep
-from ctrlg.look_ahead.content import ContentAutomaton
+from ctrlg.look_ahead.content import HasClasses
 from ctrlg.matrices import StochasticMatrix
 
 
@@ -35,7 +35,7 @@ class Joiner:
 
     def __init__(
         self,
-        automaton: ContentAutomaton,
+        automaton: HasClasses,
         eos_token_id: int,
         emission: StochasticMatrix | None,
         device: torch.device,

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.decoding.choices import Guide
+from ctrlg.decoding.choices import ExactGuide
 from ctrlg.decoding.sequences import Sequences
 from ctrlg.errors import ArgumentError
 from ctrlg.kernels.reference import finite_logits
@@ -78,7 +78,7 @@ class DeviceStep:
 
     def __init__(
         self,
-        guide: Guide,
+        guide: ExactGuide,
         hmm: HiddenMarkovModel | None,
         start: Sequences,
         eos_token_id: int,

@@ -21,7 +21,7 @@ from transformers import LogitsProcessor
 from ctrlg.arguments import AboveZero, Natural, Positive, Temperature, checked
 from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import as_dfa
-from ctrlg.decoding.choices import Guide
+from ctrlg.decoding.choices import ExactGuide, Guide
 from ctrlg.decoding.guides import checked_ranges, guide_of
 from ctrlg.decoding.joining import Joiner
 from ctrlg.decoding.on_device import DeviceStep
@@ -31,9 +31,9 @@ from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.kernels.reference import finite_logits
 from ctrlg.look_ahead.model import HiddenMarkovModel
-from ctrlg.look_ahead.reachability import Horizon
 from ctrlg.look_ahead.suffix import check_ids
 from ctrlg.look_ahead.tables import TABLE_BYTES
+from ctrlg.parts import Factored
 
 
 class ConstraintLogitsProcessor(LogitsProcessor):
@@ -44,8 +44,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
 
     Args:
         hmm_model: HMM or QuantizedHMM over V tokens; None for the mask alone (then eos_token_id is needed).
-        dfa_model: DFA over the same V tokens, an object whose attribute `dfa` is one, or an edge dictionary of Ctrl-G;
-            it reads the content only.
+        dfa_model: DFA over the same V tokens, automata kept apart (`ctrlg.parts.Factored`), an object whose attribute
+            `dfa` is one, or an edge dictionary of Ctrl-G; it reads the content only.
         min_new_tokens: least content tokens, suffix not counted.
         max_new_tokens: most content tokens, suffix not counted. To write the whole suffix, `generate` needs
             max_new_tokens + len(suffix_ids); with fewer, what it returns can still be completed.
@@ -79,6 +79,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         ArgumentError: other arguments.
     """
 
+    supports_continuous_batching = False  # it follows rows by their tokens, which come and go there
+
     @checked
     @without_autocast()
     def __init__(
@@ -101,7 +103,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         strength: AboveZero = 1.0,
     ) -> None:
         check_soft_mask(hmm_model, soft_mask)
-        dfa = as_dfa(dfa_model, None if hmm_model is None else hmm_model.vocab_size)
+        vocab_size = None if hmm_model is None else hmm_model.vocab_size
+        dfa = dfa_model if isinstance(dfa_model, Factored) else as_dfa(dfa_model, vocab_size)
         eos = _end_of_text(hmm_model, dfa, eos_token_id)
         _check_fingerprints(hmm_model, dfa_model)
         ranges = checked_ranges(token_ranges or [[min_new_tokens, max_new_tokens]])
@@ -171,16 +174,16 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         self.prefix_ids = list(prefix_ids)
         self.suffix_ids = list(suffix_ids)
         self.eos_token_id = guide.eos_token_id
-        self.vocab_size = len(guide.automaton.class_of)
+        self.vocab_size = guide.followed.vocab_size
         self.temperature = temperature
         self.token_ranges = token_ranges
         self._label = np.array([guide.token_ranges.index(tuple(token_range)) for token_range in token_ranges])
         self._device = torch.device("cpu") if hmm is None else hmm.initial.device
         with torch.no_grad():
-            self.reader = SequenceReader(hmm, guide.automaton, guide.suffix_ids, tuple(self.prefix_ids))
+            self.reader = SequenceReader(hmm, guide.followed, guide.suffix_ids, tuple(self.prefix_ids))
         self.guide = guide
         emission = None if hmm is None else hmm.emission
-        self.joiner = Joiner(guide.automaton, guide.eos_token_id, emission, self._device, soft_mask, strength)
+        self.joiner = Joiner(guide.followed, guide.eos_token_id, emission, self._device, soft_mask, strength)
         self._hmm = hmm
         self._device_step: DeviceStep | None = None
         self.seconds = 0.0
@@ -226,6 +229,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         if self._hmm is not None:
             device = self._device
         if device.type == "cpu" or (self._hmm is not None and not self._hmm.emission.pairs_in_one_pass):
+            return None
+        if not isinstance(self.guide, ExactGuide):  # joint states are numbered on the host
             return None
         if self._device_step is None or self._device_step.device != device:
             start = self.reader.start
@@ -316,15 +321,9 @@ class ConstraintLogitsProcessor(LogitsProcessor):
             ArgumentError: there is no HMM.
         """
         start = self.reader.start.predictive
-        if self.guide.look_ahead is None or start is None:
+        if start is None:
             raise ArgumentError("a mask without an HMM gives a constraint no probability", hint="pass an hmm_model")
-        initial = np.array([self.guide.guiding.initial])
-        logs = []
-        for label in self._label:
-            value = self.guide.look_ahead.value(Horizon(*self.guide.token_ranges[label]), initial)
-            mass = float((start @ value.values[0]).double())
-            logs.append(math.log(mass) + float(value.log_scale[0]) if mass > 0 else -math.inf)
-        return logs
+        return [self.guide.log_probability(start, self.guide.token_ranges[label]) for label in self._label]
 
     @property
     def strength(self) -> float:
@@ -339,8 +338,8 @@ class ConstraintLogitsProcessor(LogitsProcessor):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of look-ahead tables in memory; 0 without an HMM."""
-        return 0 if self.guide.look_ahead is None else self.guide.look_ahead.nbytes
+        """Bytes that the guide keeps in memory: look-ahead tables, and joint states of a factored constraint."""
+        return self.guide.nbytes
 
     def _log_ratio(self, sequences: Sequences) -> Tensor:
         """`log_ratio` of the rows that these sequences belong to."""
@@ -407,7 +406,7 @@ def check_soft_mask(hmm: HiddenMarkovModel | None, soft_mask: bool) -> None:
         raise ArgumentError("a soft mask without an HMM steers nothing", hint="pass an HMM, or no soft_mask")
 
 
-def _end_of_text(hmm: HiddenMarkovModel | None, dfa: DFA, eos_token_id: int | None) -> int:
+def _end_of_text(hmm: HiddenMarkovModel | None, dfa: DFA | Factored, eos_token_id: int | None) -> int:
     if eos_token_id is None:
         if hmm is None:
             raise ArgumentError("without an HMM the end-of-text token is not known", hint="pass eos_token_id")

@@ -8,13 +8,14 @@ from its first token.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ctrlg.look_ahead.content import ContentAutomaton
+from ctrlg.look_ahead.content import Followed
 from ctrlg.look_ahead.model import HiddenMarkovModel
 from ctrlg.look_ahead.suffix import Endings, advance
 
@@ -59,32 +60,14 @@ class SequenceReader:
     def __init__(
         self,
         hmm: HiddenMarkovModel | None,
-        automaton: ContentAutomaton,
+        automaton: Followed,
         suffix: tuple[int, ...],
         prefix: tuple[int, ...],
     ) -> None:
+        self._hmm = hmm
         self._automaton = automaton
         self._suffix = suffix
-        self._emission = hmm.emission if hmm is not None else None
-        self._transition = hmm.transition if hmm is not None else None
-        start: Endings = (0,) if automaton.accepting[automaton.initial] else ()
-        predictive = None
-        if hmm is not None:
-            predictive = hmm.initial.float()[None]
-        self.start = Sequences(
-            of_row=np.zeros(1, dtype=np.int64),
-            step=0,
-            label=np.zeros(1, dtype=np.int64),
-            state=np.array([automaton.initial], dtype=np.int64),
-            endings=[start],
-            over=np.zeros(1, dtype=bool),
-            predictive=predictive,
-        )
-        for token in prefix:
-            token_array = np.array([token], dtype=np.int64)
-            self.start = self.start._replace(predictive=self._absorb(self.start, token_array))
-        if self.start.predictive is not None:
-            self.start = self.start._replace(predictive=_normalised(self.start.predictive))
+        self.start = first_sequence(hmm, automaton, suffix, prefix)
         self._known: dict[bytes, int] = {}
         self._last = self.start
 
@@ -115,33 +98,66 @@ class SequenceReader:
 
     def _after(self, sequences: Sequences, tokens: np.ndarray) -> Sequences:
         """The same sequences one token later; tokens int64 [U]."""
-        automaton, suffix = self._automaton, self._suffix
-        no_content = (tokens < 0) | (tokens >= automaton.vocab_size) | (tokens == suffix[-1])
-        over = sequences.over | no_content
-        known = np.where(no_content, 0, tokens)
-        classes = np.where(no_content, 0, automaton.class_of[known])
-        state = np.where(over, sequences.state, automaton.delta[sequences.state, classes])
-        endings = [
-            () if done else advance(suffix, before, int(token), bool(automaton.accepting[after]))
-            for done, before, token, after in zip(over, sequences.endings, tokens, state, strict=True)
-        ]
-        absorbed = self._absorb(sequences, np.where(over, -1, tokens))
-        return Sequences(sequences.of_row, sequences.step + 1, sequences.label, state, endings, over, absorbed)
+        later = followed_by(self._automaton, self._suffix, sequences, tokens)
+        if self._hmm is None or sequences.predictive is None:
+            return later
+        absorbed = absorb(self._hmm, sequences.predictive, np.where(later.over, -1, tokens))
+        return later._replace(predictive=absorbed)
 
-    def _absorb(self, sequences: Sequences, tokens: np.ndarray) -> Tensor | None:
-        """p(z_{t+1} | x_1..x_t) from p(z_t | x_1..x_{t-1}); a token the HMM cannot emit is not seen."""
-        predictive = sequences.predictive
-        if predictive is None or self._emission is None or self._transition is None:
-            return None
-        emitted = self._emission.columns(torch.from_numpy(tokens).to(predictive.device)).to(predictive)
-        posterior = predictive * emitted
-        total = posterior.sum(dim=1, keepdim=True)
-        posterior.div_(total.clamp_min(torch.finfo(total.dtype).tiny))
-        unseen = total[:, 0] <= 0
-        if bool(unseen.any()):
-            # normalized, or the scale of rows that do not sum to 1 would pile up over tokens that are not seen
-            posterior[unseen] = _normalised(predictive[unseen])
-        return self._transition.left(posterior)
+
+def first_sequence(
+    hmm: HiddenMarkovModel | None, automaton: Followed, suffix: tuple[int, ...], prefix: Sequence[int]
+) -> Sequences:
+    """The sequence without any token, after the HMM has read the prefix."""
+    predictive = None
+    if hmm is not None:
+        predictive = hmm.initial.float()[None]
+        for token in prefix:
+            predictive = absorb(hmm, predictive, np.array([token], dtype=np.int64))
+        predictive = _normalised(predictive)
+    return Sequences(
+        of_row=np.zeros(1, dtype=np.int64),
+        step=0,
+        label=np.zeros(1, dtype=np.int64),
+        state=np.array([automaton.initial], dtype=np.int64),
+        endings=[(0,) if automaton.accepts(np.array([automaton.initial]))[0] else ()],
+        over=np.zeros(1, dtype=bool),
+        predictive=predictive,
+    )
+
+
+def followed_by(automaton: Followed, suffix: tuple[int, ...], sequences: Sequences, tokens: np.ndarray) -> Sequences:
+    """Sequences one token later, but for what the HMM makes of it.
+
+    Args:
+        automaton: the content's.
+        suffix: token ids, the last of which ends the text.
+        sequences: U of them, all of one length.
+        tokens: int64 [U]; any number, one that no vocabulary holds ends a text.
+    """
+    no_content = (tokens < 0) | (tokens >= automaton.vocab_size) | (tokens == suffix[-1])
+    over = sequences.over | no_content
+    # Any content token stands in for what is none, where a number is needed and nothing comes of it.
+    known = np.where(no_content, np.argmax(automaton.class_of < automaton.num_classes), tokens)
+    state = np.where(over, sequences.state, automaton.advance(sequences.state, known))
+    endings = [
+        () if done else advance(suffix, before, int(token), bool(accepted))
+        for done, before, token, accepted in zip(over, sequences.endings, tokens, automaton.accepts(state), strict=True)
+    ]
+    return sequences._replace(step=sequences.step + 1, state=state, endings=endings, over=over)
+
+
+def absorb(hmm: HiddenMarkovModel, predictive: Tensor, tokens: np.ndarray) -> Tensor:
+    """p(z_{t+1} | x_1..x_t) from p(z_t | x_1..x_{t-1}), [U, H]; a token the HMM cannot emit is not seen."""
+    emitted = hmm.emission.columns(torch.from_numpy(tokens).to(predictive.device)).to(predictive)
+    posterior = predictive * emitted
+    total = posterior.sum(dim=1, keepdim=True)
+    posterior.div_(total.clamp_min(torch.finfo(total.dtype).tiny))
+    unseen = total[:, 0] <= 0
+    if bool(unseen.any()):
+        # normalized, or the scale of rows that do not sum to 1 would pile up over tokens that are not seen
+        posterior[unseen] = _normalised(predictive[unseen])
+    return hmm.transition.left(posterior)
 
 
 def take(sequences: Sequences, which: np.ndarray) -> Sequences:

@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 class Outcome(NamedTuple):
     """Log-likelihoods in nats per token of held-out samples; sizes in bytes.
 
-    first, trained: of the HMM before and after EM. compressed: of the result.
+    Attributes:
+        training_tokens: sampled to train on.
+        held_out_tokens: sampled to judge by.
+        language_model: of the language model itself.
+        unigram: of token frequencies.
+        first: of the HMM before EM.
+        trained: of the HMM after EM.
+        compressed: of the compressed HMM.
+        float_bytes: of the HMM in float32.
+        file_bytes: of the compressed file.
+        memory_bytes: of the compressed HMM in memory.
     """
 
     training_tokens: int
@@ -25,7 +35,16 @@ class Outcome(NamedTuple):
 
 
 def card(settings: Mapping[str, Any], outcome: Outcome, seconds: Mapping[str, float]) -> str:
-    """Markdown text. settings: of the job. seconds: of each of its stages."""
+    """The model card of a distillation.
+
+    Args:
+        settings: of the job.
+        outcome: the numbers to tell.
+        seconds: of each of its stages.
+
+    Returns:
+        Markdown text.
+    """
     options = " ".join(
         f"--{name.replace('_', '-')}{'' if value is True else f' {value}'}"
         for name, value in settings.items()

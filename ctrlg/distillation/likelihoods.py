@@ -16,7 +16,14 @@ SMOOTHING = 0.1  # occurrences that the unigram adds to every token
 
 
 def unigram_log_likelihood(training: Iterable[Tensor], held_out: Tensor, vocab_size: int, eos_token_id: int) -> float:
-    """Log-likelihood in nats per token of held-out sequences int64 [n, T] under smoothed token frequencies."""
+    """Log-likelihood in nats per token of held-out sequences int64 [n, T] under smoothed token frequencies.
+
+    Args:
+        training: sequences int64 [n, T] to count.
+        held_out: sequences int64 [n, T].
+        vocab_size: V.
+        eos_token_id: of the language model.
+    """
     counts = torch.full((vocab_size,), SMOOTHING, dtype=torch.float64)
     for sequences in training:
         counts += torch.bincount(sequences[token_mask(sequences, eos_token_id)], minlength=vocab_size)
@@ -30,7 +37,12 @@ def language_model_log_likelihood(
 ) -> float:
     """Log-likelihood in nats per token of sequences int64 [n, T] under the language model that continued the prompts.
 
-    prompts: token ids; row r continues prompt r modulo their number, as `sample_chunks` has it.
+    Args:
+        model: a causal language model of transformers.
+        prompts: token ids; row r continues prompt r modulo their number, as `sample_chunks` has it.
+        held_out: sequences int64 [n, T].
+        eos_token_id: of the language model.
+        batch_size: sequences at once.
     """
     mask = token_mask(held_out, eos_token_id)
     before = [list(prompts[row % len(prompts)]) for row in range(len(held_out))]

@@ -85,7 +85,13 @@ class _Stage(NamedTuple):
 
 
 class DistillationResult(NamedTuple):
-    """The compressed HMM, the folder it lies in, and the numbers of its card."""
+    """The compressed HMM, the folder it lies in, and the numbers of its card.
+
+    Attributes:
+        hmm: the compressed HMM.
+        folder: where it lies.
+        outcome: the numbers of its card.
+    """
 
     hmm: QuantizedHMM
     folder: Path
@@ -93,10 +99,19 @@ class DistillationResult(NamedTuple):
 
 
 def distill(settings: DistillationSettings, console: Any = None) -> DistillationResult:
-    """Run all stages that are not done. console: where progress is shown.
+    """Run all stages that are not done.
 
-    Raises ArgumentError where the output holds another job or anything else, cannot be written, or is worked in by
-    another process, DataError for a damaged record of the job, and what the stages raise.
+    Args:
+        settings: of the job.
+        console: where progress is shown.
+
+    Returns:
+        The compressed HMM, its folder and the numbers of its card.
+
+    Raises:
+        ArgumentError: the output holds another job or anything else, cannot be written, or is worked in by another
+            process.
+        DataError: a damaged record of the job, and what the stages raise.
     """
     checked_device(settings.device)
     if settings.prompts:
@@ -168,7 +183,7 @@ class _Job:
     def _sample(self) -> tuple[list[Path], Path]:
         """Files of the training chunks, and of the sequences to judge by."""
         settings = self.settings
-        drawing = ChunkSettings(
+        chunks = ChunkSettings(
             settings.sampling,
             self.chunk_size,
             self.record.get("chunks", -(-settings.sequences // self.chunk_size)),
@@ -178,23 +193,23 @@ class _Job:
             embedded_chunks=self._files_of(settings.embedded_sequences),
             next_tokens=settings.next_tokens if self.described_while_sampling else 0,
         )
-        held_out = replace(drawing, chunk_size=settings.held_out, total_chunks=1, embeddings=False, next_tokens=0)
+        held_out = replace(chunks, chunk_size=settings.held_out, total_chunks=1, embeddings=False, next_tokens=0)
         held_out = replace(held_out, embedded_chunks=None)
         jobs = (
-            ("data.dev", replace(held_out, seed=drawing.seed + 1)),
-            ("data.test", replace(held_out, seed=drawing.seed + 2)),
-            ("data.train", drawing),
+            ("data.dev", replace(held_out, seed=chunks.seed + 1)),
+            ("data.test", replace(held_out, seed=chunks.seed + 2)),
+            ("data.train", chunks),
         )
         files: list[Path] = []
         for name, job in jobs:
             if name == "data.train":
-                self._check_lengths(drawing)
+                self._check_lengths(chunks)
             until = self._deadline("sampling") if name == "data.train" else None
             with sampling_bar(console=self.console, title=f"sampling {name}") as progress:
                 files = sample_chunks(
                     self.model, self.prompts, self.eos, job, self._named(name, job), progress=progress, until=until
                 )
-        if self.settings.seconds is not None:  # time decided how many there are: a later start draws no more
+        if self.settings.seconds is not None:  # time decided how many there are: a later start samples no more
             self.record["chunks"] = len(files)
             self._write_record()
         return files, self.samples / "data.test"
@@ -207,7 +222,7 @@ class _Job:
 
     @property
     def described_while_sampling(self) -> bool:
-        """Whether the draws of next tokens are: not all sequences keep hidden states to make them from later."""
+        """Whether the samples of next tokens are: not all sequences keep hidden states to make them from later."""
         return self.settings.embedded_sequences is not None and self.settings.soft_steps > 0
 
     def _files_of(self, sequences: int | None) -> int | None:
@@ -218,10 +233,10 @@ class _Job:
         """Of `time.monotonic()`: when the stage is to have ended."""
         return None if self.settings.seconds is None else self.began + SHARES[stage] * self.settings.seconds
 
-    def _check_lengths(self, drawing: ChunkSettings) -> None:
+    def _check_lengths(self, chunks: ChunkSettings) -> None:
         """Refuse more states than the training data will have tokens, as the held-out sequences tell."""
         tokens = int((read_sequences(self.samples / "data.dev") != self.eos).sum())
-        expected = tokens / self.settings.held_out * drawing.chunk_size * drawing.total_chunks
+        expected = tokens / self.settings.held_out * chunks.chunk_size * chunks.total_chunks
         check_states(self.settings.hidden_states, int(expected))
 
     def _budget(self) -> int:
@@ -255,7 +270,7 @@ class _Job:
         return self.stages[0].folder / "checkpoint-0"
 
     def _initialise(self, training: list[Path]) -> None:
-        """The first HMM, and the draws of next tokens where they are not there."""
+        """The first HMM, and the samples of next tokens where they are not there."""
         settings = self.settings
         embedded = training[: self._files_of(settings.embedded_sequences)]
         undescribed = training if settings.soft_steps and not self.described_while_sampling else []
@@ -268,7 +283,7 @@ class _Job:
             for number, file in enumerate(map(SampledFile.of, undescribed), start=1):
                 seed = settings.seed * len(training) + number
                 describe_next_tokens(*file, self.head, settings.next_tokens, self.vocab_size, self.eos, seed)
-                bars("drawing next tokens", number, len(training))
+                bars("sampling next tokens", number, len(training))
 
     def _train(self, chunks: int) -> None:
         """All stages, each from the best model of the one before."""
@@ -285,8 +300,8 @@ class _Job:
         deadline = self._deadline(stage.folder.name)
         read = min(chunks, self._files_of(settings.soft_sequences if stage.soft else None) or chunks)
         return TrainingSettings(
-            model_path=str(stage.folder),
-            data_path=str(self.samples),
+            hmm=str(stage.folder),
+            data=str(self.samples),
             dataset="data",
             em_schedule=f"{stage.steps},{read}",
             log_file=str(stage.folder / "log.jsonl"),
@@ -383,7 +398,12 @@ class _Job:
 
 
 def float_bytes(hidden_states: int, vocab_size: int) -> int:
-    """Of an HMM's parameters in float32."""
+    """Bytes of an HMM's parameters in float32.
+
+    Args:
+        hidden_states: H.
+        vocab_size: V.
+    """
     return 4 * hidden_states * (hidden_states + vocab_size + 1)
 
 

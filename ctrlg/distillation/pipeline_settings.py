@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, Seed, TwoOrMore, checked
-from ctrlg.defaults import BITS
-from ctrlg.distillation.sampling.settings import SamplingSettings, check_settings
+from ctrlg.defaults import BITS, TOKENS
+from ctrlg.distillation.sampling.settings import SamplingSettings
 from ctrlg.errors import ArgumentError
 
 SHARES = {"sampling": 0.38, "soft": 0.60, "hmm": 0.84}
@@ -56,7 +56,7 @@ class DistillationSettings:
     hidden_states: TwoOrMore = 512
     sequences: Positive = 50_000
     held_out: Positive = 2_000
-    max_new_tokens: Positive = 32
+    max_new_tokens: Positive = TOKENS
     prompts: str = ""
     chat_template: bool = False
     eos_token: str = ""
@@ -80,7 +80,6 @@ class DistillationSettings:
             raise ArgumentError("a chat template without prompts", hint="name a file of what the user says")
         if self.soft_steps + self.one_hot_steps == 0:
             raise ArgumentError("soft_steps and one_hot_steps are both 0", hint="20 and 5, say")
-        check_settings(self.sampling)
 
     @property
     def sampling(self) -> SamplingSettings:

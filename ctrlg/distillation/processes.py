@@ -30,7 +30,14 @@ ROLL_CALL_SECONDS = 3.0  # survivors have so long to answer, well within the 30 
 
 
 class Processes(NamedTuple):
-    """rank of this process among world_size; device: where it computes; store: of the group, where there is one."""
+    """This process among those of a job.
+
+    Attributes:
+        rank: of this process, from 0.
+        world_size: how many processes there are.
+        device: where this one computes.
+        store: of the group, where there is one.
+    """
 
     rank: int
     world_size: int
@@ -40,7 +47,11 @@ class Processes(NamedTuple):
     def sum(self, tensor: Tensor) -> Tensor:
         """The tensor summed over all processes (its memory is used); itself where there is one.
 
-        Raises ProcessError where another process is gone or does not answer in time.
+        Args:
+            tensor: of this process; its memory is used.
+
+        Raises:
+            ProcessError: another process is gone or does not answer in time.
         """
         if self.world_size == 1:
             return tensor
@@ -52,7 +63,11 @@ class Processes(NamedTuple):
         return moved.to(tensor.device)
 
     def wait(self) -> None:
-        """Return when every process has come this far. Raises ProcessError as `sum`."""
+        """Return when every process has come this far.
+
+        Raises:
+            ProcessError: as `sum`.
+        """
         self.sum(torch.zeros(1, dtype=torch.float32))
 
 
@@ -63,9 +78,13 @@ ONE_PROCESS = Processes(0, 1, torch.device("cpu"))
 def joined_processes(device: str | None = None, timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[Processes]:
     """The group torchrun made, or this process alone.
 
-    device: "cpu" (gloo), "cuda" (nccl), ... or None for the best there is. timeout_seconds: > 0; an exchange that
-    takes longer, because a process hangs, ends the job. Raises ArgumentError for a device that is not there and a time
-    limit out of range and, in the block, ProcessError where another process is lost or the job is told to stop.
+    Args:
+        device: "cpu" (gloo), "cuda" (nccl), ... or None for the best there is.
+        timeout_seconds: > 0; an exchange that takes longer, because a process hangs, ends the job.
+
+    Raises:
+        ArgumentError: a device that is not there, or a time limit out of range.
+        ProcessError: in the block, where another process is lost or the job is told to stop.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     kind = device or default_device()

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 def sampling_bar(
     shown: bool = True, console: Any = None, title: str = "sampling"
 ) -> Iterator[Callable[[ChunkProgress], None]]:
-    """What to give `sample_chunks` as `progress`. shown: False in all processes but one. console: of rich, by default
-    one for the standard output; nothing is shown on a `LineConsole` and where rich is not installed."""
+    """What to give `sample_chunks` as `progress`.
+
+    Args:
+        shown: False in all processes but one.
+        console: of rich, by default one for the standard output; nothing is shown on a `LineConsole` and where rich is
+            not installed.
+        title: beside the bar.
+    """
     if not _has_bars(console):
         yield lambda state: None
         return
@@ -58,7 +64,11 @@ def sampling_bar(
 
 @contextmanager
 def token_bar(console: Any = None) -> Iterator[Callable[[int, int], None]]:
-    """What to call with the tokens sampled and those of the whole job. console: as for `sampling_bar`."""
+    """What to call with the tokens sampled and those of the whole job.
+
+    Args:
+        console: as for `sampling_bar`.
+    """
     if not _has_bars(console):
         yield lambda done, total: None
         return
@@ -80,7 +90,10 @@ def token_bar(console: Any = None) -> Iterator[Callable[[int, int], None]]:
 class StageBars:
     """Shows each stage of a job as a bar of its own: call it with the stage's name, how much is done, and of how much.
 
-    Used as a context. console: as for `sampling_bar`; without bars, a stage is a line where it begins.
+    Used as a context.
+
+    Args:
+        console: as for `sampling_bar`; without bars, a stage is a line where it begins.
     """
 
     def __init__(self, console: Any = None) -> None:

@@ -21,8 +21,9 @@ BLOCK = 4096  # on any other: 0.8 GB of float32 logits over 49,152 tokens, in fe
 class TokenBatch(NamedTuple):
     """Rows of a batch, padded on the right.
 
-    ids: int64 [B, T], all tokens but each row's last. targets: int64 [B, T], the tokens that follow; IGNORED where
-    there is none.
+    Attributes:
+        ids: int64 [B, T], all tokens but each row's last.
+        targets: int64 [B, T], the tokens that follow; IGNORED where there is none.
     """
 
     ids: Tensor
@@ -30,7 +31,12 @@ class TokenBatch(NamedTuple):
 
 
 def token_batch(rows: Sequence[Sequence[int]], device: torch.device) -> TokenBatch:
-    """The batch of token rows of two tokens or more each."""
+    """The batch of token rows of two tokens or more each.
+
+    Args:
+        rows: token ids, two or more each.
+        device: of the batch.
+    """
     width = max(map(len, rows))
     ids = torch.zeros(len(rows), width, dtype=torch.long)
     labels = torch.full((len(rows), width), IGNORED)
@@ -42,9 +48,11 @@ def token_batch(rows: Sequence[Sequence[int]], device: torch.device) -> TokenBat
 def token_loss(model: Any, rows: Sequence[Sequence[int]], blockwise: bool = True) -> Tensor:
     """Mean cross-entropy in nats over the tokens after the first of each row, float32 scalar.
 
-    model: a causal language model of transformers; computes in the precision of its weights.
-    blockwise: apply the output layer to blocks of tokens; only for models whose logits are that layer's output
-        (`has_plain_head`).
+    Args:
+        model: a causal language model of transformers; computes in the precision of its weights.
+        rows: token ids, two or more each.
+        blockwise: apply the output layer to blocks of tokens; only for models whose logits are that layer's output
+            (`has_plain_head`).
     """
     ids, targets = token_batch(rows, next(model.parameters()).device)
     predicted = targets != IGNORED
@@ -62,7 +70,13 @@ def token_loss(model: Any, rows: Sequence[Sequence[int]], blockwise: bool = True
 
 @torch.no_grad()
 def held_out_loss(model: Any, rows: Sequence[Sequence[int]], batch_size: int) -> float:
-    """Nats per predicted token (end-of-text included) of token rows under a causal language model."""
+    """Nats per predicted token (end-of-text included) of token rows under a causal language model.
+
+    Args:
+        model: a causal language model of transformers.
+        rows: token ids, two or more each.
+        batch_size: rows at once.
+    """
     blockwise = has_plain_head(model)
     ordered = sorted(rows, key=len)
     total, count = 0.0, 0
@@ -79,6 +93,9 @@ def has_plain_head(model: Any) -> bool:
     """Whether the logits are a linear layer of the decoder's last hidden state, and nothing is done to them after.
 
     Found out by trying: some models scale their logits, or cap them.
+
+    Args:
+        model: a causal language model of transformers.
     """
     head = model.get_output_embeddings()
     if type(head) is not nn.Linear:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ctrlg.arguments import AboveZero, Natural, Positive, Seed, checked
+from ctrlg.defaults import TOKENS
 from ctrlg.errors import ArgumentError
 
 LEAST_WORDS, MOST_WORDS = 6, 16
@@ -23,10 +24,10 @@ class BenchmarkSettings:
     """What is written, and with what.
 
     Attributes:
-        hmm_model_path: folder or hub id of an HMM, or 'default'; a compressed one is unpacked first.
-        base_model: Hugging Face id, folder, .gguf file, or 'default'.
-        dataset_path: concept sets with references: a file, a name on the hub, or 'default': CommonGen's.
-        output_path: JSON lines, or Norm-Q's list where it ends in .json; what is there is not written again.
+        hmm: folder or hub id of an HMM, or 'default'; a compressed one is unpacked first.
+        model: Hugging Face id, folder, .gguf file, or 'default'.
+        data: concept sets with references: a file, a name on the hub, or 'default': CommonGen's.
+        output: JSON lines, or Norm-Q's list where it ends in .json; what is there is not written again.
         beams: of the search.
         limit: concept sets, spread evenly; all where None.
         seeds: 0 spreads the sets evenly, others sample them.
@@ -44,17 +45,17 @@ class BenchmarkSettings:
             all settings. None for any.
     """
 
-    hmm_model_path: str
-    base_model: str
-    dataset_path: str
-    output_path: str
+    hmm: str
+    model: str
+    data: str
+    output: str
     beams: Positive = BEAMS
     limit: Positive | None = None
     seeds: tuple[Seed, ...] = (0,)
     soft_mask: bool = False
     least_words: Natural = LEAST_WORDS
     most_words: Natural | None = MOST_WORDS
-    max_new_tokens: Positive = 32
+    max_new_tokens: Positive = TOKENS
     together: Positive = TOGETHER
     device: str = "cpu"
     most_sentences: Positive | None = None

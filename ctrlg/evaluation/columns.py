@@ -17,7 +17,15 @@ _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
 def set_number(value: Any, place: str) -> int:
-    """The number of a concept set: a whole number, or the text of one as in CSV files. Raises DataError."""
+    """The number of a concept set: a whole number, or the text of one as in CSV files.
+
+    Args:
+        value: of the column.
+        place: where it stands, for messages.
+
+    Raises:
+        DataError: anything else.
+    """
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if isinstance(value, float) and math.isfinite(value):
         is_whole = value == int(value)
@@ -32,7 +40,13 @@ def concepts_of(value: Any, place: str) -> tuple[str, ...]:
     """Concepts of a list of texts, or of one text; each once, whatever its case.
 
     "dog#run", "dog, run" and "['dog' 'run']" are two concepts, "ice cream, dog" as well: spaces alone part nothing.
-    Raises DataError for anything else, for none, and for words without a separator.
+
+    Args:
+        value: of the column.
+        place: where it stands, for messages.
+
+    Raises:
+        DataError: anything else, none, and words without a separator.
     """
     texts = _listed(value, place) if isinstance(value, str) else value
     if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
@@ -47,8 +61,16 @@ def concepts_of(value: Any, place: str) -> tuple[str, ...]:
 
 
 def whole_texts(values: Sequence[str], place: str, column: str) -> tuple[str, ...]:
-    """The texts. Raises DataError for half of a character (a lone surrogate, which JSON can spell): no scorer reads
-    it."""
+    """The texts.
+
+    Args:
+        values: of the column.
+        place: where it stands, for messages.
+        column: its name, for messages.
+
+    Raises:
+        DataError: half of a character (a lone surrogate, which JSON can spell): no scorer reads it.
+    """
     for value in values:
         if any("\ud800" <= character <= "\udfff" for character in value):
             raise DataError(

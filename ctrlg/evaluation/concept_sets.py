@@ -18,14 +18,25 @@ COLUMNS = ("concept_set_idx", "concepts", "references")
 
 
 class ConceptSet(NamedTuple):
-    """number: CommonGen's. concepts: lemmas, each to appear in some inflection. references: human sentences."""
+    """A concept set of CommonGen: words that one sentence has to contain.
+
+    Attributes:
+        number: CommonGen's.
+        concepts: lemmas, each to appear in some inflection.
+        references: human sentences.
+    """
 
     number: int
     concepts: tuple[str, ...]
     references: tuple[str, ...]
 
     def constraint(self, least_words: int, most_words: int | None) -> Constraint:
-        """Every concept in some inflection, and so many words; no upper limit where `most_words` is None."""
+        """Every concept in some inflection, and so many words; no upper limit where `most_words` is None.
+
+        Args:
+            least_words: of the sentence.
+            most_words: of the sentence; None for no upper limit.
+        """
         keywords = Keywords([[concept] for concept in self.concepts], inflect=True)
         if least_words == 0 and most_words is None:
             return keywords
@@ -37,7 +48,15 @@ def read_concept_sets(source: str | Path, count: int | None = None, split: str =
 
     A row has a list `references`, or one of them as `target`; rows of one set with a `target` each are joined. Lists of
     concepts may be text, as in CSV files, see `concepts_of`.
-    Raises DataError as `read_rows` and for missing columns, ArgumentError for a count below 1 and as `read_rows`.
+
+    Args:
+        source: a file, or a name on the hub.
+        count: of sets; all where None.
+        split: of a data set on the hub.
+
+    Raises:
+        DataError: as `read_rows`, and missing columns.
+        ArgumentError: a count below 1 and as `read_rows`.
     """
     if count is not None and count < 1:
         raise ArgumentError(f"{count} concept sets", hint="at least 1")

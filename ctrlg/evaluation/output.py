@@ -18,7 +18,11 @@ SETTINGS = "settings"
 
 
 def working_file(path: str | Path) -> Path:
-    """The file of JSON lines behind a results file: itself, unless its name ends in .json."""
+    """The file of JSON lines behind a results file: itself, unless its name ends in .json.
+
+    Args:
+        path: of the results.
+    """
     path = Path(path)
     return path.with_suffix(".jsonl") if _is_list(path) else path
 
@@ -26,11 +30,15 @@ def working_file(path: str | Path) -> Path:
 def open_lines(path: str | Path, settings: Mapping[str, Any]) -> StudyLines:
     """What has been written so far, to go on from; to be closed.
 
-    path: of the results. Where it ends in .json and holds results of the benchmark already, as a list or, of earlier
-    versions, as JSON lines, those that the working file lacks are added to it, so that writing the list loses nothing.
-    settings: what the lines were written with, see `write_list`.
-    Raises ArgumentError where the folder cannot be written, where `path` is somebody else's file, and where lines were
-    written with other settings; DataError as `StudyLines`.
+    Args:
+        path: of the results. Where it ends in .json and holds results of the benchmark already, as a list or, of
+            earlier versions, as JSON lines, those that the working file lacks are added to it, so that writing the list
+            loses nothing.
+        settings: what the lines were written with, see `write_list`.
+
+    Raises:
+        ArgumentError: a folder that cannot be written, somebody else's file, or lines written with other settings.
+        DataError: as `StudyLines`.
     """
     path = Path(path)
     earlier = _earlier(path) if _is_list(path) and path.exists() else []
@@ -40,7 +48,7 @@ def open_lines(path: str | Path, settings: Mapping[str, Any]) -> StudyLines:
             lines.close()
             raise ArgumentError(
                 f"{path} was written with other settings: {differing}",
-                hint="give the same to go on, or another --output_path",
+                hint="give the same to go on, or another --output",
             )
     for line in earlier:
         key = tuple(line[name] for name in KEY)
@@ -51,7 +59,12 @@ def open_lines(path: str | Path, settings: Mapping[str, Any]) -> StudyLines:
 
 def write_list(path: str | Path, lines: StudyLines) -> None:
     """Where the name of the results ends in .json, write them there as Norm-Q's list, by number of concept set within
-    each method, bits, mask and seed. Its records have more columns than Norm-Q's: those that tell them apart."""
+    each method, bits, mask and seed. Its records have more columns than Norm-Q's: those that tell them apart.
+
+    Args:
+        path: of the results.
+        lines: all of them.
+    """
     if not _is_list(Path(path)):
         return
     order: dict[tuple[Any, ...], int] = {}

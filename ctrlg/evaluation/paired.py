@@ -15,8 +15,13 @@ from ctrlg.files.records import markdown_rows
 class Paired(NamedTuple):
     """A row against the reference, on the concept sets that both have.
 
-    sets: how many. same: of them with the same first sentence. gained: log-probability per token, in nats, more than
-    the reference has.
+    Attributes:
+        method: of the row.
+        bits: of the row.
+        mask: of the row.
+        sets: how many.
+        same: of them with the same first sentence.
+        gained: log-probability per token, in nats, more than the reference has.
     """
 
     method: str
@@ -30,8 +35,13 @@ class Paired(NamedTuple):
 def paired_rows(lines: Sequence[Mapping[str, Any]], reference: str, name: str = "results") -> list[Paired]:
     """Every row but the reference that shares concept sets with it, in order of first lines.
 
-    lines: of the benchmark's output, all with "log_prob". reference: "float32", "norm-q:8", ...; under the hard mask
-    where it has been written under both. name: as for `rows_of`. Raises DataError where there is no such row.
+    Args:
+        lines: of the benchmark's output, all with "log_prob".
+        reference: "float32", "norm-q:8", ...; under the hard mask where it has been written under both.
+        name: as for `rows_of`.
+
+    Raises:
+        DataError: there is no such row.
     """
     groups: dict[tuple[Any, Any, Any], dict[tuple[Any, Any], Mapping[str, Any]]] = defaultdict(dict)
     for line in lines:
@@ -61,7 +71,12 @@ def _paired(
 
 
 def paired_markdown(rows: Sequence[Paired], reference: str) -> str:
-    """The rows as a Markdown table."""
+    """The rows as a Markdown table.
+
+    Args:
+        rows: of `paired_rows`.
+        reference: its name.
+    """
     head = ["method", "bits", "mask", "sets", f"same sentence as {reference}", "log-probability gained"]
     cells = [[row.method, row.bits, row.mask, row.sets, row.same, f"{row.gained}"] for row in rows]
     return markdown_rows([head, *cells])

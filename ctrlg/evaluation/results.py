@@ -14,7 +14,13 @@ REQUIRED = ("concept_set_idx", "concepts")
 
 
 class Written(NamedTuple):
-    """What was written for one concept set. number: CommonGen's. sentences: best first."""
+    """What was written for one concept set.
+
+    Attributes:
+        number: CommonGen's.
+        concepts: lemmas.
+        sentences: best first.
+    """
 
     number: int
     concepts: tuple[str, ...]
@@ -26,7 +32,15 @@ class Written(NamedTuple):
 
     @classmethod
     def of(cls, record: Mapping[str, Any], place: str) -> Written:
-        """From a record with a list `sentences` or a text `sentence`. Raises DataError, naming `place`."""
+        """From a record with a list `sentences` or a text `sentence`.
+
+        Args:
+            record: of a results file.
+            place: where it stands, for messages.
+
+        Raises:
+            DataError: a column that is missing or wrong; the message names `place`.
+        """
         missing = [name for name in REQUIRED if name not in record]
         sentences = record.get("sentences", record.get("sentence"))
         if missing or sentences is None:
@@ -42,12 +56,26 @@ class Written(NamedTuple):
 
 
 def read_results(path: str | Path) -> list[Written]:
-    """All records of a file. Raises DataError as `read_records`, and for missing columns."""
+    """All records of a file.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        DataError: as `read_records`, and missing columns.
+    """
     return [Written.of(record, place) for place, record in _placed(path)]
 
 
 def read_records(path: str | Path) -> list[Mapping[str, Any]]:
-    """All records of a file as they are. Raises DataError for no such file, no record, and what is not JSON."""
+    """All records of a file as they are.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        DataError: no such file, no record, and what is not JSON.
+    """
     return [record for _, record in _placed(path)]
 
 

@@ -23,8 +23,14 @@ def read_rows(source: str | Path, split: str = "validation") -> Rows:
     """All rows of a file, or of a split of a data set on the hub, such as allenai/common_gen.
 
     Files ending in .csv have a header, those ending in .json hold a list or lines, all others are JSON lines.
-    Raises DataError for no such file or data set, no rows, and what is not JSON or CSV, ArgumentError where `datasets`
-    is needed, for a name on the hub, and not installed.
+
+    Args:
+        source: a file, or a name on the hub.
+        split: of a data set on the hub.
+
+    Raises:
+        DataError: no such file or data set, no rows, and what is not JSON or CSV.
+        ArgumentError: `datasets` is needed, for a name on the hub, and not installed.
     """
     file = Path(source)
     if file.exists():

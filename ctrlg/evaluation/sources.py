@@ -19,7 +19,12 @@ _ANSWER_SECONDS = 5.0
 
 
 class Source(NamedTuple):
-    """name: what `read_concept_sets` takes. note: which source was taken and why; "" where the user named it."""
+    """Where concept sets come from.
+
+    Attributes:
+        name: what `read_concept_sets` takes.
+        note: which source was taken and why; "" where the user named it.
+    """
 
     name: str
     note: str = ""
@@ -30,6 +35,9 @@ def find_source(name: str | Path) -> Source:
 
     "default" is the file `NORM_Q_FILE` where there is one, else CommonGen on the hub where that answers within
     seconds, else the 100 validation sets inside this package.
+
+    Args:
+        name: a file, a name on the hub, or "default".
     """
     if str(name) != DEFAULT:
         return Source(str(name))

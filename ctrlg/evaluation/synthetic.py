@@ -22,7 +22,15 @@ INFLECTIONS = 5  # tokens that count as one keyword
 
 @dataclass(frozen=True)
 class SyntheticHMM(MatrixHMM[StochasticMatrix]):
-    """An HMM of random probabilities, compressed or dense; the token `eos_token_id` is the last one."""
+    """An HMM of random probabilities, compressed or dense; the token `eos_token_id` is the last one.
+
+    Attributes:
+        transition: [H, H].
+        emission: [H, V].
+        initial: [H].
+        fingerprint: of a vocabulary; None for any.
+        eos_token_id: V - 1.
+    """
 
     transition: StochasticMatrix
     emission: StochasticMatrix
@@ -34,7 +42,11 @@ class SyntheticHMM(MatrixHMM[StochasticMatrix]):
         object.__setattr__(self, "eos_token_id", self.vocab_size - 1)
 
     def to(self, device: torch.device | str) -> SyntheticHMM:
-        """The same model on another device."""
+        """The same model on another device.
+
+        Args:
+            device: to move to.
+        """
         return SyntheticHMM(
             self.transition.to(device), self.emission.to(device), self.initial.to(device), self.fingerprint
         )
@@ -45,12 +57,25 @@ class SyntheticHMM(MatrixHMM[StochasticMatrix]):
 
 
 def float_bytes(hidden_states: int, vocab_size: int) -> int:
-    """Bytes of an HMM in float32."""
+    """Bytes of an HMM in float32.
+
+    Args:
+        hidden_states: H.
+        vocab_size: V.
+    """
     return 4 * hidden_states * (hidden_states + vocab_size + 1)
 
 
 def compressed_matrix(rows: int, columns: int, entries: int, bits: int, seed: int) -> CompressedMatrix:
-    """Random [rows, columns] with `entries` stored codes a row on a geometric codebook and a uniform background."""
+    """Random [rows, columns] with `entries` stored codes a row on a geometric codebook and a uniform background.
+
+    Args:
+        rows: how many.
+        columns: how many.
+        entries: stored codes of a row.
+        bits: of a code.
+        seed: of everything random.
+    """
     generator = np.random.default_rng(seed)
     chosen = np.stack([np.sort(generator.choice(columns, entries, replace=False)) for _ in range(rows)])
     levels = np.append(0.0, np.logspace(-DECADES, 0, 2**bits - 1))
@@ -70,7 +95,17 @@ def compressed_matrix(rows: int, columns: int, entries: int, bits: int, seed: in
 def synthetic_hmm(hidden_states: int, vocab_size: int, entries: int, bits: int, seed: int = 0) -> SyntheticHMM:
     """H hidden states, V tokens, about `entries` codes of `bits` bits in every row of both matrices.
 
-    Nothing dense is made on the way. Raises ArgumentError for sizes below 1, V below 2, and bits outside 1 to 8.
+    Nothing dense is made on the way.
+
+    Args:
+        hidden_states: H.
+        vocab_size: V.
+        entries: stored codes of a row.
+        bits: of a code.
+        seed: of everything random.
+
+    Raises:
+        ArgumentError: sizes below 1, V below 2, and bits outside 1 to 8.
     """
     for name, value, least, most in (
         ("hidden_states", hidden_states, 1, None),
@@ -94,6 +129,12 @@ def keywords_and_words(vocab_size: int, keywords: int, words: int, seed: int = 0
     """Every keyword occurs and there are at most `words` words: 2^keywords * (words + 1) + 1 states.
 
     A keyword is any of a few tokens; a third of the tokens begin a word; the last token is never content.
+
+    Args:
+        vocab_size: V.
+        keywords: how many.
+        words: most words.
+        seed: of everything random.
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(vocab_size - 1)

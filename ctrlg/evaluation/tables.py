@@ -31,9 +31,16 @@ COLOURS = (DARK, MIDDLE, "0.7", LIGHT, "#7b4fa3", "#d9a400", "0.4")  # of method
 class Row(NamedTuple):
     """What one setting wrote.
 
-    scores: those of `evaluate`, and "log_prob", the language model's nats per token, where it was written down.
-    kept: constraints kept, words and their number, or None. bytes: of transition and emission on disk, or None.
-    milliseconds: a token, neural and symbolic; symbolic: of these; None where no time was written down.
+    Attributes:
+        method: of the lines, or the name of their file.
+        bits: of a code, or None.
+        mask: "hard" or "soft", or None.
+        sentences: how many.
+        scores: those of `evaluate`, and "log_prob", the language model's nats per token, where it was written down.
+        kept: how many constraints were kept, words and their number, or None.
+        bytes: of transition and emission on disk, or None.
+        milliseconds: a token, neural and symbolic; None where no time was written down.
+        symbolic: of these milliseconds; None where no time was written down.
     """
 
     method: str
@@ -56,8 +63,14 @@ def rows_of(
 ) -> list[Row]:
     """One row for each method, bits and mask, in order of their first line; errors as `evaluate`.
 
-    lines: of the benchmark's output, or of any results file (`ctrlg.evaluation.results`): then `name` is the method.
-    first_only: judge the first sentence of each concept set, as Norm-Q does, whose files hold all beams, best first.
+    Args:
+        lines: of the benchmark's output, or of any results file (`ctrlg.evaluation.results`): then `name` is the
+            method.
+        references: human sentences of each concept set, by its number.
+        name: of the file.
+        substring: how concepts are looked for, see `covered`.
+        first_only: judge the first sentence of each concept set, as Norm-Q does, whose files hold all beams, best
+            first.
     """
     groups: dict[tuple[Any, Any, Any], list[Mapping[str, Any]]] = defaultdict(list)
     for line in lines:
@@ -66,7 +79,12 @@ def rows_of(
 
 
 def group_of(line: Mapping[str, Any], name: str) -> tuple[Any, Any, Any]:
-    """Method, bits and mask of a line, which say the row it belongs to; `name` where it names no method."""
+    """Method, bits and mask of a line, which say the row it belongs to; `name` where it names no method.
+
+    Args:
+        line: of a results file.
+        name: of the file.
+    """
     return line.get("method", name), line.get("bits"), line.get("mask")
 
 
@@ -102,7 +120,11 @@ def _row(
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A Markdown table, scores with their 95 % intervals."""
+    """A Markdown table, scores with their 95 % intervals.
+
+    Args:
+        rows: of `rows_of`.
+    """
     with_log = any("log_prob" in row.scores for row in rows)
     heads = ["method", "bits", "mask", "sentences", "kept", *SHOWN.values()]
     heads += ["log-probability"] * with_log + ["bytes", "ms a token (symbolic)"]
@@ -118,7 +140,11 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def norm_q_markdown(rows: Sequence[Row]) -> str:
-    """A Markdown table of the scores that Norm-Q's test_acc.py prints, under its names, to three decimals as there."""
+    """A Markdown table of the scores that Norm-Q's test_acc.py prints, under its names, to three decimals as there.
+
+    Args:
+        rows: of `rows_of`.
+    """
     table: list[Sequence[object]] = [["method", "bits", "mask", *AS_NORM_Q.values()]]
     for row in rows:
         values = [f"{row.scores[name].value:.3f}" for name in AS_NORM_Q]
@@ -128,10 +154,20 @@ def norm_q_markdown(rows: Sequence[Row]) -> str:
 
 def plot(rows: Sequence[Row], path: str | Path, command: str | None = None) -> None:
     """Success, CIDEr and log-probability against bits, a line for each method and mask; what has no bits of its own
-    (the float HMM, the mask alone) across. Raises DataError where no row has bits, ArgumentError as `save_figure`."""
+    (the float HMM, the mask alone) across.
+
+    Args:
+        rows: of `rows_of`.
+        path: of the plot.
+        command: kept in the file's metadata.
+
+    Raises:
+        DataError: no row has bits.
+        ArgumentError: as `save_figure`.
+    """
     lines = [row for row in rows if row.bits is not None]
     if not lines:
-        raise DataError("no row says its bits: nothing to draw", hint="results of test_benchmark.py")
+        raise DataError("no row says its bits: nothing to plot", hint="results of test_benchmark.py")
     panels = {name: label for name, label in PANELS.items() if all(name in row.scores for row in lines)}
     figure = new_figure(4.5 * len(panels) + 1, 4.7)
     for axes, (name, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):

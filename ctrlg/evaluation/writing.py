@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ctrlg.constraints.base import Constraint
+from ctrlg.defaults import TOKENS
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.benchmark_settings import BEAMS, LEAST_WORDS, MOST_WORDS, TOGETHER
 from ctrlg.evaluation.concept_sets import ConceptSet
@@ -20,8 +21,14 @@ NORM_Q_LENGTH_PENALTY = 1.0
 
 
 class Sentence(NamedTuple):
-    """ranked: the different texts that a search for the constraint found, at least one, best first by the language
-    model."""
+    """What was written for one concept set.
+
+    Attributes:
+        concept_set: that it was written for.
+        constraint: that it satisfies.
+        ranked: the different texts that a search for the constraint found, at least one, best first by the language
+            model.
+    """
 
     concept_set: ConceptSet
     constraint: Constraint
@@ -34,8 +41,11 @@ class Sentence(NamedTuple):
 
     @property
     def record(self) -> dict[str, Any]:
-        """A line of a results file (`ctrlg.evaluation.results`). sentences: all ranked texts. Of the first of them,
-        kept: whether the constraint holds on its text; log_prob: nats per token, of the language model that wrote it.
+        """A line of a results file (`ctrlg.evaluation.results`).
+
+        Returns:
+            The concept set; "sentences", all ranked texts; and of the first of them "kept", whether the constraint
+            holds on its text, and "log_prob", nats per token of the language model that wrote it.
         """
         return {
             "concept_set_idx": self.concept_set.number,
@@ -52,7 +62,7 @@ def write_sentences(
     hmm: Any,
     concept_sets: Sequence[ConceptSet],
     beams: int = BEAMS,
-    max_new_tokens: int = 32,
+    max_new_tokens: int = TOKENS,
     soft_mask: bool = False,
     words: Words = (LEAST_WORDS, MOST_WORDS),
     together: int = TOGETHER,
@@ -61,10 +71,22 @@ def write_sentences(
 ) -> Iterator[Sentence]:
     """The ranked sentences of every concept set that is not there yet.
 
-    hmm: None for the mask alone. soft_mask: as for `ctrlg.generate`. words: least and most. together: constraints of a
-    search, >= 1; always the same ones, so that what is written in bfloat16, which rounds otherwise in a batch of
-    another size, does not depend on what was there. compiled: an automaton that says the same as the constraint, for
-    whom writes a concept set many times. Raises ArgumentError for a `together` below 1.
+    Args:
+        model: a causal language model of transformers.
+        tokenizer: the model's tokenizer.
+        hmm: what guides; None for the mask alone.
+        concept_sets: to write, in this order.
+        beams: of the search, all of which are ranked.
+        max_new_tokens: most tokens of a sentence.
+        soft_mask: as for `ctrlg.generate`.
+        words: least and most of a sentence.
+        together: constraints of a search, >= 1; always the same ones, so that what is written in bfloat16, which rounds
+            otherwise in a batch of another size, does not depend on what was there.
+        there: whether a concept set is written already.
+        compiled: an automaton that says the same as the constraint, for whom writes a concept set many times.
+
+    Raises:
+        ArgumentError: a `together` below 1, and as `ctrlg.generate_many`.
     """
     if together < 1:
         raise ArgumentError(f"{together} constraints together", hint="at least 1")

@@ -13,9 +13,13 @@ from ctrlg.automata.graph_conversion import HoldsDFA, as_dfa
 from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.automata.utf8 import whole_characters
 from ctrlg.constraints import Constraint
+from ctrlg.constraints.base import Target
+from ctrlg.constraints.compilation import exact_or_factored
+from ctrlg.defaults import MAX_STATES
 from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.generation.ranking import extract_generated_ids
 from ctrlg.look_ahead.model import HiddenMarkovModel
+from ctrlg.parts import Factored
 from ctrlg.vocabulary.characters import SYMBOLS
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
@@ -49,7 +53,7 @@ class CompiledConstraint(NamedTuple):
 
     constraint: ConstraintLike
     vocabulary: Vocabulary
-    dfa: DFA
+    dfa: DFA | Factored
     mask: DFA
     prefix_ids: list[int]
     suffix_ids: list[int]
@@ -116,7 +120,8 @@ def compiled(constraint: ConstraintLike, vocabulary: Vocabulary, place: Place, m
     if drops_space:
         mask = mask & _at_most_one_space(vocabulary)
     if isinstance(constraint, Constraint):
-        dfa = constraint.compile(vocabulary, prefix=prefix, suffix=suffix, max_states=max_states)
+        target = Target(vocabulary, prefix, suffix, max(max_states, MAX_STATES))
+        dfa = exact_or_factored(constraint, target, max_states)
     else:
         never = [token for token, data in enumerate(vocabulary.token_bytes) if data is None]
         dfa = as_dfa(constraint, len(vocabulary.token_bytes)).forbid(never)

@@ -16,7 +16,7 @@ from ctrlg.arguments import (
     Tokenizer,
     checked,
 )
-from ctrlg.defaults import MAX_STATES
+from ctrlg.defaults import EXACT_STATES
 from ctrlg.generation.compiled import ConstraintLike
 from ctrlg.generation.generator import LENGTH_PENALTY, Generator
 from ctrlg.generation.prompts import Prompt
@@ -41,7 +41,7 @@ def generate(
     seed: Seed | None = None,
     temperature: Temperature = 1.0,
     progress: bool | None = None,
-    max_states: Positive = MAX_STATES,
+    max_states: Positive = EXACT_STATES,
     eos_token_id: Natural | None = None,
     soft_mask: bool = False,
     strength: AboveZero | None = None,
@@ -71,7 +71,8 @@ def generate(
         seed: makes sampling repeatable.
         temperature: of the joined scores, > 0.
         progress: show a progress bar; by default in terminals only.
-        max_states: most states of the constraint's automaton.
+        max_states: most states of one automaton for the whole constraint; one that needs more is kept in parts, at a
+            cost that grows with their sum. The look-ahead is then an estimate, what is allowed stays exact.
         eos_token_id: the token that ends a text; by default the HMM's, without an HMM the tokenizer's.
         soft_mask: the HMM alone steers, as in Ctrl-G; then texts come back that break the constraint, `satisfied` says
             which.
@@ -124,7 +125,7 @@ def generate_many(
     prompts: Sequence[Prompt] | Any | None = None,
     *,
     num_return_sequences: Positive = 1,
-    max_states: Positive = MAX_STATES,
+    max_states: Positive = EXACT_STATES,
     eos_token_id: Natural | None = None,
     **settings: Any,
 ) -> list[list[GenerationResult]]:
@@ -141,7 +142,7 @@ def generate_many(
         constraints: one for each list of texts.
         prompts: one for each, of any lengths, or all as one batch.
         num_return_sequences: most texts to return for each.
-        max_states: most states of each constraint's automaton.
+        max_states: most states of one automaton for a whole constraint, as for `generate`.
         eos_token_id: as for `generate`.
         settings: the other arguments of `generate`, the same for all.
 

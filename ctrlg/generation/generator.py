@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from transformers import LogitsProcessorList
@@ -20,8 +20,8 @@ from ctrlg.arguments import (
     Tokenizer,
     checked,
 )
-from ctrlg.decoding.processor import ConstraintLogitsProcessor, check_soft_mask
-from ctrlg.defaults import BEAMS, MAX_STATES
+from ctrlg.decoding.processor import check_soft_mask
+from ctrlg.defaults import BEAMS, EXACT_STATES
 from ctrlg.devices import fast_dtype
 from ctrlg.errors import ArgumentError
 from ctrlg.generation.compiled import (
@@ -44,6 +44,8 @@ from ctrlg.generation.prompts import Prompt, prompt_ids, prompts_of
 from ctrlg.generation.ranking import ScoredIds, score_generated_ids
 from ctrlg.generation.results import GenerationResult, Timing
 from ctrlg.generation.search import SearchSettings, search
+from ctrlg.generation.streaming import pieces
+from ctrlg.generation.tracing.origin import Origin, Weighing
 from ctrlg.loading import load_hmm, load_language_model
 from ctrlg.look_ahead.model import HiddenMarkovModel
 
@@ -64,7 +66,7 @@ class Generator:
         model: a causal language model of transformers; it is used in evaluation mode and is not changed.
         tokenizer: the model's tokenizer.
         hmm: HMM or QuantizedHMM distilled from the model; None for the mask alone.
-        max_states: most states of a constraint's automaton.
+        max_states: most states of one automaton for a whole constraint; one that needs more is kept in parts.
         eos_token_id: the token that ends a text; the HMM's where None, the tokenizer's without an HMM.
         kept: constraints that stay prepared, as far as their tables fit into 1 GiB together.
 
@@ -79,7 +81,7 @@ class Generator:
         tokenizer: Tokenizer,
         hmm: HiddenMarkovModel | None = None,
         *,
-        max_states: Positive = MAX_STATES,
+        max_states: Positive = EXACT_STATES,
         eos_token_id: Natural | None = None,
         kept: Natural = KEPT,
     ) -> None:
@@ -126,6 +128,39 @@ class Generator:
         """
         (results,) = self.batch([constraint], None if prompt is None else [prompt], n, **settings)
         return results
+
+    def stream(self, constraint: ConstraintLike, prompt: Prompt | None = None, **settings: Any) -> Iterator[str]:
+        """One text, piece by piece, as soon as each is decided: greedy, or sampled with `do_sample=True`.
+
+            for piece in generator.stream(Keywords(["dog"]), suffix=".", do_sample=True):
+                print(piece, end="", flush=True)
+
+        A character of several tokens comes whole. Closing the iterator stops the model at its next token.
+
+        Args:
+            constraint: as in a call.
+            prompt: as in a call.
+            settings: those of `ctrlg.generate`, by name, except those of several texts.
+
+        Returns:
+            Pieces of the text of prefix, content and suffix, none of them empty.
+
+        Raises:
+            ArgumentError: at once for settings of several texts; all others, as `ctrlg.generate`, with the first piece.
+        """
+        for name in ("n", "num_return_sequences", "num_beams", "streamer", "stopping_criteria", "progress"):
+            if name in settings:
+                raise ArgumentError(
+                    f"a stream takes no {name}", hint=f"leave out {name}: one text is shown as it grows"
+                )
+        prefix = settings.get("prefix", "")
+        vocabulary = vocabulary_of(plain_model(self.model), self.tokenizer, self.hmm, self.eos_token_id)
+        drops_space = prompt is None and not prefix and vocabulary.drops_first_space
+
+        def write(**own: Any) -> None:
+            self(constraint, prompt, num_beams=1, progress=False, **settings, **own)
+
+        return pieces(write, vocabulary, prefix, drops_space)
 
     @checked
     def batch(
@@ -189,16 +224,10 @@ class Generator:
         token_range = (min_new_tokens, max_new_tokens)
         places = [Place(prefix, suffix, ids is None, token_range, soft_mask) for ids in given]
         prepared = self._prepared.prepare(vocabulary, constraints, places)
+        pull = getattr(self.hmm, "strength", 1.0) if strength is None else strength
+        weighing = Weighing(self.hmm, temperature, soft_mask, pull)
         processors = [
-            ConstraintLogitsProcessor.from_guide(
-                self.hmm,
-                one.guide,
-                [end] * (width - len(prompt)) + prompt,
-                one.constraint.prefix_ids,
-                temperature,
-                soft_mask,
-                getattr(self.hmm, "strength", 1.0) if strength is None else strength,
-            )
+            weighing.processor(one, [end] * (width - len(prompt)) + prompt)
             for one, prompt in zip(prepared, read, strict=True)
         ]
         preparation = time.perf_counter() - started
@@ -210,14 +239,48 @@ class Generator:
         outputs = search(model, read, pairs, settings)
         neural = time.perf_counter() - started - preparation - sum(processor.seconds for processor in processors)
         results = []
-        for one, prompt, written, path, processor in zip(prepared, read, outputs, paths, processors, strict=True):
+        for one, place, prompt, written, path, processor in zip(
+            prepared, places, read, outputs, paths, processors, strict=True
+        ):
             constraint = one.constraint
             contents = contents_of(written, constraint, None if soft_mask else token_range)
             seen = path if KEEP_SCORES.issuperset(options) else None
             best = _ordered(_scored(model, contents, prompt, constraint, seen), constraint, length_penalty)[:n]
             timing = Timing(preparation / len(read), processor.seconds, neural / len(read), written.shape[1])
-            results.append([_result(constraint, content, timing) for content in best])
+            tracer = Origin(model, self._prepared, constraint, place, tuple(prompt), weighing).trace
+            results.append([_result(constraint, content, timing).traced_by(tracer) for content in best])
         return results
+
+    @checked
+    def prepare(
+        self,
+        constraint: ConstraintLike,
+        prompt: Prompt | None = None,
+        *,
+        prefix: str = "",
+        suffix: str = "",
+        min_new_tokens: Natural = 1,
+        max_new_tokens: Natural = 32,
+        soft_mask: bool = False,
+    ) -> None:
+        """Prepare a constraint, so that the first texts under it come as soon as those of a second call.
+
+        Args:
+            constraint: and all others are those of the call to come.
+            prompt: it matters only whether there is one.
+            prefix: text before the content.
+            suffix: text after the content.
+            min_new_tokens: least tokens of the content.
+            max_new_tokens: most tokens of the content.
+            soft_mask: the HMM alone steers.
+
+        Raises:
+            CtrlGError: what the call would raise about the constraint, its place and its tokens.
+        """
+        check_soft_mask(self.hmm, soft_mask)
+        vocabulary = vocabulary_of(self.model, self.tokenizer, self.hmm, self.eos_token_id)
+        place = Place(prefix, suffix, prompt is None, (min_new_tokens, max_new_tokens), soft_mask)
+        self._prepared.prepare(vocabulary, [constraint], [place])
 
 
 def _checked_beams(num_beams: int | None, do_sample: bool, returned: int) -> int:

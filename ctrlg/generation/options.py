@@ -133,6 +133,11 @@ def checked_options(options: Mapping[str, Any], parameters: Iterable[str], rows:
     plain = _of_config(**config)
     config = {name: plain[name] for name in config}
     _of_call(**{name: value for name, value in options.items() if name in OF_CALL})
+    if config.get("cache_implementation") == "paged":
+        raise ArgumentError(
+            "cache_implementation is 'paged', with which transformers leaves out the constraint",
+            hint="leave it out; to serve many requests at once, see docs/engines.md",
+        )
     with options_explained(config):
         GenerationConfig(do_sample=True, num_beams=2, **config).validate()  # which warn of no option
     if options.get("streamer") is not None and (rows > 1 or beams > 1):

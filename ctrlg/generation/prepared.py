@@ -31,7 +31,7 @@ class Prepared(NamedTuple):
 class PreparedConstraints:
     """Prepares constraints, and keeps those that were asked for last. Threads may share it.
 
-    hmm: what guides. max_states: most states of an automaton.
+    hmm: what guides. max_states: most states of one automaton for a whole constraint.
     kept: most constraints that stay, as far as their tables fit into TABLE_BYTES together.
     """
 

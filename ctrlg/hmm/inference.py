@@ -194,13 +194,13 @@ def _predict(model: Parameters, tokens: Tensor, probability: Tensor) -> Iterator
 
 def _draw(matrix: StochasticMatrix, rows: Tensor, generator: torch.Generator | None, block: int = 128) -> Tensor:
     """One column index per row, sampled from that row's distribution; `block` rows are expanded at a time."""
-    drawn = torch.empty_like(rows)
+    sampled = torch.empty_like(rows)
     for start in range(0, len(rows), block):
         cumulated = matrix.rows(rows[start : start + block]).cumsum(1)
         uniform = torch.rand(len(cumulated), 1, generator=generator, dtype=torch.float32, device=rows.device)
         index = torch.searchsorted(cumulated, uniform * cumulated[:, -1:], right=True)[:, 0]
-        drawn[start : start + block] = index.clamp_max(matrix.shape[1] - 1)
-    return drawn
+        sampled[start : start + block] = index.clamp_max(matrix.shape[1] - 1)
+    return sampled
 
 
 def _log_likelihood(probability: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
-"""What is inside an HMM, and what compression took from it."""
+"""What is inside an HMM, what compression took from it, and what a constraint comes down to."""
 
+from ctrlg.inspection.explain import Explanation, explain
 from ctrlg.inspection.fidelity import (
     FidelityRow,
     SequenceLoss,
@@ -10,8 +11,10 @@ from ctrlg.inspection.fidelity import (
 )
 
 __all__ = [
+    "Explanation",
     "FidelityRow",
     "SequenceLoss",
+    "explain",
     "fidelity_table",
     "held_out_log_likelihood",
     "kl_sequence",

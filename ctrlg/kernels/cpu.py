@@ -16,11 +16,8 @@ from torch import Tensor
 
 from ctrlg.kernels import log_ratios, products
 from ctrlg.kernels.lanes import LANES
-from ctrlg.kernels.scoring import ScoringStep
+from ctrlg.kernels.scoring import HEADROOM, ScoringStep
 from ctrlg.kernels.threads import parts_of, run, run_parts
-
-HEADROOM = np.float32(2.0**60)
-"""Numerator and denominator are multiplied by it, so that small ones stay clear of denormals."""
 
 
 class SparseColumns(Protocol):
@@ -141,10 +138,11 @@ def _with_headroom(m: products.Entries) -> products.Entries:
     # Levels of at most 1, the rest in the scale: levels[c] * weight stays below the weight, whatever the codebook's
     # unit. M becomes 2^60 M; 2^-126, where denormals begin, is then 2^-186 of the true product.
     largest = np.abs(m.levels).max() or np.float32(1)
+    headroom = np.float32(HEADROOM)
     return m._replace(
         levels=m.levels / largest,
-        scale=m.scale * (largest * HEADROOM),
-        background=m.background * HEADROOM,
+        scale=m.scale * (largest * headroom),
+        background=m.background * headroom,
     )
 
 

@@ -16,26 +16,26 @@ from ctrlg.kernels.log_ratios import SMALLEST
 
 
 @compiled
-def credit_draws(
-    by_token: Any, predictive: Any, drawn: Any, counts: Any, logs: Any, least_log: float, part: int, parts: int
+def credit_samples(
+    by_token: Any, predictive: Any, samples: Any, counts: Any, logs: Any, least_log: float, part: int, parts: int
 ) -> None:
     """counts[v] += by_token[v] * predictive[t] / (K * p) for every sample v of every place t, p = by_token[v] @
     predictive[t]; logs[part] = sum of log p over this part's samples. A sample of a probability below the
     smallest normal float32 counts for nothing, its log is least_log.
 
-    by_token, counts: float32 [V, H]; predictive: float32 [n, H]; drawn: int32 [n, K], the samples, those of one
-    token side by side (ascending, say); logs: float64 [parts]. All contiguous.
+    by_token, counts: float32 [V, H]; predictive: float32 [n, H]; samples: int32 [n, K], those of one token side
+    by side (ascending, say); logs: float64 [parts]. All contiguous.
     """
-    draws = drawn.shape[1]
+    per_place = samples.shape[1]
     total = 0.0
-    for t in range(len(drawn)):
+    for t in range(len(samples)):
         states = predictive[t]
         first = 0
-        while first < draws:
-            v = drawn[t, first]
+        while first < per_place:
+            v = samples[t, first]
             last = first + 1
             # Equal samples lie side by side: one pass over H for all of them.
-            while last < draws and drawn[t, last] == v:
+            while last < per_place and samples[t, last] == v:
                 last += 1
             # A token belongs to one part: no two write the same row of counts, and its sums have the same order always.
             if v % parts == part:
@@ -44,7 +44,7 @@ def credit_draws(
                 if probability >= SMALLEST:
                     # The posterior p(h | v) = predictive[h] * emission[h] / p shares out one count, a K-th
                     # for each sample.
-                    weight = np.float32(last - first) / (np.float32(draws) * probability)
+                    weight = np.float32(last - first) / (np.float32(per_place) * probability)
                     row = counts[v]
                     for h in range(len(row)):
                         row[h] += weight * states[h] * emission[h]

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+HEADROOM = 2.0**60
+"""Numerator and denominator are multiplied by it, so that small ones stay clear of denormals."""
+
 
 class ScoringStep(NamedTuple):
     """A batch of B sequences that use R rows of weights for K token classes.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -24,6 +25,7 @@ WORK_OF_A_THREAD = 2**20
 
 _TEAM_BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _LOADING_PROCESS = os.getpid()
+_CALLER = threading.local()  # what `stay_in_this_thread` says of each thread
 
 
 def run(kernel: Callable[..., None], work: int, *arguments: Any) -> None:
@@ -45,7 +47,14 @@ def run_parts(kernel: Callable[..., None], parts: int, *arguments: Any) -> None:
 
 def parts_of(work: int) -> int:
     """Threads that so many multiply-adds are worth; at most as many as torch may use."""
+    if getattr(_CALLER, "alone", False):
+        return 1
     return min(torch.get_num_threads(), 1 + work // WORK_OF_A_THREAD)
+
+
+def stay_in_this_thread() -> None:
+    """Kernels that the calling thread starts from now on have no other threads: it is one of several that do so."""
+    _CALLER.alone = True
 
 
 @cache

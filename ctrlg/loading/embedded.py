@@ -40,7 +40,10 @@ _ASSETS = Path(__file__).parents[1] / "assets"  # files of the package
 def default_model_path() -> Path:
     """Folder of the adapted model in the cache, in Hugging Face's format.
 
-    Built at the first call, and again where a file in it is damaged. Raises CheckpointError as `base_model_file`.
+    Built at the first call, and again where a file in it is damaged.
+
+    Raises:
+        CheckpointError: as `base_model_file`.
     """
     adapter = _ASSETS / "adapter" / "adapter_model.safetensors"
     if not adapter.is_file():
@@ -54,19 +57,30 @@ def instruct_model_path() -> Path:
 
 
 def default_hmm_path() -> Path:
-    """Folder of the embedded compressed HMM. Raises CheckpointError where the installation lacks it."""
+    """Folder of the embedded compressed HMM.
+
+    Raises:
+        CheckpointError: the installation lacks it.
+    """
     return _embedded("hmm")
 
 
 def instruct_hmm_path() -> Path:
-    """Folder of the HMM that was distilled from `instruct_model`. Raises as `default_hmm_path`."""
+    """Folder of the HMM that was distilled from `instruct_model`.
+
+    Raises:
+        CheckpointError: as `default_hmm_path`.
+    """
     return _embedded("instruct")
 
 
 def base_model_file() -> Path:
     """SmolLM2-135M-Instruct as a GGUF file in the cache.
 
-    Fetched at the first call, and again where the file is damaged. Raises CheckpointError where it cannot be fetched.
+    Fetched at the first call, and again where the file is damaged.
+
+    Raises:
+        CheckpointError: it cannot be fetched.
     """
     file = cache_folder() / Path(MEMBER).name
     if not _has_digest(file, MEMBER_SHA256):

@@ -10,13 +10,41 @@ but the keywords"), so the sets are kept once:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ctrlg.automata.dfa import DFA
 
 MAX_CLASS_SETS = 8192  # beyond, their masses take too much memory and an edge is made for every class instead
+
+
+class HasClasses(Protocol):
+    """What sorts tokens into classes.
+
+    Attributes:
+        class_of: int32 [V], values in [0, K]; K for the end-of-text token.
+    """
+
+    @property
+    def class_of(self) -> np.ndarray: ...
+
+
+class Followed(HasClasses, Protocol):
+    """An automaton as sequences follow it, whatever it is made of: a state is a number.
+
+    Attributes:
+        initial: the state before the first content token.
+    """
+
+    @property
+    def initial(self) -> int: ...
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def num_classes(self) -> int: ...
+    def advance(self, states: np.ndarray, tokens: np.ndarray) -> np.ndarray: ...
+    def accepts(self, states: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +89,13 @@ class ContentAutomaton:
         """K: the classes of content tokens, without the last one."""
         return self.delta.shape[1]
 
-    def step(self, state: int, token: int) -> int:
-        """The state after one content token; `token` is in [0, V) and not the end-of-text token."""
-        return int(self.delta[state, self.class_of[token]])
+    def advance(self, states: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """The states after one content token each, [n]; tokens in [0, V), none of them end-of-text."""
+        return self.delta[states, self.class_of[tokens]]
+
+    def accepts(self, states: np.ndarray) -> np.ndarray:
+        """Which states a content may end in, bool [n]."""
+        return self.accepting[states]
 
 
 def content_automaton(dfa: DFA, eos_token_id: int, max_class_sets: int = MAX_CLASS_SETS) -> ContentAutomaton:

@@ -74,3 +74,73 @@ def multiply_rows(
             row[h] = product
             top = max(top, product)
         largest[r] = top
+
+
+@compiled
+def multiply_factors(
+    left: np.ndarray,
+    left_row: np.ndarray,
+    values: np.ndarray,
+    core: np.ndarray,
+    factors: np.ndarray,
+    factor: np.ndarray,
+    order: np.ndarray,
+    ends: np.ndarray,
+    out: np.ndarray,
+    largest: np.ndarray,
+    part: int,
+    parts: int,
+) -> None:
+    """out[r] = left[left_row[r]] * values[core[r]] * prod over clauses of their share, and largest[r] = max(out[r]).
+
+    left [U, H], values [n, H] float32; core [R], factors [R, P] int64, rows of values or -1; factor [R, P] float64.
+    Clause c has the alternatives order[ends[c]] .. order[ends[c + 1]]. out [R, H], largest [R] float64.
+    """
+    width = out.shape[1]
+    inverse = np.empty(width)
+    share = np.empty(width)
+    for r in range(part, len(left_row), parts):
+        row = out[r]
+        if core[r] < 0:
+            row[:] = 0.0
+            largest[r] = 0.0
+            continue
+        whole = values[core[r]]
+        before = left[left_row[r]]
+        for h in range(width):
+            # A hidden state from which the core cannot accept has no share of anything.
+            inverse[h] = 1.0 / whole[h] if whole[h] > 0 else 0.0
+            row[h] = np.float64(before[h]) * whole[h]
+        for clause in range(len(ends) - 1):
+            first, last = ends[clause], ends[clause + 1]
+            settled = False
+            for place in range(first, last):
+                settled |= factors[r, order[place]] == core[r]
+            if settled:  # a share of 1
+                continue
+            if last == first + 1:
+                # One alternative, the common case: no way round through 1 - (1 - p), which small p would not survive.
+                at = factors[r, order[first]]
+                by = factor[r, order[first]]
+                if at < 0:
+                    row[:] = 0.0
+                    continue
+                own = values[at]
+                for h in range(width):
+                    row[h] *= min(1.0, own[h] * inverse[h] * by)
+                continue
+            share[:] = 0.0
+            for place in range(first, last):
+                at = factors[r, order[place]]
+                by = factor[r, order[place]]
+                if at < 0:
+                    continue
+                own = values[at]
+                for h in range(width):
+                    share[h] += min(1.0, own[h] * inverse[h] * by) * (1.0 - share[h])
+            for h in range(width):
+                row[h] *= share[h]
+        top = 0.0
+        for h in range(width):
+            top = max(top, row[h])
+        largest[r] = top

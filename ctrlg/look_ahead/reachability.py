@@ -57,6 +57,8 @@ class Reachability:
     Args:
         automaton: the content's.
         token_ranges: least and most content tokens, one pair or several.
+        starts: states before the first token; the automaton's where None. Given ones are not asked whether the
+            constraint can be kept from them.
 
     Attributes:
         live: horizon -> bool [S]; the constraint can be kept from here.
@@ -68,14 +70,19 @@ class Reachability:
         BudgetError: the states of all horizons take more than TABLE_BYTES.
     """
 
-    def __init__(self, automaton: ContentAutomaton, token_ranges: Iterable[Sequence[int]]) -> None:
+    def __init__(
+        self,
+        automaton: ContentAutomaton,
+        token_ranges: Iterable[Sequence[int]],
+        starts: Sequence[int] | None = None,
+    ) -> None:
         ranges = sorted({(int(low), int(high)) for low, high in token_ranges})
         _require_room(automaton.num_states, ranges)
         self.live = _live_states(automaton, ranges)
-        for low, high in ranges:
+        for low, high in ranges if starts is None else ():
             if not self.live[Horizon(low, high)][automaton.initial]:
                 raise _refusal(automaton, low, high)
-        self.visited = _visited_states(automaton, ranges, self.live)
+        self.visited = _visited_states(automaton, ranges, self.live, starts or (automaton.initial,))
 
 
 def _require_room(states: int, ranges: list[tuple[int, int]]) -> None:
@@ -110,12 +117,15 @@ def _live_states(automaton: ContentAutomaton, ranges: list[tuple[int, int]]) -> 
 
 
 def _visited_states(
-    automaton: ContentAutomaton, ranges: list[tuple[int, int]], live: dict[Horizon, np.ndarray]
+    automaton: ContentAutomaton,
+    ranges: list[tuple[int, int]],
+    live: dict[Horizon, np.ndarray],
+    starts: Sequence[int],
 ) -> dict[Horizon, np.ndarray]:
     edges = _Edges(automaton)
     visited = {horizon: np.zeros(automaton.num_states, dtype=bool) for horizon in live}
     reached = np.zeros(automaton.num_states, dtype=bool)
-    reached[automaton.initial] = True
+    reached[list(starts)] = True
     # The states after `step` tokens are the same for all ranges; which horizon that is differs.
     for step in range(max(high for _, high in ranges) + 1):
         for token_range in ranges:

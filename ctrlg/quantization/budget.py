@@ -32,8 +32,16 @@ T = TypeVar("T", bound=Sized)
 def largest_within(quantize_at: Callable[[float], T], max_bytes: int, first: float) -> T:
     """The result of the lowest threshold found to take at most `max_bytes`; within 2 % of it where possible.
 
-    The bytes fall as the threshold rises, nearly as a power of it: the search interpolates between
-    logarithms, starting from `first`. Raises ArgumentError naming the fewest bytes possible.
+    The bytes fall as the threshold rises, nearly as a power of it: the search interpolates between logarithms, starting
+    from `first`.
+
+    Args:
+        quantize_at: the result at a threshold.
+        max_bytes: of the result.
+        first: threshold to begin with.
+
+    Raises:
+        ArgumentError: no threshold reaches it; the message names the fewest bytes possible.
     """
     target = math.log(max(max_bytes, 1))
     best: T | None = None

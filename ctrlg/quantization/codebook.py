@@ -29,7 +29,10 @@ _SAME = 1e-9  # levels whose logarithms differ by less are one
 class Levels(NamedTuple):
     """What a matrix is quantised to; float64 while fitting. K = 2^bits - 1 levels besides the background.
 
-    codebook: [K], positive, increasing, the highest near 1. scale, background: [H].
+    Attributes:
+        codebook: [K], positive, increasing, the highest near 1.
+        scale: [H].
+        background: [H].
     """
 
     codebook: Tensor
@@ -42,7 +45,12 @@ class Levels(NamedTuple):
 
 
 class Intervals(NamedTuple):
-    """Entries and mass in the interval of the background (first column) and of every level: 2 x [H, K + 1]."""
+    """Entries and mass in the interval of the background (first column) and of every level: 2 x [H, K + 1].
+
+    Attributes:
+        entries: how many, [H, K + 1].
+        mass: their sum, [H, K + 1].
+    """
 
     entries: Tensor
     mass: Tensor
@@ -53,8 +61,12 @@ def fit_levels(
 ) -> Levels:
     """Levels that make `sum_h occupancy[h] KL_h + threshold * entries` small.
 
-    occupancy: float64 [H], > 0, sums to 1. threshold: nats per token that an entry must gain, >= 0.
-    start: a codebook [K] to refine; where None, geometric codebooks of SPANS are tried and the best is kept.
+    Args:
+        histogram: of the matrix.
+        occupancy: float64 [H], > 0, sums to 1.
+        bits: of a code, 1 to 8.
+        threshold: nats per token that an entry must gain, >= 0.
+        start: a codebook [K] to refine; where None, geometric codebooks of SPANS are tried and the best is kept.
     """
     price = threshold / occupancy
     peak = histogram.peak
@@ -72,7 +84,9 @@ def fit_levels(
 def boundaries(levels: Levels, price: Tensor) -> Tensor:
     """The probability above which an entry takes each level, [H, K], not decreasing along a row.
 
-    price: nats that an entry of the row must gain to be stored, [H].
+    Args:
+        levels: of the matrix.
+        price: nats that an entry of the row must gain to be stored, [H].
     """
     values, background = levels.values(), levels.background[:, None].clamp_min(_TINY)
     gain = torch.log(values / background)
@@ -85,7 +99,12 @@ def boundaries(levels: Levels, price: Tensor) -> Tensor:
 
 
 def intervals(histogram: MassHistogram, edges: Tensor) -> Intervals:
-    """Counts and masses of the intervals between `edges` [H, K]."""
+    """Counts and masses of the intervals between `edges` [H, K].
+
+    Args:
+        histogram: of the matrix.
+        edges: not decreasing along a row, [H, K].
+    """
     count, mass = histogram.above(edges)
     everything = torch.full_like(count[:, :1], histogram.size), histogram.mass_above[:, :1]
     nothing = torch.zeros_like(count[:, :1])
@@ -100,6 +119,11 @@ def fit_rows(codebook: Tensor, parts: Intervals, size: int) -> Levels:
 
     With `S = sum count * codebook` normalisation leaves one unknown, `q_j = c_j / S + background * (1 - size
     * c_j / S)`; the KL is convex in it. A row without entries is uniform.
+
+    Args:
+        codebook: [K].
+        parts: which entries take which level.
+        size: N, columns of the matrix.
     """
     total = (parts.entries[:, 1:] * codebook).sum(1)
     stores = total > 0
@@ -119,7 +143,13 @@ def fit_rows(codebook: Tensor, parts: Intervals, size: int) -> Levels:
 
 
 def row_costs(histogram: MassHistogram, levels: Levels, price: Tensor) -> Tensor:
-    """KL(p || q) + price * entries of every row, [H], for the best rows with the intervals of these levels."""
+    """KL(p || q) + price * entries of every row, [H], for the best rows with the intervals of these levels.
+
+    Args:
+        histogram: of the matrix.
+        levels: of the matrix.
+        price: nats that an entry of the row must gain to be stored, [H].
+    """
     parts = intervals(histogram, boundaries(levels, price))
     fitted = fit_rows(levels.codebook, parts, histogram.size)
     values = torch.cat([fitted.background[:, None], fitted.values()], 1).clamp_min(_TINY)

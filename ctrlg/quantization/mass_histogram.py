@@ -22,8 +22,12 @@ _BLOCK_ENTRIES = 1 << 22  # entries binned at a time
 class MassHistogram(NamedTuple):
     """Rows of a matrix [H, N], each normalised to 1, as cumulative histograms; all tensors float64.
 
-    count_above, mass_above: [H, bins + 1]; entries > 0 in bin k or higher, and their mass. negative_entropy:
-    sum of p log p, [H]. peak: largest entry, [H]. size: N.
+    Attributes:
+        count_above: entries > 0 in bin k or higher, [H, bins + 1].
+        mass_above: their mass, [H, bins + 1].
+        negative_entropy: sum of p log p, [H].
+        peak: largest entry, [H].
+        size: N.
     """
 
     count_above: Tensor
@@ -33,13 +37,21 @@ class MassHistogram(NamedTuple):
     size: int
 
     def above(self, threshold: Tensor) -> tuple[Tensor, Tensor]:
-        """Count and mass of the entries of every row above each of its thresholds (to a bin): [H, K] -> 2 x [H, K]."""
+        """Count and mass of the entries of every row above each of its thresholds (to a bin): [H, K] -> 2 x [H, K].
+
+        Args:
+            threshold: [H, K].
+        """
         place = _position(threshold).ceil().clamp_(0, BINS_PER_OCTAVE * OCTAVES).long()
         return self.count_above.gather(1, place), self.mass_above.gather(1, place)
 
 
 def mass_histogram(p: Tensor) -> MassHistogram:
-    """The histogram of the rows of `p` [H, N], non-negative; rows are normalised first."""
+    """The histogram of the rows of `p` [H, N], non-negative; rows are normalised first.
+
+    Args:
+        p: float [H, N], >= 0.
+    """
     states, size = p.shape
     bins = BINS_PER_OCTAVE * OCTAVES
     count = torch.zeros(states, bins + 1, dtype=torch.float64, device=p.device)
@@ -56,13 +68,22 @@ def mass_histogram(p: Tensor) -> MassHistogram:
 
 
 def row_blocks(p: Tensor) -> list[slice]:
-    """Slices of rows small enough to be held in float64 beside the matrix."""
+    """Slices of rows small enough to be held in float64 beside the matrix.
+
+    Args:
+        p: float [H, N], >= 0.
+    """
     step = max(1, _BLOCK_ENTRIES // p.shape[1])
     return [slice(start, min(start + step, p.shape[0])) for start in range(0, p.shape[0], step)]
 
 
 def normalised_rows(p: Tensor, rows: slice) -> Tensor:
-    """Some rows of `p` in float64, each divided by its sum."""
+    """Some rows of `p` in float64, each divided by its sum.
+
+    Args:
+        p: float [H, N], >= 0.
+        rows: which.
+    """
     block = p[rows].double()
     return block / block.sum(1, keepdim=True)
 

@@ -104,7 +104,11 @@ class QuantizedHMM(
         return Parameters(self.transition, self.emission, self.initial)
 
     def to(self, device: torch.device | str) -> QuantizedHMM:
-        """The same model on another device."""
+        """The same model on another device.
+
+        Args:
+            device: to move to.
+        """
         return QuantizedHMM(
             self.transition.to(device),
             self.emission.to(device),

@@ -81,6 +81,13 @@ def _codes(p: Tensor, bits: int) -> Tensor:
 
 
 def check_eps(eps: float) -> None:
-    """Raise ArgumentError unless 0 <= eps < 1."""
+    """Check the constant of Norm-Q's normalization.
+
+    Args:
+        eps: 0 to below 1.
+
+    Raises:
+        ArgumentError: it is outside.
+    """
     if not 0 <= eps < 1:
         raise ArgumentError(f"eps is {eps}", hint="a small non-negative number, as 1e-12")

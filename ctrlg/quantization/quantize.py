@@ -96,6 +96,11 @@ def least_bytes(hidden_states: int, vocab_size: int, bits: int) -> int:
 
     It holds scale and background of every row, the initial distribution and the codebooks, without any entry. (Of a few
     states over a few hundred tokens, where headers are most of a file, codes for all entries may take fewer.)
+
+    Args:
+        hidden_states: H.
+        vocab_size: V.
+        bits: of a code, 1 to 8.
     """
     transition, emission = (_empty_rows(hidden_states, size, bits) for size in (hidden_states, vocab_size))
     initial = torch.full((hidden_states,), 1 / hidden_states)

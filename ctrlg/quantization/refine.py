@@ -53,7 +53,12 @@ class RefineStep(NamedTuple):
 
 
 class PriorModel(NamedTuple):
-    """What every state is taken to have seen before the data: its row in `parameters`, `strength` times."""
+    """What every state is taken to have seen before the data: its row in `parameters`, `strength` times.
+
+    Attributes:
+        parameters: of an HMM.
+        strength: observations a state.
+    """
 
     parameters: Parameters
     strength: float
@@ -122,8 +127,17 @@ def refine(
 def refine_step(
     model: QuantizedHMM, tokens: Tensor, prior: PriorModel, batch_size: int = 250
 ) -> tuple[QuantizedHMM, float]:
-    """One step of EM with the stored entries and their codes fixed, and the mean log-likelihood, in nats per sequence,
-    before it. tokens: int64 [n, T]."""
+    """One step of EM with the stored entries and their codes fixed.
+
+    Args:
+        model: is not changed.
+        tokens: int64 [n, T].
+        prior: a Dirichlet prior of every row.
+        batch_size: sequences of an E-step.
+
+    Returns:
+        The model after the step, and the mean log-likelihood before it, in nats per sequence.
+    """
     parameters = _dense(model.inference_parameters)
     counts = total_counts(parameters, tokens.split(batch_size))
     return QuantizedHMM(

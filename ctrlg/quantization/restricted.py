@@ -31,8 +31,14 @@ _TINY = 1e-300
 class CodedRows(NamedTuple):
     """A compressed matrix [H, N] while it is fitted; reals are float64, integers int64.
 
-    row, column, codes: of the E stored entries, row after row; code 0 is the background. codebook: [L], codebook[0] = 0
-    and the others positive. scale, background: [H]. size: N.
+    Attributes:
+        row: of each stored entry, row after row, [E].
+        column: of each stored entry, [E].
+        codes: of each stored entry, [E]; code 0 is the background.
+        codebook: [L], codebook[0] = 0 and the others positive.
+        scale: [H].
+        background: [H].
+        size: N.
     """
 
     row: Tensor
@@ -45,18 +51,32 @@ class CodedRows(NamedTuple):
 
 
 class EntryCounts(NamedTuple):
-    """Expected counts of a matrix as far as a fit needs them: of the stored entries [E], and of whole rows [H]."""
+    """Expected counts of a matrix as far as a fit needs them: of the stored entries [E], and of whole rows [H].
+
+    Attributes:
+        stored: of the stored entries, [E].
+        total: of whole rows, [H].
+    """
 
     stored: Tensor
     total: Tensor
 
     def plus(self, other: EntryCounts, weight: float | Tensor = 1.0) -> EntryCounts:
-        """These counts and `weight` times the others."""
+        """These counts and `weight` times the others.
+
+        Args:
+            other: to add.
+            weight: of the others.
+        """
         return EntryCounts(self.stored + weight * other.stored, self.total + weight * other.total)
 
 
 def coded_rows(matrix: CompressedMatrix) -> CodedRows:
-    """The matrix as its entries; the dense layout stores every entry whose code is not 0."""
+    """The matrix as its entries; the dense layout stores every entry whose code is not 0.
+
+    Args:
+        matrix: compressed, [H, N].
+    """
     states, size = matrix.shape
     if matrix.layout == "dense":
         row, column = matrix.codes.nonzero(as_tuple=True)
@@ -76,7 +96,12 @@ def coded_rows(matrix: CompressedMatrix) -> CodedRows:
 
 
 def compressed(rows: CodedRows, layout: str) -> CompressedMatrix:
-    """The matrix of these entries in a layout, in float32, with its levels in rising order and the highest at 1."""
+    """The matrix of these entries in a layout, in float32, with its levels in rising order and the highest at 1.
+
+    Args:
+        rows: a compressed matrix while it is fitted.
+        layout: dense or sparse.
+    """
     codebook, order = rows.codebook.sort(stable=True)
     codebook = (codebook / codebook[-1]).float() if float(codebook[-1]) > 0 else codebook.float()
     codes = order.argsort()[rows.codes]
@@ -93,16 +118,24 @@ def compressed(rows: CodedRows, layout: str) -> CompressedMatrix:
 
 
 def entry_counts(rows: CodedRows, counts: Tensor) -> EntryCounts:
-    """Counts [H, N] (or a transposed view of [N, H]) at the stored entries, float64."""
+    """Counts [H, N] (or a transposed view of [N, H]) at the stored entries, float64.
+
+    Args:
+        rows: a compressed matrix while it is fitted.
+        counts: expected counts, [H, N].
+    """
     return EntryCounts(counts[rows.row, rows.column].double(), counts.sum(1, dtype=torch.float64))
 
 
 def restricted_maximum(rows: CodedRows, counts: EntryCounts, rounds: int = ROUNDS) -> CodedRows:
     """Rows and levels that explain the counts better, codes as they are; never worse.
 
-    counts: >= 0; a row without counts keeps its background. For the levels it returns, the rows are the maximum of
-    `sum n log q`; with rounds enough, so are the levels for the rows (of both together a stationary point, which a
-    row that has become uniform no longer moves).
+    Args:
+        rows: a compressed matrix while it is fitted.
+        counts: >= 0; a row without counts keeps its background. For the levels it returns, the rows are the maximum of
+            `sum n log q`; with rounds enough, so are the levels for the rows (of both together a stationary point,
+            which a row that has become uniform no longer moves).
+        rounds: of the fit of rows and of levels, in turn.
     """
     rows = fit_row_weights(rows, code_counts(rows, counts))
     for _ in range(rounds):
@@ -112,7 +145,12 @@ def restricted_maximum(rows: CodedRows, counts: EntryCounts, rounds: int = ROUND
 
 
 def code_counts(rows: CodedRows, counts: EntryCounts) -> Intervals:
-    """How many entries of every row have each code, and their expected counts: 2 x [H, L]."""
+    """How many entries of every row have each code, and their expected counts: 2 x [H, L].
+
+    Args:
+        rows: a compressed matrix while it is fitted.
+        counts: expected counts.
+    """
     states, levels = len(rows.scale), len(rows.codebook)
     place = rows.row * levels + rows.codes
     entries = torch.bincount(place, minlength=states * levels).double().reshape(states, levels)
@@ -123,7 +161,12 @@ def code_counts(rows: CodedRows, counts: EntryCounts) -> Intervals:
 
 
 def fit_row_weights(rows: CodedRows, parts: Intervals) -> CodedRows:
-    """Every row with the weight of its background at the maximum of `sum mass log q`, by Newton inside a bracket."""
+    """Every row with the weight of its background at the maximum of `sum mass log q`, by Newton inside a bracket.
+
+    Args:
+        rows: a compressed matrix while it is fitted.
+        parts: of `code_counts`.
+    """
     sums = (parts.entries * rows.codebook).sum(1)
     stores = sums > 0
     shape = rows.codebook / torch.where(stores, sums, 1)[:, None]
@@ -157,6 +200,11 @@ def fit_codebook(rows: CodedRows, parts: Intervals, total: Tensor) -> CodedRows:
 
     Levels stay within the range of the codebook, widened by WIDER and bounded by LEAST_LEVEL: one that only nearly
     uniform rows use hardly matters to them, and would else drift off by many decades.
+
+    Args:
+        rows: a compressed matrix while it is fitted.
+        parts: of `code_counts`.
+        total: expected counts of whole rows, [H].
     """
     codebook = rows.codebook.clone()
     positive = codebook[codebook > 0]

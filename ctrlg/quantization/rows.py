@@ -13,9 +13,14 @@ from ctrlg.hmm.model import ROW_SUM_TOLERANCE
 
 
 def check_rows(p: Tensor) -> None:
-    """Raise ArgumentError unless `p` is a float matrix [H, N] whose rows are non-negative and sum to 1.
+    """Check that rows are distributions, with the tolerance with which an HMM is accepted.
 
-    The message names the first wrong row and its sum. The tolerance is the one with which an HMM is accepted.
+    Args:
+        p: float [H, N].
+
+    Raises:
+        ArgumentError: it is no matrix of floats, or a row has negative entries or does not sum to 1; the message
+            names the first wrong row and its sum.
     """
     _check_matrix(p)
     sums = p.sum(1, dtype=torch.float64)
@@ -27,7 +32,14 @@ def check_rows(p: Tensor) -> None:
 
 
 def check_entries(p: Tensor) -> None:
-    """Raise ArgumentError unless `p` is a float matrix [H, N] of finite numbers >= 0, whatever its rows sum to."""
+    """Check the entries of a matrix, whatever its rows sum to.
+
+    Args:
+        p: float [H, N].
+
+    Raises:
+        ArgumentError: it is no matrix of floats, or an entry is negative or not finite.
+    """
     _check_matrix(p)
     least, largest = (float(bound) for bound in p.aminmax())
     if not 0 <= least <= largest < math.inf:
@@ -37,7 +49,15 @@ def check_entries(p: Tensor) -> None:
 
 
 def check_bits(bits: int, most: int) -> None:
-    """Raise ArgumentError unless `bits` is a whole number from 1 to `most`."""
+    """Check a number of bits.
+
+    Args:
+        bits: a whole number from 1.
+        most: the largest that is allowed.
+
+    Raises:
+        ArgumentError: it is another.
+    """
     wanted = f"a whole number from 1 to {most}"
     try:
         number = whole("bits", bits)
@@ -50,7 +70,9 @@ def check_bits(bits: int, most: int) -> None:
 def normalise_rows_(q: Tensor, constant: float) -> Tensor:
     """`q + constant`, each row divided by its sum; a row that sums to 0 becomes uniform.
 
-    q: float [H, N], >= 0, overwritten; the result need not be `q`. constant: >= 0.
+    Args:
+        q: float [H, N], >= 0, overwritten; the result need not be `q`.
+        constant: >= 0.
     """
     q = q.add_(constant)
     total = q.sum(1, keepdim=True, dtype=torch.float64)

@@ -62,6 +62,10 @@ class UnnormalisedHMM(MatrixHMM[StochasticMatrix]):
         return f"UnnormalisedHMM({self.hidden_states} states, {self.vocab_size} tokens, {self.method}, {how})"
 
     def to(self, device: torch.device | str) -> UnnormalisedHMM:
-        """The same model on another device."""
+        """The same model on another device.
+
+        Args:
+            device: to move to.
+        """
         moved = {name: getattr(self, name).to(device) for name in ("transition", "emission", "initial")}
         return replace(self, **moved)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from typing import Any, NoReturn
 
 from ctrlg.arguments import LARGEST_SEED, shown
 from ctrlg.arguments import text as whole_text
 from ctrlg.errors import ArgumentError
+from ctrlg.terminal.spellings import spelled
 from ctrlg.terminal.text import visible
 
 
@@ -21,6 +23,19 @@ class PlainArgumentParser(argparse.ArgumentParser):
         self.register("type", int, _natural)
         self.register("type", float, _finite)
         self.register("type", None, _text)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse's; flags may be spelled as in `ctrlg.terminal.spellings`, with dashes or underscores."""
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([self._respelled(word) for word in words], namespace)
+
+    def _respelled(self, word: str) -> str:
+        flag, equals, value = word.partition("=")
+        if not flag.startswith("--") or flag in self._option_string_actions:
+            return word
+        known = {_plain(option): option for option in self._option_string_actions}
+        found = known.get(_plain(flag)) or known.get(spelled(_plain(flag)))
+        return word if found is None else f"{found}{equals}{value}"
 
     def add_device(self) -> None:
         """The flag `--device`, see `add_device_flag`."""
@@ -45,6 +60,10 @@ class _UsableDevice(argparse.Action):
         from ctrlg.devices import checked_device
 
         setattr(namespace, self.dest, str(checked_device(values)))
+
+
+def _plain(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
 
 
 def _natural(given: str) -> int:

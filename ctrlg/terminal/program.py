@@ -11,7 +11,8 @@
 
 Options, types, defaults and help are read from parameters and their docstring (cyclopts does the parsing). A parameter
 that is a settings class stands for its fields, so that each setting is written once, where the library checks it.
-Parameters without a default may be given by place. `SPELLINGS` holds one spelling for each concept, and the older ones.
+Parameters without a default may be given by place. `ctrlg.terminal.spellings` holds one
+spelling for each concept, and the older ones.
 """
 
 from __future__ import annotations
@@ -29,31 +30,7 @@ from ctrlg.arguments import shown
 from ctrlg.arguments import text as whole_text
 from ctrlg.errors import ArgumentError
 from ctrlg.terminal.console import as_program, say
-
-SPELLINGS = {
-    "model": ("base_model", "model_name_or_path"),
-    "hmm": ("hmm_model_path", "model_path"),
-    "data": ("dataset_path", "data_path", "data_file", "references"),
-    "bits": ("nbits", "quantization_bits", "quantization_bit_width"),
-    "output": ("output_path", "output_file", "save_dir"),
-    "prompts": ("input_file",),
-    "plot": ("figure",),
-    "format": ("file_format",),
-    "json": ("as_json",),
-    "all": ("every",),
-    "print": ("print_texts",),
-    "results": ("result",),
-    "embeddings": ("save_embeddings",),
-    "iterations": ("kmeans_iterations",),
-    "learning_rate": ("lr",),
-    "grid_lr": ("grid_search_lr",),
-    "grid_scale": ("grid_search_scale",),
-    "weights": ("precomputed_tensors_path",),
-    "samples": ("num_samples",),
-    "length": ("token_length",),
-    "no_keep_better": ("keep_worse",),
-}
-"""The name of an option, and what fields and the projects that this one follows call the same: accepted, not shown."""
+from ctrlg.terminal.spellings import SPELLINGS, spelled
 
 
 class Option(NamedTuple):
@@ -168,14 +145,14 @@ def _options(function: Callable[..., None], defaults: Mapping[str, Any], with_he
     for name, parameter in parameters.items():
         given = MISSING if parameter.default is parameter.empty else parameter.default
         if not _is_settings(hints[name]):
-            yield Option(_spelled(name), name, hints[name], defaults.get(name, given), helps.get(name, ""), None)
+            yield Option(spelled(name), name, hints[name], defaults.get(name, given), helps.get(name, ""), None)
             continue
         inside = get_type_hints(hints[name], include_extras=True)
         inside_helps = _helps(hints[name]) if with_help else {}
         for inner, default in _fields(hints[name], given):
             if inner not in parameters:  # a parameter of the same name takes its place
                 default = defaults.get(inner, default)
-                yield Option(_spelled(inner), inner, inside[inner], default, inside_helps.get(inner, ""), name)
+                yield Option(spelled(inner), inner, inside[inner], default, inside_helps.get(inner, ""), name)
 
 
 def _is_settings(kind: Any) -> bool:
@@ -202,10 +179,6 @@ def _helps(owner: Any) -> dict[str, str]:
         for name in entry.arg_name.split(", "):
             found[name] = " ".join((entry.description or "").split())
     return found
-
-
-def _spelled(name: str) -> str:
-    return next((spelling for spelling, others in SPELLINGS.items() if name in others), name)
 
 
 def _respelled(words: Sequence[str], names: set[str]) -> list[str]:

@@ -24,7 +24,13 @@ BATCH = 16  # rows at once
 
 
 class CalibrationData:
-    """Texts and where they are from. tensors: tokens int64 [B, T] each, of one model and of token_length at most."""
+    """Texts and where they are from.
+
+    Args:
+        model_name: of the language model.
+        token_length: tokens of a sample.
+        tensors: tokens int64 [B, T] each, of one model and of token_length at most.
+    """
 
     def __init__(self, model_name: str, token_length: int, tensors: Sequence[Tensor]) -> None:
         self.model_name = model_name
@@ -32,8 +38,14 @@ class CalibrationData:
         self.tensors = list(tensors)
 
     def save(self, save_dir: str | Path) -> Path:
-        """Write the samples into a file of `save_dir` named after them; returns it. Raises DataError where there are
-        none, or where the name is that of a file with other samples."""
+        """Write the samples into a file of `save_dir` named after them; returns it.
+
+        Args:
+            save_dir: the folder.
+
+        Raises:
+            DataError: there are none, or the name is that of a file with other samples.
+        """
         rows = [row for tensor in self.tensors for row in tensor.cpu()]
         path = Path(save_dir) / file_name(self.model_name, self.token_length, len(rows))
         data = Calibration.of_rows(rows, {"source": self.model_name})
@@ -46,7 +58,12 @@ class CalibrationData:
 class DataGenerator:
     """Lets a causal language model write calibration texts.
 
-    device: a GPU where there is one, until `to` says otherwise.
+    Args:
+        tokenizer: of the model.
+        model: bare or causal, of transformers.
+
+    Attributes:
+        device: a GPU where there is one, until `to` says otherwise.
     """
 
     def __init__(self, tokenizer: Any, model: Any) -> None:
@@ -57,14 +74,25 @@ class DataGenerator:
 
     @staticmethod
     def from_pretrained(model_name_or_path: str | Path) -> DataGenerator:
-        """Of a model by its name, see `ctrlg.loading.language_models.load_language_model`; raises as that."""
+        """Of a model by its name, see `ctrlg.loading.language_models.load_language_model`; raises as that.
+
+        Args:
+            model_name_or_path: id, folder, or .gguf file.
+        """
         model, tokenizer = load_language_model(model_name_or_path)
         generator = DataGenerator(tokenizer, model)
         generator.model_name = str(model_name_or_path)
         return generator
 
     def to(self, device: str | torch.device) -> None:
-        """Move the model. Raises ArgumentError for a device that cannot be used."""
+        """Move the model.
+
+        Args:
+            device: of the model.
+
+        Raises:
+            ArgumentError: a device that cannot be used.
+        """
         self.device = str(checked_device(device))
         self.model.to(self.device)
 
@@ -77,9 +105,14 @@ class DataGenerator:
     ) -> CalibrationData:
         """Texts in memory.
 
-        token_length: of each; what the model can read where None, 2048 at most. seed: from torch's global generator
-        where None. progress: called with the tokens written, of all.
-        Raises ArgumentError for numbers out of range.
+        Args:
+            n_samples: how many.
+            token_length: of each; what the model can read where None, 2048 at most.
+            seed: from torch's global generator where None.
+            progress: called with the tokens written, of all.
+
+        Raises:
+            ArgumentError: numbers out of range.
         """
         seed = int(torch.randint(2**31, (1,))) if seed is None else seed
         settings = self._settings(n_samples, token_length, seed)
@@ -98,7 +131,16 @@ class DataGenerator:
         """Texts in a file of `save_dir`, named as `CalibrationData.save` does; returns it.
 
         A job that was interrupted goes on where it was, and a file that is there is only checked.
-        Raises ArgumentError for numbers out of range, and where the file holds samples of other settings.
+
+        Args:
+            save_dir: the folder.
+            n_samples: how many.
+            token_length: tokens of a sample.
+            seed: of everything random.
+            progress: called with the tokens written, of all.
+
+        Raises:
+            ArgumentError: numbers out of range, or the file holds samples of other settings.
         """
         settings = self._settings(n_samples, token_length, seed)
         path = Path(save_dir) / file_name(self.model_name, settings.length, n_samples)
@@ -116,7 +158,13 @@ class DataGenerator:
 
 
 def file_name(model_name: str, token_length: int, samples: int) -> str:
-    """The name of a file of samples."""
+    """The name of a file of samples.
+
+    Args:
+        model_name: of the language model.
+        token_length: tokens of a sample.
+        samples: how many.
+    """
     return (
         f"normtweaking_calibration_data_{model_name.replace('/', '-')}_{token_length}token_{samples}samples.safetensors"
     )

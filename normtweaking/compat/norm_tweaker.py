@@ -33,7 +33,13 @@ METADATA_FILE = "norm_tweaking_metadata.json"
 
 
 class Metric(NamedTuple):
-    """Of a tweaked layer: means over channels of the absolute differences of its output's means and variances."""
+    """Of a tweaked layer: means over channels of the absolute differences of its output's means and variances.
+
+    Attributes:
+        layer: its number.
+        delta_mean: of the means, a scalar.
+        delta_var: of the variances, a scalar.
+    """
 
     layer: int
     delta_mean: Tensor
@@ -41,14 +47,23 @@ class Metric(NamedTuple):
 
 
 class NormTweaker:
-    """Quantises and tweaks models with the settings of one run.
+    """Quantizes and tweaks models with the settings of one run.
 
-    quantizer: one of `normtweaking.compat.quantizers`, or any object with `quantize(name, param)` and `metadata()`.
-    save_dir: folder of the folders that `save` makes. skip_tweak: only quantise. initial_learning_rate (1e-5),
-    lr_scale (5): layer i of L learns at initial_learning_rate * (1 + lr_scale * i / L). total_iters (1): passes over
-    the texts. apply_layerwise: layer after layer; else all norms at once, end to end, which needs a model with its head
-    or one whose head is its embedding.
-    train_metrics: of the layers of all models so far. Raises ArgumentError for numbers out of range.
+    Args:
+        quantizer: one of `normtweaking.compat.quantizers`, or any object with `quantize(name, param)` and `metadata()`.
+        save_dir: folder of the folders that `save` makes.
+        skip_tweak: only quantize.
+        initial_learning_rate: layer i of L learns at initial_learning_rate * (1 + lr_scale * i / L).
+        lr_scale: see the learning rate.
+        total_iters: passes over the texts.
+        apply_layerwise: layer after layer; else all norms at once, end to end, which needs a model with its head or one
+            whose head is its embedding.
+
+    Attributes:
+        train_metrics: of the layers of all models so far.
+
+    Raises:
+        ArgumentError: numbers out of range.
     """
 
     def __init__(
@@ -88,10 +103,16 @@ class NormTweaker:
     ) -> None:
         """Quantise and tweak a model in place, print the metrics, and save it.
 
-        model: bare or causal; in 16-bit floats it becomes a float32 one. samples: by name, tokens [T] or [B, T], or
-        what `collect_first_layer_inputs` made of them.
-        Raises ArgumentError for models that cannot be taken apart, DataError for samples that are missing or of another
-        shape, VocabularyError for tokens that the model does not know.
+        Args:
+            model: bare or causal; in 16-bit floats it becomes a float32 one.
+            samples: by name, tokens [T] or [B, T], or what `collect_first_layer_inputs` made of them.
+            samples_is_first_layer_input: whether samples are what `collect_first_layer_inputs` made.
+            skip_save: do not save.
+
+        Raises:
+            ArgumentError: models that cannot be taken apart.
+            DataError: samples that are missing or of another shape.
+            VocabularyError: tokens that the model does not know.
         """
         if not isinstance(samples, Mapping) or not samples:
             raise DataError("no calibration samples", hint="give a dictionary of tensors, sample_0, sample_1, ...")
@@ -128,7 +149,12 @@ class NormTweaker:
             self.save(model, len(samples))
 
     def collect_first_layer_inputs(self, model: Any, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the first layer reads for each sample, [B, T, C]: embeddings of tokens and, for some models, places."""
+        """What the first layer reads for each sample, [B, T, C]: embeddings of tokens and, for some models, places.
+
+        Args:
+            model: bare or causal, of transformers.
+            samples: by name, tokens [T] or [B, T].
+        """
         chain = LayerChain(Reader(model))
         return {
             name: chain.inputs({"input_ids": tokens.to(model.device)}).hidden
@@ -136,7 +162,11 @@ class NormTweaker:
         }
 
     def print_metrics(self, metrics: Sequence[Metric]) -> None:
-        """A table of the layers."""
+        """A table of the layers.
+
+        Args:
+            metrics: of the layers.
+        """
         print(f"initial_learning_rate: {self.initial_learning_rate:.1e}, lr_scale: {self.lr_scale}")
         print("layer  delta mean  delta variance")
         for metric in metrics:
@@ -145,7 +175,12 @@ class NormTweaker:
     def save(self, model: Any, num_samples: int | None = None) -> Path:
         """Write a model into a new folder of `save_dir`, with its tokenizer where that can be loaded; returns it.
 
-        num_samples: for the metadata. Raises ArgumentError for models of other libraries, and without `save_dir`.
+        Args:
+            model: bare or causal, of transformers.
+            num_samples: for the metadata.
+
+        Raises:
+            ArgumentError: models of other libraries, or no `save_dir`.
         """
         if not isinstance(model, PreTrainedModel):
             raise ArgumentError(f"{type(model).__name__} cannot be saved", hint="give a model of transformers")

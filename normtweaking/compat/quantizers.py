@@ -29,15 +29,24 @@ class Quantizer:
         return {"name": type(self).__name__}
 
     def quantize(self, name: str, param: nn.Parameter) -> None:
-        """Give a parameter its quantised values. name: in the bare model, such as "h.0.attn.c_attn.weight"."""
+        """Give a parameter its quantised values.
+
+        Args:
+            name: in the bare model, such as "h.0.attn.c_attn.weight".
+            param: is changed in place.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not say how to quantize")
 
 
 class ChannelQuantizer(Quantizer):
     """Quantises groups of channels, each on its own.
 
-    nbits: 1 to 16. group_size: channels that share their levels; all where None. A last group may be smaller.
-    Raises ArgumentError for other bits and group sizes.
+    Args:
+        nbits: 1 to 16.
+        group_size: channels that share their levels; all where None. A last group may be smaller.
+
+    Raises:
+        ArgumentError: other bits and group sizes.
     """
 
     def __init__(self, nbits: int, group_size: int | None = None) -> None:
@@ -55,7 +64,11 @@ class ChannelQuantizer(Quantizer):
         param.data = self.quantized(param.detach())
 
     def quantized(self, values: Tensor) -> Tensor:
-        """What stands for values [..., channels]."""
+        """What stands for values [..., channels].
+
+        Args:
+            values: [..., channels].
+        """
         channels = values.reshape(-1, values.shape[-1]).T
         size = min(self.group_size or len(channels), len(channels))
         whole = len(channels) // size * size  # channels in groups that are full
@@ -95,8 +108,13 @@ class KMeansQuantizer(ChannelQuantizer):
 class PreComputedQuantizer(Quantizer):
     """Values from a safetensors file, by the names of the bare or of the causal model.
 
-    device: taken for compatibility; values go to where the parameter is.
-    Raises ArgumentError for a file of another name, CheckpointError where there is none.
+    Args:
+        path: of the file.
+        device: taken for compatibility; values go to where the parameter is.
+
+    Raises:
+        ArgumentError: a file of another name.
+        CheckpointError: there is none.
     """
 
     def __init__(self, path: str | Path, device: Any = None) -> None:
@@ -110,14 +128,23 @@ class PreComputedQuantizer(Quantizer):
         return {**super().metadata(), "path": self.path}
 
     def quantize(self, name: str, param: nn.Parameter) -> None:
-        """Raises CheckpointError for a name that the file lacks, and for values of another shape."""
+        """Give a parameter its values from the file.
+
+        Args:
+            name: in the bare or the causal model.
+            param: is changed in place.
+
+        Raises:
+            CheckpointError: the file lacks the name, or has values of another shape.
+        """
         param.data = self.weights.read(name, list(param.shape)).to(param)
 
 
 class Bridge:
     """A quantizer of these as one of `normtweaking.rounding.quantizers.Quantizer`.
 
-    prefix: of the bare model's names in the model, such as "transformer."; it is left out of the names handed over.
+    Args:
+        prefix: of the bare model's names in the model, such as "transformer."; it is left out of the names handed over.
     """
 
     def __init__(self, quantizer: Any, prefix: str = "") -> None:

@@ -17,8 +17,12 @@ FIRST_LAYER_INPUT = "first_layer_input"
 class Reader(nn.Module):
     """What `ModelTweaker` needs of a causal model, of a bare one too.
 
-    model: its modules are shared, not copied. can_predict: whether the logits are those of a next token. Those of a
-    bare model are its last hidden states, unless its embedding is the head.
+    Args:
+        model: its modules are shared, not copied.
+
+    Attributes:
+        can_predict: whether the logits are those of a next token. Those of a bare model are its last hidden states,
+            unless its embedding is the head.
     """
 
     def __init__(self, model: Any) -> None:
@@ -46,7 +50,14 @@ class Reader(nn.Module):
         use_cache: bool = False,
         logits_to_keep: Tensor | None = None,
     ) -> Any:
-        """An object with `logits`, [B, T or len(logits_to_keep), V or C]. One of the first two is given."""
+        """An object with `logits`, [B, T or len(logits_to_keep), V or C]. One of the first two is given.
+
+        Args:
+            input_ids: int64 [B, T].
+            first_layer_input: [B, T, C].
+            use_cache: taken for compatibility.
+            logits_to_keep: int64, positions; all where None.
+        """
         if first_layer_input is None:
             return SimpleNamespace(logits=self._logits(input_ids, logits_to_keep))
 

@@ -33,8 +33,14 @@ QUANTIZERS = ("linear", "precomputed", "k-means")
 def quantizer_of(name: str, nbits: int, group_size: int | None, path: str | None) -> Quantizer:
     """The quantizer of a name in `QUANTIZERS`.
 
-    group_size: where None a channel for "linear", all channels for "k-means". path: for "precomputed".
-    Raises ArgumentError for other names, a missing path, and as the quantizers do.
+    Args:
+        name: a key of `QUANTIZERS`.
+        nbits: of a value.
+        group_size: where None a channel for "linear", all channels for "k-means".
+        path: for "precomputed".
+
+    Raises:
+        ArgumentError: other names, a missing path, and as the quantizers do.
     """
     if name == "linear":
         return LinearQuantizer(nbits, 1 if group_size is None else group_size)
@@ -60,8 +66,20 @@ def tweak_into(
     """Tweak a model on the samples of a file; returns the folder of the result.
 
     The folder's name is that of the model and a digest of what was asked for, so that the same command writes the same
-    folder, and a search that was interrupted goes on. grid: no points where both are empty. grid_text: what chooses a
-    point; none where it names no file. Raises as `normtweaking.job.tweak_model`.
+    folder, and a search that was interrupted goes on.
+
+    Args:
+        save_dir: the folder.
+        model: id, folder, or .gguf file.
+        data: file of samples.
+        quantizer: of the linear layers.
+        grid: no points where both are empty.
+        grid_text: what chooses a point; none where it names no file.
+        device: of the model.
+        say: told what happens, a line at a time.
+
+    Raises:
+        CtrlGError: as `normtweaking.job.tweak_model`.
     """
     samples = CalibrationData.load(data)
     asked = [model, samples.digest(), quantizer.metadata(), any(grid)]

@@ -13,9 +13,11 @@ from torch import Tensor
 def nearest_levels(rows: Tensor, count: int, iterations: int) -> Tensor:
     """Every entry replaced by the nearest of its row's levels, [R, n].
 
-    rows: floating [R, n]. count: of levels in a row. iterations: of Lloyd's algorithm, at most. It starts from
-    equidistant levels and from quantiles; the better end is kept, row by row. A row of no more than `count` distinct
-    values is returned as it is.
+    Args:
+        rows: floating [R, n].
+        count: of levels in a row.
+        iterations: of Lloyd's algorithm, at most. It starts from equidistant levels and from quantiles; the better end
+            is kept, row by row. A row of no more than `count` distinct values is returned as it is.
     """
     ordered = rows.sort(1).values.double()
     changes = ordered.diff(dim=1) != 0

@@ -33,7 +33,15 @@ NORMAL, CONTROL = 1, 3  # kinds of tokens
 
 
 def check_exportable(model: Any, form: str) -> None:
-    """Raise ArgumentError for formats and models that cannot be written."""
+    """Check that a model can be written in a format.
+
+    Args:
+        model: a causal language model of transformers.
+        form: of `FORMATS`.
+
+    Raises:
+        ArgumentError: a format or a model that cannot be written.
+    """
     if form not in FORMATS:
         raise ArgumentError(f"the GGUF format {form!r} is unknown", hint=f"one of: {', '.join(FORMATS)}")
     if model.config.model_type != ARCHITECTURE:
@@ -58,7 +66,15 @@ def check_exportable(model: Any, form: str) -> None:
 def write_gguf(model: Any, tokenizer: Any, path: str | Path, form: str, quantizer: Quantizer | None = None) -> int:
     """Write a Llama model and its byte-level tokenizer, atomically; returns the size of the file in bytes.
 
-    form: of the linear layers, of `FORMATS`. quantizer: what has rounded them. Raises as `check_exportable`.
+    Args:
+        model: a causal language model of transformers.
+        tokenizer: of the model.
+        path: of the file.
+        form: of the linear layers, of `FORMATS`.
+        quantizer: what has rounded them.
+
+    Raises:
+        ArgumentError: as `check_exportable`.
     """
     from gguf import GGMLQuantizationType, GGUFWriter
 
@@ -79,8 +95,12 @@ def write_gguf(model: Any, tokenizer: Any, path: str | Path, form: str, quantize
 def q4_1_blocks(codes: Tensor, step: Tensor, least: Tensor) -> np.ndarray:
     """Bytes of Q4_1, uint8 [rows, columns / 32 * 20].
 
-    codes: integers 0 .. 15, [rows, columns]. step, least: of each block, [rows, columns / 32]. A block is float16 step,
-    float16 minimum, and 16 bytes, of which byte i holds codes i (low half) and i + 16.
+    A block is float16 step, float16 minimum, and 16 bytes, of which byte i holds codes i (low half) and i + 16.
+
+    Args:
+        codes: integers 0 .. 15, [rows, columns].
+        step: of each block, [rows, columns / 32].
+        least: of each block, [rows, columns / 32].
     """
     rows, columns = codes.shape
     halves = codes.to(torch.uint8).view(rows, columns // BLOCK, 2, BLOCK // 2).numpy()
@@ -92,7 +112,9 @@ def q4_1_blocks(codes: Tensor, step: Tensor, least: Tensor) -> np.ndarray:
 def q8_0_blocks(codes: Tensor, step: Tensor) -> np.ndarray:
     """Bytes of Q8_0, uint8 [rows, columns / 32 * 34]: float16 step and 32 codes, integers -128 .. 127, for each block.
 
-    codes: [rows, columns]. step: of each block, [rows, columns / 32].
+    Args:
+        codes: [rows, columns].
+        step: of each block, [rows, columns / 32].
     """
     rows, columns = codes.shape
     stored = codes.to(torch.int8).view(rows, columns // BLOCK, BLOCK).numpy().view(np.uint8)

@@ -24,6 +24,7 @@ from ctrlg.errors import ArgumentError, DataError
 from ctrlg.files.disk import writable_file
 from ctrlg.files.tensors import write_tensors
 from ctrlg.loading.opening import weights_digest
+from normtweaking.defaults import BATCH_SIZE
 from normtweaking.rounding.quantizers import RoundToNearest, check_fits
 from normtweaking.structure import decoder_layers, linear_layers
 from normtweaking.texts.calibration import CalibrationData
@@ -33,7 +34,11 @@ DESCRIPTION = "gptq"  # the one entry of the metadata, a JSON object: several wo
 
 
 def require_llmcompressor() -> None:
-    """Raise ArgumentError where llm-compressor is not installed."""
+    """Check that llm-compressor is installed.
+
+    Raises:
+        ArgumentError: it is not.
+    """
     if importlib.util.find_spec(PACKAGE) is None:
         raise ArgumentError(
             f"not installed: {PACKAGE}",
@@ -42,12 +47,20 @@ def require_llmcompressor() -> None:
 
 
 def write_gptq_weights(
-    model: Any, data: CalibrationData, scheme: RoundToNearest, output: str | Path, batch_size: int = 8
+    model: Any, data: CalibrationData, scheme: RoundToNearest, output: str | Path, batch_size: int = BATCH_SIZE
 ) -> None:
     """Write what `gptq_weights` finds into a safetensors file, atomically, with a description of where it is from.
 
-    Raises ArgumentError where `output` cannot be written, DataError for samples of unequal
-    lengths, and as `gptq_weights`; all of it before any work.
+    Args:
+        model: a causal language model of transformers.
+        data: texts to calibrate on.
+        scheme: bits, group size and symmetry.
+        output: file of the weights.
+        batch_size: samples at once.
+
+    Raises:
+        ArgumentError: before any work, for an output that cannot be written, and as `gptq_weights`.
+        DataError: before any work, for samples of unequal lengths.
     """
     require_llmcompressor()
     if data.lengths is not None:
@@ -67,14 +80,22 @@ def write_gptq_weights(
     write_tensors(output, weights, {DESCRIPTION: json.dumps(description)})
 
 
-def gptq_weights(model: Any, tokens: Tensor, scheme: RoundToNearest, batch_size: int = 8) -> dict[str, Tensor]:
-    """The rounded weights of all linear layers of the decoder, as the floats they stand for, by the model's names.
+def gptq_weights(model: Any, tokens: Tensor, scheme: RoundToNearest, batch_size: int = BATCH_SIZE) -> dict[str, Tensor]:
+    """The rounded weights of all linear layers of the decoder.
 
-    model: a causal language model of transformers; it stays as it is, a copy is worked on. tokens: int64
-    [samples, length]. scheme: bits, group size and symmetry; with the latter, llm-compressor has 2^bits levels, one
-    more below zero than above. batch_size: samples at once.
-    Raises ArgumentError as `require_llmcompressor`, for group sizes that do not fit, and for models that store their
-    weights transposed (GPT-2), which llm-compressor leaves alone.
+    Args:
+        model: a causal language model of transformers; it stays as it is, a copy is worked on.
+        tokens: int64 [samples, length].
+        scheme: bits, group size and symmetry; with the latter, llm-compressor has 2^bits levels, one more below zero
+            than above.
+        batch_size: samples at once.
+
+    Returns:
+        The floats they stand for, by the model's names.
+
+    Raises:
+        ArgumentError: as `require_llmcompressor`; group sizes that do not fit; models that store their weights
+            transposed (GPT-2), which llm-compressor leaves alone.
     """
     require_llmcompressor()
     check_fits(model, scheme)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ctrlg.arguments import Between, LanguageModel, Positive, TwoOrMore, checked
 from ctrlg.errors import ArgumentError, CheckpointError
 from ctrlg.files.tensors import FLOAT_TYPES, stored_tensors
+from normtweaking.defaults import BITS
 from normtweaking.rounding.codebooks import nearest_levels
 from normtweaking.structure import Linear, decoder_layers, linear_layers
 
@@ -30,9 +31,12 @@ GroupSize = TwoOrMore
 
 
 class Weight(NamedTuple):
-    """A weight to quantise. name: of the parameter in the model. values: [out, in].
+    """A weight to quantise.
 
-    transposed: does the model (and a file of its tensors) store it as [in, out]?
+    Attributes:
+        name: of the parameter in the model.
+        values: [out, in].
+        transposed: whether the model (and a file of its tensors) stores it as [in, out].
     """
 
     name: str
@@ -41,7 +45,13 @@ class Weight(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """Values `least + codes * step`. codes: whole numbers, [G, n]. step, least: of each group, [G, 1]."""
+    """Values `least + codes * step`.
+
+    Attributes:
+        codes: whole numbers, [G, n].
+        step: of each group, [G, 1].
+        least: of each group, [G, 1].
+    """
 
     codes: Tensor
     step: Tensor
@@ -52,11 +62,25 @@ class Quantizer(Protocol):
     """What stands for each weight."""
 
     def check(self, weight: Weight) -> None:
-        """Raise what `quantize` would raise, at no cost."""
+        """Check a weight, at no cost.
+
+        Args:
+            weight: to quantize later.
+
+        Raises:
+            CtrlGError: as `quantize`.
+        """
         ...
 
     def quantize(self, weight: Weight) -> Tensor:
-        """[out, in] of the weight's own type: the values that are left of it. Raises ArgumentError for its shape."""
+        """[out, in] of the weight's own type: the values that are left of it.
+
+        Args:
+            weight: [out, in].
+
+        Raises:
+            ArgumentError: a weight of another shape.
+        """
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -69,13 +93,17 @@ class Quantizer(Protocol):
 class RoundToNearest:
     """Round to the nearest of 2^bits equidistant levels.
 
-    bits: 2 to 8. group_size: entries that share a step; a whole output channel where None.
-    symmetric: levels -m .. m times the step, m = 2^(bits - 1) - 1, so 2^bits - 1 of them; else from the least entry to
-        the greatest, as in GGUF's Q4_1.
-    Raises ArgumentError for other bits and group sizes.
+    Args:
+        bits: 2 to 8.
+        group_size: entries that share a step; a whole output channel where None.
+        symmetric: levels -m .. m times the step, m = 2^(bits - 1) - 1, so 2^bits - 1 of them; else from the least entry
+            to the greatest, as in GGUF's Q4_1.
+
+    Raises:
+        ArgumentError: other bits and group sizes.
     """
 
-    bits: Bits = 4
+    bits: Bits = BITS
     group_size: GroupSize | None = None
     symmetric: bool = False
 
@@ -87,7 +115,11 @@ class RoundToNearest:
         return _like(codes * step if self.symmetric else least + codes * step, weight.values)
 
     def levels(self, groups: Tensor) -> Levels:
-        """What groups [G, n] are rounded to; the same for values that have been rounded already."""
+        """What groups [G, n] are rounded to; the same for values that have been rounded already.
+
+        Args:
+            groups: [G, n].
+        """
         if self.symmetric:
             step = groups.abs().amax(1, keepdim=True) / (2 ** (self.bits - 1) - 1)
             return Levels((groups / _positive(step)).round(), step, torch.zeros_like(step))
@@ -104,12 +136,18 @@ class RoundToNearest:
 class KMeans:
     """Round to the nearest of 2^bits levels that k-means (Lloyd's algorithm) finds.
 
-    bits: 2 to 8. group_size: entries that share a codebook; a whole output channel where None. iterations: at most.
     The squared error is never above that of asymmetric round to nearest. Deterministic.
-    Raises ArgumentError for other bits, group sizes and iterations.
+
+    Args:
+        bits: 2 to 8.
+        group_size: entries that share a codebook; a whole output channel where None.
+        iterations: at most.
+
+    Raises:
+        ArgumentError: other bits, group sizes and iterations.
     """
 
-    bits: Bits = 4
+    bits: Bits = BITS
     group_size: GroupSize | None = None
     iterations: Positive = 30
 
@@ -129,7 +167,11 @@ class KMeans:
 class Precomputed:
     """Weights from a safetensors file, by the model's names for them: what GPTQ, AWQ or anything else left.
 
-    path: the tensors are floats, shaped as the model stores them. Raises CheckpointError where there is no such file.
+    Attributes:
+        path: the tensors are floats, shaped as the model stores them.
+
+    Raises:
+        CheckpointError: there is no such file.
     """
 
     path: str | Path
@@ -149,7 +191,15 @@ class Precomputed:
         return values.T if weight.transposed else values
 
     def read(self, name: str, shape: list[int]) -> Tensor:
-        """The tensor for a parameter. Raises CheckpointError where there is none, or one of another shape."""
+        """The tensor for a parameter.
+
+        Args:
+            name: of the parameter.
+            shape: of the parameter.
+
+        Raises:
+            CheckpointError: there is none, or one of another shape.
+        """
         stored = self._stored(name, shape)
         with safe_open(self.path, framework="pt") as content:
             return content.get_tensor(stored)
@@ -176,7 +226,13 @@ class Precomputed:
 
 
 def quantize_layers(module: nn.Module, quantizer: Quantizer, prefix: str = "") -> None:
-    """Quantise every linear layer below a module, in place. prefix: the module's name in the model."""
+    """Quantise every linear layer below a module, in place.
+
+    Args:
+        module: to look below.
+        quantizer: of the weights.
+        prefix: the module's name in the model.
+    """
     for linear in linear_layers(module, prefix):
         _quantize_linear(linear, quantizer)
 
@@ -185,7 +241,14 @@ def quantize_layers(module: nn.Module, quantizer: Quantizer, prefix: str = "") -
 def quantize_model(model: LanguageModel, quantizer: Quantizer, embeddings: bool = False, head: bool = False) -> None:
     """Quantise the linear layers of all decoder layers, in place.
 
-    embeddings, head: these too; where they share a weight, either means both. Raises as the quantizer does.
+    Args:
+        model: a causal decoder of transformers.
+        quantizer: of the weights.
+        embeddings: these too; where they share a weight with the head, either means both.
+        head: it too.
+
+    Raises:
+        ArgumentError: as the quantizer.
     """
     check_fits(model, quantizer, embeddings, head)
     prefix, layers = decoder_layers(model)
@@ -194,7 +257,14 @@ def quantize_model(model: LanguageModel, quantizer: Quantizer, embeddings: bool 
 
 
 def quantize_outside(model: Any, quantizer: Quantizer, embeddings: bool = False, head: bool = False) -> None:
-    """Quantise the embeddings, a row for each token, and the head, where asked for, in place."""
+    """Quantise the embeddings, a row for each token, and the head, where asked for, in place.
+
+    Args:
+        model: a causal decoder of transformers.
+        quantizer: of the weights.
+        embeddings: whether these too.
+        head: whether it too.
+    """
     done: set[int] = set()
     for name, module in outside(model, embeddings, head):
         if id(module.weight) not in done:
@@ -204,7 +274,13 @@ def quantize_outside(model: Any, quantizer: Quantizer, embeddings: bool = False,
 
 
 def outside(model: Any, embeddings: bool, head: bool) -> Iterator[tuple[str, Any]]:
-    """(name, module) of the embeddings and the head, those that are asked for."""
+    """(name, module) of the embeddings and the head, those that are asked for.
+
+    Args:
+        model: a causal decoder of transformers.
+        embeddings: whether these too.
+        head: whether it too.
+    """
     wanted = [model.get_input_embeddings()] * embeddings + [model.get_output_embeddings()] * head
     for name, module in model.named_modules():
         if any(module is part for part in wanted):
@@ -212,7 +288,17 @@ def outside(model: Any, embeddings: bool, head: bool) -> Iterator[tuple[str, Any
 
 
 def check_fits(model: Any, quantizer: Quantizer, embeddings: bool = False, head: bool = False) -> None:
-    """Raise, before any work, what `quantizer` would raise for a weight's shape or name."""
+    """Check, before any work, that a quantizer takes all weights of a model.
+
+    Args:
+        model: a causal decoder of transformers.
+        quantizer: of its linear layers.
+        embeddings: whether these are quantized too.
+        head: whether it is quantized too.
+
+    Raises:
+        CtrlGError: as the quantizer, for a weight's shape or name.
+    """
     prefix, layers = decoder_layers(model)
     for linear in linear_layers(layers, prefix):
         quantizer.check(Weight(f"{linear.name}.weight", linear.weight, linear.transposed))
@@ -221,7 +307,15 @@ def check_fits(model: Any, quantizer: Quantizer, embeddings: bool = False, head:
 
 
 def grouped(weight: Weight, group_size: int | None) -> Tensor:
-    """Entries that share a step, float32 [groups, size]. Raises ArgumentError where groups do not fill the rows."""
+    """Entries that share a step, float32 [groups, size].
+
+    Args:
+        weight: [out, in].
+        group_size: entries that share a step; a whole channel where None.
+
+    Raises:
+        ArgumentError: groups do not fill the rows.
+    """
     width = weight.values.shape[1]
     size = width if group_size is None else group_size
     if width % size:

@@ -25,9 +25,14 @@ from normtweaking.texts.sample_files import read_rows, write_rows
 class CalibrationData:
     """Texts to calibrate on.
 
-    tokens: int64 [samples, length]. description: where they are from, as JSON holds it. lengths: of each text, int64
-    [samples]; what is behind them is padding, and never read. All are whole rows where None.
-    Raises DataError for tokens and lengths of another shape.
+    Args:
+        tokens: int64 [samples, length].
+        description: where they are from, as JSON holds it.
+        lengths: of each text, int64 [samples]; what is behind them is padding, and never read. All are whole rows where
+            None.
+
+    Raises:
+        DataError: tokens and lengths of another shape.
     """
 
     tokens: Tensor
@@ -48,7 +53,15 @@ class CalibrationData:
 
     @classmethod
     def of_rows(cls, rows: Sequence[Tensor], description: dict[str, Any] | None = None) -> CalibrationData:
-        """Of texts of any lengths, int64 [length] each. Raises DataError where there are none."""
+        """Of texts of any lengths, int64 [length] each.
+
+        Args:
+            rows: int64 [length] each.
+            description: where they are from.
+
+        Raises:
+            DataError: there are none.
+        """
         if not rows:
             raise DataError("no calibration samples", hint="give at least one")
         lengths = torch.tensor([len(row) for row in rows])
@@ -65,7 +78,11 @@ class CalibrationData:
         return [row[:length] for row, length in zip(self.tokens, self.lengths.tolist(), strict=True)]
 
     def batches(self, size: int) -> list[Tensor]:
-        """Texts of one length together, at most `size`, int64 [B, length] each. Order stays where all are as long."""
+        """Texts of one length together, at most `size`, int64 [B, length] each. Order stays where all are as long.
+
+        Args:
+            size: most texts of a batch.
+        """
         groups: dict[int, list[Tensor]] = {}
         for row in self.rows():
             groups.setdefault(len(row), []).append(row)
@@ -75,6 +92,9 @@ class CalibrationData:
         """The same texts, of the tokens in `ends` at the end of each only the first.
 
         `generate` of transformers fills rows that end early with end-of-text or padding tokens.
+
+        Args:
+            ends: ids of tokens.
         """
         return CalibrationData.of_rows([row[: _end(row.tolist(), ends)] for row in self.rows()], self.description)
 
@@ -87,18 +107,36 @@ class CalibrationData:
 
     @checked
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file (`normtweaking.texts.sample_files`), atomically."""
+        """Write a safetensors file (`normtweaking.texts.sample_files`), atomically.
+
+        Args:
+            path: of the file.
+        """
         write_rows(path, self.rows(), self.description)
 
     @classmethod
     @checked
     def load(cls, path: str | Path) -> CalibrationData:
-        """What `save` or the norm-tweaking repository wrote. Raises DataError for anything else."""
+        """What `save` or the norm-tweaking repository wrote.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            DataError: anything else.
+        """
         return cls.of_rows(read_rows(path), read_description(path))
 
     @checked
     def split(self, held_out: int) -> tuple[CalibrationData, CalibrationData]:
-        """(all rows but the last `held_out`, the last ones). Raises ArgumentError where either would be empty."""
+        """(all rows but the last `held_out`, the last ones).
+
+        Args:
+            held_out: how many rows.
+
+        Raises:
+            ArgumentError: either would be empty.
+        """
         if not 0 < held_out < len(self):
             raise ArgumentError(f"{held_out} of {len(self)} samples held out", hint=f"choose 1 to {len(self) - 1}")
         rows = self.rows()
@@ -115,7 +153,16 @@ def calibration_from_text(
 ) -> CalibrationData:
     """Rows cut out of a text file, from places sampled by the seed that do not overlap.
 
-    Raises DataError where the file is missing or too short, ArgumentError for samples and lengths below 1.
+    Args:
+        tokenizer: of the model.
+        path: of the file.
+        samples: how many rows.
+        length: tokens of a row.
+        seed: of the places.
+
+    Raises:
+        DataError: the file is missing or too short.
+        ArgumentError: samples and lengths below 1.
     """
     tokens = read_tokens(tokenizer, path)
     places = len(tokens) // length
@@ -132,7 +179,15 @@ def calibration_from_text(
 
 @checked
 def read_tokens(tokenizer: Tokenizer, path: str | Path) -> Tensor:
-    """Tokens of a text file, int64 [n], without special ones. Raises DataError where there are none."""
+    """Tokens of a text file, int64 [n], without special ones.
+
+    Args:
+        tokenizer: of the model.
+        path: of the file.
+
+    Raises:
+        DataError: there are none.
+    """
     text = read_text(path, hint="give a file of UTF-8 text")
     tokens = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     if not tokens:
@@ -141,7 +196,11 @@ def read_tokens(tokenizer: Tokenizer, path: str | Path) -> Tensor:
 
 
 def text_ends(model: Any) -> set[int]:
-    """Tokens that end a text of this model, or fill a row behind it: end of text and padding."""
+    """Tokens that end a text of this model, or fill a row behind it: end of text and padding.
+
+    Args:
+        model: a causal language model of transformers.
+    """
     found: set[int] = set()
     for config in (model.config, getattr(model, "generation_config", None)):
         for name in ("eos_token_id", "pad_token_id"):

@@ -45,10 +45,17 @@ def generate_calibration(
 ) -> CalibrationData:
     """Let the model write the texts, into the file `output`; what is there already is only read.
 
-    model: a causal language model of transformers. A job that was interrupted goes on with the next batch and ends with
-    the same data: every batch draws from a stream named by (seed, batch).
-    Raises ArgumentError where `output` holds data of other settings or another model, or is being written, and
-    for rows longer than the model can read.
+    Args:
+        model: a causal language model of transformers. A job that was interrupted goes on with the next batch and ends
+            with the same data: every batch samples from a stream named by (seed, batch).
+        tokenizer: of the model.
+        settings: what to write.
+        output: file of the texts.
+        progress: called with the tokens written, of all.
+
+    Raises:
+        ArgumentError: `output` holds data of other settings or another model, or is being written, and rows longer
+            than the model can read.
     """
     room = getattr(model.config, "max_position_embeddings", None)
     if room and settings.length > room:
@@ -134,8 +141,8 @@ class _Writer:
         for place in range(begun + 1, settings.length):
             if place > begun + 1:
                 reader.read(rows[:, place - 1])
-            drawn = sampled_tokens(reader.logits, uniforms[place], settings.temperature)
-            tokens = torch.where(greedy_left > 0, reader.logits.argmax(1), drawn)
+            sampled = sampled_tokens(reader.logits, uniforms[place], settings.temperature)
+            tokens = torch.where(greedy_left > 0, reader.logits.argmax(1), sampled)
             fresh = torch.isin(rows[:, place - 1], self._ends)
             rows[:, place] = torch.where(fresh, self._first(uniforms[place]), tokens)
             greedy_left = torch.where(fresh, settings.greedy_tokens, greedy_left - 1)

@@ -34,7 +34,12 @@ SCRIPTS: dict[str, tuple[str, ...]] = {
 def language_tokens(vocabulary: Vocabulary, languages: Sequence[str]) -> list[int]:
     """Ids of all tokens that belong to one of the languages, ascending; all content tokens where none is named.
 
-    Raises ArgumentError for languages that are not in `SCRIPTS`, or of which the vocabulary has no token.
+    Args:
+        vocabulary: of the model.
+        languages: names, as in `SCRIPTS`.
+
+    Raises:
+        ArgumentError: languages that are not in `SCRIPTS`, or of which the vocabulary has no token.
     """
     if not languages:
         return [token for token, data in enumerate(vocabulary.token_bytes) if data]
@@ -51,21 +56,39 @@ def language_tokens(vocabulary: Vocabulary, languages: Sequence[str]) -> list[in
 
 
 def language_names(listed: str) -> tuple[str, ...]:
-    """Of a list such as "en,zh"; none of an empty one. Raises as `check_languages`."""
+    """The names in a list such as "en,zh"; none of an empty one.
+
+    Args:
+        listed: names with commas between them.
+
+    Raises:
+        ArgumentError: as `check_languages`.
+    """
     names = tuple(name.strip() for name in listed.split(",") if name.strip())
     check_languages(names)
     return names
 
 
 def check_languages(languages: Sequence[str]) -> None:
-    """Raise ArgumentError for a language that is not known."""
+    """Check names of languages.
+
+    Args:
+        languages: as in `SCRIPTS`.
+
+    Raises:
+        ArgumentError: one is not known.
+    """
     for language in languages:
         if language not in SCRIPTS:
             raise ArgumentError(f"the language {language!r} is unknown", hint=f"some of: {', '.join(sorted(SCRIPTS))}")
 
 
 def script_set(data: bytes | None) -> frozenset[str]:
-    """Scripts of a token's letters; none where it has no letters or its bytes are not whole characters."""
+    """Scripts of a token's letters; none where it has no letters or its bytes are not whole characters.
+
+    Args:
+        data: bytes of a token; None for a special one.
+    """
     try:
         letters = [character for character in (data or b"").decode("utf-8") if character.isalpha()]
     except UnicodeDecodeError:

@@ -25,14 +25,27 @@ SAMPLE = re.compile(r"sample_(\d+)")
 
 
 def write_rows(path: str | Path, rows: Sequence[Tensor], description: Mapping[str, Any]) -> None:
-    """Write texts, int64 [length] each, atomically. description: for `storage.read_description` of the samples."""
+    """Write texts, int64 [length] each, atomically.
+
+    Args:
+        path: of the file.
+        rows: int64 [length] each.
+        description: for `storage.read_description` of the samples.
+    """
     # A tensor of its own for each row: safetensors refuses views of one storage.
     tensors = {f"sample_{index}": row.long().clone() for index, row in enumerate(rows)}
     write_tensors(path, tensors, {DESCRIPTION: json.dumps(description)})
 
 
 def read_rows(path: str | Path) -> list[Tensor]:
-    """The texts of a file, int64 [length] each, in the order of their numbers. Raises DataError for other files."""
+    """The texts of a file, int64 [length] each, in the order of their numbers.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        DataError: other files.
+    """
     tensors = _tensors(path)
     if not any(SAMPLE.fullmatch(name) for name in tensors):
         return list(read_sequences(path))

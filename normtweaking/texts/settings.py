@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ctrlg.arguments import AboveZero, Natural, Positive, Seed, TwoOrMore, checked
+from normtweaking.defaults import BATCH_SIZE
 
 
 @checked
@@ -21,7 +22,8 @@ class CalibrationSettings:
         batch_size: texts at once.
         seed: of everything random.
 
-    Raises ArgumentError for values out of range.
+    Raises:
+        ArgumentError: values out of range.
     """
 
     samples: Positive = 128
@@ -29,7 +31,7 @@ class CalibrationSettings:
     languages: tuple[str, ...] = ()
     greedy_tokens: Natural = 4
     temperature: AboveZero = 1.0
-    batch_size: Positive = 8
+    batch_size: Positive = BATCH_SIZE
     seed: Seed = 0
 
     def __post_init__(self) -> None:

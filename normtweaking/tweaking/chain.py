@@ -25,14 +25,24 @@ HIDDEN_STATES = "hidden_states"  # what transformers calls a layer's first argum
 
 
 class LayerCall(NamedTuple):
-    """What a layer receives beside the hidden states."""
+    """What a layer receives beside the hidden states.
+
+    Attributes:
+        arguments: by place.
+        options: by name.
+    """
 
     arguments: tuple[Any, ...]
     options: Mapping[str, Any]
 
 
 class LayerInputs(NamedTuple):
-    """hidden: what the first layer reads, [B, T, C]. calls: one for each layer."""
+    """What the layers receive for one batch.
+
+    Attributes:
+        hidden: what the first layer reads, [B, T, C].
+        calls: one for each layer.
+    """
 
     hidden: Tensor
     calls: tuple[LayerCall, ...]
@@ -41,8 +51,15 @@ class LayerInputs(NamedTuple):
 class LayerChain:
     """The layers of a causal decoder of transformers.
 
-    layers: its decoder layers, in order. prefix: their list's name in the model.
-    Raises ArgumentError where the model has no decoder layers that can be found.
+    Args:
+        model: a causal decoder of transformers.
+
+    Attributes:
+        layers: its decoder layers, in order.
+        prefix: their list's name in the model.
+
+    Raises:
+        ArgumentError: the model has no decoder layers that can be found.
     """
 
     @checked
@@ -53,7 +70,11 @@ class LayerChain:
         self._returns_tuple: bool | None = None
 
     def inputs(self, batch: Batch) -> LayerInputs:
-        """What the layers receive in the model's own forward of this batch; only the embeddings are computed."""
+        """What the layers receive in the model's own forward of this batch; only the embeddings are computed.
+
+        Args:
+            batch: what the model reads.
+        """
         calls: list[LayerCall] = []
         first: list[Tensor] = []
 
@@ -79,12 +100,22 @@ class LayerChain:
         )
 
     def run(self, index: int, hidden: Tensor, call: LayerCall) -> Tensor:
-        """Layer `index` on hidden states [B, T, C]; returns its hidden states [B, T, C]."""
+        """What a layer makes of hidden states, [B, T, C].
+
+        Args:
+            index: of the layer, from 0.
+            hidden: [B, T, C].
+            call: what else it receives.
+        """
         output = self.layers[index](hidden, *call.arguments, **call.options)
         return output[0] if isinstance(output, tuple) else output
 
     def through(self, batch: Batch) -> Tensor:
-        """What the last layer returns in the model's own forward, [B, T, C]; gradients flow back to the layers."""
+        """What the last layer returns in the model's own forward, [B, T, C]; gradients flow back to the layers.
+
+        Args:
+            batch: what the model reads.
+        """
         hidden, calls = self.inputs(batch)
         for index, call in enumerate(calls):
             hidden = self.run(index, hidden, call)
@@ -93,7 +124,10 @@ class LayerChain:
     def finish(self, batch: Batch, hidden: Tensor, positions: Tensor | None = None) -> Tensor:
         """Logits [B, T or len(positions), V] from what the last layer returned, [B, T, C].
 
-        positions: int64, of which logits are wanted; all where None. Gradients flow back to `hidden`.
+        Args:
+            batch: what the model reads.
+            hidden: [B, T, C].
+            positions: int64, of which logits are wanted; all where None. Gradients flow back to `hidden`.
         """
         if self._returns_tuple is None:
             self.inputs(batch)
@@ -107,7 +141,11 @@ class LayerChain:
             return logits_at(self.model, batch, positions)
 
     def final_norm(self, batch: Batch) -> tuple[str, nn.Module] | None:
-        """(name, module) of the norm that reads what the last layer returned; None where there is no such norm."""
+        """(name, module) of the norm that reads what the last layer returned; None where there is no such norm.
+
+        Args:
+            batch: what the model reads.
+        """
         last = self.inputs(batch).hidden.clone()  # a tensor of its own, to be recognised by
         readers: list[nn.Module] = []
 
@@ -126,9 +164,14 @@ class LayerChain:
         return (outer[readers[0]], readers[0]) if readers else None
 
     def check(self, batch: Batch, tolerance: float = 1e-3) -> None:
-        """Raise ArgumentError unless layer after layer gives the model's own logits.
+        """Check that layer after layer gives the model's own logits.
 
-        tolerance: largest difference, in standard deviations of the logits.
+        Args:
+            batch: any that the model can read.
+            tolerance: largest difference, in standard deviations of the logits.
+
+        Raises:
+            ArgumentError: it does not.
         """
         with torch.no_grad():
             expected = self._forward(batch).logits.float()
@@ -148,7 +191,13 @@ class LayerChain:
 
 
 def logits_at(model: Any, batch: Batch, positions: Tensor | None = None) -> Tensor:
-    """A model's logits [B, T or len(positions), V]; the others are not computed where the model allows for it."""
+    """A model's logits [B, T or len(positions), V]; the others are not computed where the model allows for it.
+
+    Args:
+        model: a causal decoder of transformers.
+        batch: what the model reads.
+        positions: int64, of which logits are wanted; all where None.
+    """
     if positions is None:
         return model(**batch, use_cache=False).logits
     if "logits_to_keep" in signature(model.forward).parameters:

@@ -25,7 +25,12 @@ Values = Mapping[nn.Parameter, Tensor]
 
 
 def kl_divergence(float_logits: Tensor, other_logits: Tensor) -> Tensor:
-    """KL of the distributions of logits [..., V], nats per token, a scalar."""
+    """KL of the distributions of logits [..., V], nats per token, a scalar.
+
+    Args:
+        float_logits: of the reference, [..., V].
+        other_logits: of the other, [..., V].
+    """
     expected = float_logits.float().log_softmax(-1).flatten(0, -2)
     found = other_logits.float().log_softmax(-1).flatten(0, -2)
     return nn.functional.kl_div(found, expected, reduction="batchmean", log_target=True)
@@ -35,8 +40,10 @@ def kl_divergence(float_logits: Tensor, other_logits: Tensor) -> Tensor:
 def score(chain: LayerChain, activations: Activations, float_values: Values) -> float:
     """KL of the model as it is from its float self, nats per token.
 
-    activations: whose float states have passed all layers. float_values: of all parameters outside the layers that are
-    not what they were.
+    Args:
+        chain: of the model.
+        activations: whose float states have passed all layers.
+        float_values: of all parameters outside the layers that are not what they were.
     """
     total, tokens = 0.0, 0
     for batch, float_state in zip(activations.batches, activations.float_states, strict=True):
@@ -58,9 +65,16 @@ def train_end_to_end(
 ) -> Iterator[None]:
     """Adam on all norm parameters at once, the loss being the KL above; all layers' activations of a batch are held.
 
-    groups: the norm parameters of each stage. Learning rates fall evenly, to 0 after the last step. Yields after each
-    pass over the texts.
-    Raises ArgumentError where the loss is no longer finite.
+    Args:
+        chain: of the model.
+        activations: of the texts.
+        float_values: as for `score`.
+        groups: the norm parameters of each stage. Learning rates fall evenly, to 0 after the last step. Yields after
+            each pass over the texts.
+        settings: of the run.
+
+    Raises:
+        ArgumentError: the loss is no longer finite.
     """
     depth, steps = len(chain.layers), settings.iterations * len(activations.batches)
     optimizer = torch.optim.Adam(
@@ -94,14 +108,26 @@ def _backward(chain: LayerChain, batch: Batch, float_state: Tensor, float_values
 
 
 def check_finite(loss: float, settings: TweakSettings) -> None:
-    """Raise ArgumentError for a loss that is infinite or NaN."""
+    """Check the loss of a step.
+
+    Args:
+        loss: nats.
+        settings: of the run, for the hint.
+
+    Raises:
+        ArgumentError: it is infinite or NaN.
+    """
     if not math.isfinite(loss):
         raise ArgumentError(f"the loss is {loss}", hint=f"choose a learning rate below {settings.learning_rate}")
 
 
 @contextmanager
 def learning(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Let these parameters have gradients while the block runs."""
+    """Let these parameters have gradients while the block runs.
+
+    Args:
+        parameters: to learn.
+    """
     for parameter in parameters:
         parameter.requires_grad_(True)
     try:
@@ -114,7 +140,11 @@ def learning(parameters: list[nn.Parameter]) -> Iterator[None]:
 
 @contextmanager
 def in_place(values: Values) -> Iterator[None]:
-    """Let parameters have other values while the block runs."""
+    """Let parameters have other values while the block runs.
+
+    Args:
+        values: by parameter.
+    """
     current = {parameter: parameter.data for parameter in values}
     try:
         for parameter, value in values.items():

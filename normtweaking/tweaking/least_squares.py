@@ -36,9 +36,12 @@ RIDGE = 1e-3
 
 
 class FloatNorm(NamedTuple):
-    """A norm in the float model. outputs: [..., C] for each batch. readers: the linear layers that read them.
+    """A norm in the float model.
 
-    weight: theirs, stacked, [O, C]; None where there are no readers.
+    Attributes:
+        outputs: [..., C] for each batch.
+        readers: the linear layers that read them.
+        weight: theirs, stacked, [O, C]; None where there are no readers.
     """
 
     outputs: list[Tensor]
@@ -47,7 +50,14 @@ class FloatNorm(NamedTuple):
 
 
 class NormSums(NamedTuple):
-    """Means over tokens. inputs: E[x], [C]. outputs: E[y], [C]. squares: E[x x'], [C, C]. products: E[y x'], [C, C]."""
+    """Means over tokens.
+
+    Attributes:
+        inputs: E[x], [C].
+        outputs: E[y], [C].
+        squares: E[x x'], [C, C].
+        products: E[y x'], [C, C].
+    """
 
     inputs: Tensor
     outputs: Tensor
@@ -56,7 +66,12 @@ class NormSums(NamedTuple):
 
 
 def float_norms(stage: Stage, activations: Activations) -> dict[nn.Module, FloatNorm]:
-    """A stage's norms, in the order in which they run on the float states. Call before the stage is quantised."""
+    """A stage's norms, in the order in which they run on the float states. Call before the stage is quantised.
+
+    Args:
+        stage: of the model.
+        activations: of the texts.
+    """
     found: dict[nn.Module, FloatNorm] = {}
     for batch, hidden in zip(activations.batches, activations.float_states, strict=True):
         with _seen(stage) as (calls, readers), torch.no_grad():
@@ -73,7 +88,11 @@ def float_norms(stage: Stage, activations: Activations) -> dict[nn.Module, Float
 def fit_norms(stage: Stage, activations: Activations, wanted: dict[nn.Module, FloatNorm], own: bool = False) -> None:
     """Set the parameters of a quantised stage's norms.
 
-    wanted: what `float_norms` found. own: fit to the norm's own output, not to the float one's.
+    Args:
+        stage: of the model.
+        activations: of the texts.
+        wanted: what `float_norms` found.
+        own: fit to the norm's own output, not to the float one's.
     """
     for norm, target in wanted.items():
         sums = _norm_sums(norm, stage, activations, None if own else target.outputs)
@@ -83,7 +102,15 @@ def fit_norms(stage: Stage, activations: Activations, wanted: dict[nn.Module, Fl
 
 @torch.no_grad()
 def refit(norm: nn.Module, sums: NormSums, weight: Tensor | None, found: Tensor | None, ridge: float = RIDGE) -> None:
-    """Give a norm the parameters that the formulas ask for. weight, found: W and V, [O, C]; 1 where None."""
+    """Give a norm the parameters that the formulas ask for.
+
+    Args:
+        norm: to change.
+        sums: of its inputs and outputs.
+        weight: W, [O, C]; 1 where None.
+        found: V, [O, C]; 1 where None.
+        ridge: added to the diagonal, relative to it.
+    """
     parameters = dict(norm.named_parameters())
     offset = gain_offset(norm)
     gain, bias = offset + parameters["weight"].double(), parameters.get("bias")

@@ -29,7 +29,13 @@ SMALLEST = 1e-12  # second moments below it say nothing; such channels are left 
 def norm_moments(
     stage: Stage, activations: Activations, states: Sequence[Tensor] | None = None
 ) -> dict[nn.Module, Moments]:
-    """Moments of the outputs of a stage's norms, in the order in which they run on `states`, the float ones if None."""
+    """Moments of the outputs of a stage's norms, in the order in which they run on `states`, the float ones if None.
+
+    Args:
+        stage: of the model.
+        activations: of the texts.
+        states: [B, T, C] of each batch; the float ones where None.
+    """
     states = activations.float_states if states is None else states
     with _observed(stage.norms()) as sums, torch.no_grad():
         for batch, hidden in zip(activations.batches, states, strict=True):
@@ -38,14 +44,26 @@ def norm_moments(
 
 
 def match_moments(stage: Stage, activations: Activations, wanted: dict[nn.Module, Moments]) -> None:
-    """Set a stage's norm parameters. wanted: what `norm_moments` found in the float model."""
+    """Set a stage's norm parameters.
+
+    Args:
+        stage: of the model.
+        activations: of the texts.
+        wanted: what `norm_moments` found in the float model.
+    """
     for norm, moments in wanted.items():
         rescale(norm, norm_moments(stage, activations, activations.quantized_states)[norm], moments)
 
 
 @torch.no_grad()
 def rescale(norm: nn.Module, found: Moments, wanted: Moments) -> None:
-    """Change a norm's parameters so that its output, of moments `found`, gets those `wanted`, as the formulas say."""
+    """Change a norm's parameters so that its output, of moments `found`, gets those `wanted`, as the formulas say.
+
+    Args:
+        norm: to change.
+        found: moments of its output.
+        wanted: moments that it is to have.
+    """
     parameters = dict(norm.named_parameters())
     weight, bias = parameters["weight"], parameters.get("bias")
     if bias is None:

@@ -17,7 +17,12 @@ from normtweaking.tweaking.settings import DISTRIBUTION, LOSSES, MSE
 
 
 class Moments(NamedTuple):
-    """mean, variance: of each channel, [C]."""
+    """Moments of activations, for each channel.
+
+    Attributes:
+        mean: [C].
+        variance: [C].
+    """
 
     mean: Tensor
     variance: Tensor
@@ -26,8 +31,11 @@ class Moments(NamedTuple):
 class Difference(NamedTuple):
     """Between float and quantised activations of one place in a model.
 
-    distribution: the loss above. mse: mean squared difference of the entries. mean, variance: the two parts of
-    `distribution`, means over channels of the absolute differences.
+    Attributes:
+        distribution: the loss above.
+        mse: mean squared difference of the entries.
+        mean: part of `distribution`, mean over channels of the absolute differences of means.
+        variance: part of `distribution`, mean over channels of the absolute differences of variances.
     """
 
     distribution: float
@@ -36,23 +44,45 @@ class Difference(NamedTuple):
     variance: float
 
     def loss(self, name: str) -> float:
-        """The one of this name in `LOSSES`."""
+        """The one of this name in `LOSSES`.
+
+        Args:
+            name: one of `LOSSES`.
+        """
         return self.mse if name == MSE else self.distribution
 
 
 def channel_moments(activations: Tensor) -> Moments:
-    """Of activations [..., C]."""
+    """The moments of activations.
+
+    Args:
+        activations: [..., C].
+    """
     variance, mean = torch.var_mean(activations.flatten(0, -2), 0, correction=0)
     return Moments(mean, variance)
 
 
 def distribution_loss(reference: Moments, other: Moments) -> Tensor:
-    """The formula above, a scalar."""
+    """The loss of the module's formula, a scalar.
+
+    Args:
+        reference: moments of the float model.
+        other: moments of the quantized one.
+    """
     return ((reference.mean - other.mean).abs() + (reference.variance - other.variance).abs()).mean()
 
 
 def activation_loss(name: str, reference: Tensor, other: Tensor) -> Tensor:
-    """The loss of this name between activations [..., C], a scalar. Raises ArgumentError for unknown names."""
+    """The loss of this name between activations [..., C], a scalar.
+
+    Args:
+        name: one of `LOSSES`.
+        reference: activations of the float model, [..., C].
+        other: activations of the quantized one, [..., C].
+
+    Raises:
+        ArgumentError: unknown names.
+    """
     if name == DISTRIBUTION:
         return distribution_loss(channel_moments(reference), channel_moments(other))
     if name == MSE:
@@ -69,14 +99,22 @@ class MomentSums:
         self._squares: Tensor | float = 0.0
 
     def add(self, activations: Tensor) -> None:
-        """activations: [..., C], of the same channels every time."""
+        """Add activations to the sums.
+
+        Args:
+            activations: [..., C], of the same channels every time.
+        """
         rows = activations.detach().flatten(0, -2).double()
         self._count += len(rows)
         self._sum = self._sum + rows.sum(0)
         self._squares = self._squares + rows.square().sum(0)
 
     def moments(self) -> Moments:
-        """Of all that was added, float64. Raises ArgumentError where nothing was."""
+        """The moments of all that was added, float64.
+
+        Raises:
+            ArgumentError: nothing was added.
+        """
         if not isinstance(self._sum, Tensor) or not isinstance(self._squares, Tensor):
             raise ArgumentError("no activations have been added")
         mean = self._sum / self._count
@@ -91,7 +129,12 @@ class DifferenceSums:
         self._squares, self._entries = 0.0, 0
 
     def add(self, reference: Tensor, other: Tensor) -> None:
-        """Both [..., C]."""
+        """Add activations of both models to the sums.
+
+        Args:
+            reference: activations of the float model, [..., C].
+            other: activations of the quantized one, [..., C].
+        """
         self._reference.add(reference)
         self._other.add(other)
         self._squares += float((reference - other).detach().double().square().sum())

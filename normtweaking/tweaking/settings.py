@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ctrlg.arguments import NonNegative, Positive, checked
 from ctrlg.errors import ArgumentError
+from normtweaking.defaults import BATCH_SIZE
 
 DISTRIBUTION, MSE = "distribution", "mse"
 LOSSES = (DISTRIBUTION, MSE)
@@ -39,7 +40,8 @@ class TweakSettings:
         keep_better: end with the untweaked norms where the tweaked ones are worse by the score, see `TweakResult`.
         keep_better_layers: the same in each layer, by its loss.
 
-    Raises ArgumentError for values out of range.
+    Raises:
+        ArgumentError: values out of range.
     """
 
     loss: str = DISTRIBUTION
@@ -47,7 +49,7 @@ class TweakSettings:
     learning_rate: NonNegative = 1e-5
     scale: NonNegative = 1.0
     iterations: Positive = 1
-    batch_size: Positive = 8
+    batch_size: Positive = BATCH_SIZE
     final_norm: bool = True
     keep_better: bool = True
     keep_better_layers: bool = False
@@ -60,7 +62,12 @@ class TweakSettings:
                 )
 
     def rate(self, index: int, depth: int) -> float:
-        """Adam's learning rate in stage `index`; the norm behind `depth` layers is stage `depth`."""
+        """Adam's learning rate in stage `index`; the norm behind `depth` layers is stage `depth`.
+
+        Args:
+            index: from 0.
+            depth: L, layers of the model.
+        """
         return self.learning_rate * (1 + self.scale * index / depth)
 
     @property
@@ -74,9 +81,17 @@ class TweakSettings:
 class LayerTweak(NamedTuple):
     """What came of a layer, or of the norm behind the layers, on the texts that judge (`ModelTweaker.run`).
 
-    loss_before, loss_after: between its float and its quantised output, without and with tweaked norms; both with the
-    layers before it tweaked. mean_delta, variance_delta: mean over channels of the absolute differences of the outputs'
-    means and variances. kept: were the tweaked norms?
+    Attributes:
+        name: of the module in the model.
+        learning_rate: Adam's there.
+        loss_before: between its float and its quantized output, without tweaked norms, the layers before it tweaked.
+        loss_after: the same with tweaked norms.
+        mean_delta_before: mean over channels of the absolute differences of the outputs' means, without tweaked norms.
+        mean_delta_after: the same with tweaked norms.
+        variance_delta_before: mean over channels of the absolute differences of the outputs' variances, without tweaked
+            norms.
+        variance_delta_after: the same with tweaked norms.
+        kept: whether the tweaked norms were.
     """
 
     name: str
@@ -91,10 +106,14 @@ class LayerTweak(NamedTuple):
 
 
 class TweakResult(NamedTuple):
-    """layers: in the order they run; empty where the scope is "end-to-end".
+    """What came of tweaking a model.
 
-    score_quantized, score_tweaked: KL divergence of the quantised model's next-token distribution from the float
-    model's, without and with tweaked norms, nats per token. kept: were the tweaked norms?
+    Attributes:
+        layers: in the order they run; empty where the scope is "end-to-end".
+        score_quantized: KL divergence of the quantized model's next-token distribution from the float model's, without
+            tweaked norms, nats per token.
+        score_tweaked: the same with tweaked norms.
+        kept: whether the tweaked norms were.
     """
 
     layers: tuple[LayerTweak, ...]

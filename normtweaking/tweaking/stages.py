@@ -18,10 +18,14 @@ from normtweaking.tweaking.moments import Difference, DifferenceSums
 
 
 class Stage(NamedTuple):
-    """name: of the module in the model. run: (batch, hidden [B, T, C]) -> hidden [B, T, C].
+    """A part of a model that is quantized and tweaked at once: a layer, or the norm behind the layers.
 
-    is_layer: False for the norm behind the layers, which is tweaked but has nothing to quantise.
-    readers: linear layers outside of it that read its output: the head, behind that norm.
+    Attributes:
+        name: of the module in the model.
+        module: the layer or the norm.
+        run: (batch, hidden [B, T, C]) -> hidden [B, T, C].
+        is_layer: False for the norm behind the layers, which is tweaked but has nothing to quantise.
+        readers: linear layers outside of it that read its output: the head, behind that norm.
     """
 
     name: str
@@ -40,7 +44,12 @@ class Stage(NamedTuple):
 
 
 def stages_of(chain: LayerChain, batch: Batch) -> list[Stage]:
-    """All stages, in order. batch: any that the model can read."""
+    """All stages, in order.
+
+    Args:
+        chain: of the model.
+        batch: any that the model can read.
+    """
 
     def layer_runner(index: int) -> Callable[[Batch, Tensor], Tensor]:
         return lambda batch, hidden: chain.run(index, hidden, chain.inputs(batch).calls[index])
@@ -68,7 +77,13 @@ def _heads(model: Any, norm: nn.Module) -> tuple[Linear, ...]:
 class Activations:
     """Hidden states of both chains on some texts.
 
-    batches: the model's inputs. float_states, quantized_states: what the next stage reads, [B, T, C] for each batch.
+    Args:
+        chain: of the model.
+        batches: the model's inputs.
+
+    Attributes:
+        float_states: what the next stage reads in the float model, [B, T, C] for each batch.
+        quantized_states: what it reads in the quantized one.
     """
 
     def __init__(self, chain: LayerChain, batches: Sequence[Batch]) -> None:
@@ -78,17 +93,31 @@ class Activations:
         self.quantized_states = list(self.float_states)
 
     def embeddings(self, chain: LayerChain) -> list[Tensor]:
-        """What the first layer reads in the model as it is now."""
+        """What the first layer reads in the model as it is now.
+
+        Args:
+            chain: of the model.
+        """
         return [chain.inputs(batch).hidden for batch in self.batches]
 
     def advance_float(self, stage: Stage) -> None:
-        """Let the float chain pass a stage."""
+        """Let the float chain pass a stage.
+
+        Args:
+            stage: to pass.
+        """
         with torch.no_grad():
             for index, batch in enumerate(self.batches):
                 self.float_states[index] = stage.run(batch, self.float_states[index])
 
     def difference(self, stage: Stage, targets: list[Tensor], advance: bool = False) -> Difference:
-        """Between `targets` and what the stage makes of the quantised chain's states; advance: which then pass it."""
+        """Between `targets` and what the stage makes of the quantised chain's states.
+
+        Args:
+            stage: to pass.
+            targets: [B, T, C] of each batch.
+            advance: which then pass it.
+        """
         sums = DifferenceSums()
         with torch.no_grad():
             for index, (batch, target) in enumerate(zip(self.batches, targets, strict=True)):
@@ -99,5 +128,9 @@ class Activations:
         return sums.difference()
 
     def triples(self, targets: list[Tensor]) -> Iterator[tuple[Batch, Tensor, Tensor]]:
-        """(batch, state of the quantised chain, target) for each batch."""
+        """(batch, state of the quantised chain, target) for each batch.
+
+        Args:
+            targets: [B, T, C] of each batch.
+        """
         return zip(self.batches, self.quantized_states, targets, strict=True)

@@ -54,10 +54,16 @@ REPAIRS: dict[str, tuple[Callable[..., Any], Callable[..., None]]] = {  # what t
 class ModelTweaker:
     """Quantises one model and repairs it by its norms.
 
-    model: a causal decoder of transformers in float32 or float64; it is changed. quantizer: of its linear layers.
-    embeddings, head: quantise these too.
-    Raises ArgumentError for models that cannot be taken apart and weights that do not fit the quantizer,
-    CheckpointError where a file lacks weights.
+    Args:
+        model: a causal decoder of transformers in float32 or float64; it is changed.
+        quantizer: of its linear layers.
+        settings: how to tweak.
+        embeddings: quantise these too.
+        head: quantise these too.
+
+    Raises:
+        ArgumentError: models that cannot be taken apart and weights that do not fit the quantizer.
+        CheckpointError: a file lacks weights.
     """
 
     @checked
@@ -91,10 +97,16 @@ class ModelTweaker:
     ) -> TweakResult:
         """Quantise and tweak the model, once.
 
-        calibration: what norms are tweaked on. held_out: what they are judged by; the calibration where None.
-        report: called after each layer. passed: after each pass end to end, with its number, from 1, and its score,
-            None where passes are not compared.
-        Raises VocabularyError for tokens that the model does not know, ArgumentError for a loss that is not finite.
+        Args:
+            calibration: what norms are tweaked on.
+            held_out: what they are judged by; the calibration where None.
+            report: called after each layer.
+            passed: after each pass end to end, with its number, from 1, and its score, None where passes are not
+                compared.
+
+        Raises:
+            VocabularyError: tokens that the model does not know.
+            ArgumentError: a loss that is not finite.
         """
         for texts in (calibration, held_out):
             if texts is not None:
@@ -110,9 +122,13 @@ class ModelTweaker:
     ) -> tuple[LayerTweak, ...]:
         """Quantise and tweak the model, once, and keep the tweaked norms whatever they are worth.
 
-        batches: what the model reads; `run` makes them from tokens. report: called after each layer. Nothing is
-        compared, so a model without a head will do where the scope is "layers".
-        Raises ArgumentError for a model that cannot be taken apart and for a loss that is not finite.
+        Args:
+            batches: what the model reads; `run` makes them from tokens.
+            report: called after each layer. Nothing is compared, so a model without a head will do where the scope is
+                "layers".
+
+        Raises:
+            ArgumentError: a model that cannot be taken apart, or a loss that is not finite.
         """
         self.chain.check(batches[0])
         with _frozen(self.model):
@@ -122,7 +138,14 @@ class ModelTweaker:
     def save(self, folder: str | Path, tokenizer: Any, result: TweakResult, **said: Any) -> None:
         """Write a model folder that plain transformers loads, atomically, and `norm_tweaking.json` in it.
 
-        said: more for that file, as JSON holds it. Raises as `atomic_folder`.
+        Args:
+            folder: to write.
+            tokenizer: of the model.
+            result: of `run`.
+            said: more for that file, as JSON holds it.
+
+        Raises:
+            CtrlGError: as `atomic_folder`.
         """
         content = {
             **said,
@@ -281,7 +304,16 @@ class ModelTweaker:
 
 
 def check_tokens(model: Any, tokens: Tensor) -> None:
-    """Raise VocabularyError for tokens that a model does not know, DataError for texts [n, T] longer than it reads."""
+    """Check that a model can read texts.
+
+    Args:
+        model: a causal decoder of transformers.
+        tokens: int64 [n, T].
+
+    Raises:
+        VocabularyError: tokens that the model does not know.
+        DataError: texts longer than it reads.
+    """
     vocab_size = model.get_input_embeddings().weight.shape[0]
     least, greatest = int(tokens.min()), int(tokens.max())
     if least < 0 or greatest >= vocab_size:

@@ -1,8 +1,8 @@
 """What would people use instead? CommonGen's concept sets written in several ways, with and without an HMM.
 
-    python -m studies.alternatives.study --dataset_path validation.jsonl --examples train.jsonl --limit 50 \\
+    python -m studies.alternatives.study --data validation.jsonl --examples train.jsonl --limit 50 \\
         --output runs/alternatives.jsonl
-    python -m studies.alternatives.study --dataset_path validation.jsonl --limit 25 --ways outlines \\
+    python -m studies.alternatives.study --data validation.jsonl --limit 25 --ways outlines \\
         --output runs/alternatives.jsonl
 
 hmm and mask-only search with --beams under the mask, with the HMM's look-ahead and without. outlines, outlines' own

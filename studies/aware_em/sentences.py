@@ -1,8 +1,8 @@
 """What do HMMs of Norm-Q aware EM write? Beside the float HMM, and the same quantised only after the last step.
 
     python -m studies.aware_em.sentences --training runs/samples/commongen.train.[0-2] \\
-        --checkpoint runs/h128/checkpoint-0 --dataset_path validation.jsonl --output runs/aware_sentences.jsonl
-    python scripts/test_acc.py --result runs/aware_sentences.jsonl --dataset_path validation.jsonl --against float
+        --checkpoint runs/h128/checkpoint-0 --data validation.jsonl --output runs/aware_sentences.jsonl
+    python scripts/test_acc.py --result runs/aware_sentences.jsonl --data validation.jsonl --against float
 
 EM as in `studies.aware_em.study`; each model writes a sentence for every concept set, a line of OUTPUT. Methods are
 called "float", "norm-q afterwards" and "norm-q aware" there. What is written already is not written again, and a

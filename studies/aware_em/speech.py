@@ -7,8 +7,8 @@
 Nine speakers say two vowels: 270 utterances to train on, 370 to judge by, 7 to 29 frames of 12 coefficients (Kudo et
 al. 1999). Frames become the nearest of --codewords centroids of the training frames (k-means), every speaker has an HMM
 of --hidden_states states that EM has fitted, and an utterance belongs to whose HMM likes it best; utterances that
-several like equally count as a share. Each HMM is then quantised by each method and bits. The seed draws centroids and
-first HMMs. Each result is a line of OUTPUT; what is there already is not run again.
+several like equally count as a share. Each HMM is then quantised by each method and bits. The seed samples centroids
+and first HMMs. Each result is a line of OUTPUT; what is there already is not run again.
 """
 
 from __future__ import annotations

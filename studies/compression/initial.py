@@ -1,7 +1,7 @@
 """Should the initial distribution be quantised, as the paper does? Bytes, likelihood and guidance with and without.
 
-    python -m studies.compression.initial --dataset_path validation.jsonl --output runs/initial.jsonl
-    python -m studies.compression.initial --dataset_path validation.jsonl --hmm runs/hmm/best --output initial.jsonl
+    python -m studies.compression.initial --data validation.jsonl --output runs/initial.jsonl
+    python -m studies.compression.initial --data validation.jsonl --hmm runs/hmm/best --output initial.jsonl
 
 KLseq: nats per token lost on sequences that the float HMM samples. Guidance: KL between what the decoder samples from
 with the float HMM and with the compressed one, a mean over the tokens of sentences written for frequent keywords. Each

@@ -11,14 +11,13 @@ levels do the work where one of them, the background, takes nearly all entries. 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import product, starmap
 
 import torch
 from torch import Tensor
 
+from ctrlg.evaluation.grid import Grid, Setting
 from ctrlg.files.records import markdown_rows
-from ctrlg.quantization import comparison_hmm
-from ctrlg.quantization.methods import find_method
-from ctrlg.quantization.rows import check_bits
 from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped
 
 COLUMNS = {
@@ -39,18 +38,16 @@ class Levels(Study):
         flags.share("hmm", "bits", methods=methods)
 
     def check(self) -> None:
-        for method in self.arguments.methods:
-            for bits in self.arguments.bits:
-                check_bits(bits, find_method(method).most_bits)
+        chosen = self.arguments
+        self.grid = Grid(tuple(starmap(Setting, product(chosen.methods, chosen.bits))))
 
     def batches(self) -> Iterable[Sequence[Key]]:
-        for method in self.arguments.methods:
-            for bits in self.arguments.bits:
-                yield [(self.arguments.hmm, method, bits, matrix) for matrix in ("transition", "emission")]
+        for setting in self.grid:
+            yield [(self.arguments.hmm, *setting, matrix) for matrix in ("transition", "emission")]
 
     def measure(self, keys: Sequence[Key]) -> Measured:
-        _, method, bits, _ = keys[0]
-        hmm = comparison_hmm(self.reference, method, bits)
+        _, *setting, _ = keys[0]
+        hmm = Setting(*setting).guide(self.reference)
         for key in keys:
             yield key, levels(getattr(hmm, key[-1]).to_dense())
 

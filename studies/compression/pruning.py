@@ -1,7 +1,7 @@
 """Is there a cliff? Constraints kept against the share of an HMM's entries that pruning drops.
 
-    python -m studies.compression.pruning --dataset_path validation.jsonl --output runs/pruning.jsonl
-    python -m studies.compression.pruning --dataset_path validation.jsonl --hmm_model_path runs/hmm/best \\
+    python -m studies.compression.pruning --data validation.jsonl --output runs/pruning.jsonl
+    python -m studies.compression.pruning --data validation.jsonl --hmm runs/hmm/best \\
         --ratios 0.5 0.9 --output runs/pruning.jsonl
 
 Under the soft mask the HMM alone steers, and success is lost where it has no probability left for what would keep the

@@ -1,13 +1,13 @@
 """What is a minute of computation best spent on? Training data for an HMM, at equal cost.
 
-    python -m studies.data.efficiency --data_file train.jsonl --dev runs/samples/commongen.dev \\
+    python -m studies.data.efficiency --sentences train.jsonl --dev runs/samples/commongen.dev \\
         --test runs/samples/commongen.test --concept_sets validation.jsonl --output runs/data_efficiency.jsonl \\
         --plot fig/data_efficiency.svg
 
 Three sources: text *sampled* from the language model, sentences of the domain *read* by it (teacher-forced), *both*,
-half the time each; and three ways to count emissions: *one-hot*, the text's own tokens, *soft*, draws of the language
+half the time each; and three ways to count emissions: *one-hot*, the text's own tokens, *soft*, samples of the language
 model's next-token distribution, and *soft, then one-hot*, EM with the one after EM with the other. Every combination
-gets as many sentences as --minutes of processor time of one thread pay for, at rates measured in the same run, draws
+gets as many sentences as --minutes of processor time of one thread pay for, at rates measured in the same run, samples
 included; every seed has its own text. EM goes on while the likelihood of --dev rises; what is reported is that of
 --test, both sampled from the language model, and CIDEr and log-probability of one sentence for each of some concept
 sets, written under the constraint of its words with this HMM. Each result is a line of OUTPUT; what is there already is
@@ -63,11 +63,11 @@ class Rates(NamedTuple):
 
     sampled: float
     read: float
-    draws: float
+    next_tokens: float
 
 
 class Text(NamedTuple):
-    """rows: int64 [sentences, T]. next_tokens: int32 [tokens, draws], or None."""
+    """rows: int64 [sentences, T]. next_tokens: int32 [tokens, K], or None."""
 
     rows: Tensor
     next_tokens: Tensor | None
@@ -89,10 +89,10 @@ class Efficiency(DistillationStudy):
     @classmethod
     def add_flags(cls, flags: StudyFlags) -> None:
         add = flags.add_argument
-        add("--data_file", required=True, help="sentences of the domain, .txt, .jsonl, .json or .csv")
+        add("--sentences", "--data_file", required=True, help="sentences of the domain, .txt, .jsonl, .json or .csv")
         add("--column", default="references", help="of sentences in the data file")
         add("--minutes", type=float, default=4.0, help="of processor time for the text")
-        flags.share("model", "dev", "test", "max_new_tokens", "draws", "one_hot_prior", "soft_prior", "beams")
+        flags.share("model", "dev", "test", "max_new_tokens", "next_tokens", "one_hot_prior", "soft_prior", "beams")
         flags.share(hidden_states=256, concept_sets="", sets=30, seeds=[0, 1, 2])
 
     def check(self) -> None:
@@ -109,7 +109,7 @@ class Efficiency(DistillationStudy):
     @cached_property
     def domain(self) -> list[str]:
         """Its sentences."""
-        groups = read_sentences(self.arguments.data_file, self.arguments.column)
+        groups = read_sentences(self.arguments.sentences, self.arguments.column)
         return [sentence for group in groups for sentence in group]
 
     def measure(self, keys: Sequence[Key]) -> Measured:
@@ -117,10 +117,10 @@ class Efficiency(DistillationStudy):
         source, _, seed = keys[0]
         wanted = [counts for _, counts, _ in keys]
         if ONE_HOT in wanted:
-            text, first = self._first(source, self._sizes(source, 0.0), seed, draws=False)
+            text, first = self._first(source, self._sizes(source, 0.0), seed, next_tokens=False)
             yield (source, ONE_HOT, seed), self._judge(text, first, self._train(first, text.rows, None))
         if SOFT in wanted or BOTH in wanted:
-            text, first = self._first(source, self._sizes(source, self.rates.draws), seed, draws=True)
+            text, first = self._first(source, self._sizes(source, self.rates.next_tokens), seed, next_tokens=True)
             soft = self._train(first, text.rows, text.next_tokens)
             if SOFT in wanted:
                 yield (source, SOFT, seed), self._judge(text, first, soft)
@@ -129,14 +129,14 @@ class Efficiency(DistillationStudy):
                 both = Trained(then.model, then.dev, soft.steps + then.steps, soft.seconds + then.seconds)
                 yield (source, BOTH, seed), self._judge(text, first, both)
 
-    def _sizes(self, source: str, draws: float) -> dict[str, int]:
-        """Sentences of each kind of text. draws: processor seconds a sentence that they cost on top."""
+    def _sizes(self, source: str, next_tokens: float) -> dict[str, int]:
+        """Sentences of each kind of text. next_tokens: processor seconds a sentence that they cost on top."""
         seconds = 60 * self.arguments.minutes / (1 + (source == "both"))
         rates = {"sampled": self.rates.sampled, "read": self.rates.read}
-        return {name: int(seconds / (rate + draws)) for name, rate in rates.items() if source in (name, "both")}
+        return {name: int(seconds / (rate + next_tokens)) for name, rate in rates.items() if source in (name, "both")}
 
-    def _first(self, source: str, sizes: dict[str, int], seed: int, draws: bool) -> tuple[Text, HMM]:
-        """The text, its draws of next tokens where wanted, and the HMM that EM starts from."""
+    def _first(self, source: str, sizes: dict[str, int], seed: int, next_tokens: bool) -> tuple[Text, HMM]:
+        """The text, its samples of next tokens where wanted, and the HMM that EM starts from."""
         with tempfile.TemporaryDirectory() as folder:
             files = []
             for name, size in sizes.items():
@@ -147,7 +147,7 @@ class Efficiency(DistillationStudy):
             device = self.arguments.device
             first = latent_variable_distillation(files, settings, self.head, device=device).hmm.to(device)
             rows = torch.cat([read_sequences(file.sequences) for file in files])
-            return Text(rows, self._draws(files, seed) if draws else None), first
+            return Text(rows, self._next_tokens(files, seed) if next_tokens else None), first
 
     def _train(self, start: HMM, rows: Tensor, next_tokens: Tensor | None) -> Trained:
         """EM until the likelihood of --dev falls."""
@@ -210,10 +210,10 @@ class Efficiency(DistillationStudy):
         rows = encode_sentences(self.models[1], chosen, self.eos)
         return read_sentences_with(self.models[0], rows, self.arguments.max_new_tokens, self.eos)
 
-    def _draws(self, files: list[SampledFile], seed: int) -> Tensor:
+    def _next_tokens(self, files: list[SampledFile], seed: int) -> Tensor:
         parts = []
         for file in files:
-            describe_next_tokens(*file, self.head, self.arguments.draws, self.vocab_size, self.eos, seed)
+            describe_next_tokens(*file, self.head, self.arguments.next_tokens, self.vocab_size, self.eos, seed)
             mask = token_mask(read_sequences(file.sequences), self.eos)
             parts.append(read_next_tokens(file.sequences, mask, self.vocab_size))
         return torch.cat(parts)
@@ -225,7 +225,7 @@ class Efficiency(DistillationStudy):
         _, seconds_read = _timed(lambda: self._text("read", PROBE, seed=1_000_003))
         with tempfile.TemporaryDirectory() as folder:
             write_samples(Path(folder) / "probe", sampled)
-            _, seconds_described = _timed(lambda: self._draws([SampledFile.of(Path(folder) / "probe")], seed=0))
+            _, seconds_described = _timed(lambda: self._next_tokens([SampledFile.of(Path(folder) / "probe")], seed=0))
         rates = Rates(seconds_sampled / PROBE, seconds_read / PROBE, seconds_described / PROBE)
         self.say(f"processor seconds a sentence: {rates._asdict()}")
         return rates

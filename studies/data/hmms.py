@@ -1,9 +1,9 @@
 """What are more states, or other seeds, worth after compression? Likelihood and sentences of several HMMs.
 
     python -m studies.data.hmms --hmms runs/seeds/* --grid float32 norm-q:8 column:8 none:8 --masks hard soft \\
-        --test runs/samples/commongen.test --dataset_path validation.jsonl --limit 30 --output runs/seeds-written
+        --test runs/samples/commongen.test --data validation.jsonl --limit 30 --output runs/seeds-written
     python -m studies.data.hmms --hmms runs/sizes/* --grid float32 log-norm-q:4 norm-q:8 --masks hard soft \\
-        --test runs/samples/commongen.test --dataset_path validation.jsonl --output runs/sizes-written \\
+        --test runs/samples/commongen.test --data validation.jsonl --output runs/sizes-written \\
         --plot fig/sizes.svg
 
 An HMM is a folder with a float model, as `studies.data.scaling --models` leaves them; those of one number of states are
@@ -21,8 +21,10 @@ from typing import Any, NamedTuple
 
 from ctrlg.distillation.sampling.storage import read_sequences
 from ctrlg.errors import ArgumentError
-from ctrlg.evaluation.benchmark import BenchmarkSettings, Setting, float_hmm, guide, parse_grid, run_benchmark
+from ctrlg.evaluation.benchmark import float_hmm, run_benchmark
+from ctrlg.evaluation.benchmark_settings import BenchmarkSettings
 from ctrlg.evaluation.concept_sets import read_concept_sets
+from ctrlg.evaluation.grid import Grid, Setting
 from ctrlg.evaluation.metrics.tokens import require_scorers
 from ctrlg.evaluation.output import KEY as BENCHMARK_KEY
 from ctrlg.evaluation.tables import Row, rows_of
@@ -70,7 +72,7 @@ class SeveralHMMs(Study):
                 "two HMMs have a folder of the same name", hint="results are filed under it: rename one"
             )
         self.folders = dict(zip(names, self.arguments.hmms, strict=True))
-        self.grid = parse_grid(self.arguments.grid)
+        self.grid = Grid.parse(self.arguments.grid)
         self.held_out = read_sequences(self.arguments.test)
 
     def results(self) -> StudyLines:
@@ -83,7 +85,7 @@ class SeveralHMMs(Study):
         """Held-out log-likelihood in nats per token of an HMM in some ways; None where it is no distribution."""
         reference = float_hmm(self.folders[keys[0][0]], self.arguments.device)
         for name, *setting in keys:
-            hmm = guide(reference, Setting(*setting))
+            hmm = Setting(*setting).guide(reference)
             value = held_out_log_likelihood(hmm, self.held_out) if isinstance(hmm, SequenceModel) else None
             yield (name, *setting), {"held_out": value, "states": reference.hidden_states}
 
@@ -101,10 +103,10 @@ class SeveralHMMs(Study):
         for mask in chosen.masks:
             self.say(f"{name}, {mask} mask")
             settings = BenchmarkSettings(
-                hmm_model_path=folder,
-                base_model=chosen.model,
-                dataset_path=chosen.concept_sets,
-                output_path=str(Path(chosen.output) / f"{name}.jsonl"),
+                hmm=folder,
+                model=chosen.model,
+                data=chosen.concept_sets,
+                output=str(Path(chosen.output) / f"{name}.jsonl"),
                 beams=chosen.beams,
                 limit=chosen.sets,
                 soft_mask=mask == "soft",

@@ -51,7 +51,9 @@ class Scaling(DistillationStudy):
         add("--soft_steps", type=int, default=20, help="of EM, at most")
         add("--one_hot_steps", type=int, default=5, help="of EM, at most")
         add("--models", default="", help="folder to keep the trained HMMs in")
-        flags.share("model", "training", "dev", "test", "draws", "soft_prior", "one_hot_prior", "seeds", batch_size=256)
+        flags.share(
+            "model", "training", "dev", "test", "next_tokens", "soft_prior", "one_hot_prior", "seeds", batch_size=256
+        )
 
     def check(self) -> None:
         most, named = max(self.arguments.files), len(self.arguments.training)
@@ -110,7 +112,7 @@ class Scaling(DistillationStudy):
         """Those beside the file, sampled now where there are none."""
         mask = token_mask(read_sequences(file.sequences), self.eos)
         if not Path(f"{file.sequences}{SUFFIX}").is_file():
-            describe_next_tokens(*file, self.head, self.arguments.draws, self.vocab_size, self.eos, seed=0)
+            describe_next_tokens(*file, self.head, self.arguments.next_tokens, self.vocab_size, self.eos, seed=0)
         return read_next_tokens(file.sequences, mask, self.vocab_size)
 
     def table(self, lines: Sequence[Line]) -> str:

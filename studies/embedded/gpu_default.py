@@ -42,7 +42,7 @@ from ctrlg.devices import checked_device, fast_dtype
 from ctrlg.distillation.pipeline import RECORD, distill
 from ctrlg.distillation.pipeline_settings import DistillationSettings
 from ctrlg.errors import DataError
-from ctrlg.evaluation.benchmark import BenchmarkSettings
+from ctrlg.evaluation.benchmark_settings import BenchmarkSettings
 from ctrlg.evaluation.concept_sets import read_concept_sets
 from ctrlg.files.atomic import atomic_file, read_lines, write_json
 from ctrlg.files.disk import writable_folder
@@ -71,7 +71,7 @@ FULL = {
     "rows": 32_768,  # 25 GB of keys and values for 33 tokens, 3.2 GB of logits
     "embedded": 129_000,
     "soft_sequences": 258_000,
-    "draws": 8,
+    "next_tokens": 8,
     "soft_steps": 40,
     "one_hot_steps": 12,
     "max_bytes": 8_000_000,
@@ -262,10 +262,10 @@ def benchmark_command(job: Job, part: int, result: Path) -> list[str]:
     """What writes a share of the sentences."""
     options = job.options
     given = {
-        "hmm_model_path": job.distilled / "hmm" / "best",
-        "base_model": job.adapted,
-        "dataset_path": options.validation,
-        "output_path": result,
+        "hmm": job.distilled / "hmm" / "best",
+        "model": job.adapted,
+        "data": options.validation,
+        "output": result,
         "beams": options.beams,
         "limit": options.sets,
         "together": options.together,
@@ -371,7 +371,7 @@ def distillation_settings(
         held_out=max(20, min(2000, options.sequences // 10)),
         soft_steps=options.soft_steps,
         one_hot_steps=options.one_hot_steps,
-        next_tokens=options.draws,
+        next_tokens=options.next_tokens,
         max_bytes=options.max_bytes,
         batch_size=options.rows,
         seed=options.seed,
@@ -419,7 +419,7 @@ def parse_arguments() -> argparse.Namespace:
         "rows": "sampled at once",
         "embedded": "sequences that the first HMM is made of",
         "soft_sequences": "read by a step of EM with soft counts",
-        "draws": "of the next-token distribution a place",
+        "next_tokens": "of the next-token distribution a place",
         "soft_steps": "of EM, at most",
         "one_hot_steps": "of EM, at most",
         "max_bytes": "of the compressed HMM",

@@ -1,9 +1,9 @@
 """What does a model card say? Likelihood of an HMM before and after compression, its language model and a unigram.
 
     python -m studies.embedded.model_card --hmm runs/hmm512/best --held_out runs/samples/commongen.test \\
-        --training runs/samples/commongen.train.0 --model_name_or_path default --output runs/card.md
+        --training runs/samples/commongen.train.0 --model default --output runs/card.md
     python -m studies.embedded.model_card --hmm runs/instruct/best --held_out runs/instruct/data.test \\
-        --prompts train.txt --chat_template --training runs/instruct/data.train.0 --model_name_or_path instruct \\
+        --prompts train.txt --chat_template --training runs/instruct/data.train.0 --model instruct \\
         --bits 5 --max_bytes 2980000 --output runs/card.md
 
 KLseq (nats lost per token on sequences sampled from the float HMM) measures the compression alone.

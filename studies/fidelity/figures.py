@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ctrlg.errors import DataError
-from ctrlg.evaluation.benchmark import MASK_ONLY
+from ctrlg.evaluation.grid import MASK_ONLY
 from ctrlg.evaluation.metrics.scores import Score, mean_score
 from ctrlg.figures import DARK, LIGHT, MIDDLE, new_figure
 from ctrlg.files.records import markdown_rows

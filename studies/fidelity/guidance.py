@@ -101,7 +101,7 @@ def guided_text(
 
 
 def guided(text: GuidedText, hmm: HiddenMarkovModel | None) -> Guided:
-    """What the decoder draws each token of the text from with this HMM; None for the mask alone."""
+    """What the decoder samples each token of the text from with this HMM; None for the mask alone."""
     alone = text.log_probs.double().masked_fill(~text.allowed, -torch.inf)
     if hmm is None:
         return Guided(alone.log_softmax(dim=1), torch.zeros(len(alone), dtype=torch.bool))

@@ -12,12 +12,10 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ctrlg.errors import ArgumentError
-from ctrlg.evaluation.benchmark import MASK_ONLY, Setting, guide, stored_bytes
+from ctrlg.evaluation.grid import MASK_ONLY, Grid, Setting
 from ctrlg.hmm import HMM, SequenceModel
 from ctrlg.inspection.fidelity import held_out_log_likelihood, kl_sequence
 from ctrlg.quantization import quantize
-from ctrlg.quantization.methods import METHODS, find_method
-from ctrlg.quantization.rows import check_bits
 from studies.fidelity.guidance import GuidedText, divergences, guided
 
 
@@ -28,27 +26,29 @@ class Point(NamedTuple):
     bits: int
     threshold: float | None = None
 
+    @property
+    def setting(self) -> Setting:
+        """The method and its bits."""
+        return Setting(self.method, self.bits)
 
-def points(methods: Sequence[str], bits: Sequence[int], thresholds: Sequence[float] = ()) -> list[Point]:
-    """The mask alone, log-norm-q at 4 bits and each threshold, and each method at all bits it takes, bits outermost.
 
-    Raises ArgumentError for unknown methods, for bits that no method takes and for thresholds below 0.
+def points(grid: Grid, thresholds: Sequence[float] = ()) -> list[Point]:
+    """The mask alone, log-norm-q at 4 bits and each threshold, and the grid.
+
+    Raises ArgumentError for thresholds below 0.
     """
     for threshold in thresholds:
         if not threshold >= 0:
             raise ArgumentError(f"threshold is {threshold}", hint="nats per token, 0 or more")
-    most = max(find_method(method).most_bits for method in methods)
-    for number in bits:
-        check_bits(number, most)
-    grid = [Point(method, number) for number in bits for method in methods if number <= METHODS[method].most_bits]
-    return [Point(MASK_ONLY, 0), *(Point("log-norm-q", 4, threshold) for threshold in thresholds), *grid]
+    at_thresholds = [Point("log-norm-q", 4, threshold) for threshold in thresholds]
+    return [Point(MASK_ONLY, 0), *at_thresholds, *(Point(*setting) for setting in grid)]
 
 
 def compressed(reference: HMM, point: Point) -> Any:
     """The HMM as the point leaves it; None for the mask alone."""
     if point.threshold is not None:
         return quantize(reference, point.method, point.bits, threshold=point.threshold)
-    return guide(reference, Setting(point.method, point.bits))
+    return point.setting.guide(reference)
 
 
 def rate(
@@ -59,7 +59,7 @@ def rate(
     sequences, seed: of what KLseq samples. None of what has no likelihood; of what finds a sequence impossible, too,
     and then `likelihood` is true.
     """
-    size = stored_bytes(reference, hmm, Setting(point.method, point.bits))
+    size = point.setting.stored_bytes(reference, hmm)
     if not isinstance(hmm, SequenceModel):
         return {"bytes": size, "likelihood": False, "held_out_loss": None, "kl_sequence": None, "kl_error": None}
     lost = kl_sequence(reference, hmm, sequences=sequences, seed=seed)

@@ -1,14 +1,14 @@
 """What does compression cost? Nats per token against bytes, and how far the guide of the decoder moves.
 
-    python -m studies.fidelity.study --test runs/samples/commongen.test --dataset_path validation.jsonl \\
+    python -m studies.fidelity.study --test runs/samples/commongen.test --data validation.jsonl \\
         --output runs/fidelity.jsonl --plot fig/rate_distortion.svg --guidance_plot fig/guidance.svg
     python -m studies.fidelity.study --hmm runs/hmm/best --test runs/samples/commongen.test --keywords 3 --bits 8 3 \\
-        --dataset_path validation.jsonl --methods norm-q log-norm-q --thresholds --output runs/few.jsonl
+        --data validation.jsonl --methods norm-q log-norm-q --thresholds --output runs/few.jsonl
 
 Every method at all bits it takes, the mask alone, and log-norm-q at 4 bits and each of --thresholds (more or fewer
 entries stored). Rate: bytes on disk; nats lost on --test, and on what the float HMM samples. Guidance: for the most
 frequent concepts of the data set, a sentence is written that holds the word, with the float HMM; before every token of
-it, the distribution that the decoder draws from with the compressed HMM is compared to that with the float one. Each
+it, the distribution that the decoder samples from with the compressed HMM is compared to that with the float one. Each
 result is a line of OUTPUT; what is there already is not measured again.
 """
 
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from ctrlg.distillation.sampling.storage import read_sequences
 from ctrlg.errors import DataError, require_at_least
-from ctrlg.evaluation.benchmark import FLOAT
 from ctrlg.evaluation.concept_sets import ConceptSet
+from ctrlg.evaluation.grid import FLOAT, Grid
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, write_sentences
 from ctrlg.inspection.fidelity import held_out_log_likelihood
 from ctrlg.quantization.methods import METHODS
@@ -60,7 +60,7 @@ class Fidelity(Study):
     def check(self) -> None:
         chosen = self.arguments
         require_at_least(chosen, {"beams": 1, "sequences": 2})
-        self.points = points(chosen.methods, chosen.bits, chosen.thresholds)
+        self.points = points(Grid.product(chosen.methods, chosen.bits), chosen.thresholds)
         self.test = read_sequences(chosen.test)
         if int(self.test.max()) >= self.reference.vocab_size:
             raise DataError(f"{chosen.test} holds token {int(self.test.max())}", hint="was another model sampled?")

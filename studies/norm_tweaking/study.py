@@ -6,7 +6,7 @@
     python -m studies.norm_tweaking.study --summarize runs/tweak/study.jsonl --table runs/tweak/study.md \\
         --figure fig/norm_tweaking.svg
     python -m studies.norm_tweaking.study --text wiki.test.raw --output runs/tweak/study.jsonl --schemes 3:64 \\
-        --ways end-to-end --layers_figure fig/norm_tweaking_layers.svg
+        --ways end-to-end --layers_plot fig/norm_tweaking_layers.svg
 
 Schemes: "4" (4 bits, a step for each output channel), "4:64" (for each group of 64). Ways: "distribution" (the paper's
 loss, layer by layer), "mse", "moments", "least-squares", "own-least-squares" (closed forms), "end-to-end" (all norms at

@@ -17,17 +17,13 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
-
-from torch import Tensor
 
 from ctrlg.constraints import Keywords, OneLine, WordCount
-from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.distillation.sampling.prompts import encode_prompts
 from ctrlg.errors import ArgumentError
 from ctrlg.evaluation.metrics.scores import mean_score
@@ -35,7 +31,18 @@ from ctrlg.figures import DARK, new_figure
 from ctrlg.files.reading import parse_json_lines, read_text
 from ctrlg.generation import generate_many
 from ctrlg.loading.language_models import INSTRUCT
-from studies.shared import IN_ANSWERS, Key, Line, Measured, Study, StudyFlags, has_filler, kept, table_of
+from studies.shared import (
+    IN_ANSWERS,
+    Key,
+    Line,
+    Measured,
+    Study,
+    StudyFlags,
+    falling_strength,
+    has_filler,
+    kept,
+    table_of,
+)
 
 MASK_ALONE, FREE, FALLING = "mask alone", "free", "falling"
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -182,20 +189,6 @@ class Way(NamedTuple):
             known = ", ".join([FALLING, *OPTIONS])
             raise ArgumentError(f"--ways {name!r}", hint=f"'mask alone', 'free' or a number; then {known}") from error
         return cls(strength, FALLING in rest, options)
-
-
-@contextmanager
-def falling_strength(strength: float, tokens: int) -> Iterator[None]:
-    """Inside, processors begin with this strength and end, after so many tokens, with 1."""
-
-    class Falling(ConstraintLogitsProcessor):
-        def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-            written = input_ids.shape[1] - len(self.prompt_ids)
-            self.strength = 1 + (strength - 1) * max(0.0, 1 - written / tokens)
-            return super().__call__(input_ids, scores)
-
-    with patch("ctrlg.generation.generate.ConstraintLogitsProcessor", Falling):
-        yield
 
 
 def percent(shares: Sequence[float]) -> str:

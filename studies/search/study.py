@@ -1,6 +1,6 @@
 """Is the model at fault for bad sentences, or the search? Ways to search, and to order what was found.
 
-    python -m studies.search.study --dataset_path validation.jsonl --sets 200 --output runs/search.jsonl
+    python -m studies.search.study --data validation.jsonl --sets 200 --output runs/search.jsonl
 
 Every way writes a sentence for every concept set, as `ctrlg.generate` does; all its texts are lines of OUTPUT, and what
 is there already is not written again. Filler, by rule: a word twice in a row, two marks of punctuation together
@@ -13,6 +13,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,16 +25,31 @@ from ctrlg.evaluation.metrics.similarity import cider, rouge_l
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER
 from ctrlg.generation import generate_many
 from ctrlg.generation.generator import LENGTH_PENALTY
-from studies.shared import IN_CAPTIONS, Key, Line, Measured, Study, StudyFlags, has_filler, kept, table_of
+from studies.shared import (
+    IN_CAPTIONS,
+    Key,
+    Line,
+    Measured,
+    Study,
+    StudyFlags,
+    falling_strength,
+    has_filler,
+    kept,
+    table_of,
+)
+
+MOST_TOKENS = 32
 
 
 class Way(NamedTuple):
-    """length_penalty: of search and order. one_sentence: whether the constraint asks for it. options: of `generate`."""
+    """length_penalty: of search and order. one_sentence: whether the constraint asks for it. options: of `generate`.
+    falling: the strength falls to 1 as tokens run out."""
 
     length_penalty: float
     one_sentence: bool
     beams: int = 16
     options: Mapping[str, Any] = {}
+    falling: bool = False
 
 
 WAYS = {
@@ -48,6 +64,13 @@ WAYS = {
     "likelihood": Way(0.0, False),
     "one sentence, likelihood": Way(0.0, True),
     "now": Way(LENGTH_PENALTY, True),
+    "now, strength 0.85": Way(LENGTH_PENALTY, True, options={"strength": 0.85}),
+    "now, strength 1.25": Way(LENGTH_PENALTY, True, options={"strength": 1.25}),
+    "now, 1.25 falling": Way(LENGTH_PENALTY, True, options={"strength": 1.25}, falling=True),
+    "now, 1.5 falling": Way(LENGTH_PENALTY, True, options={"strength": 1.5}, falling=True),
+    "now, 2 falling": Way(LENGTH_PENALTY, True, options={"strength": 2.0}, falling=True),
+    "now, one automaton": Way(LENGTH_PENALTY, True, options={"max_states": 100_000}),
+    "now, in parts": Way(LENGTH_PENALTY, True, options={"max_states": 1}),
 }
 
 
@@ -75,17 +98,20 @@ class Search(Study):
         if way.one_sentence:
             constraints = [constraint & OneSentence() for constraint in constraints]
         started = time.process_time()
-        results = generate_many(
-            *self.models,
-            self.hmm,
-            constraints,
-            suffix=".",
-            num_beams=way.beams,
-            num_return_sequences=way.beams,
-            progress=False,
-            length_penalty=way.length_penalty,
-            **way.options,
-        )
+        strength = way.options.get("strength", 1.0)
+        with falling_strength(strength, MOST_TOKENS) if way.falling else nullcontext():
+            results = generate_many(
+                *self.models,
+                self.hmm,
+                constraints,
+                suffix=".",
+                max_new_tokens=MOST_TOKENS,
+                num_beams=way.beams,
+                num_return_sequences=way.beams,
+                progress=False,
+                length_penalty=way.length_penalty,
+                **way.options,
+            )
         seconds = (time.process_time() - started) / len(group)
         for member, texts in zip(group, results, strict=True):
             values = {

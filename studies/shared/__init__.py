@@ -1,5 +1,6 @@
 """What all studies share: `study` runs one from its flags to its figure, `flags` spells what several are told."""
 
+from studies.shared.falling import falling_strength
 from studies.shared.filler import IN_ANSWERS, IN_CAPTIONS, has_filler
 from studies.shared.flags import StudyFlags
 from studies.shared.judging import log_probabilities
@@ -14,6 +15,7 @@ __all__ = [
     "Measured",
     "Study",
     "StudyFlags",
+    "falling_strength",
     "grouped",
     "has_filler",
     "kept",

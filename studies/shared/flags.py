@@ -8,17 +8,17 @@ from typing import Any
 
 from ctrlg.terminal.flags import PlainArgumentParser
 
-FIGURES = {"figure": "--plot", "guidance_figure": "--guidance_plot", "layers_figure": "--draw_layers"}
-"""Other spellings of the flags of figures."""
+FIGURES = {"figure": "--plot", "guidance_figure": "--guidance_plot", "layers_figure": "--layers_plot"}
+"""The flags of figures."""
 
 SHARED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "hmm": (("--hmm", "--hmm_model_path"), {"default": "default", "help": "name, folder or hub id of an HMM"}),
+    "hmm": (("--hmm",), {"default": "default", "help": "name, folder or hub id of an HMM"}),
     "model": (
-        ("--model_name_or_path", "--base_model", "--model"),
+        ("--model",),
         {"default": "default", "help": "the language model: name, hub id, folder or .gguf file"},
     ),
     "concept_sets": (
-        ("--dataset_path", "--data", "--concept_sets"),
+        ("--data",),
         {"required": True, "help": "concept sets, JSON lines"},
     ),
     "sets": (("--sets", "--limit"), {"type": int, "help": "concept sets, spread evenly"}),
@@ -36,7 +36,7 @@ SHARED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "entries": (("--entries",), {"type": int, "default": 150, "help": "stored in a compressed row"}),
     "steps": (("--steps",), {"type": int, "help": "of EM"}),
     "batch_size": (("--batch_size",), {"type": int, "help": "sequences of a step"}),
-    "draws": (("--draws",), {"type": int, "default": 32, "help": "next tokens sampled for every place"}),
+    "next_tokens": (("--next_tokens",), {"type": int, "default": 32, "help": "next tokens sampled for every place"}),
     "one_hot_prior": (("--one_hot_prior",), {"type": float, "default": 1000.0, "help": "observations a state"}),
     "soft_prior": (("--soft_prior",), {"type": float, "default": 50.0, "help": "observations a state"}),
     "seeds": (("--seeds",), {"nargs": "+", "type": int, "default": [0]}),
@@ -61,12 +61,12 @@ class StudyFlags(PlainArgumentParser):
         super().__init__(description)
         for name in figures:
             what = "figures, .png, .svg or .pdf"
-            self.add_argument(f"--{name}", FIGURES[name], nargs="+", default=[], metavar="FILE", help=what)
+            self.add_argument(FIGURES[name], dest=name, nargs="+", default=[], metavar="FILE", help=what)
         if output is not None:
             what = "JSON lines (or a folder for them); what is there already is not measured again"
             self.add_argument("--output", default=output, required=not output, help=what)
             what = "measure nothing, show FILE's lines"
-            self.add_argument("--summarize", "--summarise", default="", metavar="FILE", help=what)
+            self.add_argument("--summarize", default="", metavar="FILE", help=what)
         self.add_argument("--table", default="", metavar="FILE", help="Markdown file for the table that is printed")
         self.add_device()
 

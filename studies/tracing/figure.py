@@ -26,7 +26,7 @@ def plot_trace(lines: Sequence[Line]) -> Any:
     operators are shown for the most beams. Raises DataError where there are none.
     """
     if not lines:
-        raise DataError("nothing was measured, so there is nothing to draw", hint="measure smaller HMMs first")
+        raise DataError("nothing was measured, so there is nothing to plot", hint="measure smaller HMMs first")
     beams = max(line["beams"] for line in lines)
     sizes = sorted({line["hidden_states"] for line in lines})
     figure = new_figure(14, 7)

@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[list[str], dict[str, tuple[str, ...]]]] = {
         },
     ),
     "demo": ([], {"--beams": WHOLE}),
+    "page": (
+        ["--model", "/nowhere"],
+        {"--port": ("-1", "65536", HUGE, "1.5", "nan", "x"), "--time-limit": (*REAL, "0")},
+    ),
     "quantize": (
         ["default", "{here}/out"],
         {"--bits": (*WHOLE, "9"), "--max-bytes": WHOLE, "--threshold": REAL, "--refine": NATURAL},

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, Ordered, WordCount, phrase_construction
+from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, Ordered, WordCount
 from ctrlg.constraints.base import Target
+from ctrlg.constraints.phrases import construction
 from ctrlg.errors import BudgetError, ConstraintError
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
@@ -37,14 +38,14 @@ MAKERS = {
 def states_met(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Fills with the number of states of each subset construction."""
     met: list[int] = []
-    explore = phrase_construction.explore_one_by_one
+    explore = construction.explore_one_by_one
 
     def counted(*arguments: object) -> object:
         states, table = explore(*arguments)  # type: ignore[arg-type]
         met.append(len(states))
         return states, table
 
-    monkeypatch.setattr(phrase_construction, "explore_one_by_one", counted)
+    monkeypatch.setattr(construction, "explore_one_by_one", counted)
     return met
 
 

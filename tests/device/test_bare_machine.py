@@ -37,8 +37,8 @@ from ctrlg.distillation.em.settings import TrainingSettings
 folder = Path(sys.argv[1])
 train(
     TrainingSettings(
-        model_path=str(folder / "hmm"),
-        data_path=str(folder / "samples"),
+        hmm=str(folder / "hmm"),
+        data=str(folder / "samples"),
         dataset="tiny",
         em_schedule="2,1",
         log_file=str(folder / "log.jsonl"),

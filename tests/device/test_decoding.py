@@ -13,9 +13,13 @@ from helpers.tiny_models import tiny_language_model, tiny_tokenizer
 
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints import Exclude, Keywords, WordCount
+from ctrlg.constraints.base import Target
 from ctrlg.decoding import ConstraintLogitsProcessor
+from ctrlg.decoding.cursors import Cursor, CursorBatch, advance_all
+from ctrlg.decoding.guides import guide_of
 from ctrlg.generation import GenerationResult, generate, generate_many
 from ctrlg.hmm import HMM
+from ctrlg.parts import Factored
 from ctrlg.quantization import quantize
 from ctrlg.vocabulary.token_bytes import Vocabulary
 from studies.fidelity.guidance import guided, guided_text
@@ -148,6 +152,7 @@ def same(found: list[GenerationResult], expected: list[GenerationResult]) -> Non
         {"suffix": ""},
         {"prompt": [EOS, 3]},
         {"soft_mask": True},
+        {"max_states": 1},
     ],
 )
 def test_generate(device: torch.device, guide: str, options: dict[str, Any]) -> None:
@@ -164,6 +169,23 @@ def test_generate_many(device: torch.device, guide: str, prompts: Any) -> None:
     found = generate_many(model_on(device), TOKENIZER, guide_on(guide, device), CONSTRAINTS, prompts, **SHORT)
     for one, other in zip(found, expected, strict=True):
         same(one, other)
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_parts_and_cursors(device: torch.device, guide: str) -> None:
+    automata = [constraint.clauses(Target(VOCABULARY)) for constraint in CONSTRAINTS]
+    parts = [Factored.of(clauses, len(TOKENIZER), most_nodes=1) for clauses in automata]
+    logits = torch.randn(len(parts), len(TOKENIZER), generator=torch.Generator().manual_seed(0))
+    found = []
+    for where in (torch.device("cpu"), device):
+        hmm = guide_on(guide, where)
+        cursors = [Cursor(guide_of(hmm, one, None, [], [(1, 9)], EOS), hmm) for one in parts]
+        rows = [CursorBatch(hmm).log_ratios(cursors), CursorBatch(hmm).join(cursors, logits.to(where))]
+        advance_all(cursors, TOKENIZER.encode("run", add_special_tokens=False)[:1] * len(cursors))
+        rows.append(CursorBatch(hmm).log_ratios(cursors))
+        # Masks alone are the host's.
+        found.append([row.to(where) if hmm is None else row for row in rows])
+    assert_same(found[1], found[0], rtol=1e-3, atol=1e-4)
 
 
 def test_a_guide_of_another_device_than_the_model(device: torch.device) -> None:

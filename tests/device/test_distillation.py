@@ -190,7 +190,7 @@ def test_a_run_of_the_trainer(device: torch.device, next_tokens: int, tmp_path: 
                 generator = torch.Generator().manual_seed(chunk)
                 drawn = torch.randint(20, (tokens, next_tokens), generator=generator, dtype=torch.int32)
                 write_next_tokens(file, drawn)
-        settings = settings_in(tmp_path / name, em_schedule="2,1", quantization_step=1, quantization_bit_width=8)
+        settings = settings_in(tmp_path / name, em_schedule="2,1", quantization_step=1, bits=8)
         train(settings, Processes(0, 1, place), Console(quiet=True))
         results.append(parameters(HMM.from_pretrained(tmp_path / name / "hmm" / "checkpoint-2")))
     for one, other in zip(*results, strict=True):

@@ -231,5 +231,5 @@ def test_the_states_are_drawn(samples: Samples, tmp_path: Path) -> None:
     hmm, sizes = latent_variable_distillation(chunks_of(samples, tmp_path, [300]), SETTINGS)
     plot_states(hmm, sizes, tiny_tokenizer(), tmp_path / "states.svg")
     assert "no state is empty" in (tmp_path / "states.svg").read_text() or int((sizes[:-1] == 0).sum()) > 0
-    with pytest.raises(ArgumentError, match="cannot draw"):
+    with pytest.raises(ArgumentError, match="cannot plot"):
         plot_states(hmm, sizes, tiny_tokenizer(), tmp_path / "states.txt")

@@ -15,14 +15,11 @@ from ctrlg.errors import ArgumentError, DataError
 from ctrlg.evaluation import benchmark as module
 from ctrlg.evaluation.benchmark import (
     BenchmarkSettings,
-    Setting,
     concept_sets,
     float_hmm,
-    guide,
-    parse_grid,
     run_benchmark,
-    stored_bytes,
 )
+from ctrlg.evaluation.grid import FLOAT, Grid, Setting
 from ctrlg.evaluation.results import read_results
 from ctrlg.evaluation.tables import markdown, norm_q_markdown, plot, rows_of
 from ctrlg.hmm import HMM
@@ -50,12 +47,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(folder: Path, output: Path, **changes: Any) -> BenchmarkSettings:
+def settings(folder: Path, results: Path, **changes: Any) -> BenchmarkSettings:
     base = BenchmarkSettings(
         str(folder / "hmm"),
         str(folder / "model"),
         str(folder / "sets.jsonl"),
-        str(output / "results.jsonl"),
+        str(results / "results.jsonl"),
         beams=2,
         limit=2,
         least_words=1,
@@ -68,7 +65,7 @@ def settings(folder: Path, output: Path, **changes: Any) -> BenchmarkSettings:
 def test_a_stopped_benchmark_goes_on_and_ends_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid = parse_grid(["norm-q:8,3", "none:2", "integer:3", "float32", "mask-only"])
+    grid = Grid.parse("norm-q:8,3 none:2 integer:3 float32 mask-only")
     whole = run_benchmark(settings(folder, tmp_path / "whole"), grid).lines
     assert [(line["method"], line["bits"]) for line in whole[::2]] == [tuple(setting) for setting in grid]
     assert all(line["kept"] for line in whole)
@@ -95,8 +92,8 @@ def test_a_stopped_benchmark_goes_on_and_ends_the_same(
 
 
 def test_all_ranked_sentences_are_written(folder: Path, tmp_path: Path) -> None:
-    several = settings(folder, tmp_path, beams=4, limit=3, output_path=str(tmp_path / "results.json"))
-    lines = run_benchmark(several, [Setting("float32", 32)]).lines
+    several = settings(folder, tmp_path, beams=4, limit=3, output=str(tmp_path / "results.json"))
+    lines = run_benchmark(several, Grid.parse(FLOAT)).lines
     for line in lines:
         assert 1 < len(line["sentences"]) == len(set(line["sentences"])) <= 4
         assert line["kept"]
@@ -108,30 +105,30 @@ def test_without_limits_on_words_texts_may_be_long_or_short(folder: Path, tmp_pa
     assert member.constraint(0, None).holds("dog park") and member.constraint(0, None).holds("dog park " * 50)
     assert not member.constraint(3, None).holds("dog park") and not member.constraint(0, None).holds("dog")
     limits = {"least_words": 0, "most_words": None, "limit": 1}
-    (line,) = run_benchmark(settings(folder, tmp_path, **limits), [Setting("float32", 32)]).lines
+    (line,) = run_benchmark(settings(folder, tmp_path, **limits), Grid.parse(FLOAT)).lines
     assert line["kept"] and line["settings"]["most_words"] is None
 
 
 def test_another_model_or_data_set_is_not_mixed_in(folder: Path, tmp_path: Path) -> None:
-    grid = [Setting("mask-only", 0)]
+    grid = Grid.parse("mask-only")
     run_benchmark(settings(folder, tmp_path, limit=1), grid)
     HMM(4, float_hmm(str(folder / "hmm")).vocab_size, 0).save_pretrained(tmp_path / "other")
     with pytest.raises(ArgumentError, match="written with other settings: hmm was"):
-        run_benchmark(settings(folder, tmp_path, hmm_model_path=str(tmp_path / "other")), grid)
+        run_benchmark(settings(folder, tmp_path, hmm=str(tmp_path / "other")), grid)
     sets = {"concept_set_idx": 0, "concepts": ["run"], "references": REFERENCES}
     (tmp_path / "sets.jsonl").write_text(json.dumps(sets))
     with pytest.raises(DataError, match="concept set 0 as dog, park, the data set as run"):
-        run_benchmark(settings(folder, tmp_path, dataset_path=str(tmp_path / "sets.jsonl")), grid)
+        run_benchmark(settings(folder, tmp_path, data=str(tmp_path / "sets.jsonl")), grid)
 
 
 def test_a_soft_mask_is_told_apart_from_a_hard_one(folder: Path, tmp_path: Path) -> None:
-    grid = [Setting("none", 1)]
+    grid = Grid.parse("none:1")
     run_benchmark(settings(folder, tmp_path), grid)
     lines = run_benchmark(settings(folder, tmp_path, soft_mask=True), grid).lines
     assert [line["mask"] for line in lines] == ["hard", "hard", "soft", "soft"]
     assert [line["kept"] for line in lines][:2] == [True, True]
     with pytest.raises(ArgumentError, match="nothing would steer"):
-        run_benchmark(settings(folder, tmp_path, soft_mask=True), parse_grid(["mask-only"]))
+        run_benchmark(settings(folder, tmp_path, soft_mask=True), Grid.parse("mask-only"))
 
 
 def test_seeds_draw_other_sets_and_zero_spreads_them(folder: Path, tmp_path: Path) -> None:
@@ -147,29 +144,22 @@ def test_seeds_draw_other_sets_and_zero_spreads_them(folder: Path, tmp_path: Pat
 def test_bytes_are_those_of_the_file_or_bits_times_entries(folder: Path) -> None:
     hmm = float_hmm(str(folder / "hmm"))
     entries = 4 * (4 + hmm.vocab_size)
-    for setting, expected in ((Setting("row-max", 3), -(-entries * 3 // 8)), (Setting("float32", 32), 4 * entries)):
-        assert stored_bytes(hmm, guide(hmm, setting), setting) == expected
-    packed = quantize(hmm, "norm-q", 4)
-    assert stored_bytes(hmm, guide(hmm, Setting("norm-q", 4)), Setting("norm-q", 4)) == packed.packed_nbytes
-    none, integer = (stored_bytes(hmm, guide(hmm, Setting(name, 3)), Setting(name, 3)) for name in ("none", "integer"))
-    assert 0 < none == integer < entries * 3 // 8  # the same codes, most of them 0
-    assert stored_bytes(hmm, None, Setting("mask-only", 0)) == 0
+
+    def stored(method: str, bits: int) -> int:
+        setting = Setting(method, bits)
+        return setting.stored_bytes(hmm, setting.guide(hmm))
+
+    assert stored("row-max", 3) == -(-entries * 3 // 8)
+    assert stored(FLOAT, 32) == 4 * entries
+    assert stored("norm-q", 4) == quantize(hmm, "norm-q", 4).packed_nbytes
+    assert 0 < stored("none", 3) == stored("integer", 3) < entries * 3 // 8  # the same codes, most of them 0
+    assert stored("mask-only", 0) == 0
 
 
 def test_a_compressed_hmm_is_unpacked(folder: Path, tmp_path: Path) -> None:
     packed = quantize(float_hmm(str(folder / "hmm")), "norm-q", 4)
     packed.save_pretrained(tmp_path / "packed")
     torch.testing.assert_close(float_hmm(str(tmp_path / "packed")).emission.to_dense(), packed.emission.to_dense())
-
-
-def test_grids_are_read_and_wrong_ones_named() -> None:
-    grid = parse_grid(["norm-q:8,4", "float32", "norm-q:4"])
-    assert grid == [Setting("norm-q", 8), Setting("norm-q", 4), Setting("float32", 32)]
-    for text, message in (("nrm-q:8", "nrm-q"), ("norm-q", "names no bits"), ("norm-q:x", "names no bits")):
-        with pytest.raises(ArgumentError, match=message):
-            parse_grid([text])
-    with pytest.raises(ArgumentError, match="bits is 17"):
-        parse_grid(["norm-q:17"])
 
 
 @pytest.mark.parametrize("changes", [{"beams": 0}, {"limit": 0}, {"max_new_tokens": 0}, {"most_words": 0}])
@@ -180,7 +170,7 @@ def test_settings_out_of_range_are_refused(changes: dict[str, int], folder: Path
 
 def test_tables_and_figures_show_every_setting(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("spacy")
-    grid = parse_grid(["norm-q:8,3", "float32"])
+    grid = Grid.parse("norm-q:8,3 float32")
     lines = run_benchmark(settings(folder, tmp_path), grid).lines
     references = {each.number: each.references for each in concept_sets(settings(folder, tmp_path), 0)}
     rows = rows_of(lines, references)
@@ -213,7 +203,7 @@ def test_tables_and_figures_show_every_setting(folder: Path, tmp_path: Path) -> 
 
 
 def test_little_time_leaves_the_same_concept_sets_with_every_setting(folder: Path, tmp_path: Path) -> None:
-    grid = parse_grid(["float32", "norm-q:4", "log-norm-q:2"])
+    grid = Grid.parse("float32 norm-q:4 log-norm-q:2")
     whole = run_benchmark(settings(folder, tmp_path / "whole", limit=6, together=2), grid).lines
     shown = ("method", "bits", "concept_set_idx", "sentences", "bytes")
     wanted = sorted([line[name] for name in shown] for line in whole)
@@ -229,7 +219,7 @@ def test_parts_are_together_the_whole(folder: Path, tmp_path: Path) -> None:
     several = settings(folder, tmp_path, limit=5, together=2, most_sentences=1)
     parts = [
         run_benchmark(
-            replace(several, part=part, parts=2, output_path=str(tmp_path / f"{part}.jsonl")), [Setting("float32", 32)]
+            replace(several, part=part, parts=2, output=str(tmp_path / f"{part}.jsonl")), Grid.parse(FLOAT)
         ).lines
         for part in range(2)
     ]

@@ -78,6 +78,6 @@ def test_other_settings_are_not_mixed_in(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, line("norm-q", 1, settings=SETTINGS))
     with pytest.raises(ArgumentError, match="beams was 4 and is 16") as caught:
         open_lines(tmp_path / name, SETTINGS | {"beams": 16})
-    assert "--output_path" in caught.value.hint
+    assert "--output" in caught.value.hint
     with pytest.raises(ArgumentError, match=r"hmm was 0{8}\.\.\. and is 1{8}"):
         open_lines(tmp_path / name, SETTINGS | {"hmm": "1" * 64})

@@ -50,8 +50,8 @@ def make_run(folder: Path) -> None:
 def settings_in(folder: Path, **changes: Any) -> TrainingSettings:
     """Settings of a run in a folder made by make_run."""
     values: dict[str, Any] = {
-        "model_path": str(folder / "hmm"),
-        "data_path": str(folder / "samples"),
+        "hmm": str(folder / "hmm"),
+        "data": str(folder / "samples"),
         "dataset": "tiny",
         "em_schedule": "4,1;2,3",
         "log_file": str(folder / "log.jsonl"),
@@ -93,7 +93,7 @@ def _kill_and_compare(folder: Path, kills: int, seed: int) -> None:
         "em_schedule": "30,1;10,2",
         "save_per_step": 13,
         "quantization_step": 4,
-        "quantization_bit_width": 6,
+        "bits": 6,
         "quantization_method": "norm-q-max",
     }
     started = time.monotonic()

@@ -77,7 +77,7 @@ def test_runs_of_different_initial_distributions_are_different_runs(folder: Path
     plain = settings_in(folder).comparable()
     assert plain == settings_in(folder, quantization_initial=False).comparable()
     assert "quantization_initial" not in plain, "a run without quantisation goes on from a state of older versions"
-    aware = {"quantization_step": 2, "quantization_bit_width": 4}
+    aware = {"quantization_step": 2, "bits": 4}
     usual = settings_in(folder, **aware).comparable()
     assert usual == settings_in(folder, **aware, quantization_initial=True).comparable()
     assert usual != settings_in(folder, **aware, quantization_initial=False).comparable()
@@ -154,7 +154,7 @@ def test_the_study_from_samples_to_its_figure(folder: Path, tmp_path: Path, caps
 
 def test_a_training_log_is_drawn_while_its_last_line_is_being_written(folder: Path) -> None:
     log = folder / "log.jsonl"
-    quiet_train(settings_in(folder, quantization_step=2, quantization_bit_width=4, quantization_method="log-norm-q"))
+    quiet_train(settings_in(folder, quantization_step=2, bits=4, quantization_method="log-norm-q"))
     with log.open("a") as file:
         file.write('{"step": 7, "chec')
     settings, records = read_log(log)

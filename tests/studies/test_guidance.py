@@ -19,8 +19,8 @@ from ctrlg.decoding import ConstraintLogitsProcessor
 from ctrlg.distillation.sampling.samples import Samples
 from ctrlg.distillation.sampling.storage import write_samples
 from ctrlg.errors import ArgumentError, CtrlGError, DataError
-from ctrlg.evaluation.benchmark import MASK_ONLY
 from ctrlg.evaluation.concept_sets import ConceptSet
+from ctrlg.evaluation.grid import MASK_ONLY, Grid
 from ctrlg.hmm import HMM
 from ctrlg.matrices import DenseMatrix
 from ctrlg.quantization.unnormalised import UnnormalisedHMM
@@ -138,7 +138,7 @@ class Tiny(Fidelity):
     most_tokens = 12
 
 
-GRID = points(["norm-q", "none", "log-norm-q"], [8, 2], [1e-3])
+GRID = points(Grid.product(["norm-q", "none", "log-norm-q"], [8, 2]), [1e-3])
 
 
 def flags(folder: Path, output: Path, *more: str) -> list[str]:
@@ -222,7 +222,7 @@ def test_sequences_of_another_model_are_refused(folder: Path, tmp_path: Path) ->
     with pytest.raises(DataError, match="holds token 40000"):
         Tiny.run(flags(folder, tmp_path, f"--test={tmp_path / 'foreign'}"))
     with pytest.raises(ArgumentError, match="threshold is -1"):
-        points(["norm-q"], [8], [-1.0])
+        points(Grid.product(["norm-q"], [8]), [-1.0])
 
 
 def test_a_content_that_breaks_the_constraint_is_no_text() -> None:

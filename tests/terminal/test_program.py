@@ -12,7 +12,8 @@ import pytest
 from ctrlg.arguments import Positive, checked
 from ctrlg.cli import main as cli
 from ctrlg.errors import ArgumentError
-from ctrlg.terminal.program import SPELLINGS, Program
+from ctrlg.terminal.program import Program
+from ctrlg.terminal.spellings import SPELLINGS
 
 
 @checked

@@ -1,6 +1,6 @@
 """Checkpoints of a training run and the state it goes on from after it was killed, at whatever moment.
 
-MODEL_PATH/resume/state.json names a folder of parameters (MODEL_PATH/resume/step-K, or a kept checkpoint). Folders are
+HMM/resume/state.json names a folder of parameters (HMM/resume/step-K, or a kept checkpoint). Folders are
 written under new names and renamed into place; then state.json is replaced, which is atomic; then what no state names
 any more is removed. EM is a function of parameters, data and step number, so replaying from there gives the same bits.
 """
@@ -36,9 +36,16 @@ _JUDGED_BY = (
 class Progress:
     """How far a run has come.
 
-    step, checkpoint: the last that is done. parameters: folder below MODEL_PATH where they are. log_position: bytes of
-    the log. best_dev: highest dev log-likelihood per token so far, nats, of checkpoint best_checkpoint; None while no
-    model counts. waited: evaluations since. finished: nothing is left to do.
+    Attributes:
+        step: the last that is done.
+        checkpoint: its number.
+        parameters: folder below the run's where they are.
+        log_position: bytes of the log.
+        best_dev: highest dev log-likelihood per token so far, nats, of checkpoint best_checkpoint; None while no model
+            counts.
+        best_checkpoint: its number; None while no model counts.
+        waited: evaluations since.
+        finished: nothing is left to do.
     """
 
     step: int
@@ -52,7 +59,11 @@ class Progress:
 
 
 class RunFolder:
-    """MODEL_PATH with its checkpoints, `best` and `resume`."""
+    """The folder of a run with its checkpoints, `best` and `resume`.
+
+    Args:
+        path: of the folder.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -61,12 +72,23 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs out of the folder; the lock goes with the process. Raises ArgumentError where one is in."""
+        """Keep other runs out of the folder; the lock goes with the process.
+
+        Raises:
+            ArgumentError: another run is in it.
+        """
         with Lock(self._state, f"training in {self.path}"):
             yield
 
     def check(self, checkpoints: Iterable[int]) -> None:
-        """Raise ArgumentError where a checkpoint that a run may write would replace a folder that is not ours."""
+        """Check that a run may write its checkpoints.
+
+        Args:
+            checkpoints: numbers of those that it may write.
+
+        Raises:
+            ArgumentError: one of them would replace a folder that is not ours.
+        """
         for name in (BEST, *(f"checkpoint-{checkpoint}" for checkpoint in checkpoints)):
             check_folder(self.path / name, HMM_FOLDER)
 
@@ -74,8 +96,14 @@ class RunFolder:
         """Where the run with these settings stands: at its beginning where the folder holds no run.
 
         A finished run is continued by settings that start from its last checkpoint; its best model then stays the best
-        where both are judged alike. log_position: of a run that begins. Raises CheckpointError for a run with other
-        settings (naming the differences) and a state that cannot be read.
+        where both are judged alike.
+
+        Args:
+            settings: of the run, as `TrainingSettings.comparable` gives them.
+            log_position: bytes of the log, of a run that begins.
+
+        Raises:
+            CheckpointError: a run with other settings (the message names them), or a state that cannot be read.
         """
         beginning = Progress(0, settings["checkpoint"], f"checkpoint-{settings['checkpoint']}", log_position)
         if not self._state.is_file():
@@ -97,19 +125,32 @@ class RunFolder:
             f"{self.path} holds {'a finished' if progress.finished else 'an interrupted'} run with other settings: "
             f"{differing_settings(theirs, settings)}",
             hint="give the same settings to go on, start from the last checkpoint of a finished run to continue it, "
-            f"choose another model_path, or remove {self._resume} to begin anew",
+            f"choose another folder, or remove {self._resume} to begin anew",
         )
 
     def write(self, settings: dict[str, Any], progress: Progress) -> None:
-        """Make this the state to go on from, and remove what it no longer needs."""
+        """Make this the state to go on from, and remove what it no longer needs.
+
+        Args:
+            settings: of the run, as `TrainingSettings.comparable` gives them.
+            progress: how far the run is.
+        """
         write_json(self._state, {"settings": settings, "progress": asdict(progress)})
         for folder in self._resume.glob("step-*"):
             if f"resume/{folder.name}" != progress.parameters:
                 remove_folder(folder, HMM_FOLDER)
 
     def load(self, progress: Progress, device: Any, known: tuple[str, HMM] | None = None) -> HMM:
-        """The model of a state. known: a folder of parameters and the model in it, where it was read already.
-        Raises CheckpointError where its parameters are gone or no HMM."""
+        """The model of a state.
+
+        Args:
+            progress: how far the run is.
+            device: to load to.
+            known: a folder of parameters and the model in it, where it was read already.
+
+        Raises:
+            CheckpointError: its parameters are gone, or are no HMM.
+        """
         folder = self.path / progress.parameters
         if not folder.is_dir():
             raise CheckpointError(
@@ -122,19 +163,34 @@ class RunFolder:
         return model
 
     def save_for_resume(self, model: HMM, step: int) -> str:
-        """Write the parameters after a step for `Progress.parameters`."""
+        """Write the parameters after a step for `Progress.parameters`.
+
+        Args:
+            model: to write.
+            step: its number, from 1.
+        """
         name = f"resume/step-{step}"
         save_checkpoint(model, self.path / name)
         return name
 
     def save(self, model: HMM, checkpoint: int) -> str:
-        """Write a checkpoint that is kept, for `Progress.parameters`."""
+        """Write a checkpoint that is kept, for `Progress.parameters`.
+
+        Args:
+            model: to write.
+            checkpoint: its number.
+        """
         name = f"checkpoint-{checkpoint}"
         save_checkpoint(model, self.path / name)
         return name
 
     def save_best(self, model: HMM, there: str | None = None) -> None:
-        """Write or overwrite the best model. there: a folder of parameters that holds it already."""
+        """Write or overwrite the best model.
+
+        Args:
+            model: to write.
+            there: a folder of parameters that holds it already.
+        """
         if there is None:
             save_checkpoint(model, self.path / BEST)
         else:
@@ -148,14 +204,24 @@ class RunFolder:
 
 
 def save_checkpoint(model: HMM, folder: Path) -> None:
-    """Write a model so that a whole checkpoint stands there at every moment, also where it replaces one."""
+    """Write a model so that a whole checkpoint stands there at every moment, also where it replaces one.
+
+    Args:
+        model: to write.
+        folder: to write.
+    """
     with atomic_folder(folder, HMM_FOLDER) as temporary:
         model.save_pretrained(temporary)
 
 
 def copy_checkpoint(source: Path, folder: Path) -> None:
     """As `save_checkpoint`, of a model that is on disk: as further names of its files where the disk allows that, which
-    nobody changes in place."""
+    nobody changes in place.
+
+    Args:
+        source: folder of a checkpoint.
+        folder: to write.
+    """
     with atomic_folder(folder, HMM_FOLDER) as temporary:
         for file in source.glob("[!.]*"):
             _link_or_copy(file, temporary / file.name)

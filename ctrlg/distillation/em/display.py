@@ -11,7 +11,10 @@ from ctrlg.distillation.em.log import TrainingRecord
 class TrainingDisplay:
     """Shows records as they come; use as a context manager.
 
-    console: of rich, or a `LineConsole`. total_steps: of the run; done: before this start.
+    Args:
+        console: of rich, or a `LineConsole`.
+        total_steps: of the run.
+        done: before this start.
     """
 
     def __init__(self, console: Any, total_steps: int, done: int) -> None:

@@ -21,11 +21,23 @@ from ctrlg.files.reading import read_text
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """One step. Likelihoods are means in nats; `train` is over sequences of the step's chunks (as many as dev has),
-    after the step and, as dev, without dropout; None at step 0, before any training.
+    """One step.
 
-    quantised: bits, where the parameters were quantised after this step. best: dev is the highest so far among the
-    models that count. seconds: the whole step took; tokens_per_second: of its E-step.
+    Likelihoods are means in nats; `train` is over sequences of the step's chunks (as many as dev has), after the step
+    and, as dev, without dropout; None at step 0, before any training.
+
+    Attributes:
+        step: its number; 0 before any training.
+        checkpoint: chunks read so far.
+        train_per_token: nats; None at step 0.
+        train_per_sequence: nats; None at step 0.
+        dev_per_token: nats.
+        dev_per_sequence: nats.
+        quantised: whether the parameters were quantized after this step.
+        bits: of that quantization, else None.
+        best: dev is the highest so far among the models that count.
+        seconds: that the whole step took.
+        tokens_per_second: of its E-step.
     """
 
     step: int
@@ -52,7 +64,18 @@ class TrainingRecord:
         seconds: float,
         tokens_per_second: float | None,
     ) -> TrainingRecord:
-        """The record of a step from its parts."""
+        """The record of a step from its parts.
+
+        Args:
+            step: its number.
+            checkpoint: chunks read so far.
+            train: likelihood of the chunks; None at step 0.
+            dev: likelihood of the dev file.
+            bits: where the parameters were quantized, else None.
+            best: whether dev is the highest so far.
+            seconds: that the step took.
+            tokens_per_second: of its E-step.
+        """
         per_token, per_sequence = (train.per_token, train.per_sequence) if train is not None else (None, None)
         return cls(
             step=step,
@@ -73,18 +96,30 @@ TAB_SEPARATED = (".txt", ".tsv")  # endings of the names of logs with Ctrl-G's l
 
 
 def is_tab_separated(path: str | Path) -> bool:
-    """Whether a log of this name has Ctrl-G's lines."""
+    """Whether a log of this name has Ctrl-G's lines.
+
+    Args:
+        path: of the log.
+    """
     return Path(path).suffix.lower() in TAB_SEPARATED
 
 
 class TrainingLog:
-    """A log file that a resumed run cuts back to where its saved state stands, so that no step is told twice."""
+    """A log file that a resumed run cuts back to where its saved state stands, so that no step is told twice.
+
+    Args:
+        path: of the log.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def check(self) -> None:
-        """Raise DataError where the file is something else than a training log; lines would be added to it."""
+        """Check that lines may be added to the file.
+
+        Raises:
+            DataError: it is something else than a training log.
+        """
         if is_tab_separated(self.path):
             self._check_tab_separated()
             return
@@ -102,7 +137,14 @@ class TrainingLog:
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def cut(self, position: int) -> None:
-        """Drop what was written after `position`. Raises DataError where the file is shorter than that."""
+        """Drop what was written after `position`.
+
+        Args:
+            position: bytes.
+
+        Raises:
+            DataError: the file is shorter than that.
+        """
         if self.position() < position:
             raise DataError(
                 f"{self.path} has {self.position()} bytes, the interrupted run had written {position}",
@@ -113,14 +155,22 @@ class TrainingLog:
                 file.truncate(position)
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Add the line of settings with which a run begins."""
+        """Add the line of settings with which a run begins.
+
+        Args:
+            settings: of the run.
+        """
         if is_tab_separated(self.path):
             self._append(str(dict(settings)))
         else:
             append_line(self.path, {"settings": dict(settings)})
 
     def add(self, record: TrainingRecord) -> None:
-        """Add the line of a step."""
+        """Add the line of a step.
+
+        Args:
+            record: of the step.
+        """
         if is_tab_separated(self.path):
             train = -1.0 if record.train_per_sequence is None else record.train_per_sequence
             self._append(f"{record.checkpoint}\t{train}\t{record.dev_per_sequence}")
@@ -135,7 +185,11 @@ class TrainingLog:
 def read_log(path: str | Path) -> tuple[dict[str, Any], list[TrainingRecord]]:
     """Settings of the last run that began in a log, and the records of all steps in it.
 
-    Raises DataError where the file is missing, is no such log, or holds no step yet.
+    Args:
+        path: of the log.
+
+    Raises:
+        DataError: the file is missing, is no such log, or holds no step yet.
     """
     settings: dict[str, Any] = {}
     records: list[TrainingRecord] = []

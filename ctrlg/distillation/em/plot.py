@@ -11,7 +11,15 @@ from ctrlg.figures import DARK, LIGHT, MIDDLE, check_figure_path, new_figure, sa
 
 
 def check_plot(log_file: str | Path, output: str | Path) -> None:
-    """Raise ArgumentError where `plot_training` could not plot this log into this file when the run is over."""
+    """Check that `plot_training` will be able to plot when the run is over.
+
+    Args:
+        log_file: of the run.
+        output: file of the plot.
+
+    Raises:
+        ArgumentError: a log of Ctrl-G's lines, or a file that cannot be written.
+    """
     check_figure_path(output)
     if is_tab_separated(log_file):
         raise ArgumentError(f"a plot needs more than {log_file} will hold", hint="name the log *.jsonl, or do not plot")
@@ -20,8 +28,14 @@ def check_plot(log_file: str | Path, output: str | Path) -> None:
 def plot_training(log_file: str | Path, output: str | Path, command: str = "") -> None:
     """Plot a training log.
 
-    log_file: as `train` writes it; several runs in it are plotted one after the other, by checkpoint. output: .png or
-    .svg. command: kept in the file's metadata. Raises DataError for what is no log, ArgumentError for other formats.
+    Args:
+        log_file: as `train` writes it; several runs in it are plotted one after the other, by checkpoint.
+        output: .png or .svg.
+        command: kept in the file's metadata.
+
+    Raises:
+        DataError: a file that is no log.
+        ArgumentError: other formats.
     """
     settings, records = read_log(log_file)
     figure = new_figure(7.5, 4.5)

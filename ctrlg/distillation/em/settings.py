@@ -7,25 +7,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, Seed, checked
+from ctrlg.defaults import NORM_Q, NORM_Q_BITS
 
 if TYPE_CHECKING:
     from ctrlg.distillation.em.step import EMSettings
 
 
+_IN_FILES = {"hmm": "model_path", "data": "data_path", "bits": "quantization_bit_width"}
+"""What some settings are called in the files of a run: as they always were, so that earlier runs go on."""
+
+
 @checked
 @dataclass(frozen=True)
 class QuantizationSchedule:
-    """When EM replaces distributions by quantised ones (Norm-Q aware EM, arXiv 2509.25439).
+    """When EM replaces distributions by quantized ones (Norm-Q aware EM, arXiv 2509.25439).
 
-    interval: every so many M-steps, and after the last; >= 1. method, bits: as for `quantize_rows`.
-    anneal_from: bits at the first step; they fall evenly to `bits` at the last. None for the same bits throughout.
-    initial: whether the initial distribution is quantised too; None: as the method does.
-    Raises ArgumentError for what is out of range.
+    Args:
+        interval: every so many M-steps, and after the last; >= 1.
+        method: as for `quantize_rows`.
+        bits: as for `quantize_rows`.
+        anneal_from: bits at the first step; they fall evenly to `bits` at the last. None for the same bits throughout.
+        initial: whether the initial distribution is quantized too; None: as the method does.
+
+    Raises:
+        ArgumentError: a value out of its range, or a method whose rows are no distributions.
     """
 
     interval: Positive
-    method: str = "norm-q"
-    bits: int = 8
+    method: str = NORM_Q
+    bits: int = NORM_Q_BITS
     anneal_from: int | None = None
     initial: bool | None = None
 
@@ -37,7 +47,15 @@ class QuantizationSchedule:
             check_method(self.method, self.anneal_from)
 
     def bits_at(self, step: int, last_step: int) -> int | None:
-        """Bits to quantise to after step `step` of 1..last_step; None for no quantisation."""
+        """Bits to quantize to after a step.
+
+        Args:
+            step: from 1 to last_step.
+            last_step: the number of steps.
+
+        Returns:
+            None where nothing is quantized after this step.
+        """
         if step % self.interval and step != last_step:
             return None
         if self.anneal_from is None:
@@ -46,7 +64,13 @@ class QuantizationSchedule:
 
 
 class Step(NamedTuple):
-    """One EM step. number: from 1. checkpoint: chunks read when it is done. chunks: which it reads."""
+    """One EM step.
+
+    Attributes:
+        number: from 1.
+        checkpoint: how many chunks have been read when it is done.
+        chunks: which chunks it reads.
+    """
 
     number: int
     checkpoint: int
@@ -56,14 +80,14 @@ class Step(NamedTuple):
 @checked
 @dataclass(frozen=True)
 class TrainingSettings:
-    """A run of EM from MODEL_PATH/checkpoint-N over DATA_PATH/DATASET.train.i, judged on DATA_PATH/DATASET.dev.
+    """A run of EM from HMM/checkpoint-N over DATA/DATASET.train.i, judged on DATA/DATASET.dev.
 
     Attributes:
-        model_path: folder with checkpoint-N; checkpoints and `best` go there.
-        data_path: folder of samples.
+        hmm: folder with checkpoint-N; checkpoints and `best` go there.
+        data: folder of samples.
         dataset: their name: DATASET.train.0 ..., DATASET.dev.
         em_schedule: "steps,chunks;...", as "10,1;5,2"; a checkpoint is numbered by the chunks read (Ctrl-G's rules).
-        log_file: JSON lines; *.txt, *.tsv: Ctrl-G's lines. Where empty MODEL_PATH/log.jsonl.
+        log_file: JSON lines; *.txt, *.tsv: Ctrl-G's lines. Where empty HMM/log.jsonl.
         checkpoint: number of the one to start from.
         total_chunks: chunks there are.
         save_per_step: chunks between checkpoints that are kept; the last one always is.
@@ -76,7 +100,7 @@ class TrainingSettings:
         prior_strength: observations per state with the emissions of the prior's checkpoint (a Dirichlet prior).
         prior_checkpoint: whose emissions are the prior.
         quantization_step: EM steps between quantizations; 0 for none.
-        quantization_bit_width: bits of quantized rows.
+        bits: of a value of quantized rows.
         quantization_method: one of docs/methods.md whose rows sum to 1.
         quantization_initial: quantize the initial distribution, too; None: as the method does.
         patience: stop when the dev likelihood has not improved so many times in a row (among quantized steps, where
@@ -86,11 +110,12 @@ class TrainingSettings:
         seconds: that a start may take, loading and saving included; no step is begun that would take longer, and the
             run is finished then. None for any.
 
-    Raises ArgumentError for values out of range.
+    Raises:
+        ArgumentError: a value out of its range.
     """
 
-    model_path: str
-    data_path: str
+    hmm: str
+    data: str
     dataset: str
     em_schedule: str
     log_file: str = ""
@@ -105,8 +130,8 @@ class TrainingSettings:
     prior_strength: NonNegative = 0.0
     prior_checkpoint: Natural = 0
     quantization_step: Natural = 0
-    quantization_bit_width: int = 8
-    quantization_method: str = "norm-q"
+    bits: int = NORM_Q_BITS
+    quantization_method: str = NORM_Q
     quantization_initial: bool | None = None
     patience: Positive | None = None
     seed: Seed = 0
@@ -117,12 +142,16 @@ class TrainingSettings:
         from ctrlg.quantization.methods import check_method
 
         if not self.log_file:
-            object.__setattr__(self, "log_file", f"{self.model_path}/log.jsonl")
-        check_method(self.quantization_method, self.quantization_bit_width)
+            object.__setattr__(self, "log_file", f"{self.hmm}/log.jsonl")
+        check_method(self.quantization_method, self.bits)
         self.steps()
 
     def steps(self) -> list[Step]:
-        """All EM steps of the schedule. Raises ArgumentError for no schedule, or too many chunks a step."""
+        """All EM steps of the schedule.
+
+        Raises:
+            ArgumentError: no schedule, or more chunks a step than there are.
+        """
         from ctrlg.distillation.em.step import chunk_indices, parse_schedule
 
         steps: list[Step] = []
@@ -143,36 +172,36 @@ class TrainingSettings:
 
     @property
     def quantization(self) -> QuantizationSchedule | None:
-        """When to quantise, if at all."""
+        """When to quantize, if at all."""
         if self.quantization_step == 0:
             return None
         return QuantizationSchedule(
             self.quantization_step,
             self.quantization_method,
-            self.quantization_bit_width,
+            self.bits,
             initial=self.quantization_initial,
         )
 
     def dev_file(self) -> Path:
-        """DATA_PATH/DATASET.dev."""
-        return Path(self.data_path) / f"{self.dataset}.dev"
+        """DATA/DATASET.dev."""
+        return Path(self.data) / f"{self.dataset}.dev"
 
     def training_file(self, chunk: int) -> Path:
-        """DATA_PATH/DATASET.train.i."""
-        return Path(self.data_path) / f"{self.dataset}.train.{chunk}"
+        """DATA/DATASET.train.i."""
+        return Path(self.data) / f"{self.dataset}.train.{chunk}"
 
     def checkpoint_folder(self, checkpoint: int) -> Path:
-        """MODEL_PATH/checkpoint-N."""
-        return Path(self.model_path) / f"checkpoint-{checkpoint}"
+        """HMM/checkpoint-N."""
+        return Path(self.hmm) / f"checkpoint-{checkpoint}"
 
     def comparable(self) -> dict[str, Any]:
-        """The settings as JSON values with whole paths, by which an interrupted run is recognised."""
+        """The settings as JSON values with whole paths, by which an interrupted run is recognized."""
         from ctrlg.quantization.methods import quantizes_initial
 
-        values = asdict(self)
+        values = {_IN_FILES.get(name, name): value for name, value in asdict(self).items()}
         wanted = values.pop("quantization_initial")
         del values["seconds"]
-        if self.quantization_step:  # runs that never quantise are known without it, as they were before it was there
+        if self.quantization_step:  # runs that never quantize are known without it, as they were before it was there
             values["quantization_initial"] = quantizes_initial(self.quantization_method, wanted)
         for name in ("model_path", "data_path", "log_file"):
             values[name] = str(Path(values[name]).resolve())

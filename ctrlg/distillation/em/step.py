@@ -29,8 +29,15 @@ Report = Callable[[int], None]  # called after every batch with the number of it
 
 
 class EMSettings(NamedTuple):
-    """batch_size: sequences per E-step batch. dropout: share of tokens made missing. pseudocount: see `maximize`.
-    bfloat16: whether the E-step multiplies matrices in that type (see `CountSums`)."""
+    """What a single EM step is told.
+
+    Attributes:
+        batch_size: sequences per E-step batch.
+        dropout: share of tokens made missing.
+        pseudocount: see `maximize`.
+        seed: of dropout.
+        bfloat16: whether the E-step multiplies matrices in that type (see `CountSums`).
+    """
 
     batch_size: int = 256
     dropout: float = 0.0
@@ -45,7 +52,12 @@ class EMSettings(NamedTuple):
 
 
 class Likelihood(NamedTuple):
-    """Mean log-likelihood in nats: per predicted token (end-of-text included), and per sequence."""
+    """Mean log-likelihood in nats: per predicted token (end-of-text included), and per sequence.
+
+    Attributes:
+        per_token: nats.
+        per_sequence: nats.
+    """
 
     per_token: float
     per_sequence: float
@@ -63,9 +75,17 @@ def em_step(
 ) -> None:
     """One EM step in place over sequences int64 [n, T], the same in every process.
 
-    step: which tokens are dropped. next_tokens: int32 [tokens, K], draws of the language model's next-token
-    distribution at every predicted token in reading order; emissions are then credited with them instead of with the
-    sequences' own tokens (`ctrlg.distillation.sampling.next_tokens`).
+    Args:
+        model: is changed in place.
+        sequences: int64 [n, T], the same in every process.
+        settings: of the step.
+        prior: of every row; None for the pseudocount alone.
+        processes: that share the work.
+        step: which tokens are dropped.
+        report: told how many sequences are done.
+        next_tokens: int32 [tokens, K], samples of the language model's next-token distribution at every predicted token
+            in reading order; emissions are then credited with them instead of with the sequences' own tokens
+            (`ctrlg.distillation.sampling.next_tokens`).
     """
     parameters = model.inference_parameters
     counts = em_counts(parameters, sequences, model.eos_token_id, settings, processes, step, report, next_tokens)
@@ -83,7 +103,18 @@ def em_counts(
     next_tokens: Tensor | None = None,
 ) -> TotalCounts:
     """Expected counts of all processes under these parameters; arguments as for em_step. (`log_likelihood` and
-    `sequences` are of this process alone.)"""
+    `sequences` are of this process alone.)
+
+    Args:
+        parameters: of the HMM.
+        sequences: int64 [n, T], the same in every process.
+        eos_token_id: of the HMM.
+        settings: of the step.
+        processes: that share the work.
+        step: as for `em_step`.
+        report: told how many sequences are done.
+        next_tokens: as for `em_step`.
+    """
     rows = drop_tokens(sequences, settings.dropout, eos_token_id, settings.seed, step)
     if next_tokens is None:
         batches = shared_batches(rows, eos_token_id, settings.batch_size, processes, report)
@@ -96,8 +127,10 @@ def em_counts(
         for index, width in shared_places(sequences, eos_token_id, settings.batch_size, processes, report):
             predictive = sums.add_moves_predicting(rows[index, :width].to(parameters.initial.device))
             there = predicted[index, :width]
-            drawn = next_tokens[places[index, :width][there].to(next_tokens.device)]
-            credit_next_tokens(sums.emission, parameters.emission, predictive[there.to(predictive.device)], drawn)
+            there_tokens = next_tokens[places[index, :width][there].to(next_tokens.device)]
+            credit_next_tokens(
+                sums.emission, parameters.emission, predictive[there.to(predictive.device)], there_tokens
+            )
         counts = sums.total()
     return counts._replace(
         initial=processes.sum(counts.initial),
@@ -107,7 +140,12 @@ def em_counts(
 
 
 def update(model: HMM, estimate: Estimate) -> None:
-    """Give the model the estimated distributions, in place, emissions token-major."""
+    """Give the model the estimated distributions, in place, emissions token-major.
+
+    Args:
+        model: is changed in place.
+        estimate: the new distributions.
+    """
     model.update_params(
         estimate.transition.contiguous(), token_major(estimate.emission.log()), estimate.initial.log().contiguous()
     )
@@ -115,14 +153,26 @@ def update(model: HMM, estimate: Estimate) -> None:
 
 def token_major(emission: Tensor) -> Tensor:
     """The same [H, V] with a token's values side by side in memory, as an E-step reads them. Training always keeps them
-    so, whether a model was estimated or read: products and sums may round otherwise in another layout."""
+    so, whether a model was estimated or read: products and sums may round otherwise in another layout.
+
+    Args:
+        emission: [H, V].
+    """
     return emission.T.contiguous().T
 
 
 def mean_log_likelihood(
     model: HMM, sequences: Tensor, batch_size: int, processes: Processes = ONE_PROCESS, report: Report | None = None
 ) -> Likelihood:
-    """Likelihood of sequences int64 [n, T], the same in every process; each mean is over its own count."""
+    """Likelihood of sequences int64 [n, T], the same in every process; each mean is over its own count.
+
+    Args:
+        model: to judge.
+        sequences: int64 [n, T], the same in every process.
+        batch_size: sequences of a batch.
+        processes: that share the work.
+        report: told how many sequences are done.
+    """
     total = torch.zeros((), dtype=torch.float64)
     for batch in shared_batches(sequences, model.eos_token_id, batch_size, processes, report):
         total += model.log_likelihood(batch).sum(dtype=torch.float64).cpu()
@@ -132,7 +182,13 @@ def mean_log_likelihood(
 
 
 def per_token(model: HMM, sequences: Tensor, batch_size: int) -> float:
-    """Log-likelihood in nats per predicted token (up to and including the first end-of-text) of int64 [n, T]."""
+    """Log-likelihood in nats per predicted token (up to and including the first end-of-text) of int64 [n, T].
+
+    Args:
+        model: to judge.
+        sequences: int64 [n, T], the same in every process.
+        batch_size: sequences of a batch.
+    """
     return mean_log_likelihood(model, sequences, batch_size).per_token
 
 
@@ -144,6 +200,11 @@ def places_by_length(sequences: Tensor, eos_token_id: int, batch_size: int) -> I
 
     Every row keeps one end-of-text token more than its first where it has one, so that the absorbing state is seen
     to be absorbing.
+
+    Args:
+        sequences: int64 [n, T], the same in every process.
+        eos_token_id: of the HMM.
+        batch_size: sequences of a batch.
     """
     lengths = token_mask(sequences, eos_token_id).sum(1)
     order = torch.argsort(lengths, stable=True)
@@ -154,7 +215,15 @@ def places_by_length(sequences: Tensor, eos_token_id: int, batch_size: int) -> I
 def shared_batches(
     sequences: Tensor, eos_token_id: int, batch_size: int, processes: Processes, report: Report | None = None
 ) -> Iterator[Tensor]:
-    """This process's batches: every world_size-th of those one process would make, so that none is lost or cut."""
+    """This process's batches: every world_size-th of those one process would make, so that none is lost or cut.
+
+    Args:
+        sequences: int64 [n, T], the same in every process.
+        eos_token_id: of the HMM.
+        batch_size: sequences of a batch.
+        processes: that share the work.
+        report: told how many sequences are done.
+    """
     for index, width in shared_places(sequences, eos_token_id, batch_size, processes, report):
         yield sequences[index, :width]
 
@@ -162,7 +231,15 @@ def shared_batches(
 def shared_places(
     sequences: Tensor, eos_token_id: int, batch_size: int, processes: Processes, report: Report | None = None
 ) -> Iterator[tuple[Tensor, int]]:
-    """As shared_batches, the places instead of the tokens."""
+    """As shared_batches, the places instead of the tokens.
+
+    Args:
+        sequences: int64 [n, T], the same in every process.
+        eos_token_id: of the HMM.
+        batch_size: sequences of a batch.
+        processes: that share the work.
+        report: told how many sequences are done.
+    """
     places = places_by_length(sequences, eos_token_id, batch_size)
     for index, width in islice(places, processes.rank, None, processes.world_size):
         yield index, width
@@ -171,19 +248,37 @@ def shared_places(
 
 
 def drop_tokens(sequences: Tensor, dropout: float, eos_token_id: int, seed: int, step: int = 0) -> Tensor:
-    """A copy in which a share of the tokens other than end-of-text is missing (Ctrl-G's dropout), fixed by the seed
-    and the step. Raises ArgumentError for a share outside [0, 1)."""
+    """A copy in which a share of the tokens other than end-of-text is missing (Ctrl-G's dropout), fixed by the seed and
+    the step.
+
+    Args:
+        sequences: int64 [n, T], the same in every process.
+        dropout: share of the tokens, 0 to below 1.
+        eos_token_id: of the HMM.
+        seed: of dropout.
+        step: number of the EM step.
+
+    Raises:
+        ArgumentError: a share outside [0, 1).
+    """
     if not 0 <= dropout < 1:
         raise ArgumentError(f"dropout is {dropout}", hint="a share of the tokens, from 0 to below 1")
     if dropout == 0:
         return sequences
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-    drawn = torch.rand(sequences.shape, generator=generator, dtype=torch.float32) < dropout
-    return sequences.masked_fill(drawn.to(sequences.device) & (sequences != eos_token_id), MISSING)
+    dropped = torch.rand(sequences.shape, generator=generator, dtype=torch.float32) < dropout
+    return sequences.masked_fill(dropped.to(sequences.device) & (sequences != eos_token_id), MISSING)
 
 
 def parse_schedule(text: str) -> list[tuple[int, int]]:
-    """Ctrl-G's `"10,1;5,2"`: ten steps over one chunk each, then five over two. Raises ArgumentError."""
+    """Ctrl-G's schedule `"10,1;5,2"`: ten steps over one chunk each, then five over two.
+
+    Args:
+        text: "steps,chunks;...".
+
+    Raises:
+        ArgumentError: text of another form.
+    """
     try:
         stages = [tuple(int(part) for part in stage.split(",")) for stage in text.split(";") if stage.strip()]
         pairs = [(steps, chunks) for steps, chunks in stages]
@@ -197,7 +292,16 @@ def parse_schedule(text: str) -> list[tuple[int, int]]:
 
 
 def chunk_indices(step: int, chunks: int, total_chunks: int) -> Sequence[int]:
-    """Which chunks a step reads, cycling as Ctrl-G does. Raises ArgumentError for more chunks than there are."""
+    """Which chunks a step reads, cycling as Ctrl-G does.
+
+    Args:
+        step: chunks read before it.
+        chunks: how many it reads.
+        total_chunks: how many there are.
+
+    Raises:
+        ArgumentError: more chunks than there are.
+    """
     if chunks > total_chunks:
         raise ArgumentError(f"a step over {chunks} chunks, but there are {total_chunks}", hint="fewer chunks a step")
     return [(step + offset) % total_chunks for offset in range(chunks)]

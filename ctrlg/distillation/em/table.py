@@ -16,8 +16,14 @@ ROWS = 12  # steps shown at a time
 
 
 class TrainingTable:
-    """Shows records as they come, from `start` to `stop`. total_steps: of the run; done: before this start. cells: a
-    record's, for the columns of the table."""
+    """Shows records as they come, from `start` to `stop`.
+
+    Args:
+        console: of rich, or a `LineConsole`.
+        total_steps: of the run.
+        done: before this start.
+        cells: a record's, for the columns of the table.
+    """
 
     def __init__(
         self, console: Console, total_steps: int, done: int, cells: Callable[[TrainingRecord], tuple[str, ...]]

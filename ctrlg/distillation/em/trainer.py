@@ -44,8 +44,14 @@ MOST_TIME_SAVING = 0.05  # share of the time that states for resuming may take; 
 class TrainingResult(NamedTuple):
     """What came of a run.
 
-    checkpoint: folder of the last; best: of the one with the highest dev likelihood, nats per token, which is that of
-    best_checkpoint. steps: done in all. stopped_early: by patience. already_finished: nothing was left to do.
+    Attributes:
+        checkpoint: folder of the last.
+        best: of the one with the highest dev likelihood, nats per token, which is that of best_checkpoint.
+        best_checkpoint: its number; None while no model counts.
+        best_dev: nats per token; None while no model counts.
+        steps: done in all.
+        stopped_early: by patience.
+        already_finished: nothing was left to do.
     """
 
     checkpoint: Path
@@ -60,19 +66,29 @@ class TrainingResult(NamedTuple):
 def train(settings: TrainingSettings, processes: Processes = ONE_PROCESS, console: Any = None) -> TrainingResult:
     """Run EM as the settings say, or go on with it; a finished run is left alone.
 
-    processes: of `joined_processes`; all see the same files, the first one writes. console: where the first process
-    shows its progress; None for the standard output. Raises, before any work: CheckpointError (checkpoints that are
-    missing or no HMM, a run with other settings in the folder), DataError and VocabularyError (samples that are missing
-    or do not fit), ArgumentError (folders that cannot be written, another run in them); later ProcessError.
+    Args:
+        settings: of the run.
+        processes: of `joined_processes`; all see the same files, the first one writes.
+        console: where the first process shows its progress; None for the standard output.
+
+    Returns:
+        What came of the run.
+
+    Raises:
+        CheckpointError: before any work, for checkpoints that are missing or no HMM, and a run with other settings
+            in the folder.
+        DataError, VocabularyError: before any work, for samples that are missing or do not fit.
+        ArgumentError: before any work, for folders that cannot be written, and another run in them.
+        ProcessError: another process is lost.
     """
     needed = [settings.checkpoint, *([settings.prior_checkpoint] if settings.prior_strength > 0 else [])]
-    for checkpoint in map(settings.checkpoint_folder, needed):  # first: a mistyped model_path shall not become a folder
+    for checkpoint in map(settings.checkpoint_folder, needed):  # first: a mistyped folder shall not become a folder
         restore_folder(checkpoint)
         if not checkpoint.is_dir():
             raise CheckpointError(f"no such checkpoint: {checkpoint}", hint="lvd_hmm.py makes the first, checkpoint-0")
     writable_file(settings.log_file)
     TrainingLog(settings.log_file).check()
-    folder = RunFolder(settings.model_path)
+    folder = RunFolder(settings.hmm)
     if console is None or processes.rank:
         console = new_console(quiet=processes.rank != 0)
     lock: AbstractContextManager[None] = folder.locked() if processes.rank == 0 else nullcontext()

@@ -25,14 +25,22 @@ def share_of_sample(sizes: Sequence[int], count: int, seed: int) -> list[NDArray
     """Positions to sample from each of several sets of these sizes, sorted; `count` together, all where there are
     fewer.
 
-    Every subset of `count` members is equally likely; the same seed draws the same one.
+    Every subset of `count` members is equally likely; the same seed samples the same one.
+
+    Args:
+        sizes: of the sets.
+        count: members to sample in all.
+        seed: of the samples.
+
+    Returns:
+        Sorted positions for each set, int64.
     """
     generator = np.random.default_rng(seed)
     total = sum(sizes)
     if count >= total:
         return [np.arange(size) for size in sizes]
-    drawn = generator.multivariate_hypergeometric(sizes, count, method="marginals")
-    return [np.sort(generator.choice(size, share, replace=False)) for size, share in zip(sizes, drawn, strict=True)]
+    shares = generator.multivariate_hypergeometric(sizes, count, method="marginals")
+    return [np.sort(generator.choice(size, share, replace=False)) for size, share in zip(sizes, shares, strict=True)]
 
 
 def train_centroids(
@@ -40,10 +48,19 @@ def train_centroids(
 ) -> Tensor:
     """k-means of vectors [n, D]; centroids float32 [clusters, D] on the device.
 
-    Vectors that occur many times (every sequence begins after the same prompt) count once with their number as
-    weight: as rows of their own they would be sampled as several equal centroids, of which all but one stay empty.
-    faiss does it where it is installed and, for a GPU, is `faiss-gpu`; torch does everywhere else. Raises DataError for
-    fewer distinct vectors than clusters, NaN and infinity.
+    Vectors that occur many times (every sequence begins after the same prompt) count once with their number as weight:
+    as rows of their own they would be sampled as several equal centroids, of which all but one stay empty. faiss does
+    it where it is installed and, for a GPU, is `faiss-gpu`; torch does everywhere else.
+
+    Args:
+        vectors: float32 [n, D].
+        clusters: how many centroids.
+        iterations: of k-means.
+        seed: of the samples.
+        device: to compute on.
+
+    Raises:
+        DataError: fewer distinct vectors than clusters, NaN and infinity.
     """
     if replaces_faiss(device):
         return train_on_device(vectors, clusters, iterations, seed, device)
@@ -60,7 +77,12 @@ def train_centroids(
 def nearest_centroids(vectors: Tensor, centroids: Tensor) -> Tensor:
     """Index of the nearest centroid (Euclidean, the first of equals) of vectors [n, D], int64 [n], on the processor.
 
-    Raises DataError for vectors of another width than the centroids [K, D].
+    Args:
+        vectors: float32 [n, D].
+        centroids: float32 [K, D].
+
+    Raises:
+        DataError: vectors of another width than the centroids [K, D].
     """
     if vectors.shape[1] != centroids.shape[1]:
         raise DataError(

@@ -20,6 +20,12 @@ def plot_states(hmm: HMM, cluster_sizes: Tensor, tokenizer: Any, path: str | Pat
     """Plot cluster sizes (int64 [H], tokens a state) and top words into a .png, .svg or .pdf file.
 
     The twelve states are spread evenly over the sizes, from the largest to the smallest that has members.
+
+    Args:
+        hmm: of the clusters.
+        cluster_sizes: tokens a state, int64 [H].
+        tokenizer: that names the tokens.
+        path: of the plot.
     """
     from matplotlib.figure import Figure
 

@@ -33,19 +33,33 @@ Progress = Callable[[str, int, int], None]  # stage, done, of
 
 
 class SampledFile(NamedTuple):
-    """One chunk of sampled data: sequences and their embeddings, as sample_data.py or Ctrl-G's writes them."""
+    """One chunk of sampled data: sequences and their embeddings, as sample_data.py or Ctrl-G's writes them.
+
+    Attributes:
+        sequences: file of sequences.
+        embeddings: file of their embeddings.
+    """
 
     sequences: Path
     embeddings: Path
 
     @classmethod
     def of(cls, sequences: str | Path) -> SampledFile:
-        """The file and its embeddings under the usual name."""
+        """The file and its embeddings under the usual name.
+
+        Args:
+            sequences: files of sequences.
+        """
         return cls(Path(sequences), Path(f"{sequences}{EMBEDDINGS_SUFFIX}"))
 
 
 class Distillation(NamedTuple):
-    """The HMM and how many sampled tokens each state was given, int64 [H] (the last: ends of text)."""
+    """The HMM and how many sampled tokens each state was given, int64 [H] (the last: ends of text).
+
+    Attributes:
+        hmm: the first HMM.
+        cluster_sizes: sampled tokens of each state, int64 [H].
+    """
 
     hmm: HMM
     cluster_sizes: Tensor
@@ -61,12 +75,21 @@ def latent_variable_distillation(
 ) -> Distillation:
     """The first HMM of sampled files.
 
-    head: the sampled language model's output layer (`get_output_embeddings()`) for soft emissions; hard ones without.
-    fingerprint: of the vocabulary (`Vocabulary.fingerprint`), kept in the HMM. device: of distances and, where faiss
-    has it, of k-means; soft emissions are computed where the head is.
+    Args:
+        files: sampled from the language model.
+        settings: of clusters and counts.
+        head: the sampled language model's output layer (`get_output_embeddings()`) for soft emissions; hard ones
+            without.
+        fingerprint: of the vocabulary (`Vocabulary.fingerprint`), kept in the HMM.
+        device: of distances and, where faiss has it, of k-means; soft emissions are computed where the head is.
+        report: told of (stage, done, total).
 
-    Raises DataError for files that are missing, do not fit each other or hold too little, VocabularyError for tokens
-    outside the vocabulary.
+    Returns:
+        The HMM and the sizes of its clusters.
+
+    Raises:
+        DataError: files that are missing, do not fit each other or hold too little.
+        VocabularyError: tokens outside the vocabulary.
     """
     if head is not None and head.weight.shape[0] < settings.vocab_size:
         raise VocabularyError(
@@ -75,7 +98,7 @@ def latent_variable_distillation(
         )
     sizes = _content_sizes(files, settings, report)
     check_states(settings.hidden_states, sum(sizes))
-    vectors = _draw_vectors(files, sizes, settings, report)
+    vectors = _sample_vectors(files, sizes, settings, report)
     clusters = settings.hidden_states - 1
     report(f"k-means of {len(vectors):,} vectors", 0, 1)
     centroids = train_centroids(vectors, clusters, settings.iterations, settings.seed, device)
@@ -93,7 +116,15 @@ def latent_variable_distillation(
 
 
 def check_states(hidden_states: int, vectors: int) -> None:
-    """Raise DataError for more states than there are, or will be, vectors to cluster."""
+    """Check that there is enough to cluster.
+
+    Args:
+        hidden_states: of the HMM; one of them is reserved.
+        vectors: how many there are, or will be.
+
+    Raises:
+        DataError: more states than vectors.
+    """
     if vectors < hidden_states:
         raise DataError(
             f"{vectors} vectors are too few for {hidden_states} states",
@@ -102,7 +133,15 @@ def check_states(hidden_states: int, vectors: int) -> None:
 
 
 def paired_files(sequences: Sequence[str | Path], embeddings: Sequence[str | Path]) -> list[SampledFile]:
-    """Files in the order given. Raises DataError for lists of different length or none."""
+    """Files in the order given.
+
+    Args:
+        sequences: files of sequences.
+        embeddings: files of their embeddings.
+
+    Raises:
+        DataError: lists of different length or none.
+    """
     if len(sequences) != len(embeddings) or not sequences:
         raise DataError(
             f"{len(sequences)} files of sequences and {len(embeddings)} of embeddings",
@@ -114,8 +153,14 @@ def paired_files(sequences: Sequence[str | Path], embeddings: Sequence[str | Pat
 def assign_states(sequences: Tensor, embeddings: Tensor, centroids: Tensor, eos_token_id: int) -> Tensor:
     """State of each predicted token in reading order, int64 [tokens]: the nearest centroid, or the reserved last one.
 
-    sequences: int64 [n, T]; embeddings: [tokens, D], as in `Samples`; centroids: [H - 1, D].
-    Raises DataError where they do not fit or are not finite.
+    Args:
+        sequences: int64 [n, T].
+        embeddings: [tokens, D], as in `Samples`.
+        centroids: [H - 1, D].
+        eos_token_id: of the language model.
+
+    Raises:
+        DataError: they do not fit or are not finite.
     """
     content = _content(sequences, embeddings, eos_token_id)
     vectors = embeddings[content]
@@ -144,7 +189,7 @@ def _content_sizes(files: Sequence[SampledFile], settings: LatentSettings, repor
     return sizes
 
 
-def _draw_vectors(
+def _sample_vectors(
     files: Sequence[SampledFile], sizes: Sequence[int], settings: LatentSettings, report: Progress
 ) -> NDArray[np.float32]:
     """The bounded sample of embeddings, float32 [n, D]."""
@@ -159,7 +204,7 @@ def _draw_vectors(
                     f"{file.embeddings} has {parts[-1].shape[1]} dimensions, earlier files have {parts[0].shape[1]}",
                     hint="all files must come from one language model",
                 )
-        report("drawing vectors", number, len(files))
+        report("sampling vectors", number, len(files))
     return torch.cat(parts).float().numpy()
 
 

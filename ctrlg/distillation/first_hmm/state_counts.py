@@ -18,8 +18,14 @@ LARGE_SOFTMAX_BLOCK = 16_384  # on any other: 3.2 GB of float32 over 49,152 toke
 class StateCounts:
     """Running sums over chunks: whole numbers, exact in any order; soft emissions in float32.
 
-    hidden_states H: the last one is reserved for end-of-text and absorbing. head: the language model's output layer
-    for soft emissions, in its own precision; None for hard ones, which count the tokens.
+    hidden_states H: the last one is reserved for end-of-text and absorbing.
+
+    Args:
+        hidden_states: H.
+        vocab_size: V.
+        eos_token_id: of the HMM.
+        head: the language model's output layer for soft emissions, in its own precision; None for hard ones, which
+            count the tokens.
     """
 
     def __init__(self, hidden_states: int, vocab_size: int, eos_token_id: int, head: Any = None) -> None:
@@ -40,7 +46,12 @@ class StateCounts:
         )
 
     def add(self, sequences: Tensor, states: Tensor) -> None:
-        """Count a chunk: sequences int64 [n, T], states of its predicted tokens in reading order, int64 [tokens]."""
+        """Count a chunk: sequences int64 [n, T], states of its predicted tokens in reading order, int64 [tokens].
+
+        Args:
+            sequences: int64 [n, T].
+            states: of its predicted tokens in reading order, int64 [tokens].
+        """
         states_of = torch.full(sequences.shape, self.hidden_states - 1)
         mask = token_mask(sequences, self.eos_token_id)
         states_of[mask] = states
@@ -58,7 +69,14 @@ class StateCounts:
     def add_soft_emissions(self, embeddings: Tensor, states: Tensor) -> None:
         """Add the next-token distribution, end-of-text left out, of each embedding [tokens, D] to its state's row.
 
-        Nothing where emissions are hard. Raises DataError for embeddings of another width than the output layer's.
+        Nothing where emissions are hard.
+
+        Args:
+            embeddings: [tokens, D].
+            states: of its predicted tokens in reading order, int64 [tokens].
+
+        Raises:
+            DataError: embeddings of another width than the output layer's.
         """
         if self.soft is None:
             return
@@ -81,7 +99,11 @@ class StateCounts:
             self.soft.index_add_(0, touched.to(logits.device), sums)
 
     def estimate(self, pseudocount: float) -> Estimate:
-        """Parameters: rows of counts with `pseudocount` spread over each; soft rows as they are, empty ones uniform."""
+        """Parameters: rows of counts with `pseudocount` spread over each; soft rows as they are, empty ones uniform.
+
+        Args:
+            pseudocount: of each row.
+        """
         transition = self.transition.float()
         transition[-1] = 0
         transition[-1, -1] = 1

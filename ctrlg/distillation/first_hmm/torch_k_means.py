@@ -23,7 +23,11 @@ HASH_WORDS = 2  # 64-bit sums by which equal vectors are found: a million differ
 
 
 def replaces_faiss(device: str | torch.device) -> bool:
-    """Whether k-means is to run here: faiss is not installed, or has nothing for the device."""
+    """Whether k-means is to run here: faiss is not installed, or has nothing for the device.
+
+    Args:
+        device: to compute on.
+    """
     if importlib.util.find_spec("faiss") is None:
         return True
     kind = torch.device(device).type
@@ -39,7 +43,15 @@ def train_on_device(
 ) -> Tensor:
     """Centroids float32 [clusters, D] of vectors [n, D], on the device; equal vectors count once, with their number.
 
-    Raises DataError for fewer distinct vectors than clusters, NaN and infinity.
+    Args:
+        vectors: float32 [n, D].
+        clusters: how many centroids.
+        iterations: at most.
+        seed: of the first centroids.
+        device: to compute on.
+
+    Raises:
+        DataError: fewer distinct vectors than clusters, NaN and infinity.
     """
     moved = torch.as_tensor(vectors).to(device)
     check_finite(moved)
@@ -53,7 +65,11 @@ def train_on_device(
 
 
 def distinct_vectors(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """(rows of [n, D] without repeats, how often each occurs, float32), in the order of their hashes."""
+    """(rows of [n, D] without repeats, how often each occurs, float32), in the order of their hashes.
+
+    Args:
+        vectors: float32 [n, D].
+    """
     numbers = vectors.contiguous().float().view(torch.int32)
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, (numbers.shape[1], HASH_WORDS), generator=generator) * 2 + 1
@@ -72,6 +88,13 @@ def lloyd(vectors: Tensor, weights: Tensor, clusters: int, iterations: int, seed
 
     They begin as vectors sampled at random. A centroid without members takes one half of a heavy cluster, as in
     faiss. Repeatable on one device.
+
+    Args:
+        vectors: float32 [n, D].
+        weights: float32 [n].
+        clusters: how many centroids.
+        iterations: at most.
+        seed: of the first centroids.
     """
     generator = torch.Generator().manual_seed(seed)
     start = torch.randperm(len(vectors), generator=generator)[:clusters].to(vectors.device)
@@ -99,7 +122,14 @@ def _split_heavy(centroids: Tensor, mass: Tensor) -> Tensor:
 
 
 def check_finite(vectors: NDArray[np.float32] | Tensor) -> None:
-    """Raises DataError for NaN and infinity."""
+    """Refuse vectors that k-means cannot work with.
+
+    Args:
+        vectors: [n, D].
+
+    Raises:
+        DataError: NaN or infinity.
+    """
     finite = torch.isfinite(torch.as_tensor(vectors)).all()
     if not finite:
         raise DataError("the embeddings hold NaN or infinity", hint="sample again, in bfloat16 or float32")

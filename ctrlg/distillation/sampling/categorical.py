@@ -1,4 +1,4 @@
-"""Draws from a language model's next-token distribution: one uniform number a sample, by inversion in two levels.
+"""Samples of a language model's next-token distribution: one uniform number a sample, by inversion in two levels.
 
 A row of weights exp(logit - largest logit) is cut into blocks; a uniform number picks a block from the cumulated
 block sums, then a token from the cumulated weights within that block. So the vocabulary is passed over a few times in
@@ -19,18 +19,27 @@ SLICE_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}  # weights held at once: what st
 def sampled_tokens(
     logits: Tensor, uniforms: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> Tensor:
-    """A token id for every uniform number, int64 [n] or [n, K].
+    """A token id for every uniform number, by inversion of the distribution.
 
-    logits: [n, V], any floating type. uniforms: float64 [n] or [n, K] in [0, 1), K draws from each row; ids ascend with
-    them. top_k 0 and top_p 1 leave the distribution
-    whole; tokens that tie with the last of the top_k stay. Raises ArgumentError for logits that are NaN or infinite.
+    Args:
+        logits: [n, V], any floating type.
+        uniforms: float64 [n] or [n, K] in [0, 1), K samples of each row; ids ascend with them.
+        temperature: of the distribution, above 0.
+        top_k: sample from the so many likeliest tokens; those that tie with the last of them stay. 0 is off.
+        top_p: sample from the likeliest tokens of so much probability; 1 is off.
+
+    Returns:
+        int64, of the shape of `uniforms`.
+
+    Raises:
+        ArgumentError: logits that are NaN or infinite.
     """
     vocab_size = logits.shape[1]
     width = -(-vocab_size // BLOCK) * BLOCK
     rows = max(1, SLICE_BYTES.get(logits.device.type, 1 << 28) // (4 * width))
     # The padding after the last token keeps the weight zero and is never sampled.
     buffer = torch.zeros(min(rows, len(logits)), width, dtype=torch.float32, device=logits.device)
-    drawn = []
+    found = []
     for start in range(0, len(logits), rows):
         part = slice(start, min(start + rows, len(logits)))
         padded = buffer[: part.stop - start]
@@ -41,8 +50,8 @@ def sampled_tokens(
             weights.copy_(_without_tail(weights, top_k, top_p))
         weights -= weights.amax(1, keepdim=True)
         weights.exp_()
-        drawn.append(_invert(padded.view(len(padded), -1, BLOCK), uniforms[part].reshape(len(padded), -1)))
-    return torch.cat(drawn).reshape(uniforms.shape)
+        found.append(_invert(padded.view(len(padded), -1, BLOCK), uniforms[part].reshape(len(padded), -1)))
+    return torch.cat(found).reshape(uniforms.shape)
 
 
 def _invert(weights: Tensor, uniforms: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 Row i of the whole job, counted over all chunks, continues prompt i modulo the number of prompts: every prompt has its
 share to within one row, in the job and in every chunk. A chunk's rows are cut into batches of prompts that are equally
 long, so that nothing is padded. Every batch has a random stream of its own, named by (seed, chunk, batch): the data do
-not depend on which process draws it, on how many there are, or on how often the job was interrupted.
+not depend on which process samples it, on how many there are, or on how often the job was interrupted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +41,11 @@ class ChunkProgress(NamedTuple):
     """How far a job is: sequences of how many, over all processes, and the tokens sampled since it was started.
 
     Estimated from this process where there are several.
+
+    Attributes:
+        sequences: sampled so far.
+        total: of all chunks.
+        tokens: sampled since it was started.
     """
 
     sequences: float
@@ -60,24 +66,35 @@ def sample_chunks(
 ) -> list[Path]:
     """Sample all chunks that are not there yet; returns the files of all chunks, or of those that time allowed.
 
-    model: a causal language model of transformers. prompts: token ids, at least one prompt and one token each.
-    output: file of the sequences where there is one chunk, else chunk c goes to `output`.c; embeddings go to the same
-        name + ".embeddings". Both say what they are, see `read_description`.
-    processes: of one group, which must see the same files; None for this one alone.
-    progress: called at every step. until: of `time.monotonic()`; no batch is begun that would not be done by then,
-        were it as slow as the one before it, but the first chunk is always finished.
-
     A job that was interrupted, killed even, goes on with the next batch and ends with the same data; it may go on with
     more chunks. To the bit, this holds on the same kind of device with the same number of threads a process.
-    Raises ArgumentError where `output` holds data of other settings or another process draws it, or for lengths the
-    model cannot hold, DataError and VocabularyError for prompts without tokens or outside the vocabulary.
+
+    Args:
+        model: a causal language model of transformers.
+        prompts: token ids, at least one prompt and one token each.
+        eos_token_id: ends a sequence.
+        settings: how many, and how.
+        output: file of the sequences where there is one chunk, else chunk c goes to `output`.c; embeddings go to the
+            same name + ".embeddings". Both say what they are, see `read_description`.
+        processes: of one group, which must see the same files; None for this one alone.
+        progress: called at every step.
+        until: of `time.monotonic()`; no batch is begun that would not be done by then, were it as slow as the one
+            before it, but the first chunk is always finished.
+
+    Returns:
+        The files of all chunks, or of those that time allowed.
+
+    Raises:
+        ArgumentError: `output` holds data of other settings or another process samples it, or lengths the model
+            cannot hold.
+        DataError, VocabularyError: prompts without tokens or outside the vocabulary.
     """
     processes = processes or Processes(0, 1, next(model.parameters()).device)
     output = Path(output)
     writable_folder(output.parent)
     _check_prompts(model, prompts, settings.sampling.max_new_tokens)
     description = _description(model, prompts, eos_token_id, settings)
-    with Lock(output, f"drawing {output}") if processes.rank == 0 else nullcontext():
+    with Lock(output, f"sampling {output}") if processes.rank == 0 else nullcontext():
         return _plot_missing(model, prompts, eos_token_id, settings, output, processes, progress, until, description)
 
 
@@ -130,12 +147,23 @@ def _plot_missing(
 
 
 def chunk_files(output: str | Path, total_chunks: int) -> list[Path]:
-    """Names of the chunks' sequence files, as Ctrl-G gives them: numbered where there are several."""
+    """Names of the chunks' sequence files, as Ctrl-G gives them: numbered where there are several.
+
+    Args:
+        output: as for `sample_chunks`.
+        total_chunks: how many.
+    """
     return [Path(f"{output}.{chunk}" if total_chunks > 1 else output) for chunk in range(total_chunks)]
 
 
 def plan_batches(lengths: Sequence[int], settings: ChunkSettings, chunk: int) -> list[list[int]]:
-    """Rows of a chunk by batch. lengths: tokens of each prompt; those of one batch are equally long."""
+    """Rows of a chunk by batch.
+
+    Args:
+        lengths: tokens of each prompt; those of one batch are equally long.
+        settings: how many, and how.
+        chunk: its number.
+    """
     first = chunk * settings.chunk_size
     groups: dict[int, list[int]] = {}
     for row in range(settings.chunk_size):
@@ -197,7 +225,7 @@ def _description(
     usual = {"file_format": "safetensors", "embedded_chunks": None, "next_tokens": 0}
     return {
         **{name: value for name, value in chosen.items() if value != usual[name]},
-        **settings.sampling._asdict(),
+        **asdict(settings.sampling),
         "chunk_size": settings.chunk_size,
         "batch_size": settings.batch_size,
         "embeddings": settings.embeddings,

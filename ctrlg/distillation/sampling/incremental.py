@@ -36,14 +36,25 @@ class ReservedLayer(DynamicLayer):
         self._show(layer.keys.shape[-2])
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append positions; returns all keys and values so far."""
+        """Append positions; returns all keys and values so far.
+
+        Args:
+            key_states: of the new positions.
+            value_states: of the new positions.
+        """
         start, stop = self._length, self._length + key_states.shape[-2]
         self._stored_keys[: self._rows, ..., start:stop, :] = key_states
         self._stored_values[: self._rows, ..., start:stop, :] = value_states
         return self._show(stop)
 
     def move_rows(self, sources: Tensor, targets: Tensor, rows: int) -> None:
-        """Copy rows `sources` over rows `targets`, then keep the first `rows`."""
+        """Copy rows `sources` over rows `targets`, then keep the first `rows`.
+
+        Args:
+            sources: int64.
+            targets: int64, as many.
+            rows: how many stay.
+        """
         for stored in (self._stored_keys, self._stored_values):
             filled = stored[..., : self._length, :]
             filled[targets.to(stored.device)] = filled[sources.to(stored.device)]
@@ -62,15 +73,23 @@ class ReservedLayer(DynamicLayer):
 class IncrementalModel:
     """A causal language model, the prompts it has read and the rows that continue them.
 
-    logits: of each row's next token, [rows, V]. hidden: what the output layer read to compute them, [rows, D]; only
-    where `embeddings` were asked for.
+    Args:
+        model: a causal language model of transformers.
+        prompts: int64 [P, L], read at once.
+        prompt_of: the prompt that each row continues, int64 [rows].
+        length: a row is continued by fewer tokens than this.
+        embeddings: keep what the output layer reads.
+
+    Attributes:
+        logits: of each row's next token, [rows, V].
+        hidden: what the output layer read to compute them, [rows, D]; None where `embeddings` were not asked for.
+
+    Raises:
+        ArgumentError: a model without a cache of transformers, or whose output layer cannot be observed.
     """
 
     def __init__(self, model: Any, prompts: Tensor, prompt_of: Tensor, length: int, embeddings: bool) -> None:
-        """Read prompts int64 [P, L]; row i continues prompt `prompt_of[i]` by fewer than `length` tokens.
 
-        Raises ArgumentError for models without a cache of transformers, or whose output layer cannot be observed.
-        """
         self._model = model
         self._embeddings = embeddings
         # Logits of a whole prompt would be the largest tensor of all, and only the last position is looked at.
@@ -83,11 +102,19 @@ class IncrementalModel:
         self.hidden = self.hidden[prompt_of] if self.hidden is not None else None
 
     def read(self, tokens: Tensor) -> None:
-        """Go on by one token per row, int64 [rows]."""
+        """Go on by one token per row, int64 [rows].
+
+        Args:
+            tokens: int64 [rows].
+        """
         self.logits, self.hidden = self._read(tokens[:, None])
 
     def keep_rows(self, indices: Tensor) -> None:
-        """Keep the rows `indices`, int64 [n], in this order; `read` brings their logits and hidden states."""
+        """Keep the rows `indices`, int64 [n], in this order; `read` brings their logits and hidden states.
+
+        Args:
+            indices: int64 [n].
+        """
         targets = (indices != torch.arange(len(indices), device=indices.device)).nonzero()[:, 0]
         sources = indices[targets]
         for layer in self._cache.layers:
@@ -125,7 +152,7 @@ class IncrementalModel:
         if self._embeddings and not seen:
             raise ArgumentError(
                 f"the output layer of {type(self._model).__name__} cannot be observed",
-                hint="draw without embeddings",
+                hint="sample without embeddings",
             )
         return output.logits[:, -1], seen[-1][:, -1] if seen else None
 

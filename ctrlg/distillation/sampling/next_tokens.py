@@ -52,45 +52,65 @@ _LEAST_LOG = -700.0  # of a probability that underflowed: keeps the sum finite
 
 @torch.inference_mode()
 def sample_next_tokens(
-    head: Any, embeddings: Tensor, draws: int, vocab_size: int, generator: torch.Generator
+    head: Any, embeddings: Tensor, number: int, vocab_size: int, generator: torch.Generator
 ) -> Tensor:
-    """`draws` tokens of the next-token distribution of every hidden state, ascending, int32 [tokens, draws] on the CPU.
+    """Samples of the next-token distribution of every hidden state.
 
-    head: of `output_layer`, applied to embeddings [tokens, D] in its own precision. vocab_size: tokens of the HMM;
-        logits beyond it do not count. generator: on the CPU.
-    Raises ArgumentError for draws < 1, DataError for hidden states that are not finite.
+    Args:
+        head: of `output_layer`, applied to the embeddings in its own precision.
+        embeddings: last hidden states of the language model, [tokens, D].
+        number: K, samples of each distribution, >= 1.
+        vocab_size: tokens of the HMM; logits beyond it do not count.
+        generator: on the CPU.
+
+    Returns:
+        int32 [tokens, K] on the CPU, ascending in each row.
+
+    Raises:
+        ArgumentError: a number below 1.
+        DataError: hidden states that are not finite.
     """
-    if draws < 1:
-        raise ArgumentError(f"draws is {draws}", hint="16 to 64 tokens describe a distribution well")
+    if number < 1:
+        raise ArgumentError(f"number is {number}", hint="16 to 64 tokens describe a distribution well")
     weight = next(head.parameters())
-    drawn = torch.empty(len(embeddings), draws, dtype=torch.int32)
+    sampled = torch.empty(len(embeddings), number, dtype=torch.int32)
     for start in range(0, len(embeddings), ROWS):
         rows = embeddings[start : start + ROWS]
         if not torch.isfinite(rows).all():
             raise DataError("the embeddings hold NaN or infinity", hint="sample again, in bfloat16 or float32")
         shift = torch.rand(len(rows), 1, generator=generator, dtype=torch.float64)
-        points = ((torch.arange(draws) + shift) / draws).to(weight.device)
-        drawn[start : start + ROWS] = sampled_tokens(head(rows.to(weight))[:, :vocab_size], points).int().cpu()
-    return drawn
+        points = ((torch.arange(number) + shift) / number).to(weight.device)
+        sampled[start : start + ROWS] = sampled_tokens(head(rows.to(weight))[:, :vocab_size], points).int().cpu()
+    return sampled
 
 
 def describe_next_tokens(
     sequences_file: str | Path,
     embeddings_file: str | Path,
     head: Any,
-    draws: int,
+    number: int,
     vocab_size: int,
     eos_token_id: int,
     seed: int,
 ) -> bool:
-    """Leave the draws for a sampled file beside it; False where they are there already.
+    """Leave the samples of next tokens for a sampled file beside it; False where they are there already.
 
-    Raises ArgumentError where draws of other settings are there, and as sample_next_tokens.
+    Args:
+        sequences_file: of the sampled sequences.
+        embeddings_file: of their embeddings.
+        head: of `output_layer`.
+        number: samples of each distribution.
+        vocab_size: of the HMM.
+        eos_token_id: of the HMM.
+        seed: of the samples.
+
+    Raises:
+        ArgumentError: samples of other settings are there, and as sample_next_tokens.
     """
     path = Path(f"{sequences_file}{SUFFIX}")
     sequences = read_sequences(sequences_file)
     settings = {
-        "draws": draws,
+        "draws": number,
         "vocab_size": vocab_size,
         "seed": seed,
         "sequences_sha256": hashlib.sha256(sequences.numpy().tobytes()).hexdigest(),
@@ -100,68 +120,95 @@ def describe_next_tokens(
         return False
     embeddings = read_embeddings(embeddings_file, token_mask(sequences, eos_token_id))
     generator = torch.Generator().manual_seed(seed)
-    write_next_tokens(sequences_file, sample_next_tokens(head, embeddings, draws, vocab_size, generator), settings)
+    write_next_tokens(sequences_file, sample_next_tokens(head, embeddings, number, vocab_size, generator), settings)
     return True
 
 
-def write_next_tokens(sequences_file: str | Path, drawn: Tensor, settings: Mapping[str, Any] | None = None) -> None:
-    """Write the draws beside the sequences they belong to, atomically; settings: what the file says of itself."""
-    write_tensors(f"{sequences_file}{SUFFIX}", {"next_tokens": drawn}, {DESCRIPTION: json.dumps(settings or {})})
+def write_next_tokens(
+    sequences_file: str | Path, next_tokens: Tensor, settings: Mapping[str, Any] | None = None
+) -> None:
+    """Write samples of next tokens beside the sequences they belong to, atomically.
+
+    Args:
+        sequences_file: of the sampled sequences.
+        next_tokens: int32 [tokens, K].
+        settings: what the file says of itself.
+    """
+    write_tensors(f"{sequences_file}{SUFFIX}", {"next_tokens": next_tokens}, {DESCRIPTION: json.dumps(settings or {})})
 
 
 def read_next_tokens(sequences_file: str | Path, mask: Tensor, vocab_size: int) -> Tensor:
-    """The draws that belong to a file of sequences, in reading order, int32 [tokens, draws].
+    """The next tokens that belong to a file of sequences, in reading order, int32 [tokens, K].
 
-    mask: the predicted tokens of the whole file, bool [n, T]. Raises DataError where the file is missing or holds other
-    data.
+    Args:
+        sequences_file: of the sampled sequences.
+        mask: the predicted tokens of the whole file, bool [n, T].
+        vocab_size: of the HMM.
+
+    Raises:
+        DataError: the file is missing or holds other data.
     """
     path = f"{sequences_file}{SUFFIX}"
-    drawn = read_tensor(path, "next_tokens")
-    if drawn.dtype != torch.int32 or drawn.dim() != 2 or len(drawn) != int(mask.sum()):
+    next_tokens = read_tensor(path, "next_tokens")
+    if next_tokens.dtype != torch.int32 or next_tokens.dim() != 2 or len(next_tokens) != int(mask.sum()):
         raise DataError(
-            f"{path} holds {drawn.dtype} {tuple(drawn.shape)} for {int(mask.sum())} predicted tokens",
-            hint="give the draws that were made together with these sequences",
+            f"{path} holds {next_tokens.dtype} {tuple(next_tokens.shape)} for {int(mask.sum())} predicted tokens",
+            hint="give those that were made together with these sequences",
         )
-    if drawn.numel() and not (int(drawn.min()) >= 0 and int(drawn.max()) < vocab_size):
-        raise DataError(f"{path} holds tokens outside [0, {vocab_size})", hint="draw them again, from the same model")
-    return drawn
+    if next_tokens.numel() and not (int(next_tokens.min()) >= 0 and int(next_tokens.max()) < vocab_size):
+        raise DataError(f"{path} holds tokens outside [0, {vocab_size})", hint="sample them again, from the same model")
+    return next_tokens
 
 
-def credit_next_tokens(counts: Tensor, emission: StochasticMatrix, predictive: Tensor, drawn: Tensor) -> Tensor:
-    """Add the soft emission counts of n positions to `counts` [V, H], in place; returns what they are worth, scalar.
+def credit_next_tokens(counts: Tensor, emission: StochasticMatrix, predictive: Tensor, next_tokens: Tensor) -> Tensor:
+    """Add the soft emission counts of n positions to `counts`, in place.
 
-    emission: [H, V], of the model the E-step is run on. predictive: p(z_t = h | x_<t), [n, H].
-    sampled: tokens of the language model's distribution at each position, [n, K], each of weight 1 / K.
-    The value is sum_t (1/K) sum_k log p(drawn_tk | x_<t), nats. A token that the model cannot emit counts for nothing.
+    A token that the model cannot emit counts for nothing.
+
+    Args:
+        counts: [V, H], changed.
+        emission: [H, V], of the model the E-step is run on.
+        predictive: p(z_t = h | x_<t), [n, H].
+        next_tokens: samples of the language model's distribution at each position, int32 [n, K], each of weight 1 / K.
+
+    Returns:
+        What they are worth, a scalar: sum_t (1/K) sum_k log p(v_tk | x_<t), nats.
     """
     by_token = emission.column_block(0, emission.shape[1], counts.dtype).T
     arrays = (by_token, predictive, counts)
-    if len(drawn) and cpu_kernels(*arrays) and all(array.is_contiguous() for array in arrays):
-        return _credit_in_kernel(by_token, predictive, drawn, counts)
-    return credit_in_torch(by_token, predictive, drawn, counts)
+    if len(next_tokens) and cpu_kernels(*arrays) and all(array.is_contiguous() for array in arrays):
+        return _credit_in_kernel(by_token, predictive, next_tokens, counts)
+    return credit_in_torch(by_token, predictive, next_tokens, counts)
 
 
-def credit_in_torch(by_token: Tensor, predictive: Tensor, drawn: Tensor, counts: Tensor) -> Tensor:
-    """`credit_next_tokens` on any device and in any dtype; by_token: emission of counts' dtype, [V, H]."""
+def credit_in_torch(by_token: Tensor, predictive: Tensor, next_tokens: Tensor, counts: Tensor) -> Tensor:
+    """`credit_next_tokens` on any device and in any dtype.
+
+    Args:
+        by_token: emission of counts' dtype, [V, H].
+        predictive: p(z_t = h | x_<t), [n, H].
+        next_tokens: int32 [tokens, K].
+        counts: [V, H], changed.
+    """
     total = predictive.new_zeros(())
-    draws = drawn.shape[1]
+    number = next_tokens.shape[1]
     most = CREDIT_NUMBERS.get(predictive.device.type, LARGE_CREDIT)
-    rows = max(1, most // (draws * predictive.shape[1]))
-    for weights, tokens in zip(predictive.split(rows), drawn.to(predictive.device).split(rows), strict=True):
+    rows = max(1, most // (number * predictive.shape[1]))
+    for weights, tokens in zip(predictive.split(rows), next_tokens.to(predictive.device).split(rows), strict=True):
         flat = tokens.reshape(-1).long()
-        credit = by_token[flat].to(predictive).reshape(len(weights), draws, -1) * weights[:, None]
+        credit = by_token[flat].to(predictive).reshape(len(weights), number, -1) * weights[:, None]
         probability = credit.sum(2)
-        total += probability.log().clamp_min(_LEAST_LOG).sum() / draws
-        credit /= torch.where(probability > 0, probability, 1.0)[..., None] * draws
+        total += probability.log().clamp_min(_LEAST_LOG).sum() / number
+        credit /= torch.where(probability > 0, probability, 1.0)[..., None] * number
         counts.index_add_(0, flat, credit.reshape(len(flat), -1).to(counts))
     return total
 
 
-def _credit_in_kernel(by_token: Tensor, predictive: Tensor, drawn: Tensor, counts: Tensor) -> Tensor:
+def _credit_in_kernel(by_token: Tensor, predictive: Tensor, next_tokens: Tensor, counts: Tensor) -> Tensor:
     from ctrlg.kernels import credits, threads
 
-    parts = threads.parts_of(drawn.numel() * predictive.shape[1])
+    parts = threads.parts_of(next_tokens.numel() * predictive.shape[1])
     logs = np.zeros(parts)
-    arrays = (by_token.numpy(), predictive.numpy(), drawn.contiguous().numpy(), counts.numpy(), logs)
-    threads.run_parts(credits.credit_draws, parts, *arrays, _LEAST_LOG)
-    return torch.tensor(logs.sum() / drawn.shape[1], dtype=predictive.dtype)
+    arrays = (by_token.numpy(), predictive.numpy(), next_tokens.contiguous().numpy(), counts.numpy(), logs)
+    threads.run_parts(credits.credit_samples, parts, *arrays, _LEAST_LOG)
+    return torch.tensor(logs.sum() / next_tokens.shape[1], dtype=predictive.dtype)

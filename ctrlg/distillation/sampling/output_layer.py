@@ -16,9 +16,11 @@ HARD_COUNTS = "count tokens instead: --next_tokens 0, and --hard for the first H
 
 
 class OutputLayer(nn.Module):
-    """Hidden states to logits, divided by the temperature of the draws.
+    """Hidden states to logits, divided by the temperature of the samples.
 
-    layer: the language model's output layer (`get_output_embeddings()`). temperature: > 0.
+    Args:
+        layer: the language model's output layer (`get_output_embeddings()`).
+        temperature: > 0.
     """
 
     def __init__(self, layer: Any, temperature: float = 1.0) -> None:
@@ -39,7 +41,12 @@ class OutputLayer(nn.Module):
 def output_layer(model: Any, temperature: float = 1.0) -> OutputLayer:
     """The layer of a causal language model of transformers.
 
-    Raises ArgumentError for models that scale or cap their logits: the layer alone is not their distribution.
+    Args:
+        model: a causal language model of transformers.
+        temperature: that logits are divided by.
+
+    Raises:
+        ArgumentError: models that scale or cap their logits: the layer alone is not their distribution.
     """
     if not has_plain_head(model):
         raise ArgumentError(
@@ -53,12 +60,18 @@ def output_layer(model: Any, temperature: float = 1.0) -> OutputLayer:
 def sampling_temperature(files: Sequence[str | Path]) -> float:
     """The temperature that files of sequences were sampled at, as they say of themselves; 1 where they say nothing.
 
-    Raises DataError for files of several temperatures, or sampled with top_k or top_p.
+    Args:
+        files: of sequences.
+
+    Raises:
+        DataError: files of several temperatures, or sampled with top_k or top_p.
     """
     settings = [read_description(file).get("settings", {}) for file in files]
     temperatures = {float(each.get("temperature", 1.0)) for each in settings}
     if len(temperatures) > 1:
-        raise DataError(f"the samples were drawn at temperatures {sorted(temperatures)}", hint="take those of one")
+        raise DataError(f"the sequences were sampled at temperatures {sorted(temperatures)}", hint="take those of one")
     if any(each.get("top_k") or each.get("top_p", 1.0) < 1 for each in settings):
-        raise DataError("the samples were drawn with top_k or top_p, which soft counts do not know", hint=HARD_COUNTS)
+        raise DataError(
+            "the sequences were sampled with top_k or top_p, which soft counts do not know", hint=HARD_COUNTS
+        )
     return temperatures.pop()

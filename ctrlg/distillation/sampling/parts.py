@@ -38,7 +38,11 @@ class Parts:
     def claim(self, settings: Mapping[str, Any]) -> None:
         """Make the folder for a job of these settings, or enter the one that such a job left.
 
-        Raises ArgumentError where a job of other settings left it, and where it holds anything else.
+        Args:
+            settings: of the job.
+
+        Raises:
+            ArgumentError: a job of other settings left it, or it holds anything else.
         """
         file = self.folder / "settings.json"
         if file.is_file():
@@ -56,15 +60,26 @@ class Parts:
             return dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise ArgumentError(
-                f"{file} is damaged: {error}", hint=f"remove {self.folder} to draw its unfinished chunks anew"
+                f"{file} is damaged: {error}", hint=f"remove {self.folder} to sample its unfinished chunks anew"
             ) from error
 
     def has(self, chunk: int, batch: int) -> bool:
-        """Is this batch sampled and stored?"""
+        """Is this batch sampled and stored?
+
+        Args:
+            chunk: its number.
+            batch: its number in the chunk.
+        """
         return self._file(chunk, batch).is_file()
 
     def write(self, chunk: int, batch: int, samples: Samples) -> None:
-        """Store a batch's sequences and, where there are any, embeddings."""
+        """Store a batch's sequences and, where there are any, embeddings.
+
+        Args:
+            chunk: its number.
+            batch: its number in the chunk.
+            samples: of the batch.
+        """
         tensors = {"sequences": samples.sequences.int()}
         if samples.embeddings is not None:
             tensors["embeddings"] = samples.embeddings
@@ -73,7 +88,12 @@ class Parts:
         write_tensors(self._file(chunk, batch), tensors)
 
     def sequences(self, chunk: int, batch: int) -> Tensor:
-        """The sequences of a batch that is stored, int32 [rows, length]."""
+        """The sequences of a batch that is stored, int32 [rows, length].
+
+        Args:
+            chunk: its number.
+            batch: its number in the chunk.
+        """
         return _tensor(self._file(chunk, batch), "sequences")
 
     def join(
@@ -85,12 +105,21 @@ class Parts:
         description: Mapping[str, Any],
         file_format: Format = "safetensors",
     ) -> None:
-        """Write the chunk's file from its batches and remove them. batches: the rows of the chunk that each holds."""
+        """Write the chunk's file from its batches and remove them.
+
+        Args:
+            chunk: its number.
+            batches: the rows of the chunk that each holds.
+            eos_token_id: ends a sequence.
+            file: of the chunk's sequences.
+            description: what the files say of themselves.
+            file_format: of the files, see `write_samples`.
+        """
         parts = [self._file(chunk, batch) for batch in range(len(batches))]
         rows = [torch.tensor(batch) for batch in batches]
-        drawn = [_tensor(part, "sequences") for part in parts]
-        sequences = torch.empty(sum(map(len, rows)), drawn[0].shape[1], dtype=drawn[0].dtype)
-        for index, part in zip(rows, drawn, strict=True):
+        stored = [_tensor(part, "sequences") for part in parts]
+        sequences = torch.empty(sum(map(len, rows)), stored[0].shape[1], dtype=stored[0].dtype)
+        for index, part in zip(rows, stored, strict=True):
             sequences[index] = part
         joined = self.folder / f"joined-{chunk}"
         mask = token_mask(sequences, eos_token_id)
@@ -124,16 +153,25 @@ def _name(entry: Path) -> str:
 
 
 def refuse_other_settings(place: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raises ArgumentError that names what differs, where `found` beside the data is not what is wanted."""
+    """Refuse data of other settings.
+
+    Args:
+        place: where the data are, for the message.
+        found: what they say of themselves.
+        wanted: what this job says.
+
+    Raises:
+        ArgumentError: they differ; the message names how.
+    """
     if differences := differing_settings(found, wanted):
         raise ArgumentError(
-            f"{place} holds data drawn with other settings: {differences}",
-            hint="go on with the same settings, choose another output, or remove it to draw anew",
+            f"{place} holds data sampled with other settings: {differences}",
+            hint="go on with the same settings, choose another output, or remove it to sample anew",
         )
 
 
 def _joined(parts: Sequence[Path], rows: Sequence[Tensor], mask: Tensor, name: str) -> Tensor | None:
-    """Embeddings or draws of all parts in the reading order of the chunk; None where the parts hold none.
+    """Embeddings or next tokens of all parts in the reading order of the chunk; None where the parts hold none.
 
     mask: the chunk's predicted tokens, bool [n, T].
     """

@@ -16,9 +16,13 @@ FORMATS = "a JSON list of texts, JSON lines (.jsonl: texts, or objects with a te
 def read_prompts(path: str | Path, column: str = "prompt") -> list[str]:
     """The prompts of a file, in its order.
 
-    path: `.txt` (one prompt a line, empty lines apart), `.jsonl` (a text, or an object with `column`, a line), and
-        under any other name a JSON list of texts, as Ctrl-G reads it.
-    Raises DataError for a missing or empty file, and for a line or an entry that is no text.
+    Args:
+        path: `.txt` (one prompt a line, empty lines apart), `.jsonl` (a text, or an object with `column`, a line), and
+            under any other name a JSON list of texts, as Ctrl-G reads it.
+        column: of objects, which holds the prompt.
+
+    Raises:
+        DataError: a missing or empty file, and a line or an entry that is no text.
     """
     path = Path(path)
     text = read_text(path, hint=FORMATS)
@@ -41,7 +45,13 @@ def read_prompts(path: str | Path, column: str = "prompt") -> list[str]:
 def encode_prompts(tokenizer: Any, prompts: Sequence[str], chat_template: bool = False) -> list[list[int]]:
     """Token ids of each prompt; with `chat_template` as a user's turn, up to where the answer begins.
 
-    Raises DataError where the tokenizer has no chat template, or a prompt has no tokens.
+    Args:
+        tokenizer: of the language model.
+        prompts: texts.
+        chat_template: whether a prompt is a user's turn.
+
+    Raises:
+        DataError: the tokenizer has no chat template, or a prompt has no tokens.
     """
     if chat_template and not getattr(tokenizer, "chat_template", None):
         raise DataError(
@@ -65,7 +75,13 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[str], chat_template: bool =
 def end_of_text(tokenizer: Any, token: str = "") -> int:
     """Id of the token that ends a sequence: `token` where it is named, else the tokenizer's own.
 
-    Raises VocabularyError where the tokenizer does not know `token`, ArgumentError where it has none of its own.
+    Args:
+        tokenizer: of the language model.
+        token: its text; where empty the tokenizer's own.
+
+    Raises:
+        VocabularyError: the tokenizer does not know `token`.
+        ArgumentError: it has none of its own.
     """
     if token:
         number = tokenizer.get_vocab().get(token)

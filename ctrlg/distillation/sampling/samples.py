@@ -1,7 +1,7 @@
 """Sentences sampled from a language model, with the last layer's embeddings that predicted each token.
 
 Written for many short sequences: a prompt is read once, rows that have ended leave the batch, and every row has its
-own stream of uniform numbers, so that what it draws does not depend on which other rows are still there.
+own stream of uniform numbers, so that what it samples does not depend on which other rows are still there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ctrlg.distillation.sampling.categorical import sampled_tokens
 from ctrlg.distillation.sampling.incremental import IncrementalModel
-from ctrlg.distillation.sampling.settings import SamplingSettings, check_settings
+from ctrlg.distillation.sampling.settings import SamplingSettings
 from ctrlg.errors import ArgumentError
 
 Report = Callable[[int, int], None]  # called at every step with the numbers of sequences ended and of tokens sampled
@@ -23,11 +23,13 @@ Report = Callable[[int, int], None]  # called at every step with the numbers of 
 class Samples(NamedTuple):
     """Sampled sequences.
 
-    sequences: int64 [n, T], filled with end-of-text after the first one.
-    embeddings: last hidden states that predicted the tokens up to and including the first end-of-text, in reading
-        order, float16 [tokens, D]; None where not asked for.
-    next_tokens: for each of these tokens, in the same order, draws from the distribution that it was sampled from,
-    int32 [tokens, K], ascending (see `ctrlg.distillation.sampling.next_tokens`); None where not asked for.
+    Attributes:
+        sequences: int64 [n, T], filled with end-of-text after the first one.
+        embeddings: last hidden states that predicted the tokens up to and including the first end-of-text, in reading
+            order, float16 [tokens, D]; None where not asked for.
+        next_tokens: for each of these tokens, in the same order, K samples of the distribution that it was sampled
+            from, int32 [tokens, K], ascending (see `ctrlg.distillation.sampling.next_tokens`); None where not asked
+            for.
     """
 
     sequences: Tensor
@@ -36,24 +38,33 @@ class Samples(NamedTuple):
 
 
 class NextTokens(NamedTuple):
-    """Draws from every next-token distribution besides the one that goes on. number: K >= 1, at evenly spaced points of
-    the cumulated distribution. shifts: of these points, float64 [max_new_tokens, n] in [0, 1)."""
+    """Samples of every next-token distribution besides the one that goes on.
+
+    Attributes:
+        number: K >= 1, at evenly spaced points of the cumulated distribution.
+        shifts: of these points, float64 [max_new_tokens, n] in [0, 1).
+    """
 
     number: int
     shifts: Tensor
 
 
 class _Kept(NamedTuple):
-    """What is kept of a step, on the CPU. rows: int64 [m]. vectors: [m, D], and draws: [m, K], or None."""
+    """What is kept of a step, on the CPU. rows: int64 [m]. vectors: [m, D], and next_tokens: [m, K], or None."""
 
     step: int
     rows: Tensor
     vectors: Tensor | None
-    draws: Tensor | None
+    next_tokens: Tensor | None
 
 
 def token_mask(sequences: Tensor, eos_token_id: int) -> Tensor:
-    """True up to and including the first end-of-text of each row, bool [n, T]: the positions that were predicted."""
+    """True up to and including the first end-of-text of each row, bool [n, T]: the positions that were predicted.
+
+    Args:
+        sequences: int64 [n, T].
+        eos_token_id: ends a sequence.
+    """
     ended = (sequences == eos_token_id).cumsum(1)
     return (ended == 0) | ((ended == 1) & (sequences == eos_token_id))
 
@@ -69,9 +80,15 @@ def sample(
 ) -> Samples:
     """`count` continuations of one prompt, in one batch; see `continue_prompts`.
 
-    prompt_ids: at least one token. generator: where the uniform numbers come from, one per row and step.
+    Args:
+        model: a causal language model of transformers.
+        prompt_ids: at least one token.
+        count: how many.
+        settings: how to sample.
+        eos_token_id: ends a sequence.
+        generator: where the uniform numbers come from, one per row and step.
+        embeddings: keep the last hidden states.
     """
-    check_settings(settings)
     shape = (settings.max_new_tokens, count)
     uniforms = torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
     prompts, prompt_of = torch.tensor([prompt_ids], dtype=torch.long), torch.zeros(count, dtype=torch.long)
@@ -88,21 +105,33 @@ def continue_prompts(
     eos_token_id: int,
     embeddings: bool = False,
     report: Report | None = None,
-    next_draws: NextTokens | None = None,
+    next_tokens: NextTokens | None = None,
 ) -> Samples:
     """One continuation per row, in one batch, from a causal language model of transformers.
 
-    prompts: int64 [P, L], L >= 1, of equal length. prompt_of: the prompt each row continues, int64 [n].
-    uniforms: float64 [max_new_tokens, n] in [0, 1); a row's tokens depend on its own column alone.
-    Raises ArgumentError for settings out of range, an empty prompt, or a model whose logits are not finite.
+    Args:
+        model: a causal language model of transformers.
+        prompts: int64 [P, L], L >= 1, of equal length.
+        prompt_of: the prompt each row continues, int64 [n].
+        uniforms: float64 [max_new_tokens, n] in [0, 1); a row's tokens depend on its own column alone.
+        settings: how to sample.
+        eos_token_id: ends a sequence.
+        embeddings: keep the last hidden states.
+        report: told of every step.
+        next_tokens: samples of every distribution besides; None for none.
+
+    Returns:
+        The continuations, without their prompts.
+
+    Raises:
+        ArgumentError: an empty prompt, or a model whose logits are not finite.
     """
-    check_settings(settings)
     if not prompts.shape[1]:
         raise ArgumentError("the prompt has no tokens", hint="the end-of-text token alone is a prompt")
     device = next(model.parameters()).device
     count = len(prompt_of)
     uniforms = uniforms.to(device)
-    next_draws = next_draws and next_draws._replace(shifts=next_draws.shifts.to(device))
+    next_tokens = next_tokens and next_tokens._replace(shifts=next_tokens.shifts.to(device))
     sequences = torch.full((count, settings.max_new_tokens), eos_token_id, dtype=torch.long, device=device)
     kept: list[_Kept] = []
     rows = torch.arange(count, device=device)  # those still in the batch, by place
@@ -110,14 +139,14 @@ def continue_prompts(
     reader = IncrementalModel(model, prompts.to(device), prompt_of.to(device), settings.max_new_tokens, embeddings)
     for step in range(settings.max_new_tokens):
         points = uniforms[step, rows, None]
-        if next_draws is not None:  # sampled together: the weights of the whole vocabulary are made once
-            points = torch.cat([points, _spaced(next_draws, step, rows)], 1)
-        drawn = sampled_tokens(reader.logits, points, settings.temperature, settings.top_k, settings.top_p)
-        tokens = drawn[:, 0]
+        if next_tokens is not None:  # sampled together: the weights of the whole vocabulary are made once
+            points = torch.cat([points, _spaced(next_tokens, step, rows)], 1)
+        sampled = sampled_tokens(reader.logits, points, settings.temperature, settings.top_k, settings.top_p)
+        tokens = sampled[:, 0]
         sequences[rows, step] = tokens
-        if reader.hidden is not None or next_draws is not None:
+        if reader.hidden is not None or next_tokens is not None:
             vectors = None if reader.hidden is None else reader.hidden.half().cpu()
-            kept.append(_Kept(step, rows.cpu(), vectors, None if next_draws is None else drawn[:, 1:].int().cpu()))
+            kept.append(_Kept(step, rows.cpu(), vectors, None if next_tokens is None else sampled[:, 1:].int().cpu()))
         places = _packed(tokens != eos_token_id)
         last = step + 1 == settings.max_new_tokens or not len(places)
         if report is not None:
@@ -131,8 +160,8 @@ def continue_prompts(
     sequences = sequences.cpu()
     mask = token_mask(sequences, eos_token_id)
     vectors = _in_reading_order([(step, rows, part) for step, rows, part, _ in kept if part is not None], mask)
-    draws = _in_reading_order([(step, rows, part) for step, rows, _, part in kept if part is not None], mask)
-    return Samples(sequences, vectors, draws)
+    others = _in_reading_order([(step, rows, part) for step, rows, _, part in kept if part is not None], mask)
+    return Samples(sequences, vectors, others)
 
 
 def _packed(going: Tensor) -> Tensor:
@@ -143,10 +172,10 @@ def _packed(going: Tensor) -> Tensor:
     return indices
 
 
-def _spaced(draws: NextTokens, step: int, rows: Tensor) -> Tensor:
+def _spaced(wanted: NextTokens, step: int, rows: Tensor) -> Tensor:
     """The points of some rows at a step, float64 [rows, K]."""
-    shift = draws.shifts[step, rows, None]
-    return (torch.arange(draws.number, device=rows.device) + shift) / draws.number
+    shift = wanted.shifts[step, rows, None]
+    return (torch.arange(wanted.number, device=rows.device) + shift) / wanted.number
 
 
 def _in_reading_order(kept: list[tuple[int, Tensor, Tensor]], mask: Tensor) -> Tensor | None:
@@ -161,5 +190,9 @@ def _in_reading_order(kept: list[tuple[int, Tensor, Tensor]], mask: Tensor) -> T
 
 
 def reading_places(mask: Tensor) -> Tensor:
-    """Where each predicted token stands among all of them, int64 [n, T]; meaningless where `mask` is False."""
+    """Where each predicted token stands among all of them, int64 [n, T]; meaningless where `mask` is False.
+
+    Args:
+        mask: the predicted tokens, bool [n, T].
+    """
     return (mask.flatten().cumsum(0) - 1).reshape(mask.shape)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from ctrlg.arguments import LARGEST_SEED, AboveZero, Between, Natural, Positive, checked
+from ctrlg.defaults import TOKENS
 
 Format = Literal["safetensors", "pt"]
 
 
-class SamplingSettings(NamedTuple):
+@checked
+@dataclass(frozen=True)
+class SamplingSettings:
     """How to sample a sequence. The defaults leave the distribution whole.
 
     Attributes:
@@ -18,27 +21,15 @@ class SamplingSettings(NamedTuple):
         temperature: of the distribution, above 0.
         top_k: sample from the so many likeliest tokens; 0 is off.
         top_p: sample from the likeliest tokens of so much probability; 1 is off.
+
+    Raises:
+        ArgumentError: a value out of its range.
     """
 
-    max_new_tokens: Positive = 32
+    max_new_tokens: Positive = TOKENS
     temperature: AboveZero = 1.0
     top_k: Natural = 0
     top_p: Annotated[float, Between(above=0, most=1)] = 1.0
-
-
-def check_settings(settings: SamplingSettings) -> None:
-    """Raises ArgumentError where a setting is out of its range."""
-    _check(*settings)
-
-
-@checked
-def _check(
-    max_new_tokens: Positive,
-    temperature: AboveZero,
-    top_k: Natural,
-    top_p: Annotated[float, Between(above=0, most=1)],
-) -> None:
-    """The ranges are those of the annotations: a NamedTuple cannot check itself."""
 
 
 @checked
@@ -69,9 +60,10 @@ class ChunkSettings:
     embedded_chunks: Natural | None = None
     next_tokens: Natural = 0
 
-    def __post_init__(self) -> None:
-        check_settings(self.sampling)
-
     def embeds(self, chunk: int) -> bool:
-        """Whether this chunk's hidden states are kept."""
+        """Whether this chunk's hidden states are kept.
+
+        Args:
+            chunk: its number.
+        """
         return self.embeddings and (self.embedded_chunks is None or chunk < self.embedded_chunks)

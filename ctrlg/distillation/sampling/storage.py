@@ -26,7 +26,7 @@ from ctrlg.files.tensors import write_tensors
 DESCRIPTION = "drawn"  # entry of the metadata, a JSON object
 TORCH_ENTRY = "archive/extra/drawn.json"  # "archive" is the folder that torch.save writes to
 EMBEDDINGS_SUFFIX = ".embeddings"  # Ctrl-G's file name: <sequences file>.embeddings
-NEXT_TOKENS_SUFFIX = ".next_tokens"  # draws from every next-token distribution: <sequences file>.next_tokens
+NEXT_TOKENS_SUFFIX = ".next_tokens"  # samples of every next-token distribution: <sequences file>.next_tokens
 
 
 def write_samples(
@@ -36,12 +36,20 @@ def write_samples(
     file_format: Format = "safetensors",
     mask: Tensor | None = None,
 ) -> None:
-    """Write sequences to `path` and, where there are any, embeddings to `path`.embeddings and draws of next tokens to
-    `path`.next_tokens (safetensors in any case), atomically.
+    """Write sequences to `path`, atomically, and what there is besides them to files beside it.
 
-    description: what the files say of themselves, see `read_description`. file_format: safetensors, or "pt": one tensor
-    a file, sequences int64 [n, T] and embeddings [n, T, D], which are 0 after the end of a sequence. mask: which tokens
-    have embeddings, bool [n, T]; "pt" needs it for them. Raises ArgumentError where it is missing.
+    Embeddings go to `path`.embeddings, samples of next tokens to `path`.next_tokens (safetensors in any case).
+
+    Args:
+        path: of the sequences.
+        samples: to write.
+        description: what the files say of themselves, see `read_description`.
+        file_format: safetensors, or "pt": one tensor a file, sequences int64 [n, T] and embeddings [n, T, D], which are
+            0 after the end of a sequence.
+        mask: which tokens have embeddings, bool [n, T]; "pt" needs it for them.
+
+    Raises:
+        ArgumentError: the mask is missing.
     """
     # One entry: safetensors writes several in an order of its own, and equal data should be equal files.
     metadata = None if description is None else {DESCRIPTION: json.dumps(description)}
@@ -62,7 +70,11 @@ def write_samples(
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """What a file of ours says of itself: `model`, `chunk`, and `settings` with the seed; {} for other files."""
+    """What a file of ours says of itself: `model`, `chunk`, and `settings` with the seed; {} for other files.
+
+    Args:
+        path: of the file.
+    """
     try:
         with safe_open(path, framework="pt") as content:
             description = json.loads((content.metadata() or {}).get(DESCRIPTION, "{}"))
@@ -74,7 +86,14 @@ def read_description(path: str | Path) -> dict[str, Any]:
 
 
 def read_sequences(path: str | Path) -> Tensor:
-    """Sequences int64 [n, T] of a file of ours or of Ctrl-G's. Raises DataError for anything else."""
+    """Sequences int64 [n, T] of a file of ours or of Ctrl-G's.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        DataError: anything else.
+    """
     sequences = read_tensor(path, "sequences")
     if sequences.dim() != 2 or sequences.is_floating_point() or not sequences.numel():
         raise DataError(
@@ -85,7 +104,12 @@ def read_sequences(path: str | Path) -> Tensor:
 
 
 def read_embeddings(path: str | Path, mask: Tensor) -> Tensor:
-    """Embeddings [tokens, D] of the predicted tokens; from Ctrl-G's files [n, T, D], `mask` [n, T] selects them."""
+    """Embeddings [tokens, D] of the predicted tokens; from Ctrl-G's files [n, T, D], `mask` [n, T] selects them.
+
+    Args:
+        path: of the file.
+        mask: the predicted tokens, bool [n, T].
+    """
     embeddings = read_tensor(path, "embeddings")
     if embeddings.dim() == 3:
         if embeddings.shape[:2] != mask.shape:
@@ -100,7 +124,15 @@ def read_embeddings(path: str | Path, mask: Tensor) -> Tensor:
 
 
 def read_tensor(path: str | Path, name: str) -> Tensor:
-    """The tensor of this name in a safetensors file, or the only one of a `.pt` file. Raises DataError."""
+    """The tensor of this name in a safetensors file, or the only one of a `.pt` file.
+
+    Args:
+        path: of the file.
+        name: of the tensor.
+
+    Raises:
+        DataError: another file, or one without such a tensor.
+    """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"no such data file: {path}", hint="sample_data.py writes sequences and embeddings")

@@ -15,7 +15,15 @@ _SMALL, _TINY = 1e-9, 1e-15  # pycocoevalcap's guards against divisions by zero
 
 def bleu_statistics(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
     """For each tokenised sentence its length, that of the closest reference, its n-grams and those of them that match
-    a reference (clipped), n = 1..4: float64 [n, 2 + 2 * ORDERS]."""
+    a reference (clipped), n = 1..4: float64 [n, 2 + 2 * ORDERS].
+
+    Args:
+        sentences: n tokenized texts.
+        references: tokenized, of each sentence.
+
+    Returns:
+        float64 [n, 2 + 2 * ORDERS].
+    """
     from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
 
     rows = []
@@ -26,7 +34,14 @@ def bleu_statistics(sentences: Sequence[str], references: Sequence[Sequence[str]
 
 
 def bleu_of(statistics: np.ndarray) -> np.ndarray:
-    """BLEU-1..4, in [0, 1], of summed statistics [..., 2 + 2 * ORDERS]: [..., ORDERS]."""
+    """BLEU-1..4, in [0, 1], of summed statistics [..., 2 + 2 * ORDERS]: [..., ORDERS].
+
+    Args:
+        statistics: summed over sentences, [..., 2 + 2 * ORDERS].
+
+    Returns:
+        [..., ORDERS], in [0, 1].
+    """
     length, closest = statistics[..., 0], statistics[..., 1]
     guessed, correct = statistics[..., 2 : 2 + ORDERS], statistics[..., 2 + ORDERS :]
     logs = np.log((correct + _TINY) / (guessed + _SMALL)).cumsum(axis=-1)

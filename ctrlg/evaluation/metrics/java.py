@@ -15,14 +15,23 @@ _START_SECONDS, _RUN_SECONDS = 60, 3600
 
 
 class Java(NamedTuple):
-    """program: its path. version: 8, 11, 17, ..."""
+    """A Java that was found.
+
+    Attributes:
+        program: its path.
+        version: 8, 11, 17, ...
+    """
 
     program: str
     version: int
 
 
 def find_java() -> Java:
-    """The `java` of the search path. Raises ArgumentError where there is none, or where it does not start."""
+    """The `java` of the search path.
+
+    Raises:
+        ArgumentError: there is none, or it does not start.
+    """
     program = shutil.which("java")
     if program is None:
         raise ArgumentError("there is no java on the search path", hint="install a Java runtime, or do without")
@@ -41,9 +50,17 @@ def find_java() -> Java:
 
 
 def run_jar(java: Java, jar: Path, memory: str, arguments: Sequence[str], text: str = "") -> str:
-    """What a jar prints when it reads `text`, both UTF-8 whatever the locale. memory: its largest heap, such as "2G".
+    """What a jar prints when it reads `text`, both UTF-8 whatever the locale.
 
-    Raises ProcessError where it fails or takes more than an hour; it is gone in any case.
+    Args:
+        java: to run it on.
+        jar: its file.
+        memory: its largest heap, such as "2G".
+        arguments: of the jar.
+        text: that it reads.
+
+    Raises:
+        ProcessError: it fails or takes more than an hour; it is gone in any case.
     """
     command = [java.program, f"-Xmx{memory}", "-Dfile.encoding=UTF-8", "-jar", str(jar), *arguments]
     try:

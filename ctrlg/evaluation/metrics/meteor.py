@@ -25,7 +25,11 @@ _CHUNKS, _SENTENCE_MATCHES, _REFERENCE_MATCHES = 20, 21, 22
 
 
 def require_meteor() -> Java:
-    """The Java to run it on. Raises ArgumentError as `find_java`: to be called before long work."""
+    """The Java to run it on: to be called before long work.
+
+    Raises:
+        ArgumentError: as `find_java`.
+    """
     return find_java()
 
 
@@ -33,7 +37,16 @@ def meteor_statistics(sentences: Sequence[str], references: Sequence[Sequence[st
     """For each tokenised sentence the jar's counts against the reference that suits it best, float64 [n, STATISTICS]:
     lengths and function words of both, matches of each kind, chunks, words matched.
 
-    Raises ArgumentError without Java, ProcessError where the jar fails.
+    Args:
+        sentences: n tokenized texts.
+        references: tokenized, of each sentence.
+
+    Returns:
+        float64 [n, STATISTICS].
+
+    Raises:
+        ArgumentError: there is no Java.
+        ProcessError: the jar fails.
     """
     lines = [
         " ||| ".join(["SCORE", *map(_one_line, group), _one_line(sentence)])
@@ -54,7 +67,11 @@ def meteor_statistics(sentences: Sequence[str], references: Sequence[Sequence[st
 
 
 def meteor_of(statistics: np.ndarray) -> np.ndarray:
-    """METEOR, in [0, 1], of summed statistics [..., STATISTICS]: [...]."""
+    """METEOR, in [0, 1], of summed statistics [..., STATISTICS]: [...].
+
+    Args:
+        statistics: summed over sentences, [..., STATISTICS].
+    """
     lengths, function_words = statistics[..., 0:2], statistics[..., 2:4]
     # [..., kind, content or function word, sentence or reference], weighted by kind.
     matches = statistics[..., 4:20].reshape(*statistics.shape[:-1], 4, 2, 2)

@@ -21,7 +21,13 @@ Resamples = Annotated[int, Between(1, 1_000_000)]
 
 
 class Score(NamedTuple):
-    """A score and its 95 % interval by bootstrap over concept sets."""
+    """A score and its 95 % interval by bootstrap over concept sets.
+
+    Attributes:
+        value: on all sentences.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
 
     value: float
     low: float
@@ -41,19 +47,30 @@ def evaluate(
     with_meteor: bool = False,
     with_spice: bool = False,
 ) -> dict[str, Score]:
-    """Scores by name, all in [0, 1] but cider, in [0, 10].
+    """Scores of sentences, each with its interval.
 
     Of the corpus: bleu_1 .. bleu_4, bleu_average (of these four) and, if asked for, meteor. Means over sentences:
-    rouge_l (mean over references, no stemming) and rouge_l_max (the best reference) of the tokenised sentences;
+    rouge_l (mean over references, no stemming) and rouge_l_max (the best reference) of the tokenized sentences;
     rouge_l_stemmed, the ROUGE-L that Norm-Q reports: stemmed, mean over references, of the texts as they are; cider;
     if asked for, spice; coverage (share of concepts used); success (all concepts used); constraints_accuracy, the same
     by Norm-Q's check (`constraints_kept`).
 
-    references: human sentences of each concept set. substring: how concepts are looked for, see `covered`.
-    resamples, seed: of the bootstrap; document frequencies of CIDEr are held.
-    with_meteor: some ten seconds more, the start of a Java process. with_spice: minutes more, the same.
-    Raises DataError for no sentence and for concept sets without references, ArgumentError as `require_scorers`,
-    `require_meteor` and `require_spice`, ProcessError where their Java fails.
+    Args:
+        written: sentences of each concept set.
+        references: human sentences of each concept set, by its number.
+        substring: how concepts are looked for, see `covered`.
+        resamples: of the bootstrap over concept sets; document frequencies of CIDEr are held.
+        seed: of the bootstrap.
+        with_meteor: some ten seconds more, the start of a Java process.
+        with_spice: minutes more, the same.
+
+    Returns:
+        Scores by name, all in [0, 1] but cider, in [0, 10].
+
+    Raises:
+        DataError: no sentence, or concept sets without references.
+        ArgumentError: as `require_scorers`, `require_meteor` and `require_spice`.
+        ProcessError: their Java fails.
     """
     require_scorers()
     if with_meteor:
@@ -88,8 +105,17 @@ def evaluate(
 
 
 def mean_score(values: Sequence[float], sets: Sequence[int], resamples: Resamples = 1000, seed: Seed = 0) -> Score:
-    """The mean of a value per sentence, with its interval. sets: each sentence's concept set. Raises DataError for no
-    value."""
+    """The mean of a value per sentence, with its interval.
+
+    Args:
+        values: one a sentence.
+        sets: each sentence's concept set.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: no value.
+    """
     if not values:
         raise DataError("there are no values to average", hint="at least one sentence")
     weights = _weights(sets, resamples, seed)
@@ -110,8 +136,10 @@ def _check(written: Sequence[Written], references: Mapping[int, Sequence[str]]) 
 def _weights(sets: Sequence[int], resamples: int, seed: int) -> np.ndarray:
     """How often each sentence counts: once, then as often as its concept set was sampled, [1 + resamples, n]."""
     numbers, set_of = np.unique(np.array(sets), return_inverse=True)
-    drawn = np.random.default_rng(seed).multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), resamples)
-    return np.concatenate([np.ones((1, len(numbers))), drawn])[:, set_of]
+    resampled = np.random.default_rng(seed).multinomial(
+        len(numbers), np.full(len(numbers), 1 / len(numbers)), resamples
+    )
+    return np.concatenate([np.ones((1, len(numbers))), resampled])[:, set_of]
 
 
 def _score(values: np.ndarray) -> Score:

@@ -15,7 +15,12 @@ from ctrlg.constraints.words import LENIENT
 
 class RougeL(NamedTuple):
     """F-measures of the longest common subsequence (Lin 2004), in [0, 1], [n]: their mean over a sentence's references,
-    and the largest."""
+    and the largest.
+
+    Attributes:
+        mean: over references, [n].
+        largest: of the references, [n].
+    """
 
     mean: np.ndarray
     largest: np.ndarray
@@ -23,7 +28,15 @@ class RougeL(NamedTuple):
 
 def cider(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
     """CIDEr-D of each sentence (Vedantam et al. 2015), in [0, 10], [n]; document frequencies are those of these
-    references."""
+    references.
+
+    Args:
+        sentences: n texts.
+        references: of each sentence.
+
+    Returns:
+        [n], in [0, 10].
+    """
     from pycocoevalcap.cider.cider import Cider
 
     corpus = dict(enumerate(map(list, references)))
@@ -32,11 +45,14 @@ def cider(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> np.n
 
 
 def rouge_l(sentences: Sequence[str], references: Sequence[Sequence[str]], stemmed: bool = False) -> RougeL:
-    """ROUGE-L of each sentence; case and punctuation do not matter. Tokens as `rouge_tokens`.
+    """ROUGE-L of each sentence (Lin 2004); case and punctuation do not matter. Tokens as `rouge_tokens`.
 
-    stemmed: compare words without their endings (Porter), so that "dogs" matches "dog"; tokens are rouge-score's own,
-    which leave out all but a-z and 0-9. Norm-Q reports the stemmed mean over references, of texts that nobody has
-    tokenised.
+    Args:
+        sentences: n texts.
+        references: of each sentence.
+        stemmed: compare words without their endings (Porter), so that "dogs" matches "dog"; tokens are rouge-score's
+            own, which leave out all but a-z and 0-9. Norm-Q reports the stemmed mean over references, of texts that
+            nobody has tokenized.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
@@ -53,6 +69,9 @@ def rouge_tokens(text: str) -> list[str]:
 
     In Latin script those of rouge-score: runs of a-z and 0-9, parted by everything else. In other scripts, which it
     leaves out: words, or single letters where a script writes no spaces (Han, kana, Thai, ...).
+
+    Args:
+        text: any.
     """
     kinds = [(_kind(character), character) for character in text.lower()]
     runs = [

@@ -24,7 +24,8 @@ LEAST_JAVA, MOST_JAVA = 8, 13
 def require_spice() -> Java:
     """The Java to run it on: to be called before long work.
 
-    Raises ArgumentError where the jar, a model or Java is missing, or Java is not of the versions that it runs on.
+    Raises:
+        ArgumentError: the jar, a model or Java is missing, or Java is not of the versions that it runs on.
     """
     folder = _folder()
     missing = [
@@ -47,7 +48,15 @@ def require_spice() -> Java:
 def spice(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
     """SPICE of each tokenised sentence, in [0, 1], [n]; 0 where the jar finds nothing to compare.
 
-    Raises as `spice_scores`.
+    Args:
+        sentences: n tokenized texts.
+        references: tokenized, of each sentence.
+
+    Returns:
+        [n], in [0, 1].
+
+    Raises:
+        CtrlGError: as `spice_scores`.
     """
     return np.array([_number(found["All"]["f"]) for found in spice_scores(sentences, references)])
 
@@ -57,8 +66,14 @@ def spice_scores(
 ) -> list[dict[str, dict[str, Any]]]:
     """What the jar says of each tokenised sentence: by category, precision "pr", recall "re", F-measure "f" and counts.
 
-    categories: beside "All" also "Object", "Relation" and others. Raises ArgumentError as `require_spice`, ProcessError
-    where the jar fails.
+    Args:
+        sentences: n tokenized texts.
+        references: tokenized, of each sentence.
+        categories: beside "All" also "Object", "Relation" and others.
+
+    Raises:
+        ArgumentError: as `require_spice`.
+        ProcessError: the jar fails.
     """
     java = require_spice()
     items = [

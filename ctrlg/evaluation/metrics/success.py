@@ -13,6 +13,14 @@ def covered(sentence: str, concepts: Sequence[str], substring: bool = False) -> 
     "party"), or anywhere (Norm-Q's check).
 
     A form that two concepts share counts for the one that it is listed with (`Keywords`).
+
+    Args:
+        sentence: any text.
+        concepts: lemmas.
+        substring: anywhere, also inside of words.
+
+    Returns:
+        One truth value a concept.
     """
     if substring:
         lowered = sentence.lower()
@@ -22,7 +30,12 @@ def covered(sentence: str, concepts: Sequence[str], substring: bool = False) -> 
 
 def constraints_kept(sentence: str, concepts: Sequence[str]) -> bool:
     """Norm-Q's check, whose mean it calls constraints accuracy: every concept, or one of its inflections by lemminflect
-    that is not another concept, occurs in the text, be it inside of a word. Case counts: "Dogs" has no "dog"."""
+    that is not another concept, occurs in the text, be it inside of a word. Case counts: "Dogs" has no "dog".
+
+    Args:
+        sentence: any text.
+        concepts: lemmas.
+    """
     return all(
         any(form in sentence for form in {concept, *_inflected(concept) - set(concepts)}) for concept in concepts
     )

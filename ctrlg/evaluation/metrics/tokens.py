@@ -12,12 +12,23 @@ PACKAGES = ("pycocoevalcap", "rouge_score", "spacy")
 
 
 def require_scorers(names: Sequence[str] = PACKAGES) -> None:
-    """Raises ArgumentError where packages of the extra `eval` are not installed: to be called before long work."""
+    """Check that the scorers are installed: to be called before long work.
+
+    Args:
+        names: packages of the extra `eval`.
+
+    Raises:
+        ArgumentError: one of them is not installed.
+    """
     require_packages(names, "eval")
 
 
 def tokenised(text: str) -> str:
-    """The text's tokens, separated by single spaces, by the rule-based tokenizer of spaCy's English pipelines."""
+    """The text's tokens, separated by single spaces, by the rule-based tokenizer of spaCy's English pipelines.
+
+    Args:
+        text: any.
+    """
     return " ".join(token.text for token in _tokenizer()(text) if not token.is_space)
 
 

@@ -17,10 +17,7 @@ from ctrlg.kernels.entries import HEAD, PIECE, EntryLists
 from ctrlg.kernels.gpu import scores as score_kernels
 from ctrlg.kernels.gpu import sums
 from ctrlg.kernels.reference import LARGEST_LOGIT, ones_where_missing
-from ctrlg.kernels.scoring import ScoringStep
-
-HEADROOM = 2.0**60
-"""Numerator and denominator are multiplied by it, so that small ones stay clear of denormals."""
+from ctrlg.kernels.scoring import HEADROOM, ScoringStep
 
 MOST_ELEMENTS = 2**31 - 1
 """Of a tensor that a kernel addresses by 32-bit offsets; more lanes are worked on in turns."""

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ctrlg.kernels import kernels_interpreted
 from ctrlg.kernels.gpu import products
-from ctrlg.kernels.gpu.compressed import HEADROOM
 from ctrlg.kernels.gpu.sums import launcher
 from ctrlg.kernels.reference import LARGEST_LOGIT
+from ctrlg.kernels.scoring import HEADROOM
 from ctrlg.kernels.token_classes import TILE, TokenClasses
 
 LEAST_LANES, MOST_LANES = 16, 64

@@ -15,7 +15,16 @@ from ctrlg.quantization.baselines.k_means import Clusters
 
 
 def check_cluster_folder(folder: str | Path, names: Iterable[str], bits: int) -> None:
-    """Raise ArgumentError where the folder cannot be written, or holds such files that did not come from here."""
+    """Check that `write_clusters` may write.
+
+    Args:
+        folder: to write to.
+        names: of the matrices in Ctrl-G.
+        bits: of the labels, part of the files' names.
+
+    Raises:
+        ArgumentError: the folder cannot be written, or holds such files that did not come from here.
+    """
     folder = writable_folder(folder)
     taken = [path for name in names for path in _files(folder, name, bits) if path.exists()]
     if taken and not _note(folder, bits).is_file():
@@ -27,10 +36,19 @@ def write_clusters(
 ) -> list[Path]:
     """Write three tensors of every matrix for `torch.load(..., weights_only=True)`; returns their files.
 
-    clusters: by the matrix' name in Ctrl-G (alpha_exp, beta, gamma). NAME{bits}.pt is the matrix with every entry
-    replaced by its centroid, NAME{bits}labels.pt int32 [entries], NAME{bits}centroids.pt [2^bits, 1], the last centroid
-    repeated where there are fewer. note: how they were made; it goes beside them as JSON, and says that they are ours.
-    Raises as `check_cluster_folder`.
+    Args:
+        folder: to write to.
+        clusters: by the matrix' name in Ctrl-G (alpha_exp, beta, gamma). NAME{bits}.pt is the matrix with every entry
+            replaced by its centroid, NAME{bits}labels.pt int32 [entries], NAME{bits}centroids.pt [2^bits, 1], the last
+            centroid repeated where there are fewer.
+        bits: of the labels.
+        note: how they were made; it goes beside them as JSON, and says that they are ours.
+
+    Returns:
+        The files of tensors.
+
+    Raises:
+        ArgumentError: as `check_cluster_folder`.
     """
     folder = Path(folder)
     check_cluster_folder(folder, clusters, bits)

@@ -23,8 +23,12 @@ from ctrlg.storage.layouts import arrange
 class IntegerMatrix(WrappedMatrix):
     """A matrix [H, N] whose operands at run time have `bits` bits, as its entries do; rows need not sum to 1.
 
-    matrix: with entries on the grid on [0, 1]; `of_entries` rounds them. bits: 1 to 16.
-    Raises ArgumentError for bits out of range.
+    Args:
+        matrix: with entries on the grid on [0, 1]; `of_entries` rounds them.
+        bits: 1 to 16.
+
+    Raises:
+        ArgumentError: bits out of range.
     """
 
     def __init__(self, matrix: StochasticMatrix, bits: int) -> None:
@@ -35,7 +39,15 @@ class IntegerMatrix(WrappedMatrix):
     @classmethod
     def of_entries(cls, entries: Tensor, bits: int) -> IntegerMatrix:
         """The matrix of float32 or float64 entries [H, N], rounded here; held as codes where these are float32 and have
-        at most 8 bits. Raises ArgumentError for a tensor that is no matrix of floats and bits out of range."""
+        at most 8 bits.
+
+        Args:
+            entries: float32 or float64 [H, N], >= 0.
+            bits: 1 to 16.
+
+        Raises:
+            ArgumentError: a tensor that is no matrix of floats and bits out of range.
+        """
         check_bits(bits, MOST_BITS)
         matrix = DenseMatrix(on_unit_grid(entries, bits))
         if bits > MOST_CODE_BITS or entries.dtype != torch.float32:
@@ -70,7 +82,11 @@ class IntegerMatrix(WrappedMatrix):
 def rounded_operand(x: Tensor, bits: int) -> Tensor:
     """Every row of `x` divided by its largest entry, rounded to `bits` bits on [0, 1], and multiplied back.
 
-    x: float [B, n], >= 0; rows of zeros stay. bits: 1 to 16. Twice is the same as once, up to rounding of floats.
+    Idempotent, up to rounding of floats.
+
+    Args:
+        x: float [B, n], >= 0; rows of zeros stay.
+        bits: 1 to 16.
     """
     if not x.numel():
         return x

@@ -25,8 +25,12 @@ _BLOCK_ENTRIES = 1 << 22  # entries worked on at a time, to bound the temporary 
 
 
 class Clusters(NamedTuple):
-    """labels: int32, of the shape of the entries: for each its centroid. centroids: increasing, at most 2^bits, of the
-    entries' type."""
+    """Entries of a matrix in clusters.
+
+    Attributes:
+        labels: int32, of the shape of the entries: for each its centroid.
+        centroids: increasing, at most 2^bits, of the entries' type.
+    """
 
     labels: Tensor
     centroids: Tensor
@@ -37,9 +41,18 @@ class Clusters(NamedTuple):
 
 
 def k_means(p: Tensor, bits: int, seed: int = 0) -> Tensor:
-    """`k_means_unnormalised` of rows that sum to 1, normalised to do so again.
+    """`k_means_unnormalised` of rows that sum to 1, normalized to do so again.
 
-    Arguments and errors as there; ArgumentError for rows that are no distributions.
+    Args:
+        p: float32 or float64 [H, N], rows sum to 1.
+        bits: 1 to 8.
+        seed: of the first centroids (k-means++).
+
+    Returns:
+        The same shape and type.
+
+    Raises:
+        ArgumentError: rows that are no distributions, and as there.
     """
     check_rows(p)
     return normalise_rows_(k_means_unnormalised(p, bits, seed), EPS)
@@ -48,15 +61,28 @@ def k_means(p: Tensor, bits: int, seed: int = 0) -> Tensor:
 def k_means_unnormalised(p: Tensor, bits: int, seed: int = 0) -> Tensor:
     """Every entry of `p` replaced by the nearest of 2^bits centroids of all entries; same shape and type.
 
-    p: float32 or float64 [H, N], entries >= 0; rows that sum to 1 come back with other sums. bits: 1 to 8. seed: of
-    the first centroids (k-means++). Raises ArgumentError for entries that are negative or not finite, and bits out of
-    range.
+    Args:
+        p: float32 or float64 [H, N], entries >= 0; rows that sum to 1 come back with other sums.
+        bits: 1 to 8.
+        seed: of the first centroids (k-means++).
+
+    Returns:
+        The same shape and type.
+
+    Raises:
+        ArgumentError: entries that are negative or not finite, and bits out of range.
     """
     return cluster(p, bits, seed).values()
 
 
 def cluster(p: Tensor, bits: int, seed: int = 0) -> Clusters:
-    """The clusters of all entries of `p`; arguments and errors as `k_means_unnormalised`."""
+    """The clusters of all entries of `p`; errors as `k_means_unnormalised`.
+
+    Args:
+        p: float32 or float64 [H, N], entries >= 0.
+        bits: 1 to 8.
+        seed: of the first centroids (k-means++).
+    """
     check_bits(bits, 8)
     check_entries(p)
     return _nearest(p, centroids(p, 2**bits, seed))
@@ -64,9 +90,17 @@ def cluster(p: Tensor, bits: int, seed: int = 0) -> Clusters:
 
 def cluster_logs(logs: Tensor, bits: int, seed: int = 0) -> Clusters:
     """The clusters of all entries of `logs`, logarithms of probabilities: float32 or float64 [H, N], at most 0, or a
-    rounding error above. -inf, the logarithm of 0, is a centroid of its own where it occurs.
+    rounding error above.
 
-    Raises ArgumentError for larger entries, NaN, and bits out of range.
+    -inf, the logarithm of 0, is a centroid of its own where it occurs.
+
+    Args:
+        logs: [H, N], at most 0.
+        bits: 1 to 8.
+        seed: of the first centroids (k-means++).
+
+    Raises:
+        ArgumentError: larger entries, NaN, and bits out of range.
     """
     check_bits(bits, 8)
     entries = logs.neg()
@@ -88,7 +122,13 @@ def _nearest(values: Tensor, points: np.ndarray) -> Clusters:
 
 
 def centroids(p: Tensor, count: int, seed: int) -> np.ndarray:
-    """At most `count` centroids of the finite entries of p, increasing, float64; fewer where it has fewer bins."""
+    """At most `count` centroids of the finite entries of p, increasing, float64; fewer where it has fewer bins.
+
+    Args:
+        p: float32 or float64 [H, N], entries >= 0.
+        count: of centroids, at most.
+        seed: of the first centroids (k-means++).
+    """
     entries, sums = _histogram(p)
     means = sums / entries
     if len(means) <= count:
@@ -133,7 +173,7 @@ def _first_centroids(means: np.ndarray, entries: np.ndarray, count: int, generat
     distance = (means - chosen[0]) ** 2
     for _ in range(count - 1):
         weight = (entries * distance).cumsum()
-        drawn = np.searchsorted(weight, generator.random() * weight[-1], side="right")
-        chosen.append(means[min(int(drawn), len(means) - 1)])
+        place = np.searchsorted(weight, generator.random() * weight[-1], side="right")
+        chosen.append(means[min(int(place), len(means) - 1)])
         distance = np.minimum(distance, (means - chosen[-1]) ** 2)
     return np.sort(np.array(chosen))

@@ -18,15 +18,24 @@ _BLOCK_ROWS = 64  # at a time, to bound the temporary memory
 
 
 class Levelled(NamedTuple):
-    """entries: [H, N], at most 256 distinct values >= 0. constant: > 0, added before rows are normalised; None where
-    they are left as they are."""
+    """A matrix of few levels.
+
+    Attributes:
+        entries: [H, N], at most 256 distinct values >= 0.
+        constant: > 0, added before rows are normalised; None where they are left as they are.
+    """
 
     entries: Tensor
     constant: float | None
 
 
 def rows_of_levels(levelled: Levelled, bits: int) -> QuantizedRows:
-    """The rows as codes of at most `bits` bits, 1 to 8. The lowest level is code 0, that of entries not stored."""
+    """The rows as codes of at most `bits` bits, 1 to 8. The lowest level is code 0, that of entries not stored.
+
+    Args:
+        levelled: the matrix.
+        bits: of a code, 1 to 8.
+    """
     blocks = levelled.entries.split(_BLOCK_ROWS)
     levels = torch.cat([block.unique() for block in blocks]).unique()
     codes = torch.cat([torch.searchsorted(levels, block.contiguous()).to(torch.uint8) for block in blocks])

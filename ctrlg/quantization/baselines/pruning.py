@@ -17,11 +17,18 @@ FLOAT_BITS = 32  # of an entry that is kept
 
 
 def prune(p: Tensor, ratio: float) -> Tensor:
-    """`p` without the share `ratio` of its entries, the smallest of the matrix; rows that keep any sum to 1 again.
+    """`p` without its smallest entries; rows that keep any sum to 1 again.
 
-    p: float32 or float64 [H, N], entries >= 0. ratio: 0 to below 1; `round(ratio * H * N)` entries become 0, the first
-    of equal ones before the others. A row that loses all its entries stays empty: it sums to 0.
-    Same shape and type. Raises ArgumentError for entries that are negative or not finite, and a ratio out of range.
+    Args:
+        p: float32 or float64 [H, N], entries >= 0.
+        ratio: share of the entries to drop, 0 to below 1; `round(ratio * H * N)` entries become 0, the first of equal
+            ones before the others. A row that loses all its entries stays empty: it sums to 0.
+
+    Returns:
+        The same shape and type.
+
+    Raises:
+        ArgumentError: entries that are negative or not finite, and a ratio out of range.
     """
     check_ratio(ratio)
     check_entries(p)
@@ -39,20 +46,38 @@ def prune(p: Tensor, ratio: float) -> Tensor:
 
 
 def prune_to_bits(p: Tensor, bits: int) -> Tensor:
-    """`prune` at the ratio of `pruning_ratio(bits)`; same shape and type, errors as there."""
+    """`prune` at the ratio of `pruning_ratio(bits)`; same shape and type, errors as there.
+
+    Args:
+        p: float32 or float64 [H, N], entries >= 0.
+        bits: 1 to 32.
+    """
     return prune(p, pruning_ratio(bits))
 
 
 def pruning_ratio(bits: int) -> float:
     """The ratio that leaves `bits` bits an entry on average, `1 - bits / 32`: what is kept are float32 numbers.
 
-    Where they are is not counted, in favour of pruning. bits: 1 to 32. Raises ArgumentError for bits out of range.
+    Where they are is not counted, in favor of pruning.
+
+    Args:
+        bits: 1 to 32.
+
+    Raises:
+        ArgumentError: bits out of range.
     """
     check_bits(bits, FLOAT_BITS)
     return 1 - bits / FLOAT_BITS
 
 
 def check_ratio(ratio: float) -> None:
-    """Raise ArgumentError unless 0 <= ratio < 1."""
+    """Check a share of entries to drop.
+
+    Args:
+        ratio: 0 to below 1.
+
+    Raises:
+        ArgumentError: it is outside.
+    """
     if not 0 <= ratio < 1:
         raise ArgumentError(f"ratio is {ratio}", hint="the share of entries to drop, from 0 to below 1")

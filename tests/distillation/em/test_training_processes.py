@@ -77,7 +77,7 @@ def start_two(folder: Path, arguments: list[str]) -> list[subprocess.Popen[str]]
     """Two processes of the script."""
     settings = settings_in(folder)
     command = [sys.executable, str(ROOT / "distillation" / "train_hmm.py"), "--device", "cpu"]
-    for name in ("model_path", "data_path", "dataset", "log_file", "total_chunks", "batch_size", "dropout", "seed"):
+    for name in ("hmm", "data", "dataset", "log_file", "total_chunks", "batch_size", "dropout", "seed"):
         command += [f"--{name}", str(getattr(settings, name))]
     return start_processes(command + arguments)
 

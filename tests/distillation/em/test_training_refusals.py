@@ -25,8 +25,8 @@ from ctrlg.errors import ArgumentError, CheckpointError, CtrlGError, DataError
         ({"patience": 0}, "patience is 0"),
         ({"em_schedule": "1,4"}, "a step over 4 chunks, but there are 3"),
         ({"em_schedule": "ten"}, "em_schedule 'ten'"),
-        ({"quantization_bit_width": 0}, "bits is 0"),
-        ({"quantization_bit_width": 9, "quantization_method": "k-means"}, "bits is 9"),
+        ({"bits": 0}, "bits is 0"),
+        ({"bits": 9, "quantization_method": "k-means"}, "bits is 9"),
         ({"quantization_method": "no-method"}, "no-method"),
         ({"quantization_step": -1}, "quantization_step is -1"),
         ({"pseudocount": float("nan")}, "pseudocount is nan"),
@@ -35,7 +35,7 @@ from ctrlg.errors import ArgumentError, CheckpointError, CtrlGError, DataError
         ({"total_chunks": 5}, r"no such data file: .*tiny\.train\.3, .*tiny\.train\.4"),
         ({"checkpoint": 7}, "no such checkpoint: .*checkpoint-7"),
         ({"prior_strength": 1.0, "prior_checkpoint": 8}, "no such checkpoint: .*checkpoint-8"),
-        ({"data_path": "/nowhere"}, "no such data file: /nowhere/tiny.dev"),
+        ({"data": "/nowhere"}, "no such data file: /nowhere/tiny.dev"),
     ],
 )
 def test_bad_settings_are_refused_before_any_work(folder: Path, changes: dict[str, Any], message: str) -> None:
@@ -46,11 +46,11 @@ def test_bad_settings_are_refused_before_any_work(folder: Path, changes: dict[st
 
 @pytest.mark.parametrize("changes", [{}, {"checkpoint": 7}, {"prior_strength": 1.0, "prior_checkpoint": 8}])
 def test_a_mistyped_folder_is_not_made(folder: Path, changes: dict[str, Any]) -> None:
-    model_path = folder / ("hmm" if changes else "typo")
+    hmm = folder / ("hmm" if changes else "typo")
     before = sorted(folder.rglob("*"))
     log_file = str(folder / "logs" / "log.jsonl")
     with pytest.raises(CheckpointError, match="no such checkpoint"):
-        quiet_train(settings_in(folder, model_path=str(model_path), log_file=log_file, **changes))
+        quiet_train(settings_in(folder, hmm=str(hmm), log_file=log_file, **changes))
     assert sorted(folder.rglob("*")) == before
 
 

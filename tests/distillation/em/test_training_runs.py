@@ -136,7 +136,7 @@ def test_patience_ends_a_run_that_does_not_improve(folder: Path) -> None:
 
 @pytest.mark.parametrize("method", ["norm-q", "norm-q-max", "log-norm-q", "k-means"])
 def test_rows_are_quantised_every_so_many_steps_and_at_the_last(folder: Path, method: str) -> None:
-    quantised = {"quantization_step": 2, "quantization_bit_width": 3, "quantization_method": method}
+    quantised = {"quantization_step": 2, "bits": 3, "quantization_method": method}
     settings = settings_in(folder, em_schedule="5,1", save_per_step=1, **quantised)
     result = quiet_train(settings)
     _, records = read_log(folder / "log.jsonl")
@@ -157,7 +157,7 @@ def test_rows_are_quantised_every_so_many_steps_and_at_the_last(folder: Path, me
 
 
 def test_norm_q_in_training_is_the_published_norm_q(folder: Path) -> None:
-    quiet_train(settings_in(folder, em_schedule="1,1", quantization_step=1, quantization_bit_width=8))
+    quiet_train(settings_in(folder, em_schedule="1,1", quantization_step=1, bits=8))
     (folder / "float").mkdir()
     make_run(folder / "float")
     quiet_train(settings_in(folder / "float", em_schedule="1,1"))

@@ -305,7 +305,7 @@ def test_nothing_of_others_is_removed_or_replaced(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"not written here: notes\.txt"):
         draw(tmp_path / "drawn")
     (tmp_path / "other.0.embeddings").write_text("mine")
-    with pytest.raises(ArgumentError, match=r"other\.0\.embeddings holds data drawn with other settings"):
+    with pytest.raises(ArgumentError, match=r"other\.0\.embeddings holds data sampled with other settings"):
         draw(tmp_path / "other")
     (tmp_path / "third.1").mkdir()
     with pytest.raises(ArgumentError, match=r"third\.1 is a folder"):
@@ -315,7 +315,7 @@ def test_nothing_of_others_is_removed_or_replaced(tmp_path: Path) -> None:
 
 
 def test_two_jobs_do_not_draw_the_same(tmp_path: Path) -> None:
-    with Lock(tmp_path / "drawn"), pytest.raises(ArgumentError, match=r"another process .* is drawing"):
+    with Lock(tmp_path / "drawn"), pytest.raises(ArgumentError, match=r"another process .* is sampling"):
         draw(tmp_path / "drawn")
     damaged = tmp_path / "damaged.parts"
     damaged.mkdir()

@@ -142,7 +142,7 @@ def test_a_token_the_model_cannot_emit_counts_for_nothing() -> None:
 
 
 def test_errors_name_what_is_wrong() -> None:
-    with pytest.raises(ArgumentError, match="draws is 0"):
+    with pytest.raises(ArgumentError, match="number is 0"):
         sample_next_tokens(HEAD, hidden_states(), 0, VOCABULARY, torch.Generator())
     with pytest.raises(DataError, match="NaN"):
         sample_next_tokens(HEAD, torch.full((2, 16), float("nan")), 2, VOCABULARY, torch.Generator())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from helpers.sampling_job import EOS, VOCABULARY, tiny_language_model
@@ -59,13 +61,14 @@ def test_top_k_and_top_p_cut_the_tail() -> None:
 @pytest.mark.parametrize(
     ("settings", "prompt"),
     [
-        (SamplingSettings(temperature=0.0), [EOS]),
-        (SamplingSettings(top_p=0.0), [EOS]),
-        (SamplingSettings(top_k=-1), [EOS]),
-        (SamplingSettings(max_new_tokens=0), [EOS]),
-        (SamplingSettings(), []),
+        ({"temperature": 0.0}, [EOS]),
+        ({"top_p": 0.0}, [EOS]),
+        ({"top_p": 1.5}, [EOS]),
+        ({"top_k": -1}, [EOS]),
+        ({"max_new_tokens": 0}, [EOS]),
+        ({}, []),
     ],
 )
-def test_settings_out_of_range_are_refused(settings: SamplingSettings, prompt: list[int]) -> None:
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], prompt: list[int]) -> None:
     with pytest.raises(ArgumentError):
-        sample(tiny_language_model(), prompt, 2, settings, EOS, torch.Generator())
+        sample(tiny_language_model(), prompt, 2, SamplingSettings(**settings), EOS, torch.Generator())

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ctrlg.constraints.base import Target
-from ctrlg.constraints.phrase_construction import NONE, Construction, Reached
-from ctrlg.constraints.tries import Symbols
+from ctrlg.constraints.phrases.construction import NONE, Construction, Reached
+from ctrlg.constraints.phrases.tries import Symbols
 from ctrlg.constraints.words import JoiningRule
 from ctrlg.vocabulary.characters import symbols_of
 

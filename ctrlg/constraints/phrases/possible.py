@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ctrlg.constraints.phrase_construction import NONE, Construction, Reached
-from ctrlg.constraints.tries import Symbols
+from ctrlg.constraints.phrases.construction import NONE, Construction, Reached
+from ctrlg.constraints.phrases.tries import Symbols
 
 
 class PossibleConfiguration(NamedTuple):

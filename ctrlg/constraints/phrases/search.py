@@ -7,8 +7,8 @@ from typing import Literal
 
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints.base import Target
-from ctrlg.constraints.possible_phrases import PossibleConstruction
-from ctrlg.constraints.sure_phrases import SureConstruction
+from ctrlg.constraints.phrases.possible import PossibleConstruction
+from ctrlg.constraints.phrases.sure import SureConstruction
 from ctrlg.constraints.words import JoiningRule
 
 Reading = Literal["sure", "possible"]

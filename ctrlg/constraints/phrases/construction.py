@@ -3,7 +3,7 @@
 A configuration is the set of trie nodes that may be under way, the kind of the last character, and whether a phrase has
 just ended that the next character could still continue; the construction numbers the configurations it meets. Where a
 token cuts a character in two, the automaton is in doubt until the other half comes: what it takes for granted then is
-left to `sure_phrases` and `possible_phrases`.
+left to `sure` and `possible`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ctrlg.automata.dfa import DFA
 from ctrlg.automata.exploration import explore_one_by_one
 from ctrlg.automata.lifting import TextDFA, lift
 from ctrlg.constraints.base import Target
-from ctrlg.constraints.tries import Symbols, Trie
+from ctrlg.constraints.phrases.tries import Symbols, Trie
 from ctrlg.constraints.words import JoiningRule, spellings
 
 NONE: frozenset[int] = frozenset()

@@ -1,0 +1,287 @@
+"""Requests that come and go, each with a constraint of its own: what an engine that serves many texts at once needs.
+
+A `Cursor` is one request: a guide, which many may share, and its own place in the text, O(H). A `CursorBatch` scores
+any set of cursors together: rows of different constraints share one pass over the HMM's emission, over token classes
+that are alike in all of their automata.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ctrlg.arguments import AboveZero, checked, refused
+from ctrlg.automata.classes import joint
+from ctrlg.decoding.choices import Choices, Guide
+from ctrlg.decoding.joining import Joiner
+from ctrlg.decoding.positions import side_by_side
+from ctrlg.decoding.sequences import Sequences, absorb, first_sequence, followed_by, take
+from ctrlg.devices import without_autocast
+from ctrlg.errors import ArgumentError
+from ctrlg.kernels.reference import finite_logits
+from ctrlg.look_ahead.model import HiddenMarkovModel
+from ctrlg.look_ahead.suffix import check_ids
+
+REMEMBERED = 16
+"""Tokens that a cursor goes back at once; to go back further, it reads its text again."""
+
+_JOINT_CLASSES = 32  # sets of constraints whose joint classes are kept
+
+
+class Cursor:
+    """One request: a constraint's guide, and where the text stands.
+
+    Args:
+        guide: made by `guide_of` with one token range, for the same HMM; it may be shared.
+        hmm: the HMM that the guide was made for; None for the mask alone.
+        prefix_ids: what the HMM has read before the content begins.
+
+    Raises:
+        ArgumentError: a guide of several token ranges.
+        VocabularyError: an id of the prefix outside the vocabulary.
+    """
+
+    @checked
+    def __init__(self, guide: Guide, hmm: HiddenMarkovModel | None, prefix_ids: Sequence[int] = ()) -> None:
+        if len(guide.token_ranges) != 1:
+            raise ArgumentError(
+                f"the guide has {len(guide.token_ranges)} token ranges", hint="a request has one range of tokens"
+            )
+        if hmm is not None:
+            check_ids("prefix_ids", prefix_ids, hmm.vocab_size)
+        self.guide = guide
+        self.tokens: list[int] = []
+        self._hmm = hmm
+        with torch.no_grad():
+            start = first_sequence(hmm, guide.followed, guide.suffix_ids, prefix_ids)
+        self._start = start
+        self._last: deque[Sequences] = deque([start], maxlen=REMEMBERED + 1)
+
+    @property
+    def here(self) -> Sequences:
+        """The text so far, as a single sequence."""
+        return self._last[-1]
+
+    @property
+    def over(self) -> bool:
+        """Whether the text has ended; only the end-of-text token may follow."""
+        return bool(self.here.over[0])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the text has ended in a way that keeps the constraint."""
+        suffix = self.guide.suffix_ids
+        if not self.tokens or self.tokens[-1] != suffix[-1] or tuple(self.tokens[-len(suffix) :]) != suffix:
+            return False
+        content = np.array(self.tokens[: -len(suffix)], dtype=np.int64)
+        least, most = self.guide.token_ranges[0]
+        followed = self.guide.followed
+        state = np.array([followed.initial])
+        for token in content:
+            if not 0 <= token < followed.vocab_size or token == suffix[-1]:
+                return False
+            state = followed.advance(state, np.array([token]))
+        return least <= len(content) <= most and bool(followed.accepts(state)[0])
+
+    def advance(self, token_ids: Iterable[int]) -> None:
+        """Read some tokens of the text.
+
+        Args:
+            token_ids: any number of them.
+        """
+        for token in token_ids:
+            advance_all([self], [int(token)])
+
+    @checked
+    def back(self, tokens: int) -> None:
+        """Forget the last tokens of the text.
+
+        Args:
+            tokens: how many, from none to all.
+
+        Raises:
+            ArgumentError: more than there are.
+        """
+        if not 0 <= tokens <= len(self.tokens):
+            raise refused("tokens", tokens, f"0 to {len(self.tokens)}, the tokens read so far")
+        kept = self.tokens[: len(self.tokens) - tokens]
+        if tokens < len(self._last):
+            for _ in range(tokens):
+                self._last.pop()
+            self.tokens = kept
+            return
+        self.tokens = []
+        self._last = deque([self._start], maxlen=REMEMBERED + 1)
+        self.advance(kept)
+
+    def copy(self) -> Cursor:
+        """Another cursor at the same place, which goes its own way from there."""
+        other = object.__new__(Cursor)
+        other.__dict__.update(self.__dict__)
+        other.tokens = list(self.tokens)
+        other._last = self._last.copy()
+        return other
+
+    def _move(self, sequence: Sequences, token: int) -> None:
+        self.tokens.append(token)
+        self._last.append(sequence)
+
+
+@without_autocast()
+def advance_all(cursors: Sequence[Cursor], tokens: Sequence[int]) -> None:
+    """Read one token each, the HMM's part of all in one product.
+
+    Args:
+        cursors: of one HMM, each once.
+        tokens: one for each.
+    """
+    ids = np.array(tokens, dtype=np.int64)
+    later = [
+        followed_by(cursor.guide.followed, cursor.guide.suffix_ids, cursor.here, ids[place : place + 1])
+        for place, cursor in enumerate(cursors)
+    ]
+    predictive = [cursor.here.predictive for cursor in cursors]
+    together = [rows for rows in predictive if rows is not None]
+    if together:
+        over = np.array([sequence.over[0] for sequence in later])
+        hmm = cursors[0]._hmm
+        with torch.no_grad():
+            absorbed = torch.cat(together) if hmm is None else absorb(hmm, torch.cat(together), np.where(over, -1, ids))
+        later = [one._replace(predictive=absorbed[place : place + 1]) for place, one in enumerate(later)]
+    for cursor, sequence, token in zip(cursors, later, ids.tolist(), strict=True):
+        cursor._move(sequence, token)
+
+
+class CursorBatch:
+    """Scores cursors of one HMM together, whatever their constraints and however long their texts.
+
+    Args:
+        hmm: None for masks alone.
+        strength: multiplies the HMM's log-ratio, > 0.
+    """
+
+    @checked
+    def __init__(self, hmm: HiddenMarkovModel | None, strength: AboveZero = 1.0) -> None:
+        self._hmm = hmm
+        self.strength = strength
+        self._joint: OrderedDict[tuple[int, ...], _JointClasses] = OrderedDict()
+
+    @torch.no_grad()
+    @without_autocast()
+    def log_ratios(self, cursors: Sequence[Cursor]) -> Tensor:
+        """log p(constraint, v | so far) - log p(v | so far) for every token v.
+
+        Args:
+            cursors: at least one.
+
+        Returns:
+            float32 [rows, V], in nats; -inf where masked, and everywhere for a text that is over.
+        """
+        running, joiner, sequences, choices = self._choices(cursors)
+        result = torch.full((len(cursors), self._vocab_size(cursors)), -torch.inf)
+        if joiner is not None and sequences is not None and choices is not None:
+            scores = joiner.log_ratio(sequences, choices)
+            result = result.to(scores.device)
+            result[torch.tensor(running, device=scores.device)] = scores
+        return result
+
+    @torch.no_grad()
+    @without_autocast()
+    def join(self, cursors: Sequence[Cursor], logits: Tensor) -> Tensor:
+        """Log-probabilities of each text's next token, the language model's scores and the HMM's joined.
+
+        Args:
+            cursors: one for each row.
+            logits: of the language model, [rows, W], W >= V.
+
+        Returns:
+            [rows, W], of the type and on the device of logits; the end-of-text token is certain where a text is over.
+        """
+        running, joiner, sequences, choices = self._choices(cursors)
+        result = torch.full(logits.shape, -torch.inf)
+        for row, cursor in enumerate(cursors):
+            if row not in running:
+                result[row, cursor.guide.eos_token_id] = 0.0
+        if joiner is not None and sequences is not None and choices is not None:
+            device = torch.device("cpu") if sequences.predictive is None else sequences.predictive.device
+            rows = torch.tensor(running, device=device)
+            width = self._vocab_size(cursors)
+            finite = finite_logits(logits.to(device, torch.float32)[rows, :width])
+            result = result.to(device)
+            result[rows, :width] = joiner.join(finite, sequences, choices)
+        return result.to(logits.device, logits.dtype)
+
+    def _choices(self, cursors: Sequence[Cursor]) -> tuple[list[int], Joiner | None, Sequences | None, Choices | None]:
+        """Rows that are not over, and of these what may come next over joint classes."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for row, cursor in enumerate(cursors):
+            if not cursor.over:
+                groups.setdefault((id(cursor.guide), cursor.here.step), []).append(row)
+        if not groups:
+            return [], None, None, None
+        guides = list({id(cursors[rows[0]].guide): cursors[rows[0]].guide for rows in groups.values()}.values())
+        classes = self._joint_classes(guides)
+        steps, choices = [], []
+        for (guide, _), rows in groups.items():
+            together = _stacked([cursors[row].here for row in rows])
+            found = cursors[rows[0]].guide.choices(together)
+            steps.append(together)
+            choices.append(found._replace(row_of=found.row_of[:, classes.of_guide[guide]]))
+        sequences, joined = side_by_side(steps, choices)
+        eos = guides[0].eos_token_id
+        emission = None if self._hmm is None else self._hmm.emission
+        device = torch.device("cpu") if self._hmm is None else self._hmm.initial.device
+        joiner = Joiner(classes, eos, emission, device, strength=self.strength)
+        return [row for rows in groups.values() for row in rows], joiner, sequences, joined
+
+    def _joint_classes(self, guides: Sequence[Guide]) -> _JointClasses:
+        key = tuple(sorted(map(id, guides)))
+        found = self._joint.pop(key, None) or _JointClasses(guides)
+        self._joint[key] = found
+        while len(self._joint) > _JOINT_CLASSES:
+            self._joint.popitem(last=False)
+        return found
+
+    @staticmethod
+    def _vocab_size(cursors: Sequence[Cursor]) -> int:
+        return cursors[0].guide.followed.vocab_size
+
+
+class _JointClasses:
+    """Classes of tokens alike in several automata.
+
+    Attributes:
+        class_of: int32 [V].
+        of_guide: by the guide's id, int64 [K]; its class of every joint one.
+    """
+
+    def __init__(self, guides: Sequence[Guide]) -> None:
+        self._guides = list(guides)  # kept, so that no other object takes their ids
+        class_of = guides[0].followed.class_of
+        own = [np.arange(guides[0].followed.num_classes + 1)]
+        for guide in guides[1:]:
+            followed = guide.followed
+            class_of, before, after = joint(class_of, followed.class_of, len(own[0]), followed.num_classes + 1)
+            own = [classes[before] for classes in own] + [after]
+        self.class_of = np.ascontiguousarray(class_of)
+        self.of_guide = {id(guide): classes for guide, classes in zip(guides, own, strict=True)}
+
+
+def _stacked(sequences: Sequence[Sequences]) -> Sequences:
+    """Single sequences of one length as one batch."""
+    if len(sequences) == 1:
+        return take(sequences[0], np.zeros(1, dtype=np.int64))
+    predictive = [one.predictive for one in sequences if one.predictive is not None]
+    return Sequences(
+        of_row=np.arange(len(sequences)),
+        step=sequences[0].step,
+        label=np.concatenate([one.label for one in sequences]),
+        state=np.concatenate([one.state for one in sequences]),
+        endings=[one.endings[0] for one in sequences],
+        over=np.concatenate([one.over for one in sequences]),
+        predictive=torch.cat(predictive) if predictive else None,
+    )
