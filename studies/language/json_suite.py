@@ -67,7 +67,8 @@ class JsonSuite(Study):
                 text = compact(value, constraint)
                 if (text in language, constraint.holds(text)) != (valid, valid):
                     wrong.append(description)
-            chosen = list(self.groups).index(name) % self.arguments.every == 0 and not language.is_empty()
+            turn = list(self.groups).index(name) % self.arguments.every == 0
+            chosen = turn and self.arguments.samples > 0 and not language.is_empty()
             texts = self._sampled(constraint) if chosen else []
             validator = jsonschema.Draft202012Validator(group.schema)
             yield (
