@@ -102,13 +102,9 @@ class SetColumn(Column):
 
     def _expand(self, states: NDArray[np.int32]) -> None:
         for state in np.unique(states[self._after[states, 0] < 0]).tolist():
-            # Classes that lead every member to the same places are one.
-            reached = self._automaton.delta[sorted(self._sets[state])]
-            distinct, which = np.unique(reached, axis=1, return_inverse=True)
-            together = self._automaton.together
-            after = [frozenset(one for own in column for one in together[own]) for column in distinct.T.tolist()]
+            after, which = self._automaton.following(self._sets[state])
             numbers = self._add(after)
-            self._after[state] = np.array(numbers, dtype=np.int32)[which.reshape(-1)]
+            self._after[state] = np.array(numbers, dtype=np.int32)[which]
 
     def _add(self, sets: Sequence[States]) -> list[int]:
         fresh = [one for one in dict.fromkeys(sets) if one not in self._number]

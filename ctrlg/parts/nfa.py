@@ -81,6 +81,17 @@ class NFA:
         """The states after one more token of a class, dead ones left out."""
         return frozenset(one for state in states for one in self.together[self.delta[state, token_class]])
 
+    def following(self, states: Iterable[int]) -> tuple[list[States], NDArray[np.int64]]:
+        """The different sets of states that one more token leads to, and for each class [K] which of them it is."""
+        # Classes that lead every member to the same places are one.
+        members = np.array(sorted(states), dtype=np.int64)
+        if not len(members):
+            return [frozenset()], np.zeros(self.num_classes, dtype=np.int64)
+        distinct, which = np.unique(self.delta[members], axis=1, return_inverse=True)
+        together = self.together
+        sets = [frozenset(one for own in column for one in together[own]) for column in distinct.T.tolist()]
+        return sets, which.reshape(-1)
+
     def accepts(self, ids: Iterable[int]) -> bool:
         """Whether one run over these tokens ends in an accepting state."""
         states = self.start()
@@ -116,10 +127,14 @@ class NFA:
 
     def determinized(self, max_states: int) -> DFA:
         """The deterministic automaton for the same strings, minimal. BudgetError beyond max_states states."""
-        classes = range(self.num_classes)
+
+        def follow(states: States) -> list[States]:
+            sets, which = self.following(states)
+            return [sets[place] for place in which.tolist()]
+
         order, delta = explore_one_by_one(
             self.start(),
-            lambda states: [self.step(states, one) for one in classes],
+            follow,
             max_states,
             f"a deterministic automaton of {self.num_states} nondeterministic states",
         )
