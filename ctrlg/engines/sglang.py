@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sglang.srt.sampling.custom_logit_processor import CustomLogitProcessor
-from sglang.srt.server_args import get_global_server_args
+from sglang.srt.sampling.custom_logit_processor import CustomLogitProcessor  # pyright: ignore[reportMissingImports]
+from sglang.srt.server_args import get_global_server_args  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 from ctrlg.engines.rows import Preparing, Row

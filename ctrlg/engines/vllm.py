@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
+from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality  # pyright: ignore[reportMissingImports]
 
 from ctrlg.engines.rows import Row
 from ctrlg.engines.settings import check_parameters, request_of, vllm_preparing

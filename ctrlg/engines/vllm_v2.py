@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext, LogitsProcessor, LogitsProcRequestState
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext, LogitsProcessor, LogitsProcRequestState  # pyright: ignore[reportMissingImports]
 
 from ctrlg.engines.rows import Row
 from ctrlg.engines.settings import check_parameters, request_of, vllm_preparing
