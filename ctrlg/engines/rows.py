@@ -84,13 +84,13 @@ class Preparing:
 
         Args:
             rows: by their place in the batch.
-            logits: float [B, W]; changed in place.
+            logits: float [B, W]; may be changed in place.
 
         Returns:
-            logits.
+            [B, W]; perhaps another tensor than logits.
         """
         places, cursors, outputs = [], [], []
-        for place, row in rows.items():
+        for place, row in sorted(rows.items()):
             cursor = row.cursor()
             if cursor is None:
                 logits[place] = -torch.inf
@@ -101,6 +101,8 @@ class Preparing:
             outputs.append(_known(row.output))
         if cursors:
             follow_all(cursors, outputs)
+            if places == [*range(len(logits))]:  # nothing to keep of the others
+                return self.guiding.batch.join(cursors, logits)
             where = torch.tensor(places, device=logits.device)
             logits[where] = self.guiding.batch.join(cursors, logits[where])
         return logits

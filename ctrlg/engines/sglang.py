@@ -44,11 +44,11 @@ class ConstraintProcessor(CustomLogitProcessor):
         """Scores of the next tokens, -inf where they must not come.
 
         Args:
-            logits: float32 [rows, V]; changed in place.
+            logits: float32 [rows, V]; may be changed in place.
             custom_param_list: for each row.
 
         Returns:
-            logits.
+            [rows, V]; perhaps another tensor.
 
         Raises:
             ArgumentError: SGLang overlaps steps.

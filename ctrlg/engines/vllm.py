@@ -75,10 +75,10 @@ class ConstraintProcessor(LogitsProcessor):
         """Scores of the next tokens, -inf where they must not come.
 
         Args:
-            logits: float32 [requests, V]; changed in place.
+            logits: float32 [requests, V]; may be changed in place.
 
         Returns:
-            logits.
+            [requests, V]; perhaps another tensor.
         """
         return self._preparing.join(self._rows, logits) if self._rows else logits
 

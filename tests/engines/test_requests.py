@@ -89,7 +89,7 @@ def test_tokens_that_are_not_known_yet_are_not_read() -> None:
     preparing = Preparing(world.guiding, threads=1)
     row = preparing.row(DOG, [1, -1])
     scores = torch.zeros(2, len(world.tokenizer))
-    preparing.join({1: row}, scores)
+    scores = preparing.join({1: row}, scores)
     cursor = row.cursor()
     assert cursor is not None and cursor.tokens == [1]
     assert not scores[0].any() and torch.isneginf(scores[1]).any()
