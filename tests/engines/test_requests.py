@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,7 +24,7 @@ DOG = Request(Keywords([["dog"]]), suffix=".", max_new_tokens=8)
 
 def test_requests_come_as_dictionaries_texts_or_themselves() -> None:
     asked = {"constraint": Keywords([["dog"]]).to_dict(), "suffix": ".", "max_new_tokens": 8}
-    assert Request.from_wire(asked) == Request.from_wire(str(asked).replace("'", '"').replace("True", "true")) == DOG
+    assert Request.from_wire(asked) == Request.from_wire(json.dumps(asked)) == DOG
     assert Request.from_wire(DOG) is DOG
     for wrong in ("[", "[" * 10**5, 5, None, [], {"suffix": "."}, asked | {"beams": 2}, asked | {"suffix": 5}):
         with pytest.raises(ArgumentError):
