@@ -132,5 +132,5 @@ def test_a_folder_for_the_hub_constrains_generate(hmm: HMM) -> None:
     )
     assert rows.shape[0] == 2
     for row in rows[:, 3:].tolist():
-        text = TOKENIZER.decode(row[: row.index(EOS)])
+        text = str(TOKENIZER.decode(row[: row.index(EOS)]))
         assert (Keywords(["dog", "park"]) & WordCount(2, 6)).holds(text) and text.endswith(".")
