@@ -40,6 +40,7 @@ def guiding() -> Guiding:
 
 class TestLlamaCpp(Conformance):
     together = 4
+    sampled = 30
 
     @pytest.fixture
     def world(self, llama: Any) -> World:

@@ -63,6 +63,15 @@ def test_a_request_that_fails_fails_for_all_who_wait_and_can_be_asked_again() ->
         guiding.cursor(DOG, most_tokens=2)
 
 
+def test_what_is_prepared_is_ready_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    preparing = Preparing(tiny_world().guiding, threads=1)
+    assert preparing.guiding.ready(DOG) is None
+    first = preparing.row(DOG, []).cursor()
+    monkeypatch.setattr(preparing, "_threads", None)
+    again = preparing.row(Request(Keywords([["dog"]]), suffix=".", max_new_tokens=8), []).cursor()
+    assert first is not None and again is not None and again is not first and again.guide is first.guide
+
+
 def test_a_copy_goes_its_own_way() -> None:
     cursor = tiny_world().guiding.cursor(DOG)
     cursor.advance([5, 6])

