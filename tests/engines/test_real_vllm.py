@@ -70,10 +70,12 @@ class TestVllm(Conformance):
 
 
 def test_a_bad_constraint_is_refused_before_any_work(engine: Any) -> None:
+    from vllm.exceptions import VLLMValidationError  # pyright: ignore[reportMissingImports]
+
     asked = {"constraint": {"kind": "Keyword"}}
-    with pytest.raises(ValueError, match="kind"):
+    with pytest.raises(VLLMValidationError, match="kind"):
         engine.add_request("bad", {"prompt_token_ids": [0]}, vllm.SamplingParams(extra_args={"ctrlg": asked}))
     twice = {"constraint": Keywords(["dog"]).to_dict()}
-    with pytest.raises(ValueError, match="ignore_eos"):
+    with pytest.raises(VLLMValidationError, match="ignore_eos"):
         parameters = vllm.SamplingParams(ignore_eos=True, extra_args={"ctrlg": twice})
         engine.add_request("worse", {"prompt_token_ids": [0]}, parameters)
