@@ -34,6 +34,7 @@ test-fast: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST)
 
 test-engines: $(INSTALLED) $(VLLM)/.installed $(LLAMA)/.installed $(GENLM)/.installed
+	for engine in $(LLAMA) $(GENLM); do echo "$(SHARED)" > $$(ls -d $$engine/lib/python3.*/site-packages)/shared.pth; done
 	PYTHONPATH=.:tests OMP_NUM_THREADS=2 $(VLLM)/bin/python -m pytest tests/engines
 	PYTHONPATH=.:tests OMP_NUM_THREADS=2 $(LLAMA)/bin/python -m pytest tests/engines/test_real_llama_cpp.py
 	PYTHONPATH=.:tests OMP_NUM_THREADS=2 $(GENLM)/bin/python -m pytest tests/engines/test_genlm.py
@@ -63,14 +64,13 @@ $(VLLM)/.installed:
 	@touch $@
 
 # llama.cpp's own choice for this processor (AMX) crashes; this one runs on any with AVX2.
-$(LLAMA)/.installed: $(INSTALLED)
+$(LLAMA)/.installed: | $(INSTALLED)
 	$(PYTHON) -m venv $(LLAMA)
 	CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON" \
 	  $(LLAMA)/bin/python -m pip install --quiet --disable-pip-version-check llama-cpp-python==0.3.36
-	echo "$(SHARED)" > $$(ls -d $(LLAMA)/lib/python3.*/site-packages)/shared.pth
 	@touch $@
 
-$(GENLM)/.installed: $(INSTALLED)
+$(GENLM)/.installed: | $(INSTALLED)
 	$(PYTHON) -m venv $(GENLM)
 	echo "$(SHARED)" > $$(ls -d $(GENLM)/lib/python3.*/site-packages)/shared.pth
 	$(GENLM)/bin/python -m pip install --quiet --disable-pip-version-check genlm-control==0.4.1
