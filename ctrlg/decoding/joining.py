@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ctrlg.decoding.choices import Choices
 from ctrlg.decoding.sequences import Sequences
+from ctrlg.kernels.reference import finite_logits
 from ctrlg.kernels.scoring import ScoringStep
 from ctrlg.look_ahead.content import HasClasses
 from ctrlg.matrices import StochasticMatrix
@@ -127,6 +128,19 @@ class Joiner:
         allowed = torch.from_numpy(choices.row_of >= 0).to(self._class_of.device)[:, self._class_of.long()]
         allowed[_tensor(choices.endings.sequence, allowed), _tensor(choices.endings.token, allowed)] = True
         return allowed[_tensor(sequences.of_row, allowed)]
+
+
+def finite(logits: Tensor) -> Tensor:
+    """Scores without NaN and +inf.
+
+    Args:
+        logits: float [B, V].
+
+    Returns:
+        NaN taken as -inf, +inf as a number above all others; itself where neither occurs.
+    """
+    largest = logits.amax(dim=1)
+    return logits if bool((largest < math.inf).all()) else finite_logits(logits)
 
 
 def _add_endings(joined: Tensor, log_sum: Tensor, logits: Tensor, sequences: Sequences, choices: Choices) -> None:

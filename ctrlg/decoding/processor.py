@@ -23,7 +23,7 @@ from ctrlg.automata.dfa import DFA
 from ctrlg.automata.graph_conversion import as_dfa
 from ctrlg.decoding.choices import ExactGuide, Guide
 from ctrlg.decoding.guides import checked_ranges, guide_of
-from ctrlg.decoding.joining import Joiner
+from ctrlg.decoding.joining import Joiner, finite
 from ctrlg.decoding.on_device import DeviceStep
 from ctrlg.decoding.positions import side_by_side
 from ctrlg.decoding.sequences import SequenceReader, Sequences, take
@@ -261,7 +261,7 @@ class ConstraintLogitsProcessor(LogitsProcessor):
         return joined.to(scores.device, scores.dtype)
 
     def _next_token_on_host(self, sequences: Sequences, scores: Tensor) -> Tensor:
-        logits = _finite(scores[:, : self.vocab_size].to(self._device, torch.float32))
+        logits = finite(scores[:, : self.vocab_size].to(self._device, torch.float32))
         result = None
         for chosen, rows in self.batches(sequences):
             joined = self._joined(logits, chosen, rows)
@@ -428,14 +428,6 @@ def _checked_temperature(temperature: float) -> float:
     if not temperature > 0 or math.isinf(temperature):
         raise ArgumentError(f"temperature is {temperature}", hint="a temperature is a finite number above 0")
     return temperature
-
-
-def _finite(logits: Tensor) -> Tensor:
-    """`logits` with NaN taken as -inf and +inf as a number above all others; itself where neither occurs."""
-    largest = logits.amax(dim=1)
-    if bool((largest < math.inf).all()):
-        return logits
-    return finite_logits(logits)
 
 
 def _end_only(scores: Tensor, eos_token_id: int, device: torch.device) -> Tensor:

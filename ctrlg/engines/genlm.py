@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from genlm.control import Potential
+from genlm.control import Potential  # pyright: ignore[reportMissingImports]
 
 from ctrlg.decoding.cursors import Cursor, advance_all
 from ctrlg.engines.requests import Guiding, Request

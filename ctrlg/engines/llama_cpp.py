@@ -72,7 +72,7 @@ class LlamaCppProcessor:
         Raises:
             Exception: whatever went wrong in the processor.
         """
-        from llama_cpp import LogitsProcessorList
+        from llama_cpp import LogitsProcessorList  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
 
         settings.setdefault("max_tokens", self.cursor.guide.token_ranges[0][1] + len(self.cursor.guide.suffix_ids))
         answer = llama.create_completion(prompt, logits_processor=LogitsProcessorList([self]), **settings)

@@ -150,6 +150,19 @@ class Guiding:
         prepared = self._prepared_for(request.constraint, place)
         return Cursor(prepared.guide, self.hmm, prepared.constraint.prefix_ids)
 
+    def ready(self, request: Request, most_tokens: int | None = None) -> Cursor | None:
+        """`cursor` if the constraint is prepared, at once; None where it has to be prepared first.
+
+        Args:
+            request: what is asked for.
+            most_tokens: the engine's limit.
+
+        Raises:
+            CtrlGError: as `cursor`, for what needs no preparation to be seen.
+        """
+        prepared = self._prepared.ready(self.vocabulary, request.constraint, self._place(request, most_tokens))
+        return None if prepared is None else Cursor(prepared.guide, self.hmm, prepared.constraint.prefix_ids)
+
     def warm_up(self) -> None:
         """Compile the kernels, so that the first request need not wait for them."""
         try:

@@ -6,6 +6,7 @@ whose constraint cannot be kept does not stop the engine: its text ends at once,
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from torch import Tensor
 from ctrlg.decoding.cursors import Cursor
 from ctrlg.engines.following import follow_all
 from ctrlg.engines.requests import Guiding, Request
+from ctrlg.errors import CtrlGError
 from ctrlg.kernels.threads import stay_in_this_thread
 
 _LOG = logging.getLogger(__name__)
@@ -77,20 +79,30 @@ class Preparing:
             output: the tokens after the prompt.
             most_tokens: the engine's limit of tokens after the prompt; None for none.
         """
-        return Row(self._threads.submit(self.guiding.cursor, request, most_tokens), output)
+        return Row(self._prepared(request, most_tokens), output)
+
+    def _prepared(self, request: Request, most_tokens: int | None) -> Future[Cursor]:
+        """In a thread only where there is something to do: waking one costs more than a cursor."""
+        with contextlib.suppress(CtrlGError):  # which the thread finds again
+            cursor = self.guiding.ready(request, most_tokens)
+            if cursor is not None:
+                done: Future[Cursor] = Future()
+                done.set_result(cursor)
+                return done
+        return self._threads.submit(self.guiding.cursor, request, most_tokens)
 
     def join(self, rows: Mapping[int, Row], logits: Tensor) -> Tensor:
         """Replace the scores of constrained rows by the log-probabilities of their next tokens.
 
         Args:
             rows: by their place in the batch.
-            logits: float [B, W]; changed in place.
+            logits: float [B, W]; may be changed in place.
 
         Returns:
-            logits.
+            [B, W]; perhaps another tensor than logits.
         """
         places, cursors, outputs = [], [], []
-        for place, row in rows.items():
+        for place, row in sorted(rows.items()):
             cursor = row.cursor()
             if cursor is None:
                 logits[place] = -torch.inf
@@ -101,6 +113,8 @@ class Preparing:
             outputs.append(_known(row.output))
         if cursors:
             follow_all(cursors, outputs)
+            if places == [*range(len(logits))]:  # nothing to keep of the others
+                return self.guiding.batch.join(cursors, logits)
             where = torch.tensor(places, device=logits.device)
             logits[where] = self.guiding.batch.join(cursors, logits[where])
         return logits

@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sglang.srt.sampling.custom_logit_processor import CustomLogitProcessor
-from sglang.srt.server_args import get_global_server_args
+from sglang.srt.sampling.custom_logit_processor import CustomLogitProcessor  # pyright: ignore[reportMissingImports]
+from sglang.srt.server_args import get_global_server_args  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 
 from ctrlg.engines.rows import Preparing, Row
@@ -44,11 +44,11 @@ class ConstraintProcessor(CustomLogitProcessor):
         """Scores of the next tokens, -inf where they must not come.
 
         Args:
-            logits: float32 [rows, V]; changed in place.
+            logits: float32 [rows, V]; may be changed in place.
             custom_param_list: for each row.
 
         Returns:
-            logits.
+            [rows, V]; perhaps another tensor.
 
         Raises:
             ArgumentError: SGLang overlaps steps.

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
+from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality  # pyright: ignore[reportMissingImports]
 
 from ctrlg.engines.rows import Row
 from ctrlg.engines.settings import check_parameters, request_of, vllm_preparing
@@ -75,10 +75,10 @@ class ConstraintProcessor(LogitsProcessor):
         """Scores of the next tokens, -inf where they must not come.
 
         Args:
-            logits: float32 [requests, V]; changed in place.
+            logits: float32 [requests, V]; may be changed in place.
 
         Returns:
-            logits.
+            [requests, V]; perhaps another tensor.
         """
         return self._preparing.join(self._rows, logits) if self._rows else logits
 

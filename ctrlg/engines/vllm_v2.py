@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext, LogitsProcessor, LogitsProcRequestState
+from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext, LogitsProcessor, LogitsProcRequestState  # pyright: ignore[reportMissingImports]
 
 from ctrlg.engines.rows import Row
 from ctrlg.engines.settings import check_parameters, request_of, vllm_preparing
@@ -60,11 +60,11 @@ class ConstraintProcessor(LogitsProcessor):
         """Scores of the next tokens, -inf where they must not come.
 
         Args:
-            logits: float32 [rows, V]; changed in place.
+            logits: float32 [rows, V]; may be changed in place.
             ctx: which slot each row belongs to; a slot has several rows where tokens were drafted for it.
 
         Returns:
-            logits.
+            [rows, V]; perhaps another tensor.
         """
         if not any(int(slot) in self._rows for slot in ctx.idx_mapping_np):
             return logits
@@ -82,7 +82,7 @@ class ConstraintProcessor(LogitsProcessor):
                     drafts = drafted[row - offset + 1 : row + 1].tolist()
                     self._rows[slot].output = committed[slot] + drafts
                     together[row] = self._rows[slot]
-            self._preparing.join(together, logits)
+            logits = self._preparing.join(together, logits)
         return logits
 
     def _committed(self, slots: list[int]) -> dict[int, list[int]]:

@@ -46,6 +46,13 @@ class PreparedConstraints:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def ready(self, vocabulary: Vocabulary, constraint: ConstraintLike, place: Place) -> Prepared | None:
+        """A constraint at its place if it is there already."""
+        key = (vocabulary.fingerprint, vocabulary.eos_token_id, _identity(constraint), place)
+        known = self._known([key])
+        self._keep(known)
+        return known.get(key)
+
     def prepare(
         self, vocabulary: Vocabulary, constraints: Sequence[ConstraintLike], places: Sequence[Place]
     ) -> list[Prepared]:

@@ -78,5 +78,5 @@ class _Tokens:
 class _Stop(StoppingCriteria):
     now = False
 
-    def __call__(self, input_ids: Tensor, scores: Tensor, **others: Any) -> Any:
+    def __call__(self, input_ids: Any, scores: Any, **others: Any) -> Any:
         return torch.full((len(input_ids),), self.now, dtype=torch.bool, device=input_ids.device)

@@ -20,7 +20,7 @@ class Conformance:
     """
 
     together = 6
-    sampled = 30
+    sampled = 20
 
     @pytest.fixture
     def world(self) -> World:

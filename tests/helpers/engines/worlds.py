@@ -113,3 +113,14 @@ def real_world() -> World:
     model, tokenizer = load_language_model("default")
     words = ["dog", "park", "run", "ball", "beach", "boat", "horse", "snow", "guitar", "kitchen"]
     return World(model, tokenizer, load_hmm("default"), [int(tokenizer.eos_token_id)], words, 28, "default")
+
+
+@cache
+def instruct_world() -> World:
+    """The model inside the GGUF file, dequantized to float32, and the HMM distilled from it."""
+    from ctrlg.loading import load_hmm, load_language_model
+
+    model, tokenizer = load_language_model("default-base")
+    hmm = load_hmm("instruct")
+    words = ["dog", "park", "run", "ball", "beach", "boat", "horse", "snow", "guitar", "kitchen"]
+    return World(model, tokenizer, hmm, tokenizer("Tell me about a walk.")["input_ids"], words, 28, "instruct")
