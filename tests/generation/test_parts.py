@@ -176,8 +176,8 @@ def test_parts_under_every_option(hmm: HMM, options: dict[str, Any]) -> None:
 
 
 def test_what_the_parts_refuse_says_what_to_do(hmm: HMM) -> None:
-    with pytest.raises(BudgetError, match=r"needs at least \d+ tokens, max_new_tokens is 4") as refused:
-        generate(MODEL, TOKENIZER, hmm, PARTS, max_states=1, max_new_tokens=4)
+    with pytest.raises(BudgetError, match=r"needs at least \d+ tokens, max_new_tokens is 1") as refused:
+        generate(MODEL, TOKENIZER, hmm, PARTS, max_states=1, max_new_tokens=1)
     assert "max_new_tokens to" in str(refused.value.hint)
     with pytest.raises(UnsatisfiableError) as broken:
         generate(MODEL, TOKENIZER, hmm, PARTS & Exclude("dog"), max_states=1)
