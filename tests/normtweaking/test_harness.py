@@ -21,7 +21,9 @@ WIKITEXT = " = Dogs = \n the dog runs \n = = Parks = = \n in the park \n = Cats 
 
 @pytest.fixture
 def installed() -> None:
-    pytest.importorskip("lm_eval", reason="lm_eval is not installed")
+    pytest.importorskip(
+        "lm_eval.evaluator", reason="lm_eval is not installed, or without what it needs", exc_type=ImportError
+    )
 
 
 @torch.no_grad()
