@@ -106,9 +106,8 @@ class Explanation:
                     self._place(clause),
                 ]
             )
-            rows += [
-                [f"- {one.name}", "", f"{one.states:,}{_kind([one])}", ""] for one in clause.alternatives if several
-            ]
+            for one in clause.alternatives if several else ():
+                rows.append([f"- {one.name}", "", f"{one.states:,}{_kind([one])}", ""])
         least, most = self.token_range
         tables = "no HMM, no tables"
         if self.hidden_states is not None:

@@ -100,8 +100,8 @@ class Families(Study):
 
     def write_by_grammar(self, instance: Instance) -> Written:
         """A text of xgrammar's, the likeliest token at a time; not kept where it has not come to its end."""
-        import xgrammar
-        from xgrammar.contrib.hf import LogitsProcessor
+        xgrammar = importlib.import_module("xgrammar")
+        LogitsProcessor: Any = importlib.import_module("xgrammar.contrib.hf").LogitsProcessor
 
         class Timed(LogitsProcessor):
             seconds = 0.0
@@ -157,8 +157,7 @@ class Families(Study):
 
     @cached_property
     def _xgrammar_tokens(self) -> Any:
-        import xgrammar
-
+        xgrammar = importlib.import_module("xgrammar")
         model, tokenizer = self.models
         return xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=model.config.vocab_size)
 

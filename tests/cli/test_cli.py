@@ -39,6 +39,7 @@ def test_generate_writes_a_whole_text_of_a_form(tmp_path: Path) -> None:
         ["--json-schema", str(schema)],
         ["--keywords", "dog", "--sentences", "2", "--lower", "--words", "6..12"],
     ]
+    result: dict[str, Any] = {}
     for form in forms:
         (result,) = json.loads(run("generate", *form, "--beams", "2", "--json"))
         assert result["satisfied"], form

@@ -145,8 +145,8 @@ def test_a_letter_of_another_kind_counts_as_the_text_says() -> None:
 
 
 def test_prefix_and_suffix_decide_with_the_content(synthetic: Vocabulary) -> None:
-    def accepts(constraint: Constraint, content: str, **around: str) -> bool:
-        return constraint.compile(synthetic, **around).accepts(synthetic.spell([content])[0] or ())
+    def accepts(constraint: Constraint, content: str, prefix: str = "", suffix: str = "") -> bool:
+        return constraint.compile(synthetic, prefix=prefix, suffix=suffix).accepts(synthetic.spell([content])[0] or ())
 
     assert accepts(At(2, "dog"), " dog", prefix="A") and not accepts(At(2, "dog"), " dog", suffix="s")
     assert accepts(At(-3, "dog"), " dog", suffix=" is here.") and not accepts(At(-3, "dog"), " dog", suffix=" is")

@@ -177,6 +177,7 @@ def test_read_again_and_in_parts_scores_are_the_same(constraint: Parts, seed: in
     hmm = random_hmm(seed)
     followed = processor_of(hmm, constraint.factored, constraint, suffix)
     in_parts = processor_of(hmm, constraint.factored, constraint, suffix, hmm_batch_size=3, table_bytes=1)
+    rows = torch.tensor([PROMPT])
     for rows in steps(followed):
         fresh = processor_of(hmm, constraint.factored, constraint, suffix)
         expected = followed.log_ratio(rows)

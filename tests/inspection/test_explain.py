@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 from helpers.command import run_command
@@ -14,6 +16,7 @@ from ctrlg.generation import Generator
 from ctrlg.hmm import HMM
 
 TOKENIZER = tiny_tokenizer()
+EOS = cast(int, TOKENIZER.eos_token_id)
 BOTH = Keywords(["dog", "park"]) & WordCount(2, 5)
 
 
@@ -37,7 +40,7 @@ def test_parts_are_listed_with_what_the_core_took_in() -> None:
 @pytest.mark.parametrize("max_states", [1, 2000])
 def test_as_many_tokens_as_are_enough_are_enough(max_states: int) -> None:
     found = ctrlg.explain(BOTH, TOKENIZER, max_new_tokens=12, max_states=max_states)
-    model = tiny_language_model(len(TOKENIZER), eos_token_id=TOKENIZER.eos_token_id)
+    model = tiny_language_model(len(TOKENIZER), eos_token_id=EOS)
     generator = Generator(model, TOKENIZER, max_states=max_states)
     (text,) = generator(BOTH, max_new_tokens=found.fewest_tokens, num_beams=2)
     assert text.satisfied and len(text.token_ids) <= found.fewest_tokens
@@ -45,8 +48,8 @@ def test_as_many_tokens_as_are_enough_are_enough(max_states: int) -> None:
 
 def test_tables_are_those_of_a_generator() -> None:
     torch.manual_seed(0)
-    hmm = HMM(4, len(TOKENIZER), TOKENIZER.eos_token_id)
-    model = tiny_language_model(len(TOKENIZER), eos_token_id=TOKENIZER.eos_token_id)
+    hmm = HMM(4, len(TOKENIZER), EOS)
+    model = tiny_language_model(len(TOKENIZER), eos_token_id=EOS)
     found = ctrlg.explain(BOTH, Generator(model, TOKENIZER, hmm), max_new_tokens=12)
     assert found == ctrlg.explain(BOTH, TOKENIZER, hmm, max_new_tokens=12)
     assert found.hidden_states == 4

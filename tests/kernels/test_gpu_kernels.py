@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from ctrlg.decoding.choices import ExactGuide
 from ctrlg.decoding.on_device import DeviceStep
 from ctrlg.decoding.processor import ConstraintLogitsProcessor
 from ctrlg.evaluation.synthetic import SyntheticHMM, keywords_and_words
@@ -185,7 +186,9 @@ def test_a_search_on_the_device_equals_one_on_the_host(monkeypatch: pytest.Monke
     on_host, on_device = (
         ConstraintLogitsProcessor(hmm, dfa, 2, 5, [0], suffix_ids=[7, hmm.eos_token_id]) for _ in range(2)
     )
-    step = DeviceStep(on_device.guide, hmm, on_device.reader.start, hmm.eos_token_id, torch.device("cpu"))
+    guide = on_device.guide
+    assert isinstance(guide, ExactGuide)
+    step = DeviceStep(guide, hmm, on_device.reader.start, hmm.eos_token_id, torch.device("cpu"))
     monkeypatch.setattr(on_device, "_step_on_device", lambda device: step)
     monkeypatch.setattr(on_host, "_step_on_device", lambda device: None)
     rng = torch.Generator().manual_seed(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers.tiny_models import tiny_tokenizer
@@ -66,8 +68,9 @@ def test_those_used_longest_ago_make_room() -> None:
 
 def test_keys_that_cannot_be_hashed_are_made_every_time() -> None:
     kept, make = CompiledOnce(), Maker()
-    kept.get(["key"], 1, make)
-    kept.get(["key"], 1, make)
+    unhashable: Any = ["key"]
+    kept.get(unhashable, 1, make)
+    kept.get(unhashable, 1, make)
     assert make.calls == 2 and len(kept) == 0
 
 

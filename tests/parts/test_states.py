@@ -68,7 +68,7 @@ def test_the_product_is_what_parts_and_mask_accept(constraint: Parts) -> None:
 @given(parts(most=LONGEST))
 def test_joint_states_accept_what_parts_and_mask_do(constraint: Parts) -> None:
     states = constraint.states()
-    here = {(): states.initial}
+    here: dict[tuple[int, ...], int] = {(): states.initial}
     completions = dict.fromkeys(CONTENTS, LONGEST + 1)
     for text in reversed(CONTENTS):
         if constraint.factored.accepts(text) and constraint.mask.accepts(text):
