@@ -106,8 +106,9 @@ class Explanation:
                     self._place(clause),
                 ]
             )
-            for one in clause.alternatives if several else ():
-                rows.append([f"- {one.name}", "", f"{one.states:,}{_kind([one])}", ""])
+            rows.extend(
+                [f"- {one.name}", "", f"{one.states:,}{_kind([one])}", ""] for one in clause.alternatives if several
+            )
         least, most = self.token_range
         tables = "no HMM, no tables"
         if self.hidden_states is not None:
