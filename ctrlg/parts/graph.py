@@ -121,11 +121,6 @@ class Graph:
         """For each alternative whether it may be in several states at once."""
         return tuple(len(one.initial) > 1 or any(one.entered_with) for one in self.factored.alternatives)
 
-    @cached_property
-    def num_pairs(self) -> int:
-        """Nodes beside the core's and the dead one."""
-        return self.num_nodes - self.factored.core.num_states - 1
-
 
 class _Pairs:
     """The pairs of the core's states and those of one alternative. Nodes are numbered from `first` on; -1 is dead."""

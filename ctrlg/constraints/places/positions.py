@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,9 +19,29 @@ from ctrlg.parts import NFA
 from ctrlg.parts.factored import Clause
 
 
+class _Placed(Constraint):
+    """What is a nondeterministic automaton first of all, and as one automaton may need exponentially many states."""
+
+    def automaton(self, target: Target, kept: bool = True) -> DFA:
+        """See Constraint. BudgetError where one automaton needs more than target.max_states states."""
+        whole = self._contents(target, kept)
+        if whole is None:
+            return combine((), target, kept=True, every=False)
+        return within_budget(whole.determinized(target.max_states), self, target)
+
+    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
+        """See Constraint."""
+        whole = self._contents(target, kept)
+        return super().clauses(target, kept) if whole is None else [(whole,)]
+
+    @abc.abstractmethod
+    def _contents(self, target: Target, kept: bool) -> NFA | None:
+        """The contents that keep the constraint, or break it; None where there are none."""
+
+
 @checked
 @dataclass(frozen=True)
-class At(Constraint):
+class At(_Placed):
     """A word of the text is one of some words: the position-th, negative from the end. `At(-1, ["home"])`.
 
     Words are those of WordCount, runs without white space; one with "dog" in it as a whole word counts ("dog's",
@@ -48,18 +69,6 @@ class At(Constraint):
         words = _runs(text)
         place = self.position - 1 if self.position > 0 else len(words) + self.position
         return 0 <= place < len(words) and _has(words[place], self.phrases)
-
-    def automaton(self, target: Target, kept: bool = True) -> DFA:
-        """See Constraint. Counted from the end, it needs exponentially many states: BudgetError says so."""
-        whole = self._contents(target, kept)
-        if whole is None:
-            return combine((), target, kept=True, every=False)
-        return within_budget(whole.determinized(target.max_states), self, target)
-
-    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
-        """See Constraint."""
-        whole = self._contents(target, kept)
-        return super().clauses(target, kept) if whole is None else [(whole,)]
 
     def _contents(self, target: Target, kept: bool) -> NFA | None:
         pieces = Pieces(target)
@@ -97,7 +106,7 @@ class At(Constraint):
 
 @checked
 @dataclass(frozen=True)
-class Apart(Constraint):
+class Apart(_Placed):
     """A word occurs again a number of words later: `Apart(["dog", "cat"], words=3)`.
 
     Words are those of `At`. It cannot be negated.
@@ -121,18 +130,6 @@ class Apart(Constraint):
         runs = _runs(text)
         pairs = zip(runs, runs[self.words :], strict=False)
         return any(_has(one, [phrase]) and _has(other, [phrase]) for one, other in pairs for phrase in self.phrases)
-
-    def automaton(self, target: Target, kept: bool = True) -> DFA:
-        """See Constraint."""
-        whole = self._contents(target, kept)
-        if whole is None:
-            return combine((), target, kept=True, every=False)
-        return within_budget(whole.determinized(target.max_states), self, target)
-
-    def clauses(self, target: Target, kept: bool = True) -> list[Clause]:
-        """See Constraint."""
-        whole = self._contents(target, kept)
-        return super().clauses(target, kept) if whole is None else [(whole,)]
 
     def _contents(self, target: Target, kept: bool) -> NFA | None:
         if not kept:
