@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from ctrlg.evaluation.metrics.bleu import bleu_of, bleu_statistics
 from ctrlg.evaluation.metrics.scores import mean_score
 from ctrlg.evaluation.metrics.similarity import cider, rouge_l
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER
-from ctrlg.generation import generate_many
+from ctrlg.generation import GenerationResult, generate_many, score_generated_ids
 from ctrlg.generation.generator import LENGTH_PENALTY
 from studies.shared import (
     IN_CAPTIONS,
@@ -39,17 +40,20 @@ from studies.shared import (
 )
 
 MOST_TOKENS = 32
+SUFFIX = "."
 
 
 class Way(NamedTuple):
-    """length_penalty: of search and order. one_sentence: whether the constraint asks for it. options: of `generate`.
-    falling: the strength falls to 1 as tokens run out."""
+    """length_penalty: of search and order. one_sentence: whether the constraint asks for it. beams: also the texts that
+    are ordered; as many are sampled where options say so. options: of `generate`. falling: the strength falls to 1 as
+    tokens run out. unadapted: what the unadapted model's score weighs in the order; the model's own weighs the rest."""
 
     length_penalty: float
     one_sentence: bool
     beams: int = 16
     options: Mapping[str, Any] = {}
     falling: bool = False
+    unadapted: float = 0.0
 
 
 WAYS = {
@@ -71,6 +75,9 @@ WAYS = {
     "now, 2 falling": Way(LENGTH_PENALTY, True, options={"strength": 2.0}, falling=True),
     "now, one automaton": Way(LENGTH_PENALTY, True, options={"max_states": 100_000}),
     "now, in parts": Way(LENGTH_PENALTY, True, options={"max_states": 1}),
+    "now, 64 samples": Way(LENGTH_PENALTY, True, 64, {"do_sample": True, "seed": 0}),
+    "now, a quarter by the unadapted model": Way(LENGTH_PENALTY, True, unadapted=0.25),
+    "now, half by the unadapted model": Way(LENGTH_PENALTY, True, unadapted=0.5),
 }
 
 
@@ -104,14 +111,16 @@ class Search(Study):
                 *self.models,
                 self.hmm,
                 constraints,
-                suffix=".",
+                suffix=SUFFIX,
                 max_new_tokens=MOST_TOKENS,
-                num_beams=way.beams,
+                num_beams=None if way.options.get("do_sample") else way.beams,
                 num_return_sequences=way.beams,
                 progress=False,
                 length_penalty=way.length_penalty,
                 **way.options,
             )
+        if way.unadapted:
+            results = [self._by_both_models(texts, way) for texts in results]
         seconds = (time.process_time() - started) / len(group)
         for member, texts in zip(group, results, strict=True):
             values = {
@@ -122,6 +131,24 @@ class Search(Study):
                 "seconds": seconds,
             }
             yield (name, member.number), values
+
+    def _by_both_models(self, results: Sequence[GenerationResult], way: Way) -> list[GenerationResult]:
+        """Texts ordered by what the model that wrote them and the unadapted one think of them."""
+        unadapted, tokenizer = self._unadapted
+        end = tokenizer.eos_token_id
+        after = [*tokenizer.encode(SUFFIX), end]
+        contents = [text.token_ids for text in results]
+        other = score_generated_ids(unadapted, contents, [end], after, length_penalty=way.length_penalty)
+        score = {
+            text.token_ids: (1 - way.unadapted) * penalized(text, len(after), way.length_penalty)
+            + way.unadapted * scored.log_prob
+            for text, scored in zip(results, other, strict=True)
+        }
+        return sorted(results, key=lambda text: -score[text.token_ids])
+
+    @cached_property
+    def _unadapted(self) -> tuple[Any, Any]:
+        return self.load_model("instruct")
 
     def table(self, lines: Sequence[Line]) -> str:
         """A row for each way, all of the same concept sets, paired with the first way."""
@@ -157,6 +184,11 @@ class Search(Study):
                 }
             )
         return table_of(rows)
+
+
+def penalized(text: GenerationResult, suffix_tokens: int, length_penalty: float) -> float:
+    """A text's log-probability over its number of tokens to the power of the penalty."""
+    return text.total_log_prob / (len(text.token_ids) + suffix_tokens) ** length_penalty
 
 
 def distinct_bigrams(texts: Sequence[str]) -> float:
