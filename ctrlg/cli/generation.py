@@ -87,11 +87,10 @@ def generate(
         explain: print what the constraint comes down to (parts, states, tables) and write nothing.
     """
     from ctrlg.constraints import OneLine, OneSentence
-    from ctrlg.devices import fast_dtype
     from ctrlg.distillation.sampling.prompts import encode_prompts
     from ctrlg.generation import generate as write
-    from ctrlg.loading import load_hmm
-    from ctrlg.loading.language_models import DEFAULT, INSTRUCT, load_language_model
+    from ctrlg.loading import load_pair
+    from ctrlg.loading.language_models import INSTRUCT
 
     turn = prompt is not None and (model == INSTRUCT if chat_template is None else chat_template)
     if prompt is not None and not prompt:
@@ -124,9 +123,7 @@ def generate(
         "strength": strength,
     }
     check(write, **options)  # before models are loaded, or even fetched
-    own = INSTRUCT if model == INSTRUCT else DEFAULT
-    guide = None if hmm == "none" else load_hmm(hmm or own, device=device)
-    language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
+    language_model, tokenizer, guide = load_pair(model, hmm, device)
     if explain:
         from ctrlg.generation.compiled import vocabulary_of
         from ctrlg.inspection import explain as explained

@@ -50,15 +50,10 @@ def page(
 
 
 def _generator(model: str, hmm: str | None, device: str) -> Any:
-    from ctrlg.devices import fast_dtype
     from ctrlg.generation import Generator
-    from ctrlg.loading import load_hmm
-    from ctrlg.loading.language_models import DEFAULT, INSTRUCT, load_language_model
+    from ctrlg.loading import load_pair
 
-    own = INSTRUCT if model == INSTRUCT else DEFAULT
-    guide = None if hmm == "none" else load_hmm(hmm or own, device=device)
-    language_model, tokenizer = load_language_model(model, device, fast_dtype(device))
-    return Generator(language_model, tokenizer, guide)
+    return Generator(*load_pair(model, hmm, device))
 
 
 PROGRAMS = {

@@ -22,7 +22,6 @@ from ctrlg.arguments import (
 )
 from ctrlg.decoding.processor import check_soft_mask
 from ctrlg.defaults import BEAMS, EXACT_STATES
-from ctrlg.devices import fast_dtype
 from ctrlg.errors import ArgumentError
 from ctrlg.generation.compiled import (
     CompiledConstraint,
@@ -46,7 +45,7 @@ from ctrlg.generation.results import GenerationResult, Timing
 from ctrlg.generation.search import SearchSettings, search
 from ctrlg.generation.streaming import pieces
 from ctrlg.generation.tracing.origin import Origin, Weighing
-from ctrlg.loading import load_hmm, load_language_model
+from ctrlg.loading import load_pair
 from ctrlg.look_ahead.model import HiddenMarkovModel
 
 LENGTH_PENALTY = 0.5
@@ -106,8 +105,7 @@ class Generator:
         Raises:
             CheckpointError: the base model cannot be fetched.
         """
-        model, tokenizer = load_language_model(name, device, fast_dtype(device))
-        return cls(model, tokenizer, load_hmm(name, device))
+        return cls(*load_pair(name, device=device))
 
     def __call__(
         self, constraint: ConstraintLike, prompt: Prompt | None = None, n: int = 1, **settings: Any
