@@ -10,6 +10,7 @@ import numpy as np
 
 from ctrlg.kernels.lanes import compiled
 
+TINY = 1e-100  # a row below it is moved up; what is relevant in it stays far above the least float64
 COLUMNS = 512  # of a block: a few hundred rows of float32 of that length stay in the second-level cache
 
 
@@ -77,6 +78,16 @@ def multiply_rows(
 
 
 @compiled
+def rescale(row: np.ndarray, largest: float) -> float:
+    """Divide the row by its largest entry, and return the logarithm of that; -inf where it is 0."""
+    if largest == 0.0:
+        return -np.inf
+    for h in range(len(row)):
+        row[h] /= largest
+    return np.log(largest)
+
+
+@compiled
 def multiply_factors(
     left: np.ndarray,
     left_row: np.ndarray,
@@ -87,14 +98,15 @@ def multiply_factors(
     order: np.ndarray,
     ends: np.ndarray,
     out: np.ndarray,
-    largest: np.ndarray,
+    log_scale: np.ndarray,
     part: int,
     parts: int,
 ) -> None:
-    """out[r] = left[left_row[r]] * values[core[r]] * prod over clauses of their share, and largest[r] = max(out[r]).
+    """out[r] * exp(log_scale[r]) = left[left_row[r]] * values[core[r]] * prod over clauses of their share.
 
     left [U, H], values [n, H] float32; core [R], factors [R, P] int64, rows of values or -1; factor [R, P] float64.
-    Clause c has the alternatives order[ends[c]] .. order[ends[c + 1]]. out [R, H], largest [R] float64.
+    Clause c has the alternatives order[ends[c]] .. order[ends[c + 1]]. out [R, H], log_scale [R] float64; the largest
+    of a row is 1, or the row is 0 and its scale -inf.
     """
     width = out.shape[1]
     inverse = np.empty(width)
@@ -103,8 +115,9 @@ def multiply_factors(
         row = out[r]
         if core[r] < 0:
             row[:] = 0.0
-            largest[r] = 0.0
+            log_scale[r] = -np.inf
             continue
+        log_scale[r] = 0.0
         whole = values[core[r]]
         before = left[left_row[r]]
         for h in range(width):
@@ -123,24 +136,28 @@ def multiply_factors(
                 at = factors[r, order[first]]
                 by = factor[r, order[first]]
                 if at < 0:
-                    row[:] = 0.0
-                    continue
-                own = values[at]
-                for h in range(width):
-                    row[h] *= min(1.0, own[h] * inverse[h] * by)
-                continue
-            share[:] = 0.0
-            for place in range(first, last):
-                at = factors[r, order[place]]
-                by = factor[r, order[place]]
-                if at < 0:
-                    continue
-                own = values[at]
-                for h in range(width):
-                    share[h] += min(1.0, own[h] * inverse[h] * by) * (1.0 - share[h])
+                    share[:] = 0.0
+                else:
+                    own = values[at]
+                    for h in range(width):
+                        share[h] = min(1.0, own[h] * inverse[h] * by)
+            else:
+                share[:] = 0.0
+                for place in range(first, last):
+                    at = factors[r, order[place]]
+                    by = factor[r, order[place]]
+                    if at < 0:
+                        continue
+                    own = values[at]
+                    for h in range(width):
+                        share[h] += min(1.0, own[h] * inverse[h] * by) * (1.0 - share[h])
+            top = 0.0
             for h in range(width):
                 row[h] *= share[h]
+                top = max(top, row[h])
+            if top < TINY:
+                log_scale[r] += rescale(row, top)
         top = 0.0
         for h in range(width):
             top = max(top, row[h])
-        largest[r] = top
+        log_scale[r] += rescale(row, top)

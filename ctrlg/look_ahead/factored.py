@@ -89,17 +89,13 @@ class FactoredLookAhead:
         """
         table = self._tables.table(horizon)
         core, factors, values = self._rows(self._states.tuples(states), table)
-        products, largest = factored_products(
-            predictive, sequences, values, core, factors, self._graph.factored.clauses
-        )
-        with np.errstate(divide="ignore"):
-            height = np.log(largest) + np.where(core >= 0, values.log_scale[core], -np.inf)
+        products = factored_products(predictive, sequences, values, core, factors, self._graph.factored.clauses)
+        height = products.log_scale + np.where(core >= 0, values.log_scale[core], -np.inf)
         scale = np.full(len(predictive), -np.inf)
         np.maximum.at(scale, sequences, height)
         base = np.where(np.isfinite(scale), scale, 0.0)[sequences]
-        by = np.where(core >= 0, np.exp(np.where(core >= 0, values.log_scale[core], 0.0) - base), 0.0)
-        rows = products.mul_(torch.from_numpy(by).to(products)[:, None]).float()
-        return rows, scale
+        by = torch.from_numpy(np.exp(height - base)).to(products.values)
+        return products.values.mul_(by[:, None]).float(), scale
 
     def value(self, predictive: Tensor, horizon: Horizon) -> float:
         """log p(constraint) before the first token, in nats; `predictive` is [1, H]."""
@@ -114,9 +110,9 @@ class FactoredLookAhead:
         factors = np.arange(1, len(starts), dtype=np.int64)[None]
         first = np.zeros(1, dtype=np.int64)
         clauses = self._graph.factored.clauses
-        products, _ = factored_products(predictive, first, rows, first, factors, clauses)
-        mass = float(products.sum())
-        return float(np.log(mass) + rows.log_scale[0]) if mass > 0 else -np.inf
+        products = factored_products(predictive, first, rows, first, factors, clauses)
+        mass = float(products.values.sum())
+        return float(np.log(mass) + products.log_scale[0] + rows.log_scale[0]) if mass > 0 else -np.inf
 
     def _rows(
         self, tuples: NDArray[np.int32], table: StateTable
@@ -160,8 +156,10 @@ def factored_products(
     core: NDArray[np.int64],
     factors: NDArray[np.int64],
     clauses: Sequence[Sequence[int]],
-) -> tuple[Tensor, NDArray[np.float64]]:
+) -> ScaledRows:
     """predictive * C_core * prod over clauses of their share, less the core's scale.
+
+    Twenty clauses of e^-30 each are below the least float64, so rows are rescaled on the way.
 
     Args:
         predictive: float32 [U, H].
@@ -172,7 +170,7 @@ def factored_products(
         clauses: the alternatives of each.
 
     Returns:
-        float64 [R, H] and the largest of each row.
+        Rows [R, H], their values float64.
     """
     if predictive.device.type != "cpu":
         return factored_products_in_torch(predictive, sequences, rows, core, factors, clauses)
@@ -183,10 +181,10 @@ def factored_products(
     order = np.array([place for clause in clauses for place in clause], dtype=np.int64)
     ends = np.cumsum([0, *(len(clause) for clause in clauses)]).astype(np.int64)
     products = torch.empty(len(sequences), predictive.shape[1], dtype=torch.float64)
-    largest = np.zeros(len(sequences))
+    log_scale = np.empty(len(sequences))
     arrays = (predictive.numpy(), sequences, rows.values.numpy(), core, factors, factor, order, ends)
-    threads.run(edge_loops.multiply_factors, products.numel() * (1 + len(order)), *arrays, products.numpy(), largest)
-    return products, largest
+    threads.run(edge_loops.multiply_factors, products.numel() * (1 + len(order)), *arrays, products.numpy(), log_scale)
+    return ScaledRows(products, log_scale)
 
 
 def factored_products_in_torch(
@@ -196,22 +194,22 @@ def factored_products_in_torch(
     core: NDArray[np.int64],
     factors: NDArray[np.int64],
     clauses: Sequence[Sequence[int]],
-) -> tuple[Tensor, NDArray[np.float64]]:
+) -> ScaledRows:
     """`factored_products` on any device."""
     device = predictive.device
     factor = torch.from_numpy(_factors(rows.log_scale, core, factors)).to(device)
     there = torch.from_numpy(core >= 0).to(device)
     whole = rows.values[torch.from_numpy(core.clip(min=0)).to(device)].double() * there[:, None]
     inverse = torch.where(whole > 0, 1 / whole, 0.0)
-    products = predictive[torch.from_numpy(sequences).to(device)].double() * whole
+    products = rescale_(predictive[torch.from_numpy(sequences).to(device)].double() * whole, np.zeros(len(sequences)))
     for clause in clauses:
-        share = torch.zeros_like(products)
+        share = torch.zeros_like(whole)
         for place in clause:
             row = rows.values[torch.from_numpy(factors[:, place].clip(min=0)).to(device)].double()
             one = (row * inverse * factor[:, place, None]).clamp_(max=KEPT)
             share += one * (1 - share)
-        products *= share
-    return products, products.amax(dim=1).cpu().numpy() if len(products) else np.zeros(0)
+        products = rescale_(products.values * share, products.log_scale)
+    return products
 
 
 def _factors(log_scale: NDArray[np.float64], core: NDArray[np.int64], factors: NDArray[np.int64]) -> NDArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from typing import Any, cast
@@ -38,7 +39,7 @@ MODEL = tiny_language_model(len(TOKENIZER))
 VOCABULARY = Vocabulary.of(TOKENIZER)
 WORDS = ["dog", "park", "run", "the", "s", "Dog", "café"]
 AFFIXES = [("", ""), ("", "."), ("The ", "."), ("the dog", " run."), ("do", "g"), ("“", "s.")]
-COUNT = 80  # random constraints
+COUNT = int(os.environ.get("RANDOM_CONSTRAINTS", "80"))  # RANDOM_CONSTRAINTS=5000 takes most of an hour
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from ctrlg.look_ahead.scaled import ScaledRows
 from ctrlg.parts import NFA, Factored, sequence
 from ctrlg.parts.factored import Clause
 
-Products = Callable[..., tuple[Tensor, np.ndarray]]
+Products = Callable[..., ScaledRows]
 CLAUSES = [(0,), (1, 2, 3), (4,), (5, 6)]
 WIDTH = 70
 
@@ -61,6 +61,10 @@ def by_definition(
     return result
 
 
+def unscaled(rows: ScaledRows) -> Tensor:
+    return rows.values * torch.from_numpy(np.exp(rows.log_scale))[:, None]
+
+
 def problem(
     seed: int, spread: float = 3.0
 ) -> tuple[Tensor, np.ndarray, ScaledRows, np.ndarray, np.ndarray, list[tuple[int, ...]]]:
@@ -85,13 +89,13 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_products_are_the_same_compiled_in_torch_and_by_definition(seed: int, spread: float) -> None:
     arguments = problem(seed, spread)
-    compiled, largest = factored.factored_products(*arguments)
-    plain, largest_plain = factored.factored_products_in_torch(*arguments)
+    compiled = factored.factored_products(*arguments)
+    plain = factored.factored_products_in_torch(*arguments)
     # Shares that add up to nearly nothing lose digits in 1 - (1 - p); by definition most of all.
-    np.testing.assert_allclose(compiled, by_definition(*arguments), rtol=1e-6, atol=1e-14)
-    torch.testing.assert_close(compiled, plain, rtol=1e-12, atol=0)
-    np.testing.assert_allclose(largest, largest_plain, rtol=1e-12)
-    np.testing.assert_array_equal(largest, compiled.numpy().max(axis=1))
+    np.testing.assert_allclose(unscaled(compiled), by_definition(*arguments), rtol=1e-6, atol=1e-14)
+    torch.testing.assert_close(compiled.values, plain.values, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(compiled.log_scale, plain.log_scale, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(compiled.values.numpy().max(axis=1), np.isfinite(compiled.log_scale), rtol=1e-12)
 
 
 @pytest.mark.usefixtures("poisoned")
@@ -99,31 +103,32 @@ def test_products_are_the_same_compiled_in_torch_and_by_definition(seed: int, sp
 def test_empty_rows(products: Products) -> None:
     predictive, _, rows, _, _, _ = problem(0)
     none = np.zeros(0, dtype=np.int64)
-    empty, largest = products(predictive, none, rows, none, np.zeros((0, 7), np.int64), CLAUSES)
-    assert empty.shape == (0, WIDTH) and len(largest) == 0
+    empty = products(predictive, none, rows, none, np.zeros((0, 7), np.int64), CLAUSES)
+    assert empty.values.shape == (0, WIDTH) and len(empty.log_scale) == 0
     # Without clauses the core speaks alone.
     first = np.array([0, 1, 2])
-    alone, largest = products(predictive, first, rows, np.array([1, -1, 2]), np.zeros((3, 0), np.int64), [])
-    torch.testing.assert_close(alone[0], predictive[0].double() * rows.values[1])
-    assert (alone[1] == 0).all() and largest[1] == 0 and largest[2] > 0
+    alone = products(predictive, first, rows, np.array([1, -1, 2]), np.zeros((3, 0), np.int64), [])
+    torch.testing.assert_close(unscaled(alone)[0], predictive[0].double() * rows.values[1])
+    assert (alone.values[1] == 0).all() and np.isfinite(alone.log_scale).tolist() == [True, False, True]
     # No alternative is left of a clause; or only rows of zeros.
     dead = ScaledRows(torch.stack([rows.values[0], torch.zeros(WIDTH)]), np.array([0.0, -np.inf]))
     for factors in ([[-1, -1]], [[1, 1]], [[-1, 1]]):
         for clauses in ([(0, 1)], [(0,)], [(0,), (1,)]):
-            gone, largest = products(predictive, first[:1], dead, first[:1], np.array(factors), clauses)
-            assert (gone == 0).all() and (largest == 0).all()
-    gone, _ = products(predictive, first[:1], dead, np.array([1]), np.array([[0]]), [(0,)])
-    assert (gone == 0).all()
+            gone = products(predictive, first[:1], dead, first[:1], np.array(factors), clauses)
+            assert (gone.values == 0).all() and (gone.log_scale == -np.inf).all()
+    gone = products(predictive, first[:1], dead, np.array([1]), np.array([[0]]), [(0,)])
+    assert (gone.values == 0).all()
 
 
 @pytest.mark.parametrize("products", [factored.factored_products, factored.factored_products_in_torch])
 @pytest.mark.parametrize("height", [-800.0, -300.0, 0.0, 300.0])
 def test_scales_of_any_height_take_each_other_away(products: Products, height: float) -> None:
     predictive, sequences, rows, core, factors, clauses = problem(2)
-    expected, _ = products(predictive, sequences, rows, core, factors, clauses)
+    expected = products(predictive, sequences, rows, core, factors, clauses)
     moved = ScaledRows(rows.values, rows.log_scale + height)
-    found, _ = products(predictive, sequences, moved, core, factors, clauses)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+    found = products(predictive, sequences, moved, core, factors, clauses)
+    torch.testing.assert_close(found.values, expected.values, rtol=1e-9, atol=0)
+    np.testing.assert_allclose(found.log_scale, expected.log_scale, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("products", [factored.factored_products, factored.factored_products_in_torch])
@@ -134,12 +139,23 @@ def test_rows_far_apart_give_numbers(products: Products, apart: float) -> None:
     rows = ScaledRows(values, np.array([0.0, apart]))
     first, whole = np.zeros(1, dtype=np.int64), values[0].double()
     for clauses, factors in (([(0,)], [[1]]), ([(0, 1)], [[1, 1]])):
-        found, largest = products(torch.ones(1, 4), first, rows, first, np.array(factors), clauses)
-        assert found.isfinite().all() and np.isfinite(largest).all()
+        found = products(torch.ones(1, 4), first, rows, first, np.array(factors), clauses)
+        assert found.values.isfinite().all() and not np.isnan(found.log_scale).any()
         if apart > 0:
-            torch.testing.assert_close(found[0], torch.where(values[1] > 0, whole, 0.0))
+            torch.testing.assert_close(unscaled(found)[0], torch.where(values[1] > 0, whole, 0.0))
         else:
-            assert (found <= 1e-100).all()
+            assert (unscaled(found) <= 1e-100).all()
+
+
+@pytest.mark.parametrize("products", [factored.factored_products, factored.factored_products_in_torch])
+def test_forty_unlikely_clauses_still_tell_hidden_states_apart(products: Products) -> None:
+    """Each of e^-50, all of them together of e^-2000, which no float64 holds."""
+    values = torch.stack([torch.ones(4), torch.tensor([1.0, 0.5, 0.9, 0.0])])
+    rows = ScaledRows(values, np.array([0.0, -50.0]))
+    first = np.zeros(1, dtype=np.int64)
+    found = products(torch.ones(1, 4), first, rows, first, np.full((1, 40), 1), [(place,) for place in range(40)])
+    torch.testing.assert_close(found.values[0], values[1].double() ** 40)
+    np.testing.assert_allclose(found.log_scale, [-2000.0])
 
 
 def enumerated(hmm: TinyHMM, accepts: Callable[[tuple[int, ...]], bool | int], most: int) -> np.ndarray:
