@@ -4,7 +4,8 @@
 
 The families are those of NFA-LM (arXiv 2609.40185), texts have 1 to 64 tokens. Ways: `default`, one automaton where it
 has at most 2,000 states and parts otherwise; `mask`, the same without an HMM; `exact`, one automaton of at most 20,000
-states or none; `xgrammar`, a grammar for the same constraint (`pip install xgrammar`), the likeliest token at a time.
+states or none; `ctrl-g`, that automaton given to a checkout of Ctrl-G, which has 256 s and 16 GB (--ctrl_g CHECKOUT);
+`xgrammar`, a grammar for the same constraint (`pip install xgrammar`), the likeliest token at a time.
 All seconds are of this process's processor time, because a machine may have other work; `wall` is what a clock says.
 """
 
@@ -21,12 +22,14 @@ from unittest import mock
 
 import torch
 
+from ctrlg.automata.dfa import DFA
 from ctrlg.constraints import Keywords
 from ctrlg.defaults import EXACT_STATES, MAX_STATES
 from ctrlg.errors import BudgetError, CtrlGError
 from ctrlg.generation import Generator, score_generated_ids
 from ctrlg.generation.compiled import vocabulary_of
 from ctrlg.parts.compiled_once import compiled_once
+from studies.families.ctrl_g import CtrlG
 from studies.families.grammars import grammar_of
 from studies.families.instances import FAMILIES, Instance, instance_of
 from studies.shared import Key, Line, Measured, Study, StudyFlags, grouped, table_of
@@ -52,6 +55,7 @@ class Families(Study):
     def add_flags(cls, flags: StudyFlags) -> None:
         flags.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
         flags.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
+        flags.add_argument("--ctrl_g", metavar="CHECKOUT", help="of Ctrl-G, for its way")
         flags.add_argument("--instances", type=int, default=50, help="of each family")
         flags.share("hmm", "model", "concept_sets", "beams", "seed", threads=1)
 
@@ -59,7 +63,7 @@ class Families(Study):
         for number in range(self.arguments.instances):
             for family in self.arguments.families:
                 for way in self.arguments.ways:
-                    if way != "xgrammar" or self._has_xgrammar:
+                    if (way != "xgrammar" or self._has_xgrammar) and (way != "ctrl-g" or self.arguments.ctrl_g):
                         yield [(way, family, number)]
 
     def measure(self, keys: Sequence[Key]) -> Measured:
@@ -89,14 +93,32 @@ class Families(Study):
 
     def write_exactly(self, instance: Instance) -> Written:
         """A text by search with one automaton; refused where it has too many states."""
+        dfa, compiled = self._one_automaton(instance)
+        if dfa is None:
+            return compiled
+        written = self._search(Generator(*self.models, self.hmm), dfa)
+        return written._replace(preparation=compiled.preparation + written.preparation)
+
+    def write_by_ctrl_g(self, instance: Instance) -> Written:
+        """A text by Ctrl-G's code with the same automaton; to compile it is not part of its limit."""
+        dfa, compiled = self._one_automaton(instance)
+        if dfa is None:
+            return compiled
+        end = self._vocabulary.eos_token_id
+        found = self._ctrl_g.write(dfa, end, MOST_TOKENS, self.arguments.beams)
+        if "refused" in found:
+            return compiled._replace(refused=found["refused"])
+        spent = (compiled.preparation + found["preparation"], found["symbolic"], found["neural"])
+        return self._read(found["ids"], end, spent)
+
+    def _one_automaton(self, instance: Instance) -> tuple[DFA | None, Written]:
+        """The instance's automaton, or None, and the seconds it took or why it was refused."""
         started = time.perf_counter()
         try:
-            dfa = instance.constraint.compile(self._vocabulary, max_states=MAX_STATES)
+            dfa, refused = instance.constraint.compile(self._vocabulary, max_states=MAX_STATES), ""
         except BudgetError as error:
-            return Written(preparation=time.perf_counter() - started, refused=str(error))
-        compiling = time.perf_counter() - started
-        written = self._search(Generator(*self.models, self.hmm), dfa)
-        return written._replace(preparation=compiling + written.preparation)
+            dfa, refused = None, str(error)
+        return dfa, Written(preparation=time.perf_counter() - started, refused=refused)
 
     def write_by_grammar(self, instance: Instance) -> Written:
         """A text of xgrammar's, the likeliest token at a time; not kept where it has not come to its end."""
@@ -127,12 +149,15 @@ class Families(Study):
             pad_token_id=end,
         )
         neural = time.perf_counter() - started - preparation - processor.seconds
-        ids = rows[0, 1:].tolist()
-        spent = (preparation, processor.seconds, neural)
+        return self._read(rows[0, 1:].tolist(), end, (preparation, processor.seconds, neural))
+
+    def _read(self, ids: Sequence[int], end: int, spent: tuple[float, float, float]) -> Written:
+        """What tokens of another program say, and how likely they are."""
+        model, _ = self.models
         if end not in ids:
             text = self._vocabulary.join(ids).decode("utf-8", errors="replace")
             return Written(text, None, *spent, refused=f"no end within {MOST_TOKENS} tokens")
-        content = ids[: ids.index(end)]
+        content = list(ids[: ids.index(end)])
         (scored,) = score_generated_ids(model, [content], [end], [end])
         return Written(self._vocabulary.join(content).decode("utf-8", errors="replace"), scored.log_prob, *spent)
 
@@ -147,6 +172,10 @@ class Families(Study):
     @cached_property
     def _vocabulary(self) -> Any:
         return vocabulary_of(*self.models, self.hmm)
+
+    @cached_property
+    def _ctrl_g(self) -> CtrlG:
+        return CtrlG.of(self.arguments.ctrl_g, self.models[0], self.reference)
 
     @cached_property
     def _has_xgrammar(self) -> bool:
@@ -167,6 +196,7 @@ WAYS: dict[str, Callable[[Families, Instance], Written]] = {
     "mask": lambda study, instance: study.write_guided(instance, None),
     "xgrammar": Families.write_by_grammar,
     "exact": Families.write_exactly,
+    "ctrl-g": Families.write_by_ctrl_g,
 }
 
 

@@ -19,13 +19,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ctrlg.constraints import OneSentence
+from ctrlg.constraints import Constraint, OneSentence
+from ctrlg.engines.requests import Guiding, Request
 from ctrlg.evaluation.metrics.bleu import bleu_of, bleu_statistics
 from ctrlg.evaluation.metrics.scores import mean_score
 from ctrlg.evaluation.metrics.similarity import cider, rouge_l
 from ctrlg.evaluation.writing import LEAST_WORDS, MOST_WORDS, TOGETHER
 from ctrlg.generation import GenerationResult, generate_many, score_generated_ids
 from ctrlg.generation.generator import LENGTH_PENALTY
+from ctrlg.generation.results import Timing
+from studies.search.particles import particles
 from studies.shared import (
     IN_CAPTIONS,
     Key,
@@ -41,18 +44,21 @@ from studies.shared import (
 
 MOST_TOKENS = 32
 SUFFIX = "."
+NO_TIMING = Timing(0.0, 0.0, 0.0, 0)  # the study takes its own
 
 
 class Way(NamedTuple):
     """length_penalty: of search and order. one_sentence: whether the constraint asks for it. beams: also the texts that
     are ordered; as many are sampled where options say so. options: of `generate`. falling: the strength falls to 1 as
-    tokens run out. unadapted: what the unadapted model's score weighs in the order; the model's own weighs the rest."""
+    tokens run out. particles: so many instead of a search. unadapted: what the unadapted model's score weighs in the
+    order; the model's own weighs the rest."""
 
     length_penalty: float
     one_sentence: bool
     beams: int = 16
     options: Mapping[str, Any] = {}
     falling: bool = False
+    particles: int = 0
     unadapted: float = 0.0
 
 
@@ -76,6 +82,7 @@ WAYS = {
     "now, one automaton": Way(LENGTH_PENALTY, True, options={"max_states": 100_000}),
     "now, in parts": Way(LENGTH_PENALTY, True, options={"max_states": 1}),
     "now, 64 samples": Way(LENGTH_PENALTY, True, 64, {"do_sample": True, "seed": 0}),
+    "now, 32 particles": Way(LENGTH_PENALTY, True, particles=32),
     "now, a quarter by the unadapted model": Way(LENGTH_PENALTY, True, unadapted=0.25),
     "now, half by the unadapted model": Way(LENGTH_PENALTY, True, unadapted=0.5),
 }
@@ -105,20 +112,10 @@ class Search(Study):
         if way.one_sentence:
             constraints = [constraint & OneSentence() for constraint in constraints]
         started = time.process_time()
-        strength = way.options.get("strength", 1.0)
-        with falling_strength(strength, MOST_TOKENS) if way.falling else nullcontext():
-            results = generate_many(
-                *self.models,
-                self.hmm,
-                constraints,
-                suffix=SUFFIX,
-                max_new_tokens=MOST_TOKENS,
-                num_beams=None if way.options.get("do_sample") else way.beams,
-                num_return_sequences=way.beams,
-                progress=False,
-                length_penalty=way.length_penalty,
-                **way.options,
-            )
+        if way.particles:
+            results = [self._of_particles(constraint, way) for constraint in constraints]
+        else:
+            results = self._of_search(constraints, way)
         if way.unadapted:
             results = [self._by_both_models(texts, way) for texts in results]
         seconds = (time.process_time() - started) / len(group)
@@ -131,6 +128,40 @@ class Search(Study):
                 "seconds": seconds,
             }
             yield (name, member.number), values
+
+    def _of_search(self, constraints: Sequence[Constraint], way: Way) -> list[list[GenerationResult]]:
+        strength = way.options.get("strength", 1.0)
+        with falling_strength(strength, MOST_TOKENS) if way.falling else nullcontext():
+            return generate_many(
+                *self.models,
+                self.hmm,
+                constraints,
+                suffix=SUFFIX,
+                max_new_tokens=MOST_TOKENS,
+                num_beams=None if way.options.get("do_sample") else way.beams,
+                num_return_sequences=way.beams,
+                progress=False,
+                length_penalty=way.length_penalty,
+                **way.options,
+            )
+
+    def _of_particles(self, constraint: Constraint, way: Way) -> list[GenerationResult]:
+        """The particles' different texts, in the order of a search."""
+        model, tokenizer = self.models
+        guiding = self._guiding
+        start = guiding.cursor(Request(constraint, suffix=SUFFIX, max_new_tokens=MOST_TOKENS))
+        contents = list(dict.fromkeys(particles(model, guiding.batch, start, way.particles, seed=0)))
+        end, after = tokenizer.eos_token_id, start.guide.suffix_ids
+        results = []
+        for scored in score_generated_ids(model, contents, [end], after):
+            text = guiding.vocabulary.join(scored.token_ids).decode("utf-8", errors="replace") + SUFFIX
+            kept = constraint.holds(text)
+            results.append(GenerationResult(text, scored.token_ids, scored.log_prob, scored.total, kept, NO_TIMING))
+        return sorted(results, key=lambda text: -penalized(text, len(after), way.length_penalty))
+
+    @cached_property
+    def _guiding(self) -> Guiding:
+        return Guiding(self.models[1], self.hmm)
 
     def _by_both_models(self, results: Sequence[GenerationResult], way: Way) -> list[GenerationResult]:
         """Texts ordered by what the model that wrote them and the unadapted one think of them."""
