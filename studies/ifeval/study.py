@@ -66,9 +66,9 @@ class IFEval(Study):
 
     def measure(self, keys: Sequence[Key]) -> Measured:
         """Answers to prompts, and which instructions they follow; or why there is none."""
-        ready: dict[str, tuple[Constraint, Line]] = {}
+        ready: dict[str, tuple[Constraint, dict[str, Any]]] = {}
         for (prompt,) in keys:
-            found: Line = {"instructions": [kind for kind, _ in self.tests[prompt]]}
+            found: dict[str, Any] = {"instructions": [kind for kind, _ in self.tests[prompt]]}
             started = time.perf_counter()
             try:
                 constraint = constraint_of(self.tests[prompt])
@@ -126,7 +126,7 @@ class IFEval(Study):
         }
         wrong = Counter(kind for kind, right in outcomes if not right)
         failures = [{"not followed": kind, "times": count} for kind, count in wrong.most_common()]
-        whys = Counter(line["why"].split(":")[0][:100] for line in lines if not line["covered"])
+        whys = Counter(line["why"][:100] for line in lines if not line["covered"])
         missing = [{"not covered because": why, "prompts": count} for why, count in whys.most_common()]
         return "\n\n".join(filter(None, map(table_of, ([row], failures, missing))))
 

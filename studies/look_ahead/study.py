@@ -90,7 +90,7 @@ class LookAhead(Study):
         settings = SearchSettings(most + 1, 1, False, 1, self._end, None, False, 1.0, {})
         pairs = [LogitsProcessorList([processor]) for processor in processors]
         rows = search(self.models[0], [each.prompt for each in asked], pairs, settings)
-        written: dict[int, Line] = {}
+        written: dict[int, dict[str, Any]] = {}
         for number, each, row, processor, seconds in zip(numbers, asked, rows, processors, compiling, strict=True):
             ids = row[0].tolist()
             ids = ids[: ids.index(self._end)] if self._end in ids else ids
