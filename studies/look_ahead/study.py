@@ -180,12 +180,20 @@ class LookAhead(Study):
                 rows[-1] |= {
                     "not ended": sum(not line["ended"] for line in mine),
                     "nats a token": _mean([line["log_prob"] for line in mine if line["complete"]]),
-                    "complete in all ways": _mean([by[way, budget, number]["log_prob"] for number in shared]),
-                    "of these": len(shared),
+                    "nats": _mean([_total(line) for line in mine if line["complete"]]),
+                    f"nats a token, of the {len(shared)} complete in all ways": _mean(
+                        [by[way, budget, number]["log_prob"] for number in shared]
+                    ),
+                    "nats, of these": _mean([_total(by[way, budget, number]) for number in shared]),
                     "compile, s": _mean([line["compile"] for line in mine if budget == "tight"]),
                     "token, ms": _mean([1000 * line["token"] for line in mine]),
                 }
-        return table_of(rows)
+        return "\n\n".join(table_of([row for row in rows if row["budget"] == budget]) for budget in BUDGETS)
+
+
+def _total(line: Line) -> float:
+    """Log-probability of an answer and its end."""
+    return line["log_prob"] * (line["tokens"] + 1)
 
 
 def _share(lines: Sequence[Line]) -> str:

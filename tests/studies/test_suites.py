@@ -59,7 +59,7 @@ def test_bits_mask_tokens_and_the_end_stays_the_end() -> None:
 
 
 def test_the_table_compares_ways_on_the_same_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    values = {"kind": "json", "ended": True, "log_prob": -2.0, "compile": 0.5, "token": 0.001}
+    values = {"kind": "json", "ended": True, "tokens": 9, "log_prob": -2.0, "compile": 0.5, "token": 0.001}
     lines = [
         {"way": way, "budget": budget, "task": 0, **values, "complete": way != "xgrammar"}
         for way in WAYS
