@@ -7,16 +7,19 @@ from ctrlg.constraints.base import Constraint, Target, unsatisfiable
 from ctrlg.defaults import EXACT_STATES
 from ctrlg.errors import BudgetError
 from ctrlg.parts import Factored
-from ctrlg.parts.factored import multiplied
+from ctrlg.parts.factored import MOST_NODES, multiplied
 
 
-def exact_or_factored(constraint: Constraint, target: Target, exact_states: int = EXACT_STATES) -> DFA | Factored:
+def exact_or_factored(
+    constraint: Constraint, target: Target, exact_states: int = EXACT_STATES, most_nodes: int = MOST_NODES
+) -> DFA | Factored:
     """The contents that keep a constraint.
 
     Args:
         constraint: about the whole text.
         target: tokens, prefix, suffix and the largest automaton of a part.
         exact_states: most states of one automaton for the whole.
+        most_nodes: what the core of the parts may grow to, see MOST_NODES.
 
     Raises:
         UnsatisfiableError: a part alone, or the one automaton, accepts nothing; the error names the parts.
@@ -28,7 +31,7 @@ def exact_or_factored(constraint: Constraint, target: Target, exact_states: int 
     try:
         dfa = multiplied(clauses, min(exact_states, target.max_states))
     except BudgetError:
-        return Factored.of(clauses, len(target.vocabulary.token_bytes))
+        return Factored.of(clauses, len(target.vocabulary.token_bytes), most_nodes)
     if dfa.shortest_length() is None:
         raise unsatisfiable(constraint, target)
     return dfa

@@ -20,6 +20,7 @@ from ctrlg.errors import ArgumentError, VocabularyError
 from ctrlg.generation.ranking import extract_generated_ids
 from ctrlg.look_ahead.model import HiddenMarkovModel
 from ctrlg.parts import Factored
+from ctrlg.parts.factored import MOST_NODES
 from ctrlg.vocabulary.characters import SYMBOLS
 from ctrlg.vocabulary.token_bytes import Vocabulary
 
@@ -111,7 +112,13 @@ def suffix_ids_of(vocabulary: Vocabulary, suffix: str) -> list[int]:
     return [*_spelled(vocabulary, "suffix", suffix), vocabulary.eos_token_id]
 
 
-def compiled(constraint: ConstraintLike, vocabulary: Vocabulary, place: Place, max_states: int) -> CompiledConstraint:
+def compiled(
+    constraint: ConstraintLike,
+    vocabulary: Vocabulary,
+    place: Place,
+    max_states: int,
+    most_nodes: int = MOST_NODES,
+) -> CompiledConstraint:
     """A constraint compiled for a place. Raises as `Constraint.compile`, and as `prefix_ids_of` and `suffix_ids_of`."""
     prefix, suffix = place.prefix, place.suffix
     prefix_ids, suffix_ids = prefix_ids_of(vocabulary, prefix), suffix_ids_of(vocabulary, suffix)
@@ -121,7 +128,7 @@ def compiled(constraint: ConstraintLike, vocabulary: Vocabulary, place: Place, m
         mask = mask & _at_most_one_space(vocabulary)
     if isinstance(constraint, Constraint):
         target = Target(vocabulary, prefix, suffix, max(max_states, MAX_STATES))
-        dfa = exact_or_factored(constraint, target, max_states)
+        dfa = exact_or_factored(constraint, target, max_states, most_nodes)
     else:
         never = [token for token, data in enumerate(vocabulary.token_bytes) if data is None]
         dfa = as_dfa(constraint, len(vocabulary.token_bytes)).forbid(never)

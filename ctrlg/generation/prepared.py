@@ -15,6 +15,7 @@ from ctrlg.hmm import HMM
 from ctrlg.hmm.changes import Seen
 from ctrlg.look_ahead.model import HiddenMarkovModel
 from ctrlg.look_ahead.tables import TABLE_BYTES
+from ctrlg.parts.factored import MOST_NODES, MOST_NODES_ALONE
 from ctrlg.vocabulary import Vocabulary
 
 KEPT = 8
@@ -38,6 +39,7 @@ class PreparedConstraints:
     def __init__(self, hmm: HiddenMarkovModel | None, max_states: int, kept: int = KEPT) -> None:
         self._hmm = hmm
         self._max_states = max_states
+        self._most_nodes = MOST_NODES_ALONE if hmm is None else MOST_NODES
         self._most = kept
         self._kept: OrderedDict[Hashable, Prepared] = OrderedDict()
         self._changing = threading.Lock()
@@ -66,7 +68,7 @@ class PreparedConstraints:
         ]
         known = self._known(keys)
         new = {
-            key: compiled(constraint, vocabulary, place, self._max_states)
+            key: compiled(constraint, vocabulary, place, self._max_states, self._most_nodes)
             for key, constraint, place in zip(keys, constraints, places, strict=True)
             if key not in known
         }

@@ -20,7 +20,7 @@ from ctrlg.errors import ArgumentError
 from ctrlg.files.records import markdown_rows
 from ctrlg.look_ahead.model import HiddenMarkovModel
 from ctrlg.parts import NFA, Factored
-from ctrlg.parts.factored import Clause, core_of
+from ctrlg.parts.factored import MOST_NODES, MOST_NODES_ALONE, Clause, core_of
 from ctrlg.parts.graph import Graph
 from ctrlg.vocabulary import Vocabulary
 
@@ -170,7 +170,8 @@ def explain(
     if ids is None:
         raise ArgumentError(f"the tokenizer cannot write the suffix {suffix!r}", hint="leave out a part of it")
     target = Target(vocabulary, prefix, suffix, max(max_states, MAX_STATES))
-    whole = exact_or_factored(constraint, target, max_states)
+    most_nodes = MOST_NODES_ALONE if hmm is None else MOST_NODES
+    whole = exact_or_factored(constraint, target, max_states, most_nodes)
     guide = guide_of(
         hmm,
         whole,
@@ -181,7 +182,7 @@ def explain(
     )
     clauses = _clauses_of(constraint, target)
     if isinstance(guide, FactoredGuide) and isinstance(whole, Factored):
-        apart = {id(clause) for clause in core_of([one for _, one in clauses], vocabulary.vocab_size)[1]}
+        apart = {id(clause) for clause in core_of([one for _, one in clauses], vocabulary.vocab_size, most_nodes)[1]}
         states, nodes = whole.core.num_states, Graph.of(whole).num_nodes
         fewest = int(guide.states.fewest(np.array([guide.states.initial]))[0])
     else:

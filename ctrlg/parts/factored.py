@@ -28,6 +28,9 @@ Clause = Sequence[DFA | NFA]
 MOST_NODES = 1_000
 """States of the core and its pairs with those of all alternatives, about: what the core may grow to."""
 
+MOST_NODES_ALONE = 20_000
+"""The same where no HMM needs a row for each: a larger core finds completions that parts apart do not."""
+
 _SAMPLE = 3  # alternatives whose pairs are counted
 
 

@@ -33,6 +33,7 @@ _WORD, _OTHER = "[0-9A-Za-z_]", "[^0-9A-Za-z_]"
 _ANY = r"(?s:.*)"
 _STARS = r"(?:\*{1,2}[^*]|[^*])*"  # no three in a row, and none at the end
 _SEPARATE_WORDS = ["cannot", "gonna", "gotta", "gimme", "lemme", "wanna", "'tis", "'twas", "d'ye", "more'n"]
+_GROUPS = 4  # of first characters
 _OPTIONS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
@@ -47,6 +48,11 @@ def constraint_of(instructions: Sequence[tuple[str, Arguments]]) -> Constraint:
     """
     given = [{name: value for name, value in arguments.items() if value is not None} for _, arguments in instructions]
     parts = [_one(kind, arguments) for (kind, _), arguments in zip(instructions, given, strict=True)]
+    sentences = [part for part in parts if isinstance(part, SentenceCount)]
+    if len(sentences) > 1:  # one range instead of several large automata
+        most = [part.most for part in sentences if part.most is not None]
+        whole = SentenceCount(max(part.least for part in sentences), min(most, default=None))
+        parts = [whole, *(part for part in parts if not isinstance(part, SentenceCount))]
     return reduce(and_, parts, _plain(given))
 
 
@@ -95,9 +101,10 @@ def _placeholders(num_placeholders: int) -> Constraint:
 
 def _bullets(num_bullets: int) -> Constraint:
     bullet = r"\* [^\s*][^\n]*\n"
-    other = r"(?:[^\S\n]*(?:[^\s*\-][^\n]*)?\n)*"
-    line_at_end = r"(?:[^\S\n]*(?:[^\s*\-][^\n]*)?|\* [^\s*][^\n]*)"
-    full = rf"{other}(?:{bullet}{other}){{{num_bullets}}}[^\S\n]*(?:[^\s*\-][^\n]*)?"
+    plain = r"[^\S\n]*(?:(?:[^\s*\-]|\*\*)[^\n]*)?"  # two stars begin no bullet
+    other = rf"(?:{plain}\n)*"
+    line_at_end = rf"(?:{plain}|\* [^\s*][^\n]*)"
+    full = rf"{other}(?:{bullet}{other}){{{num_bullets}}}{plain}"
     at_end = rf"{other}(?:{bullet}{other}){{{num_bullets - 1}}}\* [^\s*][^\n]*"
     return Regex(f"{full}|{at_end}") & Regex(rf"(?:[^\n]*\n)*{line_at_end}")
 
@@ -111,15 +118,16 @@ def _first_word(num_paragraphs: int, nth_paragraph: int, first_word: str) -> Con
     rest = r"[^\n]*(?:\n[^\s][^\n]*)*"
     spelled = {first_word, first_word.lower(), first_word.upper(), first_word.capitalize()}
     paragraphs = [rf"[^\s]{rest}"] * num_paragraphs
-    paragraphs[nth_paragraph - 1] = rf"(?:{'|'.join(map(re.escape, sorted(spelled)))})(?:[ ,.?!]{rest})"
+    paragraphs[nth_paragraph - 1] = rf"\"?(?:{'|'.join(map(re.escape, sorted(spelled)))})(?:[ ,.?!]{rest})"
     return Regex(r"\n\n".join(paragraphs))
 
 
 def _two_responses() -> Constraint:
-    # They differ in their first characters.
+    # They differ in their first characters, which are of different groups: one automaton a letter would be too many.
     one = r"(?:\*{1,5}[^*]|[^*])*"
     letters = [re.escape(chr(point)) for point in range(0x21, 0x7F) if chr(point) != "*"]
-    return Regex("|".join(rf"{letter}{one}\n\*{{6}}\n[^{letter}\s*]{one}" for letter in letters))
+    groups = ["".join(letters[first::_GROUPS]) for first in range(_GROUPS)]
+    return Regex("|".join(rf"[{group}]{one}\n\*{{6}}\n[^{group}\s*]{one}" for group in groups))
 
 
 def _repeat(prompt_to_repeat: str) -> Constraint:

@@ -1,29 +1,37 @@
 """Do regular expressions mean what they mean to Python, and how long do they take to compile?
 
-    python -m studies.language.patterns --pairs 10000 --output runs/patterns.jsonl
+    python -m studies.language.patterns --pairs 10000 --suite regex.jsonl --output runs/patterns.jsonl
 
 Pairs of a random pattern and a text near one that matches, over all of Unicode, judged by `re.fullmatch`: the text as
-it is, and cut into random tokens of three tokenizers (GPT-2's and two of the byte-fallback kind where they are named by
---tokenizers), which the compiled constraint and the one of its opposite read. Beside it, seconds of the processor for
+it is, and cut into random tokens of each tokenizer, which the compiled constraint and the one of its opposite read.
+Tokenizers are a language model's byte-level BPE ("default"), BPE with byte fallback ("byte-fallback") and unigram with
+byte fallback ("unigram"), or others by name or folder. SUITE has lines with a `pattern`, `texts` with what `re` says,
+and whether the pattern is `regular`: those that are not must be refused. Beside it, seconds of the processor for
 patterns that people write, against outlines-core's index for the same tokenizer where it is installed.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import statistics
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 from ctrlg.constraints import Regex
 from ctrlg.constraints.base import Target
-from ctrlg.errors import BudgetError
+from ctrlg.errors import BudgetError, ConstraintError
+from ctrlg.files.reading import parse_json_lines, read_text
 from ctrlg.loading.language_models import load_tokenizer
+from ctrlg.parts.compiled_once import compiled_once
 from ctrlg.vocabulary.token_bytes import Vocabulary
 from studies.language.texts import POOL, cut, matches, near
+from studies.language.tokenizers import KINDS, tokenizer_of
 from studies.shared import Key, Line, Measured, Study, StudyFlags, table_of
 
 WRITTEN = {
@@ -34,6 +42,7 @@ WRITTEN = {
     r"Notes: .{1,80}\n",
 }
 TEXTS_A_PATTERN = 10
+MOST_STATES = 5_000  # of a random pattern over characters
 _MOST_SECONDS = 5.0  # after which a median is of what there is
 _SETS = ("\\d", "\\w", "\\s", "\\D", "\\W", "\\S", ".", "[a-k]", "[^b-y\\d]", "[\u00e0-\u00ff\u72d7]", "[^\\s\\w]")
 _PLACES = ("^", "$", "\\A", "\\Z", "\\b", "\\B")
@@ -47,10 +56,13 @@ class Patterns(Study):
     @classmethod
     def add_flags(cls, flags: StudyFlags) -> None:
         flags.add_argument("--pairs", type=int, default=10_000, help="of a pattern and a text, for each tokenizer")
-        flags.add_argument("--tokenizers", nargs="+", default=["default"], help="names or folders")
+        flags.add_argument("--tokenizers", nargs="+", default=["default", *KINDS], help="names or folders")
+        flags.add_argument("--suite", default="", help="lines of patterns and texts")
+        flags.share("seed")
 
     def batches(self) -> Iterable[Sequence[Key]]:
         yield [("seconds", number) for number in range(len(WRITTEN))]
+        yield [("suite", number) for number in range(len(self.suite))]
         for tokenizer in self.arguments.tokenizers:
             count = -(-self.arguments.pairs // TEXTS_A_PATTERN)
             yield from ([(tokenizer, number)] for number in range(count))
@@ -60,18 +72,28 @@ class Patterns(Study):
         for what, number in keys:
             if what == "seconds":
                 yield (what, number), compile_times(list(WRITTEN)[number])
+            elif what == "suite":
+                yield (what, number), as_written(vocabulary_of("default"), self.suite[number])
             else:
-                yield (what, number), judged(Vocabulary.of(load_tokenizer(what)), number)
+                yield (what, number), judged(vocabulary_of(what), f"{self.arguments.seed} {what} {number}")
+
+    @cached_property
+    def suite(self) -> list[dict[str, Any]]:
+        """The lines of the suite, if there is one."""
+        if not self.arguments.suite:
+            return []
+        path = Path(self.arguments.suite)
+        return [line for _, line in parse_json_lines(read_text(path), path, json.dumps({"pattern": "..."}))]
 
     def table(self, lines: Sequence[Line]) -> str:
         """How many pairs agree, and the seconds."""
         rows = []
         for what in dict.fromkeys(line["what"] for line in lines if line["what"] != "seconds"):
             of_it = [line for line in lines if line["what"] == what]
-            names = ("texts", "matching", "contents", "wrong")
+            names = ("refused", "texts", "matching", "contents", "wrong")
             rows.append(
                 {"tokenizer": what, "patterns": len(of_it)}
-                | {name: sum(line[name] for line in of_it) for name in names}
+                | {name: sum(line.get(name, 0) for line in of_it) for name in names}
             )
         times = [
             {name: line.get(name, "") for name in ("pattern", "states", "seconds", "outlines-core, seconds", "differ")}
@@ -81,29 +103,56 @@ class Patterns(Study):
         return "\n\n".join(filter(None, (table_of(rows), table_of(times))))
 
 
-def judged(vocabulary: Vocabulary, seed: int) -> dict[str, Any]:
+def judged(vocabulary: Vocabulary, seed: str) -> dict[str, Any]:
     """A random pattern against `re`: how many texts, how many of them match, how many were cut, what was wrong."""
     source = random.Random(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "possible nested set"
         pattern = random_pattern(source)
-        found: dict[str, Any] = {"pattern": pattern, "texts": 0, "matching": 0, "contents": 0, "wrong": 0}
         constraint = Regex(pattern)
-        language = constraint.language()
         try:
-            automata = [constraint.automaton(Target(vocabulary), kept) for kept in (True, False)]
+            texts = near(constraint.language(MOST_STATES), source, TEXTS_A_PATTERN)
         except BudgetError:
-            automata = []
-        for text in near(language, source, TEXTS_A_PATTERN):
-            expected = matches(pattern, text)
-            ids = cut(text, vocabulary, source)
-            found["texts"] += 1
-            found["matching"] += expected
-            found["wrong"] += (text in language) != expected
-            if automata and ids is not None:
-                found["contents"] += 1
-                found["wrong"] += [dfa.accepts(ids) for dfa in automata] != [expected, not expected]
-    return found
+            return {"pattern": pattern, "refused": 1}
+        return compared(vocabulary, constraint, [(text, matches(pattern, text)) for text in texts], source)
+
+
+def compared(
+    vocabulary: Vocabulary, constraint: Regex, expected: Sequence[tuple[str, bool]], source: random.Random
+) -> dict[str, Any]:
+    """How many texts, how many match, how many were cut into tokens, and how many of all these answers were wrong."""
+    found = {"texts": 0, "matching": 0, "contents": 0, "wrong": 0}
+    language = constraint.language()
+    try:
+        automata = [constraint.automaton(Target(vocabulary), kept) for kept in (True, False)]
+    except BudgetError:
+        automata = []
+    for text, fits in expected:
+        ids = cut(text, vocabulary, source)
+        found["texts"] += 1
+        found["matching"] += fits
+        found["wrong"] += (text in language) != fits
+        if automata and ids is not None:
+            found["contents"] += 1
+            found["wrong"] += [dfa.accepts(ids) for dfa in automata] != [fits, not fits]
+    return {"pattern": constraint.pattern} | found
+
+
+def as_written(vocabulary: Vocabulary, line: dict[str, Any]) -> dict[str, Any]:
+    """A line of the suite: its texts, or whether a pattern that is not regular is refused."""
+    try:
+        constraint = Regex(line["pattern"])
+    except ConstraintError:
+        return {"pattern": line["pattern"], "refused": 1, "wrong": int(line["regular"])}
+    if not line["regular"]:
+        return {"pattern": line["pattern"], "wrong": 1}
+    return compared(vocabulary, constraint, [(text, fits) for text, fits in line["texts"]], random.Random(0))
+
+
+@lru_cache
+def vocabulary_of(name: str) -> Vocabulary:
+    """The tokens of a tokenizer by name."""
+    return Vocabulary.of(tokenizer_of(name))
 
 
 def random_pattern(source: random.Random, depth: int = 3) -> str:
@@ -143,7 +192,12 @@ def compile_times(name: str) -> dict[str, Any]:
     vocabulary = Vocabulary.of(tokenizer)
     constraint = Regex(WRITTEN[name])
     states = constraint.compile(vocabulary).num_states
-    ours = _median(lambda: constraint.automaton(Target(vocabulary)))  # `compile` keeps what it has made
+
+    def build() -> None:
+        compiled_once.clear()  # what was made is kept
+        constraint.automaton(Target(vocabulary))
+
+    ours = _median(build)
     values: dict[str, Any] = {"pattern": name, "states": states, "seconds": round(ours, 3)}
     try:
         from outlines_core import Index

@@ -27,6 +27,7 @@ from ctrlg.constraints import (
 from ctrlg.errors import BudgetError, ConstraintError, UnsatisfiableError
 from ctrlg.generation import generate, generate_many
 from ctrlg.generation.compiled import Place, compiled
+from ctrlg.generation.prepared import PreparedConstraints
 from ctrlg.hmm import HMM
 from ctrlg.look_ahead.content import content_automaton
 from ctrlg.look_ahead.reachability import Reachability
@@ -137,6 +138,17 @@ def test_random_constraints_are_kept(part: int, hmm: HMM) -> None:
 PARTS = Keywords(["dog", "park", "run"]) & WordCount(3, 6)
 SMALL = Exclude(["dog"])
 SHORT: dict[str, Any] = {"suffix": " run.", "max_new_tokens": 16, "num_beams": 4, "num_return_sequences": 4}
+
+
+def test_without_an_hmm_more_parts_are_looked_at_together(hmm: HMM) -> None:
+    many = Keywords(WORDS[:5]) & CountParity(["dog", "run"], even=False) & WordCount(3, 40)
+    place = Place("", "", True, (1, 60), False)
+    cores = []
+    for guide in (hmm, None):
+        (prepared,) = PreparedConstraints(guide, 30, 0).prepare(VOCABULARY, [many], [place])
+        assert isinstance(prepared.constraint.dfa, Factored)
+        cores.append(prepared.constraint.dfa.core.num_states)
+    assert cores[1] > cores[0]
 
 
 @pytest.mark.parametrize("guided", [True, False])

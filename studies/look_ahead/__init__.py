@@ -1,0 +1,1 @@
+"""Texts under one mask or another, with and without look-ahead to the end of the budget."""
