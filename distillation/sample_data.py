@@ -4,6 +4,7 @@
         --batch_size 256 --bfloat16 --embeddings --output runs/samples/commongen.train
     python distillation/sample_data.py --model model.gguf --prompts prompts.txt --chat_template ...
     torchrun --nproc_per_node 4 distillation/sample_data.py --model gpt2 --prompts prompts.json ...
+    python distillation/sample_data.py --model gpt2 --engine vllm --engine_options '{"tensor_parallel_size": 2}' ...
 
 Ctrl-G's names of options are understood, too. Without --prompts the prompt is the end-of-text token alone. Chunk i goes
 to OUTPUT.i (to OUTPUT where there is one chunk), embeddings to the same name + ".embeddings". Both are safetensors, or,
@@ -14,10 +15,11 @@ the same data, as does one that is spread over more processes.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 from ctrlg.arguments import checked
-from ctrlg.distillation.sampling.settings import ChunkSettings, SamplingSettings
+from ctrlg.distillation.sampling.settings import ChunkSettings, Engine, SamplingSettings
 from ctrlg.errors import ArgumentError
 from ctrlg.terminal.program import Program
 
@@ -37,6 +39,8 @@ def main(
     bfloat16: bool = False,
     eos_token: str = "",
     device: str | None = None,
+    engine: Engine = "transformers",
+    engine_options: str = "",
 ) -> None:
     """Sample sequences.
 
@@ -52,11 +56,15 @@ def main(
         bfloat16: of the language model; faster on processors that have it.
         eos_token: ends a sequence; where empty the tokenizer's own.
         device: cpu or cuda; where None cuda if there is one.
+        engine: what samples, transformers or vllm (see docs/scale.md); embeddings and next tokens then come from one
+            pass of transformers over the samples.
+        engine_options: for vllm.LLM, a JSON object.
     """
     import torch
 
     from ctrlg.distillation.processes import joined_processes
     from ctrlg.distillation.progress import sampling_bar
+    from ctrlg.distillation.sampling import in_vllm
     from ctrlg.distillation.sampling.chunks import sample_chunks
     from ctrlg.distillation.sampling.prompts import encode_prompts, end_of_text, read_prompts
     from ctrlg.files.outputs import check_output_file
@@ -66,18 +74,31 @@ def main(
         raise ArgumentError("--float16 and --bfloat16 were both given", hint="choose one")
     if chat_template and not prompts:
         raise ArgumentError("--chat_template without --prompts", hint="name a file of what the user says")
+    options = in_vllm.engine_options(engine_options)
+    if engine == "vllm":
+        in_vllm.require_vllm()
     dtype = torch.float16 if float16 else torch.bfloat16 if bfloat16 else torch.float32
     settings = replace(chunks, sampling=sampling)
     texts = read_prompts(prompts, prompt_column) if prompts else []
     check_output_file(output)
     other_tokenizer = load_tokenizer(tokenizer_name_or_path) if tokenizer_name_or_path else None
-    with joined_processes(device) as processes:
+    with joined_processes(device) as processes, ExitStack() as closing:
+        if engine == "vllm" and processes.world_size > 1 and processes.device.type == "cuda":
+            raise ArgumentError(
+                "--engine vllm in several processes on GPUs: every engine would take the first one",
+                hint="one job for each GPU, with an --output and --seed of its own, or "
+                "--engine_options '{\"tensor_parallel_size\": 2}'",
+            )
         loaded, own_tokenizer = load_language_model(model, processes.device, dtype)
         tokenizer = own_tokenizer if other_tokenizer is None else other_tokenizer
         eos_token_id = end_of_text(tokenizer, eos_token)
         begun = encode_prompts(tokenizer, texts, chat_template) if texts else [[eos_token_id]]
+        sampler = None
+        if engine == "vllm":
+            longest = max(map(len, begun)) + sampling.max_new_tokens
+            sampler = in_vllm.vllm_sampler(model, loaded, tokenizer, eos_token_id, longest, options, closing)
         with sampling_bar(shown=processes.rank == 0) as progress:
-            sample_chunks(loaded, begun, eos_token_id, settings, output, processes, progress)
+            sample_chunks(loaded, begun, eos_token_id, settings, output, processes, progress, sampler=sampler)
 
 
 PROGRAM = Program(main, "sample_data.py", __doc__, defaults={"max_new_tokens": 128})

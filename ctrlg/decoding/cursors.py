@@ -20,7 +20,7 @@ from ctrlg.automata.classes import joint
 from ctrlg.decoding.choices import Choices, Guide
 from ctrlg.decoding.joining import Joiner, finite
 from ctrlg.decoding.positions import side_by_side
-from ctrlg.decoding.sequences import Sequences, absorb, first_sequence, followed_by, take
+from ctrlg.decoding.sequences import Sequences, absorb, first_sequence, followed_by
 from ctrlg.devices import without_autocast
 from ctrlg.errors import ArgumentError
 from ctrlg.look_ahead.model import HiddenMarkovModel
@@ -302,7 +302,7 @@ class _JointClasses:
 def _stacked(sequences: Sequence[Sequences]) -> Sequences:
     """Single sequences of one length as one batch."""
     if len(sequences) == 1:
-        return take(sequences[0], np.zeros(1, dtype=np.int64))
+        return sequences[0]
     predictive = [one.predictive for one in sequences if one.predictive is not None]
     return Sequences(
         of_row=np.arange(len(sequences)),

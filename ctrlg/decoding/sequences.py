@@ -137,8 +137,10 @@ def followed_by(automaton: Followed, suffix: tuple[int, ...], sequences: Sequenc
     """
     no_content = (tokens < 0) | (tokens >= automaton.vocab_size) | (tokens == suffix[-1])
     over = sequences.over | no_content
-    # Any content token stands in for what is none, where a number is needed and nothing comes of it.
-    known = np.where(no_content, np.argmax(automaton.class_of < automaton.num_classes), tokens)
+    known = tokens
+    if no_content.any():
+        # Any content token stands in for what is none, where a number is needed and nothing comes of it.
+        known = np.where(no_content, np.argmax(automaton.class_of < automaton.num_classes), tokens)
     state = np.where(over, sequences.state, automaton.advance(sequences.state, known))
     endings = [
         () if done else advance(suffix, before, int(token), bool(accepted))

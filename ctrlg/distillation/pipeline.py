@@ -16,8 +16,8 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ from ctrlg.distillation.pipeline_settings import SHARES, DistillationSettings
 from ctrlg.distillation.processes import Processes
 from ctrlg.distillation.progress import StageBars, sampling_bar
 from ctrlg.distillation.sampling.chunks import ChunkSettings, sample_chunks
+from ctrlg.distillation.sampling.in_vllm import engine_options, require_vllm, vllm_sampler
 from ctrlg.distillation.sampling.next_tokens import describe_next_tokens
 from ctrlg.distillation.sampling.output_layer import output_layer
 from ctrlg.distillation.sampling.prompts import encode_prompts, end_of_text, read_prompts
@@ -61,7 +62,14 @@ EM_ROWS, LARGE_EM_ROWS = {"cpu": 256}, 4096  # sequences of an E-step's batch by
 # [4096, H] x [H, H], and at most 9 GB of float32 states for 32 tokens and H = 4096
 
 
-_FREE = ("output", "device", "bits", "max_bytes", "seconds")  # may change when a job is taken up again
+_FREE = (
+    "output",
+    "device",
+    "bits",
+    "max_bytes",
+    "seconds",
+    "engine_options",
+)  # may change when a job is taken up again
 _AFTER_SAMPLING = (  # may change as long as there are only samples
     "hidden_states",
     "soft_steps",
@@ -114,6 +122,9 @@ def distill(settings: DistillationSettings, console: Any = None) -> Distillation
         DataError: a damaged record of the job, and what the stages raise.
     """
     checked_device(settings.device)
+    engine_options(settings.engine_options)
+    if settings.engine == "vllm":
+        require_vllm()
     if settings.prompts:
         check_input_file(settings.prompts, "prompts")
     check_states(settings.hidden_states, settings.sequences * settings.max_new_tokens)
@@ -201,14 +212,21 @@ class _Job:
             ("data.train", chunks),
         )
         files: list[Path] = []
-        for name, job in jobs:
-            if name == "data.train":
-                self._check_lengths(chunks)
-            until = self._deadline("sampling") if name == "data.train" else None
-            with sampling_bar(console=self.console, title=f"sampling {name}") as progress:
-                files = sample_chunks(
-                    self.model, self.prompts, self.eos, job, self._named(name, job), progress=progress, until=until
-                )
+        with ExitStack() as closing:
+            sampler = None
+            if settings.engine == "vllm":
+                longest = max(map(len, self.prompts)) + settings.max_new_tokens
+                options = engine_options(settings.engine_options)
+                sampler = vllm_sampler(settings.model, self.model, self.tokenizer, self.eos, longest, options, closing)
+            for name, job in jobs:
+                if name == "data.train":
+                    self._check_lengths(chunks)
+                until = self._deadline("sampling") if name == "data.train" else None
+                output = self._named(name, job)
+                with sampling_bar(console=self.console, title=f"sampling {name}") as progress:
+                    files = sample_chunks(
+                        self.model, self.prompts, self.eos, job, output, None, progress, until, sampler
+                    )
         if self.settings.seconds is not None:  # time decided how many there are: a later start samples no more
             self.record["chunks"] = len(files)
             self._write_record()
@@ -366,8 +384,9 @@ class _Job:
         if not file.exists():
             return {"settings": wanted, "seconds": {}}
         known = _read_record(file)
+        usual = {setting.name: setting.default for setting in fields(self.settings)}
         for name, value in wanted.items():
-            theirs = known["settings"].get(name)
+            theirs = known["settings"].get(name, usual[name])  # it may be of before there was a choice
             if theirs != value and name not in free:
                 raise ArgumentError(
                     f"{self.folder} holds a job with {name} {theirs!r}, not {value!r}",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from ctrlg.arguments import AboveZero, Between, Natural, NonNegative, Positive, Seed, TwoOrMore, checked
 from ctrlg.defaults import BITS, TOKENS
-from ctrlg.distillation.sampling.settings import SamplingSettings
+from ctrlg.distillation.sampling.settings import Engine, SamplingSettings
 from ctrlg.errors import ArgumentError
 
 SHARES = {"sampling": 0.38, "soft": 0.60, "hmm": 0.84}
@@ -48,6 +48,8 @@ class DistillationSettings:
             made of, 1 KB a token; next tokens are then sampled with the sequences. None: all keep them.
         soft_sequences: so many sequences, rounded up to whole files, are read by a step with soft counts, in turn;
             None: all.
+        engine: what samples, transformers or vllm (see docs/scale.md).
+        engine_options: for vllm.LLM, a JSON object, say '{"tensor_parallel_size": 2}'.
         seconds: that a start may take; its stages then end early with what they have. None for any.
     """
 
@@ -74,6 +76,8 @@ class DistillationSettings:
     embedded_sequences: Positive | None = None
     soft_sequences: Positive | None = None
     seconds: AboveZero | None = None
+    engine: Engine = "transformers"
+    engine_options: str = ""
 
     def __post_init__(self) -> None:
         if self.chat_template and not self.prompts:

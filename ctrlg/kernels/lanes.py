@@ -90,6 +90,65 @@ def mix(
 
 
 @intrinsic
+def mix_both(
+    typing: Any,
+    out: Any,
+    other_out: Any,
+    at: Any,
+    start: Any,
+    other_start: Any,
+    table: Any,
+    other_table: Any,
+    rows: Any,
+    codes: Any,
+    levels: Any,
+    first: Any,
+    last: Any,
+) -> Any:
+    """`mix` of two tables into two outputs at the same place: entries are read once, and neither sum waits for the
+    other."""
+    signature = types.void(
+        out,
+        other_out,
+        types.int64,
+        start,
+        other_start,
+        table,
+        other_table,
+        rows,
+        codes,
+        levels,
+        types.int64,
+        types.int64,
+    )
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        arrays = _data(context, builder, signature, args, (0, 1, 3, 4, 5, 6, 7, 8, 9))
+        outs, starts, tables, (rows, codes, levels) = arrays[:2], arrays[2:4], arrays[4:6], arrays[6:]
+        initial = [builder.load(_vector_at(builder, start, _INT64(0)), align=4) for start in starts]
+        before, head, body, after = _loop(builder)
+        builder.position_at_end(head)
+        entry, totals = builder.phi(_INT64), [builder.phi(_VECTOR) for _ in outs]
+        builder.cbranch(builder.icmp_signed("<", entry, args[11]), body, after)
+        builder.position_at_end(body)
+        row, level = _entry(builder, entry, rows, codes, levels)
+        place = builder.mul(row, _INT64(LANES))
+        states = [builder.load(_vector_at(builder, table, place), align=4) for table in tables]
+        entry.add_incoming(args[10], before)
+        entry.add_incoming(builder.add(entry, _INT64(1)), body)
+        for total, begun, state in zip(totals, initial, states, strict=True):
+            total.add_incoming(begun, before)
+            total.add_incoming(_multiply_add(builder, total, level, state), body)
+        builder.branch(head)
+        builder.position_at_end(after)
+        for total, out in zip(totals, outs, strict=True):
+            builder.store(total, _vector_at(builder, out, args[2]), align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
 def spread(
     typing: Any,
     table: Any,

@@ -10,7 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ctrlg.kernels.lanes import LANES, compiled, dot, exponent_of, fill_lane, largest, mantissa_of, mix, power_of_two
+from ctrlg.kernels.lanes import (
+    LANES,
+    compiled,
+    dot,
+    exponent_of,
+    fill_lane,
+    largest,
+    mantissa_of,
+    mix,
+    mix_both,
+    power_of_two,
+)
 
 BLOCK = 512
 """Columns whose sums are held (32 kB a table) before they are written out row by row."""
@@ -191,12 +202,11 @@ def _log_ratios_of_tile(
             if not live[choice]:
                 above[at : at + LANES] = 0
                 continue
-            # Both sums of a column follow each other, so its entries are in the cache for the second.
-            mix(below, at, below_start, below_table, m.rows, m.codes, m.levels, e, f)
             if p.table_of[choice] >= 0:
-                table = above_tables[p.table_of[choice]]
-                mix(above, at, above_starts[choice], table, m.rows, m.codes, m.levels, e, f)
+                table, start = above_tables[p.table_of[choice]], above_starts[choice]
+                mix_both(below, above, at, below_start, start, below_table, table, m.rows, m.codes, m.levels, e, f)
             else:
+                mix(below, at, below_start, below_table, m.rows, m.codes, m.levels, e, f)
                 _pick(m, x.weights, rows[choice], units[choice], above_starts[choice], e, f, above, at)
         log_quotients(above, below, count * LANES)
         for lane in range(lanes):

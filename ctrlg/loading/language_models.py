@@ -87,6 +87,15 @@ def weight_files(name: str | Path) -> list[Path]:
     return sorted(Path(source.place).glob("*.safetensors"))
 
 
+def is_ordinary(name: str | Path) -> bool:
+    """Whether other libraries open the model by this name: a Hugging Face id or a folder.
+
+    Args:
+        name: as for `load_language_model`.
+    """
+    return str(name) not in _EMBEDDED and not str(name).endswith(".gguf")
+
+
 def _source_of(name: str | Path) -> Source:
     """The source behind a name; embedded models are fetched and built where they are not in the cache yet."""
     path = _EMBEDDED.get(str(name))

@@ -157,24 +157,10 @@ def live_edges(automaton: ContentAutomaton, states: np.ndarray, row_of: np.ndarr
         states: int [n].
         row_of: int [S], the number of each live state, negative for the others.
     """
-    first = automaton.edge_start[states]
-    counts = automaton.edge_start[states + 1] - first
-    before = np.cumsum(counts) - counts
-    # The ranges first[i] .. first[i] + counts[i] laid end to end, without a loop: place p of the result belongs to
-    # state i and is edge first[i] + (p - before[i]).
-    source = np.repeat(np.arange(len(states)), counts)
-    edge = np.arange(len(source)) + np.repeat(first - before, counts)
-    target = row_of[automaton.edge_target[edge]]
-    live = target >= 0
-    # New numbers of the edges that stay, -1 for those into dead states; one more -1 at the end, where classes without
-    # an edge point to.
-    number = np.append(np.where(live, np.cumsum(live) - 1, -1), -1)
-    edge_of = automaton.edge_of[states]
-    of_class = np.full((len(states), automaton.num_classes + 1), -1, dtype=np.int32)
-    of_class[:, :-1] = number[np.where(edge_of >= 0, edge_of + before[:, None], len(edge))]
-    source = source[live]
-    start = np.searchsorted(source, np.arange(len(states) + 1))
-    return LiveEdges(source, start, target[live], automaton.edge_set[edge[live]], of_class)
+    from ctrlg.look_ahead import edge_loops
+
+    arrays = (automaton.edge_start, automaton.edge_target, automaton.edge_set, automaton.edge_of)
+    return LiveEdges(*edge_loops.live_edges(*arrays, states, row_of))
 
 
 def _edges(delta: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 """Compiled loops of decoding on the CPU; imported only where they run, so that `import ctrlg` compiles nothing.
 
-Each has a twin in plain torch beside its caller, which is the definition and serves every other device. What a kernel
-does is cut into `parts`, of which a call does one.
+Those over hidden states have a twin in plain torch beside their caller, which is the definition and serves every other
+device. What such a kernel does is cut into `parts`, of which a call does one. The others, over edges alone, spare the
+dozens of small numpy operations that a single sequence would wait for at every token.
 """
 
 from __future__ import annotations
@@ -9,9 +10,71 @@ from __future__ import annotations
 import numpy as np
 
 from ctrlg.kernels.lanes import compiled
+from ctrlg.kernels.lanes import largest as largest_entry
 
 TINY = 1e-100  # a row below it is moved up; what is relevant in it stays far above the least float64
 COLUMNS = 512  # of a block: a few hundred rows of float32 of that length stay in the second-level cache
+
+
+@compiled
+def live_edges(
+    edge_start: np.ndarray,
+    edge_target: np.ndarray,
+    edge_set: np.ndarray,
+    edge_of: np.ndarray,
+    states: np.ndarray,
+    row_of: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The fields of `LiveEdges`; the automaton's arrays, states int [n], and row_of int [S]."""
+    start = np.zeros(len(states) + 1, np.int64)
+    widest = 0
+    for i, state in enumerate(states):
+        widest = max(widest, edge_start[state + 1] - edge_start[state])
+        start[i + 1] = start[i]
+        for edge in range(edge_start[state], edge_start[state + 1]):
+            start[i + 1] += row_of[edge_target[edge]] >= 0
+    source = np.empty(start[-1], np.int64)
+    target, mass = np.empty(start[-1], row_of.dtype), np.empty(start[-1], edge_set.dtype)
+    of_class = np.full((len(states), edge_of.shape[1] + 1), -1, np.int32)
+    numbers = np.empty(widest, np.int64)  # of a state's edges among the live ones
+    for i, state in enumerate(states):
+        number = start[i]
+        for edge in range(edge_start[state], edge_start[state + 1]):
+            row = row_of[edge_target[edge]]
+            numbers[edge - edge_start[state]] = number if row >= 0 else -1
+            if row >= 0:
+                source[number], target[number], mass[number] = i, row, edge_set[edge]
+                number += 1
+        for k in range(edge_of.shape[1]):
+            if edge_of[state, k] >= 0:
+                of_class[i, k] = numbers[edge_of[state, k]]
+    return source, start, target, mass, of_class
+
+
+@compiled
+def shared_scales(
+    log_scale: np.ndarray, right_row: np.ndarray, left_row: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """scale[u] = the largest log_scale[right_row[r]] with left_row[r] == u, float64 [count], -inf where there is none;
+    and factor[r] = exp(log_scale[right_row[r]] - scale[left_row[r]]), float32 [R]."""
+    scale = np.full(count, -np.inf)
+    for r in range(len(left_row)):
+        scale[left_row[r]] = max(scale[left_row[r]], log_scale[right_row[r]])
+    factor = np.zeros(len(left_row), np.float32)
+    for r in range(len(left_row)):
+        own = log_scale[right_row[r]]
+        if own > -np.inf:
+            factor[r] = np.float32(np.exp(own - scale[left_row[r]]))
+    return scale, factor
+
+
+@compiled
+def largest_of(left_row: np.ndarray, largest: np.ndarray, count: int) -> np.ndarray:
+    """top[u] = the largest largest[r] with left_row[r] == u, float64 [count], at least 0."""
+    top = np.zeros(count)
+    for r in range(len(left_row)):
+        top[left_row[r]] = max(top[left_row[r]], np.float64(largest[r]))
+    return top
 
 
 @compiled
@@ -68,13 +131,9 @@ def multiply_rows(
         b = right[right_row[r]]
         by = factor[r]
         row = out[r]
-        top = np.float32(0.0)
         for h in range(len(row)):
-            # The largest entry is taken on the way, which saves another pass over [R, H].
-            product = a[h] * b[h] * by
-            row[h] = product
-            top = max(top, product)
-        largest[r] = top
+            row[h] = a[h] * b[h] * by
+        largest[r] = largest_entry(row)  # apart from the products, which are vectors then
 
 
 @compiled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -80,15 +82,11 @@ def pair_rows(
     """
     # Scores of one sequence are compared with each other, so its products share one scale: the largest of the rows of
     # `right` it uses. Factors are then at most 1.
-    scale = np.full(len(left), -np.inf)
-    np.maximum.at(scale, left_row, right.log_scale[right_row])
-    finite = np.where(np.isfinite(scale), scale, 0.0)
-    factor = np.exp(right.log_scale[right_row] - finite[left_row]).astype(np.float32)
+    scale, factor = _loops().shared_scales(right.log_scale, right_row, left_row, len(left))
     rows, largest = _products(left, left_row, right.values, right_row, factor)
     # Factors may still be 1 and all products tiny, where left and right are large in different hidden states. A second
     # factor lifts them out of the reach of denormals.
-    top = np.zeros(len(left))
-    np.maximum.at(top, left_row, largest)
+    top = _loops().largest_of(left_row, largest, len(left))
     small = (top > 0) & (top < SMALL_PRODUCT)
     if small.any():
         lift = 1 / np.where(small, np.maximum(top, SMALLEST_LIFTED), 1.0)
@@ -97,6 +95,12 @@ def pair_rows(
     # Nothing is above 0: whatever the scale was, the logarithm is -inf.
     scale[top == 0] = -np.inf
     return rows, scale
+
+
+def _loops() -> Any:
+    from ctrlg.look_ahead import edge_loops
+
+    return edge_loops
 
 
 def _products(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from helpers.engines.worlds import World, instruct_world
 from ctrlg import Keywords
 from ctrlg.engines.llama_cpp import LlamaCppProcessor
 from ctrlg.engines.requests import Guiding, Request
+from ctrlg.loading.embedded import base_model_file
 
 llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: make test-engines")
 
@@ -23,14 +25,21 @@ FLOAT32 = 0  # GGML_TYPE_F32, of keys and values
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from ctrlg.loading.embedded import base_model_file
-
+    """The model in float32: what transformers computes."""
     file = tmp_path_factory.mktemp("gguf") / "float32.gguf"
     write_float32(base_model_file(), file)
+    return opened(file, type_k=FLOAT32, type_v=FLOAT32)
+
+
+@pytest.fixture(scope="module")
+def quantized() -> Any:
+    """The file as it is fetched, a fifth of the bytes: for many samples."""
+    return opened(base_model_file())
+
+
+def opened(file: Path, **options: Any) -> Any:
     threads = int(os.environ.get("OMP_NUM_THREADS", "2"))
-    return llama_cpp.Llama(
-        str(file), n_ctx=256, n_threads=threads, n_threads_batch=threads, type_k=FLOAT32, type_v=FLOAT32, verbose=False
-    )
+    return llama_cpp.Llama(str(file), n_ctx=256, n_threads=threads, n_threads_batch=threads, verbose=False, **options)
 
 
 @cache
@@ -40,11 +49,11 @@ def guiding() -> Guiding:
 
 class TestLlamaCpp(Conformance):
     together = 4
-    sampled = 30
+    sampled = 100
 
     @pytest.fixture
-    def world(self, llama: Any) -> World:
-        TestLlamaCpp.llama = llama
+    def world(self, llama: Any, quantized: Any) -> World:
+        TestLlamaCpp.llama, TestLlamaCpp.quantized = llama, quantized
         return instruct_world()
 
     def write(
@@ -56,8 +65,9 @@ class TestLlamaCpp(Conformance):
             tokens: list[int] = []
             # `generate` gives token ids, `create_completion` text
             settings: dict[str, Any] = {"temp": 0.0 if greedy else 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
-            self.llama.reset()
-            for token in self.llama.generate(world.prompt, repeat_penalty=1.0, logits_processor=processors, **settings):
+            engine = self.llama if greedy else self.quantized
+            engine.reset()
+            for token in engine.generate(world.prompt, repeat_penalty=1.0, logits_processor=processors, **settings):
                 tokens.append(token)
                 if token == world.end or len(tokens) >= 40 or (number in cancelled and len(tokens) == 2):
                     break

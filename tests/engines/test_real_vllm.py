@@ -39,7 +39,7 @@ def engine() -> Iterator[Any]:
 
 
 class TestVllm(Conformance):
-    sampled = 30
+    sampled = 100
     numbers = iter(range(10**6))
 
     @pytest.fixture

@@ -22,6 +22,7 @@ import torch
 
 from ctrlg.devices import varied_shapes
 from ctrlg.distillation.processes import Processes
+from ctrlg.distillation.sampling.in_vllm import Sampler
 from ctrlg.distillation.sampling.parts import Parts, refuse_other_settings
 from ctrlg.distillation.sampling.samples import (
     NextTokens,
@@ -31,6 +32,7 @@ from ctrlg.distillation.sampling.samples import (
 )
 from ctrlg.distillation.sampling.settings import ChunkSettings
 from ctrlg.distillation.sampling.storage import EMBEDDINGS_SUFFIX, read_description
+from ctrlg.distillation.sampling.teacher_forced import read_samples
 from ctrlg.errors import ArgumentError, DataError, VocabularyError
 from ctrlg.files.disk import writable_file, writable_folder
 from ctrlg.files.locks import Lock
@@ -63,6 +65,7 @@ def sample_chunks(
     processes: Processes | None = None,
     progress: Callable[[ChunkProgress], None] | None = None,
     until: float | None = None,
+    sampler: Sampler | None = None,
 ) -> list[Path]:
     """Sample all chunks that are not there yet; returns the files of all chunks, or of those that time allowed.
 
@@ -80,6 +83,9 @@ def sample_chunks(
         progress: called at every step.
         until: of `time.monotonic()`; no batch is begun that would not be done by then, were it as slow as the one
             before it, but the first chunk is always finished.
+        sampler: another engine with the same language model, which samples in place of `model`; what is kept besides
+            tokens comes from one pass of `model` over them. Their data are not the same, so neither goes on with what
+            the other has begun.
 
     Returns:
         The files of all chunks, or of those that time allowed.
@@ -93,12 +99,14 @@ def sample_chunks(
     output = Path(output)
     writable_folder(output.parent)
     _check_prompts(model, prompts, settings.sampling.max_new_tokens)
-    description = _description(model, prompts, eos_token_id, settings)
+    description = _description(model, prompts, eos_token_id, settings, sampler)
     with Lock(output, f"sampling {output}") if processes.rank == 0 else nullcontext():
-        return _plot_missing(model, prompts, eos_token_id, settings, output, processes, progress, until, description)
+        return _sample_missing(
+            model, prompts, eos_token_id, settings, output, processes, progress, until, description, sampler
+        )
 
 
-def _plot_missing(
+def _sample_missing(
     model: Any,
     prompts: Sequence[Sequence[int]],
     eos_token_id: int,
@@ -108,6 +116,7 @@ def _plot_missing(
     progress: Callable[[ChunkProgress], None] | None,
     until: float | None,
     description: dict[str, Any],
+    sampler: Sampler | None,
 ) -> list[Path]:
     name = str(getattr(model, "name_or_path", ""))
     files = chunk_files(output, settings.total_chunks)
@@ -133,7 +142,9 @@ def _plot_missing(
         if until is not None and chunk > 0 and began + latest > until:
             break
         rows = plan[chunk][batch]
-        parts.write(chunk, batch, _draw(model, prompts, eos_token_id, settings, chunk, batch, rows, meter.report))
+        arguments = (model, prompts, eos_token_id, settings, chunk, batch, rows, meter.report)
+        samples = _sample_batch(*arguments) if sampler is None else _sample_elsewhere(sampler, *arguments)
+        parts.write(chunk, batch, samples)
         if processes.rank == 0:
             join_complete()
         latest = time.monotonic() - began
@@ -176,7 +187,7 @@ def plan_batches(lengths: Sequence[int], settings: ChunkSettings, chunk: int) ->
     return batches
 
 
-def _draw(
+def _sample_batch(
     model: Any,
     prompts: Sequence[Sequence[int]],
     eos_token_id: int,
@@ -186,23 +197,62 @@ def _draw(
     rows: Sequence[int],
     report: Report,
 ) -> Samples:
-    numbers = [(chunk * settings.chunk_size + row) % len(prompts) for row in rows]
-    distinct, prompt_of = np.unique(numbers, return_inverse=True)
+    distinct, prompt_of = _prompts_of(prompts, settings, chunk, rows)
     stream = np.random.default_rng([settings.seed, chunk, batch])
     shape = (settings.sampling.max_new_tokens, len(rows))
     uniforms = torch.from_numpy(stream.random(shape))
-    shifts = torch.from_numpy(stream.random(shape)) if settings.next_tokens else None
     return continue_prompts(
         model,
-        torch.tensor([list(prompts[number]) for number in distinct]),
-        torch.from_numpy(prompt_of.reshape(-1)),
+        distinct,
+        prompt_of,
         uniforms,
         settings.sampling,
         eos_token_id,
         settings.embeds(chunk),
         report,
-        None if shifts is None else NextTokens(settings.next_tokens, shifts),
+        _next_tokens(settings, stream, shape),
     )
+
+
+def _sample_elsewhere(
+    sampler: Sampler,
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    eos_token_id: int,
+    settings: ChunkSettings,
+    chunk: int,
+    batch: int,
+    rows: Sequence[int],
+    report: Report,
+) -> Samples:
+    distinct, prompt_of = _prompts_of(prompts, settings, chunk, rows)
+    stream = np.random.default_rng([settings.seed, chunk, batch])
+    length = settings.sampling.max_new_tokens
+    seeds = stream.integers(2**62, size=len(rows)).tolist()
+    written = sampler.continue_prompts(
+        [distinct[number].tolist() for number in prompt_of], seeds, settings.sampling, eos_token_id
+    )
+    sequences = torch.tensor([[*tokens, *[eos_token_id] * (length - len(tokens))] for tokens in written])
+    report(len(rows), sum(map(len, written)))
+    embedded, next_tokens = settings.embeds(chunk), _next_tokens(settings, stream, (length, len(rows)))
+    if not embedded and next_tokens is None:
+        return Samples(sequences, None)
+    samples = read_samples(model, distinct, prompt_of, sequences, settings.sampling, eos_token_id, next_tokens)
+    return samples if embedded else samples._replace(embeddings=None)
+
+
+def _prompts_of(
+    prompts: Sequence[Sequence[int]], settings: ChunkSettings, chunk: int, rows: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The distinct prompts of some rows of a chunk, int64 [P, L], and which of them each continues, int64 [rows]."""
+    numbers = [(chunk * settings.chunk_size + row) % len(prompts) for row in rows]
+    distinct, prompt_of = np.unique(numbers, return_inverse=True)
+    return torch.tensor([list(prompts[number]) for number in distinct]), torch.from_numpy(prompt_of.reshape(-1))
+
+
+def _next_tokens(settings: ChunkSettings, stream: np.random.Generator, shape: tuple[int, int]) -> NextTokens | None:
+    """What is wanted of every next-token distribution of a batch of this shape."""
+    return NextTokens(settings.next_tokens, torch.from_numpy(stream.random(shape))) if settings.next_tokens else None
 
 
 def _is_finished(file: Path, description: dict[str, Any], embedded: bool) -> bool:
@@ -217,13 +267,18 @@ def _is_finished(file: Path, description: dict[str, Any], embedded: bool) -> boo
 
 
 def _description(
-    model: Any, prompts: Sequence[Sequence[int]], eos_token_id: int, settings: ChunkSettings
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    eos_token_id: int,
+    settings: ChunkSettings,
+    sampler: Sampler | None,
 ) -> dict[str, Any]:
     """All that decides what a chunk holds. The number of chunks does not: a job may go on with more. What is as it
     always was before there was a choice is not mentioned: files of that time do not mention it either."""
     chosen = {name: getattr(settings, name) for name in ("file_format", "embedded_chunks", "next_tokens")}
     usual = {"file_format": "safetensors", "embedded_chunks": None, "next_tokens": 0}
     return {
+        **({} if sampler is None else {"engine": sampler.name}),
         **{name: value for name, value in chosen.items() if value != usual[name]},
         **asdict(settings.sampling),
         "chunk_size": settings.chunk_size,

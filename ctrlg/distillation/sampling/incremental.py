@@ -94,7 +94,7 @@ class IncrementalModel:
         self._embeddings = embeddings
         # Logits of a whole prompt would be the largest tensor of all, and only the last position is looked at.
         takes = signature(model.forward).parameters
-        self._options = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        self._takes_number = "logits_to_keep" in takes
         self._cache: Any = None
         self.logits, self.hidden = self._read(prompts)
         self._reserve(prompt_of, prompts.shape[1] + length)
@@ -108,6 +108,28 @@ class IncrementalModel:
             tokens: int64 [rows].
         """
         self.logits, self.hidden = self._read(tokens[:, None])
+
+    def read_all(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Go on by several tokens per row at once.
+
+        Args:
+            tokens: int64 [rows, time].
+
+        Returns:
+            The logits [rows, time + 1, V] of what came before them and after each, and what the output layer read.
+
+        Raises:
+            ArgumentError: `embeddings` were not asked for.
+        """
+        if self.hidden is None:
+            raise ArgumentError("there are no hidden states", hint="pass embeddings=True")
+        logits, hidden = [self.logits[:, None]], [self.hidden[:, None]]
+        if tokens.shape[1]:
+            later, seen = self._states(tokens, tokens.shape[1])
+            logits.append(later)
+            hidden += [] if seen is None else [seen]
+            self.logits, self.hidden = later[:, -1], hidden[-1][:, -1]
+        return torch.cat(logits, 1), torch.cat(hidden, 1)
 
     def keep_rows(self, indices: Tensor) -> None:
         """Keep the rows `indices`, int64 [n], in this order; `read` brings their logits and hidden states.
@@ -132,12 +154,18 @@ class IncrementalModel:
 
     def _read(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
         """(logits, hidden states) of the last position of tokens int64 [rows, time]; grows the cache."""
+        logits, hidden = self._states(tokens, 1)
+        return logits[:, -1], hidden[:, -1] if hidden is not None else None
+
+    def _states(self, tokens: Tensor, kept: int) -> tuple[Tensor, Tensor | None]:
+        """The same of the last `kept` positions, and perhaps of those before; grows the cache."""
+        options = {"logits_to_keep": kept} if self._takes_number else {}
         seen: list[Tensor] = []
         head = self._model.get_output_embeddings() if self._embeddings else None
         hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if head is not None else None
         try:
             cache = {} if self._cache is None else {self._cache_name: self._cache}
-            output = self._model(tokens, use_cache=True, **self._options, **cache)
+            output = self._model(tokens, use_cache=True, **options, **cache)
         finally:
             if hook is not None:
                 hook.remove()
@@ -154,7 +182,7 @@ class IncrementalModel:
                 f"the output layer of {type(self._model).__name__} cannot be observed",
                 hint="sample without embeddings",
             )
-        return output.logits[:, -1], seen[-1][:, -1] if seen else None
+        return output.logits, seen[-1] if seen else None
 
 
 def _reserved(states: Tensor, rows: Tensor, length: int) -> Tensor:

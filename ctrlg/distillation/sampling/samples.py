@@ -140,7 +140,7 @@ def continue_prompts(
     for step in range(settings.max_new_tokens):
         points = uniforms[step, rows, None]
         if next_tokens is not None:  # sampled together: the weights of the whole vocabulary are made once
-            points = torch.cat([points, _spaced(next_tokens, step, rows)], 1)
+            points = torch.cat([points, spaced_points(next_tokens, step, rows)], 1)
         sampled = sampled_tokens(reader.logits, points, settings.temperature, settings.top_k, settings.top_p)
         tokens = sampled[:, 0]
         sequences[rows, step] = tokens
@@ -172,8 +172,14 @@ def _packed(going: Tensor) -> Tensor:
     return indices
 
 
-def _spaced(wanted: NextTokens, step: int, rows: Tensor) -> Tensor:
-    """The points of some rows at a step, float64 [rows, K]."""
+def spaced_points(wanted: NextTokens, step: int | Tensor, rows: Tensor) -> Tensor:
+    """The points of the cumulated distribution at which next tokens are sampled, float64 [rows, K].
+
+    Args:
+        wanted: how many, and their shifts.
+        step: of all rows, or of each.
+        rows: int64 [rows].
+    """
     shift = wanted.shifts[step, rows, None]
     return (torch.arange(wanted.number, device=rows.device) + shift) / wanted.number
 

@@ -9,6 +9,7 @@ from ctrlg.arguments import LARGEST_SEED, AboveZero, Between, Natural, Positive,
 from ctrlg.defaults import TOKENS
 
 Format = Literal["safetensors", "pt"]
+Engine = Literal["transformers", "vllm"]
 
 
 @checked
