@@ -40,7 +40,7 @@ MODEL = tiny_language_model(len(TOKENIZER))
 VOCABULARY = Vocabulary.of(TOKENIZER)
 WORDS = ["dog", "park", "run", "the", "s", "Dog", "café"]
 AFFIXES = [("", ""), ("", "."), ("The ", "."), ("the dog", " run."), ("do", "g"), ("“", "s.")]
-COUNT = int(os.environ.get("RANDOM_CONSTRAINTS", "80"))  # RANDOM_CONSTRAINTS=5000 takes most of an hour
+COUNT = int(os.environ.get("RANDOM_CONSTRAINTS", "80"))  # RANDOM_CONSTRAINTS=5000 takes ten minutes
 
 
 @pytest.fixture(scope="module")
