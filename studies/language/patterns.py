@@ -6,7 +6,8 @@ Pairs of a random pattern and a text near one that matches, over all of Unicode,
 it is, and cut into random tokens of each tokenizer, which the compiled constraint and the one of its opposite read.
 Tokenizers are a language model's byte-level BPE ("default"), BPE with byte fallback ("byte-fallback") and unigram with
 byte fallback ("unigram"), or others by name or folder. SUITE has lines with a `pattern`, `texts` with what `re` says,
-and whether the pattern is `regular`: those that are not must be refused. Beside it, seconds of the processor for
+and whether the pattern is `regular`: those that are not must be refused. "refused" are also random patterns of more
+than 5,000 states, "endless" texts for which `re` backtracks without end. Beside it, seconds of the processor for
 patterns that people write, against outlines-core's index for the same tokenizer where it is installed.
 """
 
@@ -30,7 +31,7 @@ from ctrlg.files.reading import parse_json_lines, read_text
 from ctrlg.loading.language_models import load_tokenizer
 from ctrlg.parts.compiled_once import compiled_once
 from ctrlg.vocabulary.token_bytes import Vocabulary
-from studies.language.texts import POOL, cut, matches, near
+from studies.language.texts import POOL, cut, matches, matches_in_time, near
 from studies.language.tokenizers import KINDS, tokenizer_of
 from studies.shared import Key, Line, Measured, Study, StudyFlags, table_of
 
@@ -90,7 +91,7 @@ class Patterns(Study):
         rows = []
         for what in dict.fromkeys(line["what"] for line in lines if line["what"] != "seconds"):
             of_it = [line for line in lines if line["what"] == what]
-            names = ("refused", "texts", "matching", "contents", "wrong")
+            names = ("refused", "endless", "texts", "matching", "contents", "wrong")
             rows.append(
                 {"tokenizer": what, "patterns": len(of_it)}
                 | {name: sum(line.get(name, 0) for line in of_it) for name in names}
@@ -114,7 +115,9 @@ def judged(vocabulary: Vocabulary, seed: str) -> dict[str, Any]:
             texts = near(constraint.language(MOST_STATES), source, TEXTS_A_PATTERN)
         except BudgetError:
             return {"pattern": pattern, "refused": 1}
-        return compared(vocabulary, constraint, [(text, matches(pattern, text)) for text in texts], source)
+        judged_by_re = [(text, matches_in_time(pattern, text)) for text in texts]
+        expected = [(text, fits) for text, fits in judged_by_re if fits is not None]
+        return compared(vocabulary, constraint, expected, source) | {"endless": len(texts) - len(expected)}
 
 
 def compared(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import signal
 import sys
 from functools import lru_cache
 
@@ -23,6 +24,23 @@ POOL = (
 def matches(pattern: str, text: str) -> bool:
     """What `re` says."""
     return re.fullmatch(pattern, text) is not None
+
+
+def matches_in_time(pattern: str, text: str, seconds: float = 5.0) -> bool | None:
+    """What `re` says; None where it takes longer, as its backtracking sometimes does for years. In the main thread."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return matches(pattern, text)
+    except TimeoutError:
+        return None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def near(language: Language, source: random.Random, count: int) -> list[str]:
