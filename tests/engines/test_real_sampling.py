@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,6 @@ from ctrlg.loading.embedded import default_model_path
 from ctrlg.loading.language_models import load_language_model
 
 pytest.importorskip("vllm", reason="vLLM is not installed: make test-engines")
-
-SCRIPT = Path(__file__).parents[2] / "distillation" / "sample_data.py"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,21 +72,6 @@ def test_greedy_sequences_are_those_of_transformers(model: Any, sampler: VllmSam
     (there,) = sample_chunks(model, prompts, 0, wanted, tmp_path / "there", sampler=sampler)
     (here,) = sample_chunks(model, prompts, 0, wanted, tmp_path / "here")
     assert torch.equal(read_sequences(there), read_sequences(here))
-
-
-def test_torchrun_samples_with_an_engine_for_each_process(tmp_path: Path) -> None:
-    words = "--model default --chunk_size 8 --total_chunks 2 --batch_size 4 --max_new_tokens 8 --engine vllm"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(SCRIPT)]
-    done = subprocess.run(
-        [*command, *words.split(), "--output", str(tmp_path / "samples"), "--engine_options", '{"max_num_seqs": 4}'],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-        env={**os.environ, "VLLM_CPU_OMP_THREADS_BIND": "nobind"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert [read_sequences(tmp_path / f"samples.{chunk}").shape for chunk in range(2)] == [(8, 8)] * 2
 
 
 def test_distilling_with_its_samples(tmp_path: Path) -> None:
