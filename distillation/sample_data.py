@@ -83,11 +83,11 @@ def main(
     check_output_file(output)
     other_tokenizer = load_tokenizer(tokenizer_name_or_path) if tokenizer_name_or_path else None
     with joined_processes(device) as processes, ExitStack() as closing:
-        if engine == "vllm" and processes.world_size > 1 and processes.device.type == "cuda":
+        if engine == "vllm" and processes.world_size > 1:
             raise ArgumentError(
-                "--engine vllm in several processes on GPUs: every engine would take the first one",
-                hint="one job for each GPU, with an --output and --seed of its own, or "
-                "--engine_options '{\"tensor_parallel_size\": 2}'",
+                f"--engine vllm in {processes.world_size} processes of torchrun",
+                hint="start one: vLLM has processes of its own (--engine_options '{\"tensor_parallel_size\": 2}'), or "
+                "one job for each machine, with an --output and --seed of its own",
             )
         loaded, own_tokenizer = load_language_model(model, processes.device, dtype)
         tokenizer = own_tokenizer if other_tokenizer is None else other_tokenizer

