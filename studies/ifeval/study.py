@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import random
 import resource
+import statistics
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -119,9 +120,11 @@ class IFEval(Study):
             "followed": _share([all(line["followed"]) for line in covered]),
             "instructions": len(outcomes),
             "these followed": _share([right for _, right in outcomes]),
-            "compile, seconds": _mean(covered, "compile_seconds"),
+            "compile, s, median": f"{statistics.median(line['compile_seconds'] for line in covered):.2f}",
+            "longest": f"{max(line['compile_seconds'] for line in covered):.1f}",
             "write, seconds": _mean(covered, "seconds"),
             "tokens": _mean(covered, "tokens"),
+            "mask, ms a token": f"{1000 * _sum(covered, 'mask_seconds') / _sum(covered, 'tokens'):.1f}",
             "GB, most": round(max(line["gigabytes"] for line in covered), 2),
         }
         wrong = Counter(kind for kind, right in outcomes if not right)
@@ -136,7 +139,11 @@ def _share(outcomes: Sequence[bool]) -> str:
 
 
 def _mean(lines: Sequence[Line], name: str) -> float:
-    return round(sum(line[name] for line in lines) / len(lines), 2)
+    return round(_sum(lines, name) / len(lines), 2)
+
+
+def _sum(lines: Sequence[Line], name: str) -> float:
+    return sum(line[name] for line in lines)
 
 
 if __name__ == "__main__":
