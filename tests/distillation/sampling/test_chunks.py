@@ -163,7 +163,7 @@ def test_a_job_interrupted_while_a_chunk_is_joined(
 
 def test_finished_batches_are_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[object, ...]] = []
-    original = drawing._draw
+    original = drawing._sample_batch
 
     def counting(*arguments: object) -> object:
         if len(drawn) == 9:
@@ -171,7 +171,7 @@ def test_finished_batches_are_not_drawn_again(tmp_path: Path, monkeypatch: pytes
         drawn.append(arguments[4:6])
         return original(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(drawing, "_draw", counting)
+    monkeypatch.setattr(drawing, "_sample_batch", counting)
     with pytest.raises(Interrupted):
         draw(tmp_path / "drawn")
     before = list(drawn)

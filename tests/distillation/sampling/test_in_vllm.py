@@ -19,6 +19,8 @@ from helpers.engines.fake_llm import Started
 from helpers.sampling_job import EOS, PROMPTS, SETTINGS, tiny_language_model
 from torch.testing import assert_close
 
+from ctrlg.distillation.pipeline import distill
+from ctrlg.distillation.pipeline_settings import DistillationSettings
 from ctrlg.distillation.sampling import teacher_forced
 from ctrlg.distillation.sampling.chunks import sample_chunks
 from ctrlg.distillation.sampling.in_vllm import VllmSampler, engine_options, require_vllm, vllm_sampler
@@ -148,9 +150,6 @@ def test_models_that_are_no_folder_are_written_to_one(started: Started) -> None:
 
 
 def test_without_vllm_there_is_an_error_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from ctrlg.distillation.pipeline import distill
-    from ctrlg.distillation.pipeline_settings import DistillationSettings
-
     monkeypatch.delitem(sys.modules, "vllm", raising=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ArgumentError, match="vLLM is not installed"):
@@ -185,3 +184,18 @@ def test_the_script_samples_with_it(started: Started, tmp_path: Path, monkeypatc
     read_embeddings(tmp_path / "out.embeddings", token_mask(sequences, int(tokenizer.eos_token_id)))  # type: ignore[arg-type]
     assert started.options[0].items() >= {"seed": 5, "max_model_len": 4 + len(tokenizer.encode("the dog"))}.items()
     assert started.running == 0
+
+
+def test_distilling_with_it(started: Started, tmp_path: Path) -> None:
+    tokenizer = tiny_models.tiny_tokenizer()
+    tiny_models.tiny_language_model(len(tokenizer), eos_token_id=tokenizer.eos_token_id).save_pretrained(tmp_path / "m")  # type: ignore[arg-type]
+    tokenizer.save_pretrained(tmp_path / "m")
+    sizes = {"hidden_states": 4, "sequences": 30, "held_out": 6, "max_new_tokens": 6, "next_tokens": 4}
+    steps = {"soft_steps": 1, "one_hot_steps": 1}
+    settings = DistillationSettings(str(tmp_path / "m"), tmp_path / "job", **sizes, **steps, engine="vllm")
+    assert distill(settings).outcome.training_tokens > 30
+    assert len(started.options) == 1 and started.running == 0  # one engine for all samples
+    assert len(started.requests) == 30 + 6 + 6
+    assert read_description(tmp_path / "job" / "samples" / "data.train.0")["settings"]["engine"] == "vllm"
+    with pytest.raises(ArgumentError, match="engine 'vllm'"):
+        distill(replace(settings, engine="transformers"))
