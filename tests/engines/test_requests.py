@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import random
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ import torch
 from helpers.engines.worlds import tiny_world
 
 from ctrlg import Keywords, WordCount
+from ctrlg.decoding.cursors import Cursor, advance_all
 from ctrlg.decoding.guides import guide_of
 from ctrlg.engines.following import follow_all
 from ctrlg.engines.requests import Request
@@ -103,3 +108,52 @@ def test_tokens_that_are_not_known_yet_are_not_read() -> None:
     cursor = row.cursor()
     assert cursor is not None and cursor.tokens == [1]
     assert not scores[0].any() and torch.isneginf(scores[1]).any()
+
+
+def test_two_hundred_requests_over_fifty_constraints_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that come, end and are cancelled; what is prepared stays within its bytes, and nobody holds the rest."""
+    choose = random.Random(0)
+    world = tiny_world()
+    guiding = world.guiding
+    words = ["dog", "park", "run", "the"]
+    asked = [
+        Request(Keywords([some]) & WordCount(1, most), suffix=".", max_new_tokens=most + 6)
+        for some in [[word] for word in words] + [list(pair) for pair in combinations(words, 2)]
+        for most in range(2, 7)
+    ]
+    assert len(asked) == 50
+    most_bytes = 12 * guiding.cursor(asked[0]).guide.nbytes
+    monkeypatch.setattr(prepared, "TABLE_BYTES", most_bytes)
+    running: list[tuple[Cursor, Request]] = []
+    made: list[weakref.ref[Any]] = []
+    finished = 0
+    for number in range(200):
+        request = asked[number % 50] if number < 50 else choose.choice(asked)
+        cursor = guiding.cursor(request)
+        if all(one() is not cursor.guide for one in made):
+            made.append(weakref.ref(cursor.guide))
+        running.append((cursor, request))
+        if len(running) > 5:
+            running.pop(choose.randrange(len(running)))
+        choose.shuffle(running)
+        for _ in range(3):
+            cursors = [cursor for cursor, _ in running]
+            scores = guiding.batch.log_ratios(cursors)
+            advance_all(cursors, torch.multinomial(scores.softmax(1).nan_to_num(1.0), 1)[:, 0].tolist())
+            over = [(cursor, request) for cursor, request in running if cursor.over]
+            running = [(cursor, request) for cursor, request in running if not cursor.over]
+            for cursor, request in over:
+                finished += 1
+                content = cursor.tokens[: -len(cursor.guide.suffix_ids)]
+                text = guiding.vocabulary.join(content).decode() + request.suffix
+                assert cursor.finished and request.constraint.holds(text), text
+            if not running:
+                break
+        if number % 40 == 39:
+            del cursor, cursors, over
+            gc.collect()
+            in_use = {id(cursor.guide) for cursor, _ in running}
+            alive = [guide for guide in (one() for one in made) if guide is not None]
+            assert sum(guide.nbytes for guide in alive if id(guide) not in in_use) <= most_bytes
+            del alive
+    assert finished > 100 and len(made) > 50
