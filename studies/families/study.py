@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -25,7 +26,7 @@ import torch
 from ctrlg.automata.dfa import DFA
 from ctrlg.constraints import Keywords
 from ctrlg.defaults import EXACT_STATES, MAX_STATES
-from ctrlg.errors import BudgetError, CtrlGError
+from ctrlg.errors import ArgumentError, BudgetError, CtrlGError
 from ctrlg.generation import Generator, score_generated_ids
 from ctrlg.generation.compiled import vocabulary_of
 from ctrlg.parts.compiled_once import compiled_once
@@ -58,6 +59,13 @@ class Families(Study):
         flags.add_argument("--ctrl_g", metavar="CHECKOUT", help="of Ctrl-G, for its way")
         flags.add_argument("--instances", type=int, default=50, help="of each family")
         flags.share("hmm", "model", "concept_sets", "beams", "seed", threads=1)
+
+    def check(self) -> None:
+        checkout = self.arguments.ctrl_g
+        if checkout and not Path(checkout, "ctrlg", "__init__.py").is_file():
+            raise ArgumentError(f"{checkout} is no checkout of Ctrl-G", hint="the folder that its package ctrlg is in")
+        if "ctrl-g" in self.arguments.ways and not checkout:
+            self.say("Ctrl-G is left out: --ctrl_g CHECKOUT names its code")
 
     def batches(self) -> Iterable[Sequence[Key]]:
         for number in range(self.arguments.instances):
