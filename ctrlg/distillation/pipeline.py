@@ -225,7 +225,14 @@ class _Job:
                 output = self._named(name, job)
                 with sampling_bar(console=self.console, title=f"sampling {name}") as progress:
                     files = sample_chunks(
-                        self.model, self.prompts, self.eos, job, output, None, progress, until, sampler
+                        self.model,
+                        self.prompts,
+                        self.eos,
+                        job,
+                        output,
+                        progress=progress,
+                        until=until,
+                        sampler=sampler,
                     )
         if self.settings.seconds is not None:  # time decided how many there are: a later start samples no more
             self.record["chunks"] = len(files)
