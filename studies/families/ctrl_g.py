@@ -17,7 +17,7 @@ from ctrlg.hmm import HMM
 
 SECONDS = 256  # the paper's limit, here of processor time
 GIGABYTES = 16
-PROCESS = Path(__file__).with_name("ctrl_g_process.py")
+PROGRAM = "import sys, ctrl_g_process; ctrl_g_process.main(*sys.argv[1:])"
 
 
 class CtrlG(NamedTuple):
@@ -45,11 +45,12 @@ class CtrlG(NamedTuple):
             initial=np.array(dfa.initial),
             numbers=np.array([end, tokens, beams]),
         )
-        paths = [PROCESS, self.folder / "model", self.folder / "hmm", inputs, result]
-        command = [sys.executable, *map(str, paths), str(SECONDS), str(GIGABYTES)]
-        environment = os.environ | {"PYTHONPATH": str(self.checkout), "TORCHDYNAMO_DISABLE": "1"}
+        paths = [self.folder / "model", self.folder / "hmm", inputs, result]
+        command = [sys.executable, "-c", PROGRAM, *map(str, paths), str(SECONDS), str(GIGABYTES)]
+        found_in = os.pathsep.join([str(self.checkout), str(Path(__file__).parent)])
+        environment = os.environ | {"PYTHONPATH": found_in, "TORCHDYNAMO_DISABLE": "1"}
         result.unlink(missing_ok=True)
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        ended = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
         if result.is_file():
             return json.loads(result.read_text())
         last = ended.stderr.strip().splitlines()[-1:] or [f"ended by signal {-ended.returncode}"]

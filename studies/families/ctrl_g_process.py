@@ -1,6 +1,4 @@
-"""One text by a checkout of Ctrl-G as its users run it; `study.py` starts this in a process of its own.
-
-    PYTHONPATH=CHECKOUT python ctrl_g_process.py MODEL HMM INPUTS RESULT SECONDS GIGABYTES
+"""One text by a checkout of Ctrl-G as its users run it; `ctrl_g.py` calls `main` in a process of its own.
 
 `import ctrlg` is the checkout's package here. The limits are of processor time, from when the models are loaded, and of
 memory. Its functions run as written, without torch.compile (TORCHDYNAMO_DISABLE=1).
@@ -10,7 +8,6 @@ from __future__ import annotations
 
 import json
 import resource
-import sys
 import time
 from typing import Any
 
@@ -72,7 +69,3 @@ def main(model_folder: str, hmm_folder: str, inputs_path: str, result: str, seco
     found = {"ids": rows[0, 1:].tolist(), "preparation": prepared - loaded, "symbolic": processor.seconds}
     with open(result, "w", encoding="utf-8") as file:
         json.dump(found | {"neural": neural}, file)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
