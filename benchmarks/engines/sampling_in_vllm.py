@@ -88,7 +88,7 @@ def run(
     count: int | None = None,
 ) -> float:
     """Tokens per second."""
-    count = count or arguments.batch_size
+    count = int(count or arguments.batch_size)
     sampling = SamplingSettings(arguments.max_new_tokens)
     wanted = ChunkSettings(sampling, count, 1, count, embeddings=arguments.embeddings, seed=seed)
     output = folder / f"{len(prompts[0])}-{seed}-{count}-{sampler is None}"

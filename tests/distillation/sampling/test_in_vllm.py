@@ -9,7 +9,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -169,9 +169,8 @@ def test_options_that_are_no_object_are_refused(text: str) -> None:
 
 def test_the_script_samples_with_it(started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = tiny_models.tiny_tokenizer()
-    tiny_models.tiny_language_model(len(tokenizer), eos_token_id=tokenizer.eos_token_id).save_pretrained(
-        tmp_path / "model"
-    )  # type: ignore[arg-type]
+    end = cast(int, tokenizer.eos_token_id)
+    tiny_models.tiny_language_model(len(tokenizer), eos_token_id=end).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     script = str(Path(__file__).parents[3] / "distillation" / "sample_data.py")
     (tmp_path / "prompts.txt").write_text("the dog\nrun\n")
@@ -188,10 +187,11 @@ def test_the_script_samples_with_it(started: Started, tmp_path: Path, monkeypatc
 
 def test_distilling_with_it(started: Started, tmp_path: Path) -> None:
     tokenizer = tiny_models.tiny_tokenizer()
-    tiny_models.tiny_language_model(len(tokenizer), eos_token_id=tokenizer.eos_token_id).save_pretrained(tmp_path / "m")  # type: ignore[arg-type]
+    end = cast(int, tokenizer.eos_token_id)
+    tiny_models.tiny_language_model(len(tokenizer), eos_token_id=end).save_pretrained(tmp_path / "m")
     tokenizer.save_pretrained(tmp_path / "m")
-    sizes = {"hidden_states": 4, "sequences": 30, "held_out": 6, "max_new_tokens": 6, "next_tokens": 4}
-    steps = {"soft_steps": 1, "one_hot_steps": 1}
+    sizes: dict[str, Any] = {"hidden_states": 4, "sequences": 30, "held_out": 6, "max_new_tokens": 6, "next_tokens": 4}
+    steps: dict[str, Any] = {"soft_steps": 1, "one_hot_steps": 1}
     settings = DistillationSettings(str(tmp_path / "m"), tmp_path / "job", **sizes, **steps, engine="vllm")
     assert distill(settings).outcome.training_tokens > 30
     assert len(started.options) == 1 and started.running == 0  # one engine for all samples
